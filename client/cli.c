@@ -1,0 +1,395 @@
+/*
+ * cli.c: see cli.h. Long options may be cut as far as they stay unique, take their value behind '=' or as the next
+ * argument, and stand before or behind operands; "--" ends them.
+ */
+#include "common/compat.h"
+#include "client/cli.h"
+
+#include "client/term.h"
+#include "common/exitcode.h"
+#include "common/json.h"
+#include "common/mem.h"
+#include "common/nearest.h"
+
+/* What every verb takes. */
+static const struct cli_option common_options[] = {
+    {'c', "config", "FILE", "Read this configuration file."},
+    {'h', "help", NULL, "Show this help."},
+    {0, NULL, NULL, NULL},
+};
+
+/* ---- messages ---- */
+
+static void
+say_line(const char *prefix, const char *text)
+{
+    struct buf line = BUF_INIT;
+
+    buf_puts(&line, prefix);
+    buf_puts(&line, ": ");
+    term_put(&line, text, strlen(text));
+    buf_putc(&line, '\n');
+    fwrite(line.data, 1, line.len, stderr);
+    buf_done(&line);
+}
+
+void
+cli_say(const char *fmt, ...)
+{
+    va_list ap;
+    struct buf text = BUF_INIT;
+
+    va_start(ap, fmt);
+    buf_vprintf(&text, fmt, ap);
+    va_end(ap);
+    say_line("claudebench", buf_peek(&text));
+    buf_done(&text);
+}
+
+int
+cli_wrong_use(const struct cli_verb *verb, const char *fmt, ...)
+{
+    struct buf prefix = BUF_INIT, text = BUF_INIT;
+    va_list ap;
+
+    buf_printf(&prefix, "claudebench%s%s", verb ? " " : "", verb ? verb->name : "");
+    va_start(ap, fmt);
+    buf_vprintf(&text, fmt, ap);
+    va_end(ap);
+    say_line(buf_peek(&prefix), buf_peek(&text));
+    fprintf(stderr, "Try '%s --help'.\n", buf_peek(&prefix));
+    buf_done(&prefix);
+    buf_done(&text);
+    return EXITCODE_USAGE;
+}
+
+int
+cli_write(const struct buf *out)
+{
+    if (out->len && fwrite(out->data, 1, out->len, stdout) != out->len)
+        return EXITCODE_FAILURE;
+    return fflush(stdout) == 0 ? EXITCODE_OK : EXITCODE_FAILURE;
+}
+
+/* ---- the option table of a verb ---- */
+
+/* The i-th option of the verb, its own first; NULL behind the last. */
+static const struct cli_option *
+option_at(const struct cli_verb *verb, size_t i)
+{
+    size_t own = 0;
+
+    while (verb->options && verb->options[own].name)
+        own++;
+    if (i < own)
+        return &verb->options[i];
+    return i - own < CB_ARRAY_LEN(common_options) - 1 ? &common_options[i - own] : NULL;
+}
+
+static const char *
+option_name_at(size_t i, const void *arg)
+{
+    const struct cli_option *o = option_at(arg, i);
+    return o ? o->name : NULL;
+}
+
+static const struct cli_option *
+option_by_letter(const struct cli_verb *verb, char letter)
+{
+    const struct cli_option *o;
+
+    for (size_t i = 0; (o = option_at(verb, i)); i++)
+        if (o->letter && o->letter == letter)
+            return o;
+    return NULL;
+}
+
+/* By its name or an unambiguous start of it. */
+static const struct cli_option *
+option_by_name(const struct cli_verb *verb, const char *name, size_t len)
+{
+    const struct cli_option *o, *found = NULL;
+    bool is_ambiguous = false;
+
+    for (size_t i = 0; (o = option_at(verb, i)); i++) {
+        if (strncmp(o->name, name, len) != 0)
+            continue;
+        if (strlen(o->name) == len)
+            return o;
+        is_ambiguous = found != NULL;
+        found = o;
+    }
+    return is_ambiguous ? NULL : found;
+}
+
+/* ---- parsing ---- */
+
+static void
+add_value(struct cli *cli, const struct cli_option *option, const char *value)
+{
+    cli->values = mem_realloc(cli->values, (cli->nvalues + 1) * sizeof *cli->values);
+    cli->values[cli->nvalues++] = (struct cli_value){option, value};
+}
+
+static int
+unknown_option(const struct cli_verb *verb, const char *arg, size_t len)
+{
+    char *name CB_CLEANUP(mem_free_ptr) = mem_strndup(arg, len);
+    const char *near = nearest_name(name, option_name_at, verb);
+
+    if (near)
+        return cli_wrong_use(verb, "unknown option --%s; did you mean --%s?", name, near);
+    return cli_wrong_use(verb, "unknown option --%s", name);
+}
+
+/* "--name", "--name=value" or "--name" "value". Moves *i; returns -1 or an exit code. */
+static int
+parse_long(struct cli *cli, int argc, char **argv, int *i)
+{
+    const char *name = argv[*i] + 2;
+    const char *equals = strchr(name, '=');
+    size_t len = equals ? (size_t)(equals - name) : strlen(name);
+    const struct cli_option *o = option_by_name(cli->verb, name, len);
+
+    if (!o)
+        return unknown_option(cli->verb, name, len);
+    if (!o->arg) {
+        if (equals)
+            return cli_wrong_use(cli->verb, "option --%s takes no value", o->name);
+        add_value(cli, o, NULL);
+        return -1;
+    }
+    if (!equals && *i + 1 >= argc)
+        return cli_wrong_use(cli->verb, "option --%s needs a value (%s)", o->name, o->arg);
+    add_value(cli, o, equals ? equals + 1 : argv[++*i]);
+    return -1;
+}
+
+/* "-x", "-xy", "-xvalue" or "-x" "value". */
+static int
+parse_letters(struct cli *cli, int argc, char **argv, int *i)
+{
+    for (const char *p = argv[*i] + 1; *p; p++) {
+        const struct cli_option *o = option_by_letter(cli->verb, *p);
+        if (!o)
+            return cli_wrong_use(cli->verb, "unknown option -%c", *p);
+        if (!o->arg) {
+            add_value(cli, o, NULL);
+            continue;
+        }
+        if (!p[1] && *i + 1 >= argc)
+            return cli_wrong_use(cli->verb, "option -%c needs a value (%s)", *p, o->arg);
+        add_value(cli, o, p[1] ? p + 1 : argv[++*i]);
+        break;
+    }
+    return -1;
+}
+
+static int
+check_operands(const struct cli *cli)
+{
+    const struct cli_verb *verb = cli->verb;
+
+    if (cli->noperands < verb->min_operands)
+        return cli_wrong_use(verb, "%s is missing", verb->operands);
+    if (verb->max_operands >= 0 && cli->noperands > verb->max_operands)
+        return cli_wrong_use(verb, "unexpected argument \"%s\"", cli->operands[verb->max_operands]);
+    return -1;
+}
+
+static int
+parse_all(struct cli *cli, int argc, char **argv)
+{
+    for (int i = 0, status; i < argc; i++) {
+        const char *arg = argv[i];
+        if (strcmp(arg, "--") == 0) {
+            while (++i < argc)
+                cli->operands[cli->noperands++] = argv[i];
+        } else if (arg[0] == '-' && arg[1] == '-') {
+            if ((status = parse_long(cli, argc, argv, &i)) >= 0)
+                return status;
+        } else if (arg[0] == '-' && arg[1]) {
+            if ((status = parse_letters(cli, argc, argv, &i)) >= 0)
+                return status;
+        } else {
+            cli->operands[cli->noperands++] = argv[i];
+            while (cli->verb->is_command && ++i < argc)
+                cli->operands[cli->noperands++] = argv[i];
+        }
+    }
+    return -1;
+}
+
+int
+cli_parse(struct cli *cli, const struct cli_verb *verb, int argc, char **argv)
+{
+    *cli = (struct cli){.verb = verb};
+    cli->operands = mem_calloc((size_t)argc + 1, sizeof *cli->operands);
+    int status = parse_all(cli, argc, argv);
+    if (status >= 0)
+        return status;
+    if (cli_is_set(cli, "help")) {
+        struct buf out = BUF_INIT;
+        cli_put_help(verb, &out);
+        status = cli_write(&out);
+        buf_done(&out);
+        return status;
+    }
+    return check_operands(cli);
+}
+
+void
+cli_done(struct cli *cli)
+{
+    free(cli->values);
+    free(cli->operands);
+    *cli = (struct cli){0};
+}
+
+/* ---- values ---- */
+
+static const struct cli_value *
+find_value(const struct cli *cli, const char *name)
+{
+    cb_assert(option_by_name(cli->verb, name, strlen(name)) != NULL);
+    for (size_t i = cli->nvalues; i-- > 0;)
+        if (strcmp(cli->values[i].option->name, name) == 0)
+            return &cli->values[i];
+    return NULL;
+}
+
+bool
+cli_is_set(const struct cli *cli, const char *name)
+{
+    return find_value(cli, name) != NULL;
+}
+
+const char *
+cli_value(const struct cli *cli, const char *name, const char *fallback)
+{
+    const struct cli_value *v = find_value(cli, name);
+    return v && v->value ? v->value : fallback;
+}
+
+void
+cli_put_list(const struct cli *cli, const char *name, struct buf *out)
+{
+    buf_putc(out, '[');
+    for (size_t i = 0; i < cli->nvalues; i++) {
+        const char *s = cli->values[i].value;
+        if (strcmp(cli->values[i].option->name, name) != 0 || !s)
+            continue;
+        while (*s) {
+            size_t len = strcspn(s, ",");
+            if (len) {
+                json_put_comma(out);
+                json_put_string(out, s, len);
+            }
+            s += len + (s[len] == ',');
+        }
+    }
+    buf_putc(out, ']');
+}
+
+int
+cli_int(const struct cli *cli, const char *name, int64_t low, int64_t high, int64_t fallback,
+        int64_t *ret)
+{
+    const char *s = cli_value(cli, name, NULL);
+    char *end;
+
+    *ret = fallback;
+    if (!s)
+        return 0;
+    errno = 0;
+    long long n = strtoll(s, &end, 10);
+    if (errno || end == s || *end || n < low || n > high) {
+        cli_wrong_use(cli->verb, "--%s: \"%s\" is not an integer from %" PRId64 " to %" PRId64, name, s,
+                      low, high);
+        return -1;
+    }
+    *ret = n;
+    return 0;
+}
+
+/* ---- help ---- */
+
+enum { HELP_COLUMN = 26, HELP_WIDTH = 100 };
+
+/* Text from HELP_COLUMN on, broken at spaces. */
+static void
+put_wrapped(struct buf *out, const char *text, size_t column)
+{
+    while (*text) {
+        size_t len = strcspn(text, " ");
+        if (column + len > HELP_WIDTH && column > HELP_COLUMN) {
+            out->len--; /* the space before the break */
+            buf_printf(out, "\n%*s", HELP_COLUMN, "");
+            column = HELP_COLUMN;
+        }
+        buf_append(out, text, len);
+        column += len;
+        text += len;
+        if (*text == ' ') {
+            buf_putc(out, ' ');
+            column++;
+            text++;
+        }
+    }
+    buf_putc(out, '\n');
+}
+
+static void
+put_option(struct buf *out, const struct cli_option *o)
+{
+    size_t start = out->len;
+
+    if (o->letter)
+        buf_printf(out, "  -%c, --%s", o->letter, o->name);
+    else
+        buf_printf(out, "      --%s", o->name);
+    if (o->arg)
+        buf_printf(out, "=%s", o->arg);
+    size_t column = out->len - start;
+    if (column + 2 > HELP_COLUMN) {
+        buf_putc(out, '\n');
+        column = 0;
+    }
+    buf_printf(out, "%*s", (int)(HELP_COLUMN - column), "");
+    put_wrapped(out, o->text, HELP_COLUMN);
+}
+
+void
+cli_put_help(const struct cli_verb *verb, struct buf *out)
+{
+    const struct cli_option *o;
+
+    buf_printf(out, "Usage: claudebench %s [OPTION]...%s%s\n\n%s\n\nOptions:\n", verb->name,
+               verb->operands[0] ? " " : "", verb->operands, verb->summary);
+    for (size_t i = 0; (o = option_at(verb, i)); i++)
+        put_option(out, o);
+    if (verb->notes)
+        buf_printf(out, "\n%s", verb->notes);
+}
+
+void
+cli_put_usage(struct buf *out)
+{
+    buf_puts(out, "Usage: claudebench [-c FILE] COMMAND [OPTION]... [ARGUMENT]...\n\nCommands:\n");
+    for (size_t i = 0; cli_verbs[i]; i++) {
+        size_t start = out->len;
+        buf_printf(out, "  %s %s", cli_verbs[i]->name, cli_verbs[i]->operands);
+        size_t column = out->len - start;
+        if (column + 2 > HELP_COLUMN) {
+            buf_putc(out, '\n');
+            column = 0;
+        }
+        buf_printf(out, "%*s", (int)(HELP_COLUMN - column), "");
+        put_wrapped(out, cli_verbs[i]->summary, HELP_COLUMN);
+    }
+    buf_puts(out, "\nOptions:\n"
+                  "  -c, --config=FILE       Read this configuration file.\n"
+                  "  -h, --help              Show this help; 'claudebench COMMAND --help' shows a command's.\n"
+                  "      --version           Show the version; with --verbose also libraries and features.\n"
+                  "\nManual: claudebench(1), claudebench-work(1).\n");
+}

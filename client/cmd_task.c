@@ -1,0 +1,378 @@
+/*
+ * cmd_task.c: claudebench task add, list, show. (task import: cmd_task_import.c.)
+ */
+#include "common/compat.h"
+#include "client/verbs.h"
+
+#include "client/session.h"
+#include "client/table.h"
+#include "common/exitcode.h"
+
+/* ---- what the three share ---- */
+
+/* A decoded string member, or "" ; appended to `out`. */
+static void
+put_member(struct buf *out, struct json_span object, const char *name)
+{
+    struct json_item item;
+
+    if (!json_find(object, name, &item) || item.type == JSON_NULL)
+        return;
+    if (item.type == JSON_STRING)
+        json_decode_string(item.value, out);
+    else
+        buf_append(out, item.value.at, item.value.len);
+}
+
+static int
+print_json(struct json_span value)
+{
+    struct buf out = BUF_INIT;
+
+    session_put_json(&out, value, term_detect(STDOUT_FILENO));
+    int status = cli_write(&out);
+    buf_done(&out);
+    return status;
+}
+
+/* ---- task add ---- */
+
+static const struct cli_option add_options[] = {
+    {'p', "priority", "N", "0 to 100, higher is sooner (default 50)."},
+    {'q', "queue", "QUEUE", "Queue (default: default)."},
+    {'r', "role", "ROLE", "Only workers with this role may claim it; may be repeated, or a list with commas."},
+    {0, "payload", "JSON", "Any JSON for the worker."},
+    {0, "metadata", "JSON", "A JSON object that is kept with the task."},
+    {0, "max-attempts", "N", "Attempts before the task counts as failed for good (default 3)."},
+    {0, "lease", "MS", "How long a worker may be silent about this task before it goes back."},
+    {0, "idem", "KEY", "Idempotency key: repeating the command under the same key adds one task."},
+    {'j', "json", NULL, "Print the result as JSON."},
+    {0, NULL, NULL, NULL},
+};
+
+static int run_task_add(const struct cli *cli);
+
+const struct cli_verb verb_task_add = {
+    .name = "task add",
+    .operands = "TEXT",
+    .min_operands = 1,
+    .max_operands = 1,
+    .summary = "Create a task and put it on its queue.",
+    .notes = "Prints the id of the new task.\n",
+    .options = add_options,
+    .run = run_task_add,
+};
+
+/* A JSON literal that the user wrote; it must be JSON, or it would change what stands around it. */
+static int
+put_literal(const struct cli *cli, struct buf *params, const char *option, const char *member)
+{
+    const char *text = cli_value(cli, option, NULL);
+    struct json_error why;
+    struct json_span value;
+
+    if (!text)
+        return -1;
+    if (json_check(text, strlen(text), &value, NULL, &why) != 0) {
+        cli_say("--%s is not JSON: byte %zu: %s", option, why.offset, why.text);
+        return EXITCODE_DATAERR;
+    }
+    json_put_key(params, member);
+    buf_append(params, value.at, value.len);
+    return -1;
+}
+
+static int
+put_int(const struct cli *cli, struct buf *params, const char *option, const char *member)
+{
+    int64_t n;
+
+    if (cli_int(cli, option, INT64_MIN, INT64_MAX, 0, &n) != 0)
+        return EXITCODE_USAGE;
+    if (cli_is_set(cli, option)) {
+        json_put_key(params, member);
+        buf_put_int(params, n);
+    }
+    return -1;
+}
+
+static int
+add_params(const struct cli *cli, struct buf *params)
+{
+    int status = -1;
+
+    if (!json_is_utf8(cli->operands[0], strlen(cli->operands[0]))) {
+        cli_say("the text is not UTF-8");
+        return EXITCODE_DATAERR;
+    }
+    buf_puts(params, "{");
+    json_put_key(params, "text");
+    json_put_cstr(params, cli->operands[0]);
+    if (cli_is_set(cli, "queue")) {
+        json_put_key(params, "queue");
+        json_put_cstr(params, cli_value(cli, "queue", ""));
+    }
+    if (cli_is_set(cli, "role")) {
+        json_put_key(params, "roles");
+        cli_put_list(cli, "role", params);
+    }
+    if ((status = put_int(cli, params, "priority", "priority")) >= 0 ||
+        (status = put_int(cli, params, "max-attempts", "max_attempts")) >= 0 ||
+        (status = put_int(cli, params, "lease", "lease_ms")) >= 0 ||
+        (status = put_literal(cli, params, "payload", "payload")) >= 0 ||
+        (status = put_literal(cli, params, "metadata", "metadata")) >= 0)
+        return status;
+    buf_puts(params, "}");
+    return -1;
+}
+
+static int
+run_task_add(const struct cli *cli)
+{
+    struct session s CB_CLEANUP(session_close) = SESSION_INIT;
+    struct buf params CB_CLEANUP(buf_done) = BUF_INIT;
+    struct requests_reply reply CB_CLEANUP(requests_reply_done) = REQUESTS_REPLY_INIT;
+    int status = add_params(cli, &params);
+
+    if (status >= 0 || (status = session_open(&s, cli)) >= 0 ||
+        (status = session_call(&s, "task.create", &params, cli_value(cli, "idem", NULL), &reply)) >= 0)
+        return status;
+    if (cli_is_set(cli, "json"))
+        return print_json(reply.result);
+    struct buf out = BUF_INIT;
+    struct buf id = BUF_INIT;
+    put_member(&id, reply.result, "id");
+    term_put(&out, buf_peek(&id), id.len);
+    buf_putc(&out, '\n');
+    status = cli_write(&out);
+    buf_done(&id);
+    buf_done(&out);
+    return status;
+}
+
+/* ---- task list ---- */
+
+static const struct cli_option list_options[] = {
+    {'s', "status", "STATUS", "Only tasks in this state: pending, delayed, in_progress, completed, failed, "
+                              "cancelled."},
+    {'q', "queue", "QUEUE", "Only tasks of this queue."},
+    {'n', "limit", "N", "At most so many (default 50)."},
+    {'a', "all", NULL, "All of them, page by page."},
+    {'j', "json", NULL, "Print one JSON object per line."},
+    {0, NULL, NULL, NULL},
+};
+
+static int run_task_list(const struct cli *cli);
+
+const struct cli_verb verb_task_list = {
+    .name = "task list",
+    .operands = "",
+    .min_operands = 0,
+    .max_operands = 0,
+    .summary = "List tasks.",
+    .options = list_options,
+    .run = run_task_list,
+};
+
+enum { LIST_PAGE = 200, LIST_DEFAULT = 50 };
+
+static const struct table_column list_columns[] = {
+    {"ID", TABLE_LEFT, false},      {"STATUS", TABLE_LEFT, false},  {"PRIO", TABLE_RIGHT, false},
+    {"QUEUE", TABLE_LEFT, false},   {"TRY", TABLE_RIGHT, false},    {"WORKER", TABLE_LEFT, false},
+    {"CREATED", TABLE_LEFT, false}, {"TEXT", TABLE_LEFT, true},
+};
+
+static const char *const list_members[] = {"id",      "status",     "priority",  "queue",
+                                           "attempt", "assignedTo", "createdAt", "text"};
+
+struct listing {
+    const struct cli *cli;
+    struct term term;
+    struct table table;
+    struct buf out;
+    struct buf cursor; /* "" = at the start */
+    int64_t left;
+    int64_t shown;
+    bool is_done;
+};
+
+static void
+list_one(struct listing *l, struct json_span task)
+{
+    struct buf cell = BUF_INIT;
+
+    l->left--;
+    l->shown++;
+    if (cli_is_set(l->cli, "json")) {
+        session_put_json(&l->out, task, l->term);
+        return;
+    }
+    for (size_t i = 0; i < CB_ARRAY_LEN(list_members); i++) {
+        struct json_item item;
+        buf_reset(&cell);
+        put_member(&cell, task, list_members[i]);
+        if (i == 3 && cell.len == 0)
+            buf_putc(&cell, '-');
+        if (i == 1 && json_find(task, "dead", &item) && item.type == JSON_BOOL && item.value.at[0] == 't')
+            buf_puts(&cell, " (dead)");
+        table_cell(&l->table, buf_peek(&cell), cell.len);
+    }
+    buf_done(&cell);
+}
+
+static void
+list_params(const struct listing *l, struct buf *params)
+{
+    buf_puts(params, "{");
+    json_put_key(params, "limit");
+    buf_put_int(params, l->left < LIST_PAGE ? l->left : LIST_PAGE);
+    for (int i = 0; i < 2; i++) {
+        const char *name = i ? "queue" : "status";
+        if (cli_is_set(l->cli, name)) {
+            json_put_key(params, name);
+            json_put_cstr(params, cli_value(l->cli, name, ""));
+        }
+    }
+    if (l->cursor.len) {
+        json_put_key(params, "cursor");
+        json_put_string(params, l->cursor.data, l->cursor.len);
+    }
+    buf_puts(params, "}");
+}
+
+/* Takes a page in; the cursor moves on. */
+static void
+list_page(struct listing *l, struct json_span result)
+{
+    struct json_item tasks, task, next;
+    struct json_iter it;
+
+    if (json_find(result, "tasks", &tasks) && tasks.type == JSON_ARRAY) {
+        json_iter_init(&it, tasks.value);
+        while (l->left > 0 && json_iter_next(&it, &task))
+            list_one(l, task.value);
+    }
+    buf_reset(&l->cursor);
+    l->is_done = l->left <= 0 || !json_find(result, "next", &next) || next.type != JSON_STRING;
+    if (!l->is_done)
+        json_decode_string(next.value, &l->cursor);
+}
+
+/* Prints what there is; a table page by page would change its columns, so only JSON is written early. */
+static int
+list_flush(struct listing *l)
+{
+    if (!cli_is_set(l->cli, "json")) {
+        if (!l->is_done)
+            return -1;
+        if (l->shown || l->term.is_tty)
+            table_put(&l->table, l->term, &l->out);
+    }
+    int status = cli_write(&l->out);
+    buf_reset(&l->out);
+    return status ? status : -1;
+}
+
+static int
+list_all(struct listing *l, struct session *s)
+{
+    while (!l->is_done) {
+        struct buf params CB_CLEANUP(buf_done) = BUF_INIT;
+        struct requests_reply reply CB_CLEANUP(requests_reply_done) = REQUESTS_REPLY_INIT;
+        list_params(l, &params);
+        int status = session_call(s, "task.list", &params, NULL, &reply);
+        if (status < 0) {
+            list_page(l, reply.result);
+            status = list_flush(l);
+        }
+        if (status >= 0)
+            return status;
+    }
+    return EXITCODE_OK;
+}
+
+static int
+run_task_list(const struct cli *cli)
+{
+    struct session s CB_CLEANUP(session_close) = SESSION_INIT;
+    struct listing l = {.cli = cli, .term = term_detect(STDOUT_FILENO)};
+
+    if (cli_int(cli, "limit", 1, INT64_MAX, LIST_DEFAULT, &l.left) != 0)
+        return EXITCODE_USAGE;
+    if (cli_is_set(cli, "all") && !cli_is_set(cli, "limit"))
+        l.left = INT64_MAX;
+    int status = session_open(&s, cli);
+    if (status >= 0)
+        return status;
+    table_init(&l.table, list_columns, CB_ARRAY_LEN(list_columns));
+    status = list_all(&l, &s);
+    table_done(&l.table);
+    buf_done(&l.out);
+    buf_done(&l.cursor);
+    return status;
+}
+
+/* ---- task show ---- */
+
+static const struct cli_option show_options[] = {
+    {'j', "json", NULL, "Print the task as JSON, as it was stored."},
+    {0, NULL, NULL, NULL},
+};
+
+static int run_task_show(const struct cli *cli);
+
+const struct cli_verb verb_task_show = {
+    .name = "task show",
+    .operands = "ID",
+    .min_operands = 1,
+    .max_operands = 1,
+    .summary = "Show one task with payload, result and error.",
+    .options = show_options,
+    .run = run_task_show,
+};
+
+static int
+show_members(struct json_span task)
+{
+    struct buf out = BUF_INIT, text = BUF_INIT;
+    struct json_iter it;
+    struct json_item item;
+
+    json_iter_init(&it, task);
+    while (json_iter_next(&it, &item)) {
+        buf_reset(&text);
+        json_decode_string(item.key, &text);
+        buf_putc(&text, ':');
+        size_t pad = text.len < 15 ? 15 - text.len : 1;
+        term_put(&out, buf_peek(&text), text.len);
+        buf_printf(&out, "%*s", (int)pad, "");
+        buf_reset(&text);
+        if (item.type == JSON_STRING)
+            json_decode_string(item.value, &text);
+        else
+            buf_append(&text, item.value.at, item.value.len);
+        term_put(&out, buf_peek(&text), text.len);
+        buf_putc(&out, '\n');
+    }
+    int status = cli_write(&out);
+    buf_done(&text);
+    buf_done(&out);
+    return status;
+}
+
+static int
+run_task_show(const struct cli *cli)
+{
+    struct session s CB_CLEANUP(session_close) = SESSION_INIT;
+    struct buf params CB_CLEANUP(buf_done) = BUF_INIT;
+    struct requests_reply reply CB_CLEANUP(requests_reply_done) = REQUESTS_REPLY_INIT;
+    int status = session_open(&s, cli);
+
+    buf_puts(&params, "{");
+    json_put_key(&params, "id");
+    json_put_cstr(&params, cli->operands[0]);
+    buf_puts(&params, "}");
+    if (status >= 0 || (status = session_call(&s, "task.get", &params, NULL, &reply)) >= 0)
+        return status;
+    return cli_is_set(cli, "json") ? print_json(reply.result) : show_members(reply.result);
+}

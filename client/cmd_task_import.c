@@ -1,0 +1,485 @@
+/*
+ * cmd_task_import.c: claudebench task import FILE.jsonl|-: one task per line, in batches of at most 100.
+ *
+ * Memory is constant: IMPORT_BATCHES batches of at most IMPORT_BYTES each are in hand, the rest stays in the file. A line
+ * that is not a task is reported by its number and left out; what only the worker can judge comes back with the
+ * batch's error, the line is dropped, and the rest of the batch is sent again. Batches are cut the same way
+ * each time and each has the key "<--idem>-<number>", so that an import that was cut off can be repeated.
+ */
+#include "common/compat.h"
+#include "client/verbs.h"
+
+#include "client/lines.h"
+#include "client/progress.h"
+#include "client/session.h"
+#include "common/clock.h"
+#include "common/exitcode.h"
+#include "common/mem.h"
+#include "common/rnd.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+enum {
+    IMPORT_BATCHES = 8,
+    IMPORT_ITEMS = 100,
+    IMPORT_BYTES = 1000000,
+    IMPORT_TIMEOUT_MS = 60000,
+    IMPORT_RETRY_MS = 500,
+    IMPORT_IDEM_MAX = 96,
+};
+
+static const struct cli_option import_options[] = {
+    {'q', "queue", "QUEUE", "Queue of the lines that do not name one."},
+    {0, "strict", NULL, "Stop at the first bad line."},
+    {0, "idem", "KEY", "Repeating an import of the same file under the same key adds no task twice (within "
+                       "limits.idempotency_ttl_ms)."},
+    {'j', "json", NULL, "Print {\"line\":…,\"id\":…} for each new task, and the totals."},
+    {0, NULL, NULL, NULL},
+};
+
+static int run_task_import(const struct cli *cli);
+
+const struct cli_verb verb_task_import = {
+    .name = "task import",
+    .operands = "FILE.jsonl|-",
+    .min_operands = 1,
+    .max_operands = 1,
+    .summary = "Create a task from each line of a file of JSON objects.",
+    .notes = "A line holds the parameters of task.create, for instance {\"text\":\"hello\",\"priority\":70}.\n"
+             "Bad lines are reported and left out; exit 65 when there were any.\n",
+    .options = import_options,
+    .run = run_task_import,
+};
+
+enum batch_state { BATCH_FREE, BATCH_FLYING, BATCH_WAITING };
+
+struct batch {
+    enum batch_state state;
+    int64_t number;
+    unsigned drops;    /* lines taken out since it was cut */
+    int64_t retry_ms;  /* WAITING: when to send it again */
+    struct buf text;   /* the items' JSON, one behind the other */
+    size_t count;
+    struct {
+        int64_t line;
+        size_t from, len;
+    } items[IMPORT_ITEMS];
+};
+
+struct import {
+    const struct cli *cli;
+    struct session s;
+    struct lines lines;
+    struct buf held; /* a line that did not fit into the last batch */
+    int64_t held_line;
+    int64_t size; /* of the file; 0 = not known */
+    char idem[IMPORT_IDEM_MAX + 1];
+    struct batch batches[IMPORT_BATCHES];
+    int64_t last_number;
+    int64_t created, bad;
+    bool is_ended; /* nothing more is read */
+    int exit_code;
+    struct progress progress;
+    struct buf out;
+};
+
+/* ---- bad lines ---- */
+
+static void
+bad_line(struct import *im, int64_t line, const char *fmt, ...) CB_PRINTF(3, 4);
+
+static void
+bad_line(struct import *im, int64_t line, const char *fmt, ...)
+{
+    struct buf text = BUF_INIT;
+    va_list ap;
+
+    va_start(ap, fmt);
+    buf_vprintf(&text, fmt, ap);
+    va_end(ap);
+    progress_clear(&im->progress);
+    cli_say("line %" PRId64 ": %s", line, buf_peek(&text));
+    buf_done(&text);
+    im->bad++;
+    if (cli_is_set(im->cli, "strict"))
+        im->is_ended = true;
+}
+
+/* ---- cutting batches ---- */
+
+/* The line's object with the default queue in it, appended. */
+static void
+put_item(const struct import *im, struct json_span object, struct buf *out)
+{
+    const char *queue = cli_value(im->cli, "queue", NULL);
+    struct json_item item;
+
+    if (!queue || json_find(object, "queue", &item)) {
+        buf_append(out, object.at, object.len);
+        return;
+    }
+    buf_puts(out, "{\"queue\":");
+    json_put_cstr(out, queue);
+    if (json_count(object) > 0)
+        buf_putc(out, ',');
+    buf_append(out, object.at + 1, object.len - 1);
+}
+
+/* Reads the next good line into `held`; false when there is none. */
+static bool
+read_item(struct import *im)
+{
+    const char *line;
+    size_t len;
+
+    while (!im->is_ended && lines_next(&im->lines, &line, &len)) {
+        struct json_error why;
+        struct json_span value;
+        enum json_type type;
+        if (!line)
+            bad_line(im, im->lines.number, "longer than %zu bytes", im->lines.max);
+        else if (strspn(line, " \t\r") >= len)
+            continue;
+        else if (json_check(line, len, &value, &type, &why) != 0)
+            bad_line(im, im->lines.number, "byte %zu: %s", why.offset, why.text);
+        else if (type != JSON_OBJECT)
+            bad_line(im, im->lines.number, "%s where an object is expected", json_type_name(type));
+        else {
+            put_item(im, value, &im->held);
+            im->held_line = im->lines.number;
+            return true;
+        }
+    }
+    if (!im->is_ended && im->lines.error) {
+        cli_say("cannot read %s: %s", im->cli->operands[0], strerror(im->lines.error));
+        im->exit_code = EXITCODE_NOINPUT;
+    }
+    im->is_ended = true;
+    return false;
+}
+
+/* Fills an empty batch; false when the file has ended. */
+static bool
+cut_batch(struct import *im, struct batch *b)
+{
+    b->count = 0;
+    b->drops = 0;
+    buf_reset(&b->text);
+    while (b->count < IMPORT_ITEMS && (im->held.len > 0 || read_item(im))) {
+        if (b->count > 0 && b->text.len + im->held.len > IMPORT_BYTES)
+            break;
+        b->items[b->count].line = im->held_line;
+        b->items[b->count].from = b->text.len;
+        b->items[b->count++].len = im->held.len;
+        buf_append(&b->text, im->held.data, im->held.len);
+        buf_reset(&im->held);
+    }
+    if (b->count == 0)
+        return false;
+    b->number = ++im->last_number;
+    return true;
+}
+
+/* ---- sending ---- */
+
+static void
+send_batch(struct import *im, struct batch *b)
+{
+    struct buf params = BUF_INIT;
+    char idem[REQUESTS_IDEM_SIZE];
+
+    buf_puts(&params, "{\"tasks\":[");
+    for (size_t i = 0; i < b->count; i++) {
+        json_put_comma(&params);
+        buf_append(&params, b->text.data + b->items[i].from, b->items[i].len);
+    }
+    buf_puts(&params, "]}");
+    snprintf(idem, sizeof idem, "%s-%" PRId64 ".%u", im->idem, b->number, b->drops);
+    struct requests_call call = {
+        .method = "task.create_batch",
+        .params = params.data,
+        .params_len = params.len,
+        .idem = idem,
+        .timeout_ms = IMPORT_TIMEOUT_MS,
+        .tag = (uint64_t)(b - im->batches),
+    };
+    requests_client_submit(im->s.rc, &call);
+    b->state = BATCH_FLYING;
+    buf_done(&params);
+}
+
+static void
+drop_item(struct batch *b, size_t index)
+{
+    for (size_t i = index; i + 1 < b->count; i++)
+        b->items[i] = b->items[i + 1];
+    b->count--;
+    b->drops++;
+}
+
+/* "tasks[17].text" names the item that the worker did not like; -1 when the path is none of that form. */
+static long
+item_in_path(const struct requests_reply *reply, struct buf *path)
+{
+    struct json_item item;
+    char *end;
+
+    if (reply->data.len == 0 || json_type_of(reply->data) != JSON_OBJECT ||
+        !json_find(reply->data, "path", &item) || item.type != JSON_STRING)
+        return -1;
+    json_decode_string(item.value, path);
+    if (strncmp(buf_peek(path), "tasks[", 6) != 0)
+        return -1;
+    long index = strtol(path->data + 6, &end, 10);
+    return *end == ']' ? index : -1;
+}
+
+/* Appends what the message has not said already. */
+static void
+put_text_member(struct buf *out, struct json_span object, const char *name, const char *label)
+{
+    struct json_item item;
+    struct buf value CB_CLEANUP(buf_done) = BUF_INIT;
+
+    if (!json_find(object, name, &item) || item.type != JSON_STRING)
+        return;
+    json_decode_string(item.value, &value);
+    if (value.len > 0 && !strstr(buf_peek(out), value.data))
+        buf_printf(out, "%s%s", label, value.data);
+}
+
+/* ---- outcomes ---- */
+
+/* No further batches; those in flight are waited for. */
+static void
+give_up(struct import *im, int exit_code)
+{
+    im->is_ended = true;
+    buf_reset(&im->held);
+    if (!im->exit_code)
+        im->exit_code = exit_code;
+}
+
+/* One item is bad: it goes, the others are sent again. */
+static bool
+take_bad_item(struct import *im, struct batch *b, const struct requests_reply *reply)
+{
+    struct buf path CB_CLEANUP(buf_done) = BUF_INIT;
+    struct buf text CB_CLEANUP(buf_done) = BUF_INIT;
+    long index = reply->code == -32602 ? item_in_path(reply, &path) : -1;
+
+    if (index < 0 || (size_t)index >= b->count)
+        return false;
+    const char *member = strchr(path.data, ']') + 1;
+    buf_printf(&text, "%s%s", member[0] == '.' ? member + 1 : member, member[0] ? ": " : "");
+    buf_puts(&text, reply->message);
+    put_text_member(&text, reply->data, "expected", ", expected ");
+    put_text_member(&text, reply->data, "got", ", got ");
+    bad_line(im, b->items[index].line, "%s", buf_peek(&text));
+    drop_item(b, (size_t)index);
+    if (cli_is_set(im->cli, "strict"))
+        b->count = (size_t)index; /* what stands before the bad line, no more */
+    if (b->count > 0)
+        send_batch(im, b);
+    else
+        b->state = BATCH_FREE;
+    return true;
+}
+
+static void
+take_ids(struct import *im, struct batch *b, struct json_span result)
+{
+    struct json_item ids, id;
+    struct json_iter it;
+    size_t i = 0;
+
+    b->state = BATCH_FREE;
+    if (!json_find(result, "ids", &ids) || ids.type != JSON_ARRAY)
+        return;
+    json_iter_init(&it, ids.value);
+    while (json_iter_next(&it, &id) && i < b->count) {
+        im->created++;
+        if (cli_is_set(im->cli, "json")) {
+            buf_printf(&im->out, "{\"line\":%" PRId64 ",\"id\":", b->items[i].line);
+            buf_append(&im->out, id.value.at, id.value.len);
+            buf_puts(&im->out, "}\n");
+        }
+        i++;
+    }
+    if (cli_write(&im->out) != 0)
+        give_up(im, EXITCODE_FAILURE);
+    buf_reset(&im->out);
+}
+
+static void
+take_error(struct import *im, struct batch *b, const struct requests_reply *reply)
+{
+    if (take_bad_item(im, b, reply))
+        return;
+    if (session_exit_code(reply->code) == EXITCODE_TEMPFAIL && reply->retry_after_ms >= 0) {
+        int64_t wait = reply->retry_after_ms > IMPORT_RETRY_MS ? reply->retry_after_ms : IMPORT_RETRY_MS;
+        b->state = BATCH_WAITING;
+        b->retry_ms = clock_mono_ms() + wait;
+        return;
+    }
+    progress_clear(&im->progress);
+    session_report("task import", reply);
+    cli_say("lines %" PRId64 " to %" PRId64 " were refused; nothing behind them is imported",
+            b->items[0].line, b->items[b->count - 1].line);
+    give_up(im, session_exit_code(reply->code));
+    b->state = BATCH_FREE;
+}
+
+static void
+take_reply(struct import *im, const struct requests_reply *reply)
+{
+    struct batch *b = &im->batches[reply->tag];
+
+    switch (reply->outcome) {
+    case REQUESTS_RESULT:
+        take_ids(im, b, reply->result);
+        break;
+    case REQUESTS_ERROR:
+        take_error(im, b, reply);
+        break;
+    default:
+        progress_clear(&im->progress);
+        cli_say("lines %" PRId64 " to %" PRId64 ": %s: %s", b->items[0].line,
+                b->items[b->count - 1].line,
+                reply->outcome == REQUESTS_UNKNOWN ? "the outcome is unknown" : "not imported",
+                reply->message);
+        give_up(im, EXITCODE_UNAVAILABLE);
+        b->state = BATCH_FREE;
+    }
+}
+
+/* ---- the loop ---- */
+
+/* Sends what may be sent; returns how long to wait for replies (ms, -1: for ever), or -2 when all is done. */
+static int
+send_all(struct import *im)
+{
+    int64_t now = clock_mono_ms(), due = 0;
+    bool is_busy = false, has_waiting = false;
+
+    for (size_t i = 0; i < IMPORT_BATCHES; i++)
+        has_waiting |= im->batches[i].state == BATCH_WAITING;
+    for (size_t i = 0; i < IMPORT_BATCHES; i++) {
+        struct batch *b = &im->batches[i];
+        if (b->state == BATCH_WAITING && now >= b->retry_ms)
+            send_batch(im, b);
+        else if (b->state == BATCH_FREE && !has_waiting && cut_batch(im, b))
+            send_batch(im, b);
+        if (b->state == BATCH_WAITING && (!due || b->retry_ms < due))
+            due = b->retry_ms;
+        is_busy |= b->state != BATCH_FREE;
+    }
+    if (!is_busy)
+        return -2;
+    return due ? (int)(due - now) : -1;
+}
+
+static void
+show_progress(struct import *im)
+{
+    char note[80];
+    int64_t ms = progress_elapsed_ms(&im->progress);
+
+    snprintf(note, sizeof note, "%" PRId64 " tasks  %.0f/s", im->created,
+             ms > 0 ? (double)im->created * 1000.0 / (double)ms : 0.0);
+    progress_update(&im->progress, im->lines.offset, im->size, note);
+}
+
+static void
+import_all(struct import *im)
+{
+    int wait;
+
+    while ((wait = send_all(im)) != -2) {
+        struct requests_reply reply = REQUESTS_REPLY_INIT;
+        if (requests_client_in_flight(im->s.rc) == 0)
+            poll(NULL, 0, wait);
+        else if (requests_client_next(im->s.rc, wait, &reply))
+            take_reply(im, &reply);
+        requests_reply_done(&reply);
+        show_progress(im);
+    }
+    progress_clear(&im->progress);
+}
+
+static int
+import_end(struct import *im)
+{
+    double seconds = (double)progress_elapsed_ms(&im->progress) / 1000.0;
+
+    if (cli_is_set(im->cli, "json"))
+        buf_printf(&im->out, "{\"created\":%" PRId64 ",\"bad\":%" PRId64 "}\n", im->created, im->bad);
+    else
+        buf_printf(&im->out, "%" PRId64 " tasks created in %.2f s, %" PRId64 " bad lines\n", im->created,
+                   seconds, im->bad);
+    int written = cli_write(&im->out);
+    if (im->exit_code == EXITCODE_UNAVAILABLE || im->exit_code == EXITCODE_TEMPFAIL)
+        cli_say("to go on, repeat the command with --idem %s: no task is added twice", im->idem);
+    if (im->exit_code)
+        return im->exit_code;
+    return im->bad ? EXITCODE_DATAERR : written;
+}
+
+static int
+open_input(struct import *im)
+{
+    const char *name = im->cli->operands[0];
+    struct stat st;
+    int fd = strcmp(name, "-") == 0 ? STDIN_FILENO : open(name, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0) {
+        cli_say("cannot open %s: %s", name, strerror(errno));
+        return EXITCODE_NOINPUT;
+    }
+    if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+        im->size = st.st_size;
+    lines_init(&im->lines, fd, (size_t)im->s.opts->limits.params_bytes);
+    return -1;
+}
+
+static void
+import_done(struct import *im)
+{
+    if (im->lines.fd > STDIN_FILENO)
+        close(im->lines.fd);
+    lines_done(&im->lines);
+    for (size_t i = 0; i < IMPORT_BATCHES; i++)
+        buf_done(&im->batches[i].text);
+    buf_done(&im->held);
+    buf_done(&im->out);
+    session_close(&im->s);
+    free(im);
+}
+
+static int
+run_task_import(const struct cli *cli)
+{
+    const char *idem = cli_value(cli, "idem", NULL);
+
+    if (idem && strlen(idem) > IMPORT_IDEM_MAX)
+        return cli_wrong_use(cli->verb, "--idem is longer than %d bytes", IMPORT_IDEM_MAX);
+    struct import *im = mem_alloc(sizeof *im);
+    im->cli = cli;
+    if (idem)
+        snprintf(im->idem, sizeof im->idem, "%s", idem);
+    else
+        rnd_token(im->idem, 16);
+    int status = session_load(&im->s, cli);
+    if (status < 0)
+        status = open_input(im);
+    if (status < 0)
+        status = session_connect(&im->s, NULL, IMPORT_BATCHES, 0);
+    if (status < 0) {
+        progress_init(&im->progress, "import");
+        import_all(im);
+        status = import_end(im);
+    }
+    import_done(im);
+    return status;
+}

@@ -1,0 +1,210 @@
+/*
+ * main.c: claudebench, the command that people, scripts and agents type: finds the verb and runs it.
+ *
+ * A verb is one or two words ("status", "task add"). Exit codes: common/exitcode.h, claudebench(1).
+ */
+#include "common/compat.h"
+#include "client/verbs.h"
+
+#include "common/exitcode.h"
+#include "common/mem.h"
+#include "common/nearest.h"
+
+#include <hiredis/hiredis.h>
+#include <signal.h>
+
+const struct cli_verb *const cli_verbs[] = {
+    &verb_call,
+    &verb_task_add,
+    &verb_task_list,
+    &verb_task_show,
+    &verb_task_import,
+    &verb_work,
+    &verb_status,
+    &verb_events,
+    NULL,
+};
+
+/* ---- finding the verb ---- */
+
+/* How many of the words make up the verb's name: 0, 1 or 2. */
+static int
+verb_matches(const struct cli_verb *verb, int argc, char **argv)
+{
+    size_t len = strcspn(verb->name, " ");
+
+    if (argc < 1 || strlen(argv[0]) != len || strncmp(verb->name, argv[0], len) != 0)
+        return 0;
+    if (!verb->name[len])
+        return 1;
+    return argc >= 2 && strcmp(verb->name + len + 1, argv[1]) == 0 ? 2 : 0;
+}
+
+static const struct cli_verb *
+find_verb(int argc, char **argv, int *ret_words)
+{
+    for (size_t i = 0; cli_verbs[i]; i++) {
+        *ret_words = verb_matches(cli_verbs[i], argc, argv);
+        if (*ret_words)
+            return cli_verbs[i];
+    }
+    return NULL;
+}
+
+static bool
+is_group(const char *word)
+{
+    size_t len = strlen(word);
+
+    for (size_t i = 0; cli_verbs[i]; i++)
+        if (strncmp(cli_verbs[i]->name, word, len) == 0 && cli_verbs[i]->name[len] == ' ')
+            return true;
+    return false;
+}
+
+static const char *
+verb_name_at(size_t i, const void *arg)
+{
+    (void)arg;
+    return cli_verbs[i] ? cli_verbs[i]->name : NULL;
+}
+
+static int
+unknown_verb(int argc, char **argv)
+{
+    char *two CB_CLEANUP(mem_free_ptr) =
+        argc > 1 && argv[1][0] != '-' ? mem_printf("%s %s", argv[0], argv[1]) : NULL;
+    const char *near = nearest_name(argv[0], verb_name_at, NULL);
+
+    if (!near && two)
+        near = nearest_name(two, verb_name_at, NULL);
+    if (is_group(argv[0]) && !two)
+        return cli_wrong_use(NULL, "%s what? See the commands that begin with \"%s\"", argv[0], argv[0]);
+    const char *given = is_group(argv[0]) && two ? two : argv[0];
+    if (near)
+        return cli_wrong_use(NULL, "unknown command \"%s\"; did you mean \"%s\"?", given, near);
+    return cli_wrong_use(NULL, "unknown command \"%s\"", given);
+}
+
+/* ---- --version, --help ---- */
+
+static int
+show_version(bool is_verbose)
+{
+    struct buf out = BUF_INIT;
+
+    buf_puts(&out, "claudebench " PACKAGE_VERSION "\n");
+    if (is_verbose) {
+        buf_printf(&out, "hiredis %d.%d.%d%s\n", HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH,
+#ifdef HAVE_HIREDIS_SSL
+                   ", with TLS");
+#else
+                   ", without TLS");
+#endif
+#ifdef CB_FAILPOINTS
+        buf_puts(&out, "fault points: compiled in (a test build)\n");
+#endif
+    }
+    int status = cli_write(&out);
+    buf_done(&out);
+    return status;
+}
+
+static int
+show_usage(void)
+{
+    struct buf out = BUF_INIT;
+
+    cli_put_usage(&out);
+    int status = cli_write(&out);
+    buf_done(&out);
+    return status;
+}
+
+/* ---- options before the verb ---- */
+
+struct globals {
+    char *config;
+    bool wants_version, wants_help, is_verbose;
+    int used; /* words taken */
+};
+
+static int
+parse_globals(struct globals *g, int argc, char **argv)
+{
+    int i = 0;
+
+    for (; i < argc && argv[i][0] == '-'; i++) {
+        const char *arg = argv[i];
+        if (strcmp(arg, "--version") == 0 || strcmp(arg, "-V") == 0)
+            g->wants_version = true;
+        else if (strcmp(arg, "--verbose") == 0 || strcmp(arg, "-v") == 0)
+            g->is_verbose = true;
+        else if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0)
+            g->wants_help = true;
+        else if (strncmp(arg, "--config=", 9) == 0)
+            g->config = argv[i] + 9;
+        else if ((strcmp(arg, "-c") == 0 || strcmp(arg, "--config") == 0) && i + 1 < argc)
+            g->config = argv[++i];
+        else if (strncmp(arg, "-c", 2) == 0 && arg[2])
+            g->config = argv[i] + 2;
+        else
+            return cli_wrong_use(NULL, "unknown option %s, or its value is missing", arg);
+    }
+    g->used = i;
+    return -1;
+}
+
+static int
+run_verb(const struct cli_verb *verb, const struct globals *g, int argc, char **argv)
+{
+    struct cli cli;
+    /* "-c FILE" before the verb is the same as behind it; the later one counts. */
+    int extra = g->config ? 2 : 0;
+    char **all = mem_calloc((size_t)argc + 3, sizeof *all);
+    static char dash_c[] = "-c";
+
+    if (extra) {
+        all[0] = dash_c;
+        all[1] = g->config;
+    }
+    for (int i = 0; i < argc; i++)
+        all[extra + i] = argv[i];
+    int status = cli_parse(&cli, verb, argc + extra, all);
+    if (status < 0)
+        status = verb->run(&cli);
+    cli_done(&cli);
+    free(all);
+    return status;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct globals g = {0};
+    int words = 0;
+
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write(2); spawn gives children the default */
+    int status = parse_globals(&g, argc - 1, argv + 1);
+    if (status >= 0)
+        return status;
+    if (g.wants_version)
+        return show_version(g.is_verbose);
+    argc -= 1 + g.used;
+    argv += 1 + g.used;
+    if (g.wants_help || (argc > 1 && is_group(argv[0]) && strcmp(argv[1], "--help") == 0))
+        return show_usage();
+    if (argc == 0) {
+        struct buf out = BUF_INIT;
+        cli_put_usage(&out);
+        fwrite(out.data, 1, out.len, stderr);
+        buf_done(&out);
+        return EXITCODE_USAGE;
+    }
+    if (strcmp(argv[0], WORK_KEEPER_VERB) == 0)
+        return work_keeper_main();
+    const struct cli_verb *verb = find_verb(argc, argv, &words);
+    if (!verb)
+        return unknown_verb(argc, argv);
+    return run_verb(verb, &g, argc - words, argv + words);
+}

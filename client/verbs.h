@@ -1,0 +1,22 @@
+/*
+ * verbs.h: the verbs of claudebench; each is in the file of its name (cmd_*.c).
+ */
+#ifndef CB_VERBS_H
+#define CB_VERBS_H
+
+#include "client/cli.h"
+
+extern const struct cli_verb verb_call;
+extern const struct cli_verb verb_task_add;
+extern const struct cli_verb verb_task_list;
+extern const struct cli_verb verb_task_show;
+extern const struct cli_verb verb_task_import;
+extern const struct cli_verb verb_work;
+extern const struct cli_verb verb_status;
+extern const struct cli_verb verb_events;
+
+/* Not for people: the process that ends the jobs of a `work` that was killed (work_keeper.c). */
+#define WORK_KEEPER_VERB "@work-keeper"
+int work_keeper_main(void);
+
+#endif

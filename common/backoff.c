@@ -1,0 +1,53 @@
+/*
+ * backoff.c: see backoff.h. Randomness comes from rnd.h, so that tests can seed it.
+ */
+#include "common/compat.h"
+#include "common/backoff.h"
+
+#include "common/rnd.h"
+
+void
+backoff_init(struct backoff *b, int64_t min_ms, int64_t max_ms)
+{
+    b->min_ms = min_ms;
+    b->max_ms = max_ms;
+    b->failures = 0;
+}
+
+void
+backoff_reset(struct backoff *b)
+{
+    b->failures = 0;
+}
+
+/* min × 2^failures, at most max. */
+static int64_t
+backoff_ceiling(struct backoff *b)
+{
+    int64_t ceiling = b->min_ms;
+    for (unsigned i = 0; i < b->failures && ceiling < b->max_ms; i++)
+        ceiling *= 2;
+    b->failures++;
+    return ceiling < b->max_ms ? ceiling : b->max_ms;
+}
+
+int64_t
+backoff_next_full_jitter(struct backoff *b)
+{
+    int64_t ceiling = backoff_ceiling(b) * 2;
+    if (ceiling > b->max_ms)
+        ceiling = b->max_ms;
+    if (ceiling <= b->min_ms)
+        return b->min_ms;
+    return b->min_ms + (int64_t)(rnd_u64() % (uint64_t)(ceiling - b->min_ms + 1));
+}
+
+int64_t
+backoff_next_brake(struct backoff *b)
+{
+    int64_t wait = backoff_ceiling(b);
+    int64_t spread = wait / 5;
+    if (spread == 0)
+        return wait;
+    return wait - spread + (int64_t)(rnd_u64() % (uint64_t)(2 * spread + 1));
+}

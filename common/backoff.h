@@ -1,0 +1,26 @@
+/*
+ * backoff.h: how long to wait before the next try.
+ *
+ * Two curves (HOUSE rule 5): "full jitter" for reconnects, a uniform draw from [min, cap] where cap
+ * doubles (Brooker, "Exponential Backoff And Jitter"; spreads a herd), and "brake" for restarts,
+ * doubling with ±20 %.
+ */
+#ifndef CB_BACKOFF_H
+#define CB_BACKOFF_H
+
+#include <stdint.h>
+
+struct backoff {
+    int64_t min_ms;
+    int64_t max_ms;
+    unsigned failures; /* in a row */
+};
+
+void backoff_init(struct backoff *b, int64_t min_ms, int64_t max_ms);
+/* Call after a success: the next wait starts from min again. */
+void backoff_reset(struct backoff *b);
+/* The wait before the next try, in ms, and one failure more. */
+int64_t backoff_next_full_jitter(struct backoff *b);
+int64_t backoff_next_brake(struct backoff *b);
+
+#endif

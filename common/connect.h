@@ -1,0 +1,23 @@
+/*
+ * connect.h: from the configuration to a Redis target: which address, which user, whose password.
+ */
+#ifndef CB_CONNECT_H
+#define CB_CONNECT_H
+
+#include "common/options.h"
+#include "common/redis_link.h"
+
+enum connect_role { CONNECT_DAEMON, CONNECT_CLIENT };
+
+/*
+ * Embedded Redis: the unix socket of redis.url, the ACL user `daemon` or `client` and its password
+ * file in redis.dir. External: redis.url, redis.user and redis.password_file. On success the caller
+ * owns *ret (redis_target_done). Returns 0, or -1 with err->code an enum exitcode.
+ */
+int connect_target(const struct options *opts, enum connect_role role, struct redis_target *ret,
+                   struct cb_error *err);
+
+/* Reads a password file: its first line, at most 512 bytes, not empty; mem_strdup'ed. 0 or -1. */
+int connect_read_password(const char *path, char **ret_password, struct cb_error *err);
+
+#endif

@@ -1,0 +1,288 @@
+/*
+ * options.c: the table of options and what works on it without reading a file: defaults, access by
+ * row, domains, comparison. Reading is in options_load.c (files), options_tree.c (YAML),
+ * options_value.c (one value) and options_check.c; writing in options_doc.c.
+ */
+#include "common/compat.h"
+#include "common/options.h"
+
+#include "common/exitcode.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/options_private.h"
+
+/* ---- the table ---- */
+
+/* A row's member must have the type that the row's kind is stored with. */
+#define IS_A(type, member)   _Generic(((struct options *)0)->member, type : 1, default : 0)
+#define OPT_BOOL(n, m, ...)  _Static_assert(IS_A(bool, m), n);
+#define OPT_INT(n, m, ...)   _Static_assert(IS_A(int64_t, m), n);
+#define OPT_TIME(n, m, ...)  _Static_assert(IS_A(int64_t, m), n);
+#define OPT_BYTES(n, m, ...) _Static_assert(IS_A(int64_t, m), n);
+#define OPT_STR(n, m, ...)   _Static_assert(IS_A(const char *, m), n);
+#define OPT_PATH(n, m, ...)  _Static_assert(IS_A(const char *, m), n);
+#define OPT_ENUM(n, m, ...)  _Static_assert(IS_A(int, m), n);
+#include "common/options.def"
+#undef OPT_BOOL
+#undef OPT_INT
+#undef OPT_TIME
+#undef OPT_BYTES
+#undef OPT_STR
+#undef OPT_PATH
+#undef OPT_ENUM
+
+#define ROW(n, kind, member, when, doc)                                                            \
+    .name = (n), .type = (kind), .offset = offsetof(struct options, member),                       \
+    .flags = OPTION_##when, .text = (doc)
+#define OPT_BOOL(n, m, dflt, when, doc) {ROW(n, OPTION_BOOL, m, when, doc), .fallback_num = (dflt)},
+#define OPT_INT(n, m, dflt, lo, hi, when, doc)                                                     \
+    {ROW(n, OPTION_INT, m, when, doc), .fallback_num = (dflt), .min = (lo), .max = (hi)},
+#define OPT_TIME(n, m, dflt, lo, hi, when, doc)                                                    \
+    {ROW(n, OPTION_TIME, m, when, doc), .fallback_num = (dflt), .min = (lo), .max = (hi)},
+#define OPT_BYTES(n, m, dflt, lo, hi, when, doc)                                                   \
+    {ROW(n, OPTION_BYTES, m, when, doc), .fallback_num = (dflt), .min = (lo), .max = (hi)},
+#define OPT_STR(n, m, dflt, lo, hi, when, doc)                                                     \
+    {ROW(n, OPTION_STR, m, when, doc), .fallback = (dflt), .min = (lo), .max = (hi)},
+#define OPT_PATH(n, m, dflt, lo, when, doc)                                                        \
+    {ROW(n, OPTION_PATH, m, when, doc), .fallback = (dflt), .min = (lo), .max = PATH_MAX - 1},
+#define OPT_ENUM(n, m, dflt, words, when, doc)                                                     \
+    {ROW(n, OPTION_ENUM, m, when, doc), .fallback_num = (dflt), .choices = (words)},
+
+const struct option_row options_table[] = {
+#include "common/options.def"
+    {.name = NULL},
+};
+_Static_assert(CB_ARRAY_LEN(options_table) == OPTIONS_COUNT + 1, "OPTIONS_COUNT");
+
+bool options_is_known(const struct option_row *option)
+{
+#ifdef CB_FAILPOINTS
+    (void)option;
+    return true;
+#else
+    return !(option->flags & OPTION_TEST_ONLY);
+#endif
+}
+
+const struct option_row *options_find(const char *name)
+{
+    for (const struct option_row *o = options_table; o->name; o++) {
+        if (strcmp(o->name, name) == 0)
+            return options_is_known(o) ? o : NULL;
+    }
+    return NULL;
+}
+
+size_t options_row(const struct option_row *option)
+{
+    return (size_t)(option - options_table);
+}
+
+bool options_is_string(const struct option_row *option)
+{
+    return option->type == OPTION_STR || option->type == OPTION_PATH;
+}
+
+/* ---- values by row ---- */
+
+int64_t options_get_number(const struct options *opts, const struct option_row *option)
+{
+    const char *at = (const char *)opts + option->offset;
+
+    cb_assert(!options_is_string(option));
+    if (option->type == OPTION_BOOL)
+        return *(const bool *)at;
+    if (option->type == OPTION_ENUM)
+        return *(const int *)(const void *)at;
+    return *(const int64_t *)(const void *)at;
+}
+
+const char *options_get_string(const struct options *opts, const struct option_row *option)
+{
+    const char *at = (const char *)opts + option->offset;
+
+    cb_assert(options_is_string(option));
+    return *(const char *const *)(const void *)at;
+}
+
+void options_set_number(struct options *opts, const struct option_row *option, int64_t n)
+{
+    char *at = (char *)opts + option->offset;
+
+    cb_assert(!options_is_string(option));
+    if (option->type == OPTION_BOOL)
+        *(bool *)at = n != 0;
+    else if (option->type == OPTION_ENUM)
+        *(int *)(void *)at = (int)n;
+    else
+        *(int64_t *)(void *)at = n;
+}
+
+void options_set_string(struct options *opts, const struct option_row *option, const char *s,
+                        size_t len)
+{
+    char *at = (char *)opts + option->offset;
+
+    cb_assert(options_is_string(option));
+    *(const char **)(void *)at = arena_strndup(&opts->strings, s, len);
+}
+
+void options_put_value(const struct options *opts, const struct option_row *option, struct buf *out)
+{
+    if (options_is_string(option))
+        buf_puts(out, options_get_string(opts, option));
+    else
+        options_put_number(option, options_get_number(opts, option), out);
+}
+
+struct option_origin options_origin(const struct options *opts, const struct option_row *option)
+{
+    return opts->origins->origin[options_row(option)];
+}
+
+/* ---- defaults ---- */
+
+/* The host's name as an instance.id: what is not allowed there becomes '-'. */
+static void host_id(char out[65])
+{
+    char name[HOST_NAME_MAX + 1] = "";
+
+    if (gethostname(name, sizeof name) != 0)
+        name[0] = '\0';
+    name[HOST_NAME_MAX] = '\0';
+    snprintf(out, 65, "%.64s", name[0] ? name : "localhost");
+    for (char *c = out; *c; c++) {
+        bool is_alnum = (*c >= '0' && *c <= '9') || (*c >= 'A' && *c <= 'Z') ||
+                        (*c >= 'a' && *c <= 'z');
+        if (!is_alnum && (c == out || !strchr("_.-", *c)))
+            *c = c == out ? 'x' : '-';
+    }
+}
+
+/* Appends the default of a string option, with what its $WORD stands for. */
+static void expand(const char *fallback, const struct paths *paths, const char *host,
+                   struct buf *out)
+{
+    const struct {
+        const char *word;
+        const char *value;
+    } words[] = {{"$RUN", paths->run_dir}, {"$STATE", paths->state_dir}, {"$HOST", host}};
+
+    while (*fallback) {
+        size_t skip = 0;
+        for (size_t i = 0; i < CB_ARRAY_LEN(words) && !skip; i++) {
+            size_t len = strlen(words[i].word);
+            if (strncmp(fallback, words[i].word, len) == 0) {
+                buf_puts(out, words[i].value);
+                skip = len;
+            }
+        }
+        if (!skip)
+            buf_putc(out, *fallback);
+        fallback += skip ? skip : 1;
+    }
+}
+
+int options_new(enum paths_mode mode, struct options **ret, struct cb_error *err)
+{
+    struct paths paths;
+    struct buf text = BUF_INIT;
+    char host[65];
+
+    if (paths_init(&paths, mode, err))
+        return -1;
+    host_id(host);
+    struct options *opts = mem_alloc(sizeof *opts);
+    opts->origins = mem_alloc(sizeof *opts->origins);
+    for (const struct option_row *o = options_table; o->name; o++) {
+        if (!options_is_string(o)) {
+            options_set_number(opts, o, o->fallback_num);
+            continue;
+        }
+        buf_reset(&text);
+        expand(o->fallback, &paths, host, &text);
+        options_set_string(opts, o, buf_peek(&text), text.len);
+    }
+    buf_done(&text);
+    paths_done(&paths);
+    *ret = opts;
+    return 0;
+}
+
+void options_free(struct options *opts)
+{
+    if (!opts)
+        return;
+    arena_done(&opts->strings);
+    free(opts->origins);
+    free(opts);
+}
+
+void options_free_ptr(struct options **opts)
+{
+    options_free(*opts);
+}
+
+/* ---- domains ---- */
+
+const char *const *options_domain_names(void)
+{
+    static const char *const names[] = {
+        "task",
+        "system",
+#ifdef CB_FAILPOINTS
+        "test",
+#endif
+        NULL,
+    };
+    return names;
+}
+
+const struct domain_options *options_domain(const struct options *opts, const char *name)
+{
+    if (strcmp(name, "task") == 0)
+        return &opts->domains.task;
+    if (strcmp(name, "system") == 0)
+        return &opts->domains.system;
+#ifdef CB_FAILPOINTS
+    if (strcmp(name, "test") == 0)
+        return &opts->domains.test;
+#endif
+    return NULL;
+}
+
+/* ---- comparison ---- */
+
+static bool is_same(const struct options *a, const struct options *b,
+                    const struct option_row *option)
+{
+    if (options_is_string(option))
+        return strcmp(options_get_string(a, option), options_get_string(b, option)) == 0;
+    return options_get_number(a, option) == options_get_number(b, option);
+}
+
+size_t options_compare(const struct options *old_opts, const struct options *new_opts,
+                       options_change_fn *fn, void *arg, bool *ret_restart)
+{
+    size_t changes = 0;
+    bool wants_restart = false;
+
+    for (const struct option_row *o = options_table; o->name; o++) {
+        if (is_same(old_opts, new_opts, o))
+            continue;
+        changes++;
+        wants_restart |= (o->flags & OPTION_RESTART) != 0;
+        if (!fn)
+            continue;
+        struct buf old_text = BUF_INIT;
+        struct buf new_text = BUF_INIT;
+        options_put_value(old_opts, o, &old_text);
+        options_put_value(new_opts, o, &new_text);
+        fn(arg, o, buf_peek(&old_text), buf_peek(&new_text));
+        buf_done(&old_text);
+        buf_done(&new_text);
+    }
+    if (ret_restart)
+        *ret_restart = wants_restart;
+    return changes;
+}

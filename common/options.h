@@ -1,0 +1,238 @@
+/*
+ * options.h: the configuration, from one table (options.def).
+ *
+ * Load builds a complete new struct options or says everything that is wrong; nobody writes into
+ * one that is in use. The client, the supervisor and the workers read the same struct; workers get
+ * it as the text of options_dump() through a memfd.
+ */
+#ifndef CB_OPTIONS_H
+#define CB_OPTIONS_H
+
+#include "common/arena.h"
+#include "common/buf.h"
+#include "common/err.h"
+#include "common/paths.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { OPTIONS_FILE_MAX = 1024 * 1024, OPTIONS_ERRORS_MAX = 100 };
+
+/* redis.appendfsync; the words are in options.def, in this order. */
+enum options_appendfsync { APPENDFSYNC_ALWAYS, APPENDFSYNC_EVERYSEC, APPENDFSYNC_NO };
+/* log.level and log.format: enum log_level and enum log_format of log.h. */
+
+struct domain_options {
+    int64_t workers;
+    int64_t batch;
+};
+
+struct options_origins;
+
+/* Times are ms, sizes bytes. Strings belong to the options and are never NULL ("" = not set). */
+struct options {
+    int64_t config_version;
+    struct {
+        const char *id;
+    } instance;
+    struct {
+        bool embedded;
+        const char *url;
+        const char *dir;
+        int appendfsync; /* enum options_appendfsync */
+        const char *prefix;
+        const char *user;
+        const char *password_file;
+        int64_t maxmemory; /* 0 = no limit; embedded only */
+        int64_t timeout_ms;
+    } redis;
+    struct {
+        const char *pidfile;
+        const char *control_socket;
+        const char *state_dir;
+        int64_t ready_timeout_ms;
+        int64_t watchdog_ms;
+        int64_t stop_timeout_ms;
+        int64_t restart_min_ms;
+        int64_t restart_max_ms;
+    } supervisor;
+    struct {
+        struct domain_options task;
+        struct domain_options system;
+        struct domain_options test; /* test builds (--enable-failpoints) only, else 0 workers */
+    } domains;
+    struct {
+        int64_t tick_ms;
+        int64_t suspect_ms;
+        int64_t offline_ms;
+        int64_t leader_lease_ms;
+        int64_t agent_lease_ms;
+    } cluster;
+    struct {
+        int64_t lease_ms;
+        int64_t max_attempts;
+        int64_t max_crashes;
+        int64_t backoff_ms;
+        int64_t backoff_max_ms;
+        int64_t max_pending;
+        int64_t keep_finished;
+        int64_t keep_finished_ms;
+        int64_t keep_finished_min_ms;
+    } task;
+    struct {
+        int64_t maxlen;
+    } events;
+    struct {
+        int64_t params_bytes;
+        int64_t batch_params_bytes;
+        int64_t text_bytes;
+        int64_t backlog;
+        int64_t idempotency_ttl_ms;
+        int64_t idempotency_bytes;
+        int64_t dead_entries;
+    } limits;
+    struct {
+        int level;  /* enum log_level */
+        int format; /* enum log_format */
+        const char *destination;
+    } log;
+
+    /* Private to options*.c. */
+    struct arena strings;
+    struct options_origins *origins;
+};
+
+/* ---- errors ---- */
+
+struct options_error {
+    char *file; /* NULL: not about a place in a file */
+    int line;   /* 0 when unknown */
+    int col;
+    char *option; /* dotted name or "" */
+    char *text;   /* one line, escaped, may name what was expected */
+};
+
+/* What is wrong, in the order in which it was found. At most OPTIONS_ERRORS_MAX are kept. */
+struct options_errors {
+    struct options_error *items;
+    size_t len;
+    size_t total;
+};
+#define OPTIONS_ERRORS_INIT                                                                        \
+    {                                                                                              \
+        NULL, 0, 0                                                                                 \
+    }
+void options_errors_done(struct options_errors *errs);
+/* Appends `file:line:col: option: problem (expected …)` lines, and "and N more errors". */
+void options_errors_put(const struct options_errors *errs, struct buf *out);
+
+/* ---- load ---- */
+
+/* Where the configuration comes from. */
+struct options_source {
+    char *file;           /* NULL: there is none, built-in defaults */
+    enum paths_mode mode; /* which folders the defaults name */
+};
+
+/*
+ * Search order: `from_command_line` (-c; may be NULL), CLAUDEBENCH_CONFIG, then for root
+ * /etc/claudebench/claudebench.yaml and for others $XDG_CONFIG_HOME/claudebench/claudebench.yaml,
+ * else built-in defaults. A file that was named and is missing, or one that is there and cannot be
+ * read, is an error, never a fall-through. A file under /etc/claudebench means system mode for
+ * everybody. Returns 0 or -1 (err->code is EXITCODE_CONFIG).
+ */
+int options_find_file(const char *from_command_line, struct options_source *ret_source,
+                      struct cb_error *err);
+void options_source_done(struct options_source *source);
+
+/*
+ * Reads source->file, then conf.d/<name>.yaml beside it in sorted order; later files override.
+ * Returns 0, or -1 with everything that is wrong in *errs (the caller prints and exits
+ * EXITCODE_CONFIG).
+ */
+int options_load(const struct options_source *source, struct options **ret,
+                 struct options_errors *errs);
+/* The same from a text, without conf.d; `name` stands for the file in errors. What the text does
+ * not say has its default in system mode. */
+int options_load_text(const char *text, size_t len, const char *name, struct options **ret,
+                      struct options_errors *errs);
+/* Built-in defaults. */
+int options_defaults(enum paths_mode mode, struct options **ret, struct options_errors *errs);
+void options_free(struct options *opts);      /* accepts NULL */
+void options_free_ptr(struct options **opts); /* CB_CLEANUP */
+
+/*
+ * The whole configuration as YAML that options_load_text() reads back to the same values
+ * (claudebenchd -T, the memfd for workers).
+ */
+void options_dump(const struct options *opts, struct buf *out, bool with_comments);
+
+/* ---- domains ---- */
+
+/* The domains of this build, NULL-terminated: "task", "system", and "test" in test builds. */
+const char *const *options_domain_names(void);
+/* NULL when there is no such domain in this build. */
+const struct domain_options *options_domain(const struct options *opts, const char *name);
+
+/* ---- the table ---- */
+
+enum option_type {
+    OPTION_BOOL,  /* bool */
+    OPTION_INT,   /* int64_t */
+    OPTION_TIME,  /* int64_t, ms */
+    OPTION_BYTES, /* int64_t; KiB, MiB, GiB, TiB accepted */
+    OPTION_STR,   /* const char *; min, max = bytes */
+    OPTION_PATH,  /* const char *, absolute or (min 0) empty */
+    OPTION_ENUM,  /* int, index into choices */
+};
+
+enum option_flag {
+    OPTION_RELOADABLE = 1u << 0, /* HUP puts a new value in force */
+    OPTION_RESTART = 1u << 1,    /* a new value needs a restart */
+    OPTION_TEST_ONLY = 1u
+                       << 2, /* only in builds with fault points; reloadable; not in the manual */
+};
+
+struct option_row {
+    const char *name; /* dotted */
+    enum option_type type;
+    unsigned flags;
+    size_t offset; /* in struct options */
+    const char
+        *fallback; /* STR, PATH: the default; $RUN, $STATE, $HOST stand for what paths.h finds */
+    int64_t fallback_num; /* all others */
+    int64_t min;
+    int64_t max;
+    const char *choices; /* ENUM: "text|json" */
+    const char *text;
+};
+
+extern const struct option_row
+    options_table[]; /* in the order of options.def; ends with name NULL */
+/* NULL when there is none in this build. */
+const struct option_row *options_find(const char *name);
+/* False for TEST_ONLY rows in a build without fault points. */
+bool options_is_known(const struct option_row *option);
+/* Appends one value as text, e.g. "4MiB", "true", "everysec" (no quotes). */
+void options_put_value(const struct options *opts, const struct option_row *option,
+                       struct buf *out);
+
+/* Where a value came from; file NULL: the built-in default. */
+struct option_origin {
+    const char *file;
+    int line;
+    int col;
+};
+struct option_origin options_origin(const struct options *opts, const struct option_row *option);
+
+/*
+ * Calls fn for each option whose value differs (old and new as text) and returns how many there
+ * were; *ret_restart (may be NULL) tells whether one of them needs a restart.
+ */
+typedef void options_change_fn(void *arg, const struct option_row *option, const char *old_value,
+                               const char *new_value);
+size_t options_compare(const struct options *old_opts, const struct options *new_opts,
+                       options_change_fn *fn, void *arg, bool *ret_restart);
+
+#endif

@@ -1,0 +1,77 @@
+/*
+ * options_private.h: what the options*.c files share. Not for others.
+ */
+#ifndef CB_OPTIONS_PRIVATE_H
+#define CB_OPTIONS_PRIVATE_H
+
+#include "common/options.h"
+#include "common/yaml_load.h"
+
+/* How many rows options.def has. */
+enum {
+#define OPT_BOOL(...)  +1
+#define OPT_INT(...)   +1
+#define OPT_TIME(...)  +1
+#define OPT_BYTES(...) +1
+#define OPT_STR(...)   +1
+#define OPT_PATH(...)  +1
+#define OPT_ENUM(...)  +1
+    OPTIONS_COUNT = 0
+#include "common/options.def"
+#undef OPT_BOOL
+#undef OPT_INT
+#undef OPT_TIME
+#undef OPT_BYTES
+#undef OPT_STR
+#undef OPT_PATH
+#undef OPT_ENUM
+};
+
+/* By row of options_table. */
+struct options_origins {
+    struct option_origin origin[OPTIONS_COUNT];
+    /* A value was given and refused: checks of two options leave it out. */
+    bool is_bad[OPTIONS_COUNT];
+};
+
+/* ---- options.c ---- */
+
+/* Defaults with nobody's origin. Returns 0 or -1 (no home folder). */
+int options_new(enum paths_mode mode, struct options **ret, struct cb_error *err);
+size_t options_row(const struct option_row *option);
+int64_t options_get_number(const struct options *opts, const struct option_row *option);
+const char *options_get_string(const struct options *opts, const struct option_row *option);
+void options_set_number(struct options *opts, const struct option_row *option, int64_t n);
+void options_set_string(struct options *opts, const struct option_row *option, const char *s,
+                        size_t len);
+bool options_is_string(const struct option_row *option); /* STR or PATH */
+
+/* ---- options_errors.c ---- */
+
+void options_errors_add(struct options_errors *errs, const char *file, int line, int col,
+                        const char *option, const char *fmt, ...) CB_PRINTF(6, 7);
+
+/* ---- options_value.c ---- */
+
+/* Puts the scalar's value into the options. Returns 0, or -1 with what is wrong appended to
+ * `problem`. */
+int options_set(struct options *opts, const struct option_row *option, const struct yaml_node *node,
+                struct buf *problem);
+/* Appends a number of this option as it would be written: "true", "4MiB", "everysec". */
+void options_put_number(const struct option_row *option, int64_t n, struct buf *out);
+/* Appends what is accepted: "whole number, 1 to 64", "true or false". */
+void options_put_expected(const struct option_row *option, struct buf *out);
+
+/* ---- options_tree.c ---- */
+
+/* Reads one text into the options; `file` is kept in their memory. Everything wrong goes to errs.
+ * */
+void options_read_text(struct options *opts, const char *text, size_t len, const char *file,
+                       struct options_errors *errs);
+
+/* ---- options_check.c ---- */
+
+/* What involves more than a row: formats of single options, and relations between options. */
+void options_check(const struct options *opts, struct options_errors *errs);
+
+#endif

@@ -1,0 +1,346 @@
+/*
+ * redis_link.c: the life of a connection to Redis: open, shake hands, lose, free (redis_link.h).
+ *
+ * Called by workers, client and supervisor. Owns the socket and both buffers. Bytes and waiting are
+ * in redis_link_io.c, sockets in redis_connect.c, parsing in redis_link_reader.c. A link that is lost
+ * keeps its first reason and gives it to every later call.
+ */
+#include "common/compat.h"
+#include "common/redis_link_int.h"
+
+#include "common/clock.h"
+#include "common/mem.h"
+
+enum { START_RESOLVE_MS = 100 };
+
+/* Moves on when an address fails, so that the next link begins with another one. */
+static unsigned address_turn;
+
+int link_lose(struct redis_link *link, enum redis_fault fault, struct cb_error *err,
+              const char *fmt, ...)
+{
+    if (link->state != LINK_LOST) {
+        va_list ap;
+        va_start(ap, fmt);
+        vsnprintf(link->error.text, sizeof link->error.text, fmt, ap);
+        va_end(ap);
+        link->error.code = fault;
+        link->state = LINK_LOST;
+    }
+    return link_check(link, err);
+}
+
+int link_check(const struct redis_link *link, struct cb_error *err)
+{
+    if (link->state != LINK_LOST)
+        return 0;
+    if (err)
+        *err = link->error;
+    return -1;
+}
+
+/* ---- the handshake: one round trip ---- */
+
+static void handshake_append(struct redis_link *link, enum handshake_step step, int argc,
+                             const char *const *argv)
+{
+    link_encode(link, argc, argv, NULL);
+    link->steps[link->nsteps++] = step;
+}
+
+/* PING last: the others are answered by a Redis that is still loading its data, PING is not. */
+static void handshake_queue(struct redis_link *link, const char *client_name)
+{
+    const struct redis_target *t = link->target;
+    char db[12];
+    if (t->password && t->password[0]) {
+        const char *with_user[] = {"AUTH", t->user, t->password};
+        const char *without[] = {"AUTH", t->password};
+        bool has_user = t->user && t->user[0];
+        handshake_append(link, STEP_AUTH, has_user ? 3 : 2, has_user ? with_user : without);
+    }
+    if (t->db != 0) {
+        snprintf(db, sizeof db, "%d", t->db);
+        handshake_append(link, STEP_SELECT, 2, (const char *[]){"SELECT", db});
+    }
+    if (client_name)
+        handshake_append(link, STEP_NAME, 3, (const char *[]){"CLIENT", "SETNAME", client_name});
+    handshake_append(link, STEP_ID, 2, (const char *[]){"CLIENT", "ID"});
+    handshake_append(link, STEP_PING, 1, (const char *[]){"PING"});
+}
+
+static int handshake_error(struct redis_link *link, enum handshake_step step, const reply_t *reply,
+                           struct cb_error *err)
+{
+    static const char *const names[STEP_COUNT] = {"AUTH", "SELECT", "CLIENT SETNAME", "CLIENT ID",
+                                                  "PING"};
+    struct cb_error why = {0};
+    link_error_from_reply(reply, &why);
+    if (strncmp(why.text, "ERR max number of clients", 25) == 0)
+        why.code = REDIS_LOST; /* not an answer to us: there was no room; later there may be */
+    else if (step == STEP_AUTH && why.code == REDIS_ERROR)
+        why.code = REDIS_AUTH; /* "AUTH called without any password configured" */
+    return link_lose(link, (enum redis_fault)why.code, err, "%s: %s", names[step], why.text);
+}
+
+int link_handshake_reply(struct redis_link *link, reply_t *reply, struct cb_error *err)
+{
+    enum handshake_step step = link->steps[link->step++];
+    enum reply_type wanted = step == STEP_ID ? REPLY_INT : REPLY_STATUS;
+    int rc = 0;
+    if (reply_is_error(reply))
+        rc = handshake_error(link, step, reply, err);
+    else if (reply_type(reply) != wanted)
+        rc = link_lose(link, REDIS_PROTOCOL, err, "protocol error: not an answer to a handshake");
+    else if (step == STEP_ID)
+        link->id = reply_int(reply);
+    reply_free(reply);
+    if (rc == 0 && link->step == link->nsteps)
+        link->state = LINK_READY;
+    return rc;
+}
+
+/* ---- connecting ---- */
+
+static void drop_addresses(struct redis_link *link)
+{
+    if (link->addresses)
+        freeaddrinfo(link->addresses);
+    link->addresses = link->address = NULL;
+    link->addresses_left = 0;
+}
+
+/* Takes over how an attempt to connect has come out. */
+static int connect_outcome(struct redis_link *link, enum redis_connect outcome,
+                           const struct cb_error *why, struct cb_error *err)
+{
+    switch (outcome) {
+    case REDIS_CONNECT_DONE:
+        link->state = LINK_HANDSHAKE;
+        drop_addresses(link);
+        return 0;
+    case REDIS_CONNECT_PENDING:
+        link->state = LINK_CONNECTING;
+        return 0;
+    case REDIS_CONNECT_RETRY:
+        link->state = LINK_RETRY;
+        return 0;
+    default:
+        address_turn++;
+        return link_lose(link, REDIS_LOST, err, "%s", why->text);
+    }
+}
+
+int link_connected(struct redis_link *link, struct cb_error *err)
+{
+    struct cb_error why = {0};
+    return connect_outcome(link, redis_connect_result(link->fd, &why), &why, err);
+}
+
+int link_retry(struct redis_link *link, struct cb_error *err)
+{
+    struct cb_error why = {0};
+    enum redis_connect outcome = redis_connect_unix_again(link->fd, link->target->unix_path, &why);
+    return connect_outcome(link, outcome, &why, err);
+}
+
+/* Gives up on the address in hand and begins with the next that can be tried. False: none left. */
+static bool connect_next(struct redis_link *link)
+{
+    while (link->addresses_left > 0) {
+        struct cb_error why = {0};
+        link->addresses_left--;
+        link->address = link->address->ai_next ? link->address->ai_next : link->addresses;
+        if (link->fd >= 0)
+            close(link->fd);
+        link->state = LINK_CONNECTING;
+        enum redis_connect outcome = redis_connect_tcp(link->address, &link->fd, &why);
+        if (connect_outcome(link, outcome, &why, NULL) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int connect_tcp(struct redis_link *link, int patience_ms, struct cb_error *err)
+{
+    const struct redis_target *t = link->target;
+    struct cb_error why = {0};
+    if (redis_connect_resolve(t->host, t->port, patience_ms, &link->addresses, &why) < 0)
+        return link_lose(link, REDIS_LOST, err, "%s", why.text);
+    unsigned count = 0;
+    for (struct addrinfo *a = link->addresses; a; a = a->ai_next)
+        count++;
+    link->address = link->addresses;
+    for (unsigned skip = address_turn % count; skip > 0; skip--)
+        link->address = link->address->ai_next;
+    link->addresses_left = count - 1;
+    enum redis_connect outcome = redis_connect_tcp(link->address, &link->fd, &why);
+    if (connect_outcome(link, outcome, &why, err) < 0 && !connect_next(link))
+        return link_check(link, err);
+    return 0;
+}
+
+static int connect_unix(struct redis_link *link, struct cb_error *err)
+{
+    struct cb_error why = {0};
+    enum redis_connect outcome = redis_connect_unix(link->target->unix_path, &link->fd, &why);
+    return connect_outcome(link, outcome, &why, err);
+}
+
+static struct redis_link *link_new(const struct redis_target *target)
+{
+    struct redis_link *link = mem_alloc(sizeof *link);
+    link->target = target;
+    link->fd = -1;
+    link->wake_fd = -1;
+    link->idle_at_ms = clock_mono_ms();
+    redis_link_reader_init(&link->reader);
+    return link;
+}
+
+/* Where it failed belongs before why. */
+static int open_failed(struct redis_link *link, struct cb_error *err)
+{
+    char where[160];
+    redis_target_describe(link->target, where, sizeof where);
+    return cb_error_prefix(err, "%s", where);
+}
+
+static int link_begin(struct redis_link *link, const char *client_name, int patience_ms,
+                      struct cb_error *err)
+{
+    handshake_queue(link, client_name);
+    return link->target->unix_path ? connect_unix(link, err) : connect_tcp(link, patience_ms, err);
+}
+
+/* Until when this attempt may take: the addresses left share the time left. */
+static int64_t attempt_deadline(const struct redis_link *link, int64_t deadline_ms)
+{
+    int64_t now = clock_mono_ms();
+    if (link->state != LINK_CONNECTING || link->addresses_left == 0 || deadline_ms <= now)
+        return deadline_ms;
+    return now + (deadline_ms - now) / (link->addresses_left + 1);
+}
+
+/* Waits for the answers to the handshake. */
+static int await_handshake(struct redis_link *link, int64_t deadline_ms, struct cb_error *err)
+{
+    while (link->state == LINK_HANDSHAKE) {
+        if (link_write(link, err) < 0 || link_next(link, &link->ready, err) < 0)
+            return -1;
+        if (link->state == LINK_HANDSHAKE && link_wait(link, deadline_ms, err) < 0)
+            return -1;
+    }
+    return link_check(link, err);
+}
+
+/* Waits for one address. */
+static int await_connect(struct redis_link *link, int64_t deadline_ms, struct cb_error *err)
+{
+    while (link->state == LINK_CONNECTING || link->state == LINK_RETRY) {
+        if (link_wait(link, deadline_ms, err) < 0)
+            return -1;
+    }
+    return link_check(link, err);
+}
+
+static int link_await(struct redis_link *link, int64_t deadline_ms, struct cb_error *err)
+{
+    link->is_late = false;
+    while (await_connect(link, attempt_deadline(link, deadline_ms), err) < 0) {
+        bool is_stopped = link->state != LINK_LOST;
+        if (is_stopped || !connect_next(link))
+            return -1;
+    }
+    return await_handshake(link, deadline_ms, err);
+}
+
+int redis_link_await(struct redis_link *link, struct cb_error *err)
+{
+    int64_t deadline_ms = clock_mono_ms() + link->target->timeout_ms;
+    if (link_await(link, deadline_ms, err) < 0)
+        return open_failed(link, err);
+    return 0;
+}
+
+int redis_link_open(const struct redis_target *target, const char *client_name,
+                    struct redis_link **ret_link, struct cb_error *err)
+{
+    int64_t deadline_ms = clock_mono_ms() + target->timeout_ms;
+    struct redis_link *link = link_new(target);
+    if (link_begin(link, client_name, target->timeout_ms, err) < 0 ||
+        link_await(link, deadline_ms, err) < 0) {
+        open_failed(link, err);
+        redis_link_free(link);
+        return -1;
+    }
+    *ret_link = link;
+    return 0;
+}
+
+int redis_link_start(const struct redis_target *target, const char *client_name,
+                     struct redis_link **ret_link, struct cb_error *err)
+{
+    struct redis_link *link = link_new(target);
+    int rc = link_begin(link, client_name, START_RESOLVE_MS, err);
+    if (rc == 0 && link->state == LINK_RETRY)
+        rc = link_lose(link, REDIS_LOST, err, "cannot connect: the server's queue is full");
+    if (rc < 0) {
+        open_failed(link, err);
+        redis_link_free(link);
+        return -1;
+    }
+    *ret_link = link;
+    return 0;
+}
+
+void redis_link_free(struct redis_link *link)
+{
+    if (!link)
+        return;
+    if (link->fd >= 0)
+        close(link->fd);
+    drop_addresses(link);
+    reply_free(link->ready);
+    redis_link_reader_done(&link->reader);
+    buf_done(&link->out);
+    free(link);
+}
+
+/* ---- what is known about it ---- */
+
+int64_t redis_link_id(const struct redis_link *link)
+{
+    return link->id;
+}
+
+int redis_link_fd(const struct redis_link *link)
+{
+    return link->fd;
+}
+
+bool redis_link_is_lost(const struct redis_link *link)
+{
+    return link->state == LINK_LOST;
+}
+
+bool redis_link_is_open(const struct redis_link *link)
+{
+    return link->state == LINK_READY;
+}
+
+size_t redis_link_awaited(const struct redis_link *link)
+{
+    return link->nawaited;
+}
+
+void redis_link_set_idle(struct redis_link *link, redis_idle_fn *fn, void *arg)
+{
+    link->idle = fn;
+    link->idle_arg = arg;
+}
+
+void redis_link_set_wake_fd(struct redis_link *link, int fd)
+{
+    link->wake_fd = fd;
+}

@@ -1,0 +1,142 @@
+/*
+ * redis_reply.c: what is in a reply, and what kind of failure an error reply is (redis_link.h).
+ *
+ * Called by everything that talks to Redis. A reply of a shape that the caller did not expect reads
+ * as empty rather than as a crash: nil, "", 0, NULL.
+ */
+#include "common/compat.h"
+#include "common/redis_link.h"
+
+#include <hiredis/hiredis.h>
+
+enum reply_type reply_type(const reply_t *r)
+{
+    if (!r)
+        return REPLY_NIL;
+    switch (r->type) {
+    case REDIS_REPLY_STRING:
+        return REPLY_STRING;
+    case REDIS_REPLY_ARRAY:
+        return REPLY_ARRAY;
+    case REDIS_REPLY_INTEGER:
+        return REPLY_INT;
+    case REDIS_REPLY_STATUS:
+        return REPLY_STATUS;
+    case REDIS_REPLY_ERROR:
+        return REPLY_ERROR;
+    default:
+        return REPLY_NIL;
+    }
+}
+
+bool reply_is_error(const reply_t *r)
+{
+    return reply_type(r) == REPLY_ERROR;
+}
+
+static bool has_str(const reply_t *r)
+{
+    enum reply_type type = reply_type(r);
+    return type == REPLY_STRING || type == REPLY_STATUS || type == REPLY_ERROR;
+}
+
+const char *reply_str(const reply_t *r)
+{
+    return has_str(r) ? r->str : "";
+}
+
+size_t reply_len(const reply_t *r)
+{
+    if (has_str(r))
+        return r->len;
+    return reply_type(r) == REPLY_ARRAY ? r->elements : 0;
+}
+
+int64_t reply_int(const reply_t *r)
+{
+    if (reply_type(r) == REPLY_INT)
+        return r->integer;
+    if (reply_type(r) != REPLY_STRING || r->len == 0)
+        return 0;
+    /* strtoll would also take white space and a plus sign. */
+    if (r->str[0] != '-' && (r->str[0] < '0' || r->str[0] > '9'))
+        return 0;
+    char *end;
+    errno = 0;
+    long long n = strtoll(r->str, &end, 10);
+    return errno == 0 && end == r->str + r->len ? n : 0;
+}
+
+const reply_t *reply_at(const reply_t *r, size_t i)
+{
+    return reply_type(r) == REPLY_ARRAY && i < r->elements ? r->element[i] : NULL;
+}
+
+void reply_free(reply_t *r)
+{
+    if (r)
+        freeReplyObject(r);
+}
+
+void reply_free_ptr(reply_t **r)
+{
+    reply_free(*r);
+    *r = NULL;
+}
+
+static const struct {
+    const char *word;
+    enum redis_fault fault;
+} fault_words[] = {
+    {"NOSCRIPT", REDIS_NOSCRIPT},     {"NOGROUP", REDIS_NOGROUP}, {"LOADING", REDIS_LOADING},
+    {"MASTERDOWN", REDIS_LOADING},    {"BUSY", REDIS_BUSY},       {"READONLY", REDIS_READONLY},
+    {"UNBLOCKED", REDIS_READONLY},    {"OOM", REDIS_OOM},         {"MISCONF", REDIS_MISCONF},
+    {"NOREPLICAS", REDIS_NOREPLICAS}, {"NOAUTH", REDIS_AUTH},     {"WRONGPASS", REDIS_AUTH},
+    {"NOPERM", REDIS_AUTH},           {"DENIED", REDIS_AUTH}, /* protected mode */
+};
+
+enum redis_fault reply_fault(const reply_t *r)
+{
+    if (!reply_is_error(r))
+        return REDIS_OK;
+    /* An error that a script raised keeps its word; redis.error_reply may leave the dash on it. */
+    const char *text = r->str[0] == '-' ? r->str + 1 : r->str;
+    size_t len = strcspn(text, " \r\n");
+    for (size_t i = 0; i < CB_ARRAY_LEN(fault_words); i++)
+        if (strlen(fault_words[i].word) == len && memcmp(fault_words[i].word, text, len) == 0)
+            return fault_words[i].fault;
+    return REDIS_ERROR;
+}
+
+const char *redis_fault_name(enum redis_fault fault)
+{
+    switch (fault) {
+    case REDIS_OK:
+        return "ok";
+    case REDIS_LOST:
+        return "lost";
+    case REDIS_PROTOCOL:
+        return "protocol";
+    case REDIS_NOSCRIPT:
+        return "noscript";
+    case REDIS_NOGROUP:
+        return "nogroup";
+    case REDIS_LOADING:
+        return "loading";
+    case REDIS_BUSY:
+        return "busy";
+    case REDIS_READONLY:
+        return "readonly";
+    case REDIS_OOM:
+        return "oom";
+    case REDIS_MISCONF:
+        return "misconf";
+    case REDIS_NOREPLICAS:
+        return "noreplicas";
+    case REDIS_AUTH:
+        return "auth";
+    case REDIS_ERROR:
+        return "error";
+    }
+    return "unknown";
+}

@@ -1,0 +1,180 @@
+/*
+ * scoreboard.c: see scoreboard.h. Owns nothing but the mapping; the memfd is its creator's.
+ */
+#include "common/compat.h"
+#include "common/scoreboard.h"
+
+#include "common/clock.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+enum { SCOREBOARD_MAGIC = 0x43425342, SCOREBOARD_VERSION = 1, ENTRY_READ_TRIES = 64 };
+
+const char *worker_state_name(enum worker_state state)
+{
+    static const char *const names[] = {
+        [WORKER_EMPTY] = "empty",         [WORKER_STARTING] = "starting",
+        [WORKER_READY] = "ready",         [WORKER_IDLE] = "idle",
+        [WORKER_HANDLING] = "handling",   [WORKER_COMMIT] = "commit",
+        [WORKER_RECONNECT] = "reconnect", [WORKER_DRAINING] = "draining",
+    };
+    return (size_t)state < CB_ARRAY_LEN(names) ? names[state] : "unknown";
+}
+
+static int map_scoreboard(int fd, struct scoreboard **ret, struct cb_error *err)
+{
+    void *p = mmap(NULL, sizeof(struct scoreboard), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (p == MAP_FAILED)
+        return cb_error_set(err, errno, "scoreboard: mmap: %s", strerror(errno));
+    *ret = p;
+    return 0;
+}
+
+int scoreboard_create(struct scoreboard **ret, struct cb_error *err)
+{
+    struct scoreboard *sb = NULL;
+    int fd = memfd_create("claudebench-scoreboard", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+    if (fd < 0)
+        return cb_error_set(err, errno, "scoreboard: memfd_create: %s", strerror(errno));
+    if (ftruncate(fd, sizeof(struct scoreboard)) < 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+        cb_error_set(err, errno, "scoreboard: memfd: %s", strerror(errno));
+        goto fail;
+    }
+    if (map_scoreboard(fd, &sb, err) < 0)
+        goto fail;
+    sb->global.magic = SCOREBOARD_MAGIC;
+    sb->global.version = SCOREBOARD_VERSION;
+    *ret = sb;
+    return fd;
+
+fail:
+    close(fd);
+    return -1;
+}
+
+int scoreboard_attach(int fd, struct scoreboard **ret, struct cb_error *err)
+{
+    struct scoreboard *sb = NULL;
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return cb_error_set(err, errno, "scoreboard: fd %d: %s", fd, strerror(errno));
+    if (st.st_size != (off_t)sizeof(struct scoreboard))
+        return cb_error_set(err, EINVAL, "scoreboard: %lld bytes, expected %zu",
+                            (long long)st.st_size, sizeof(struct scoreboard));
+    if (map_scoreboard(fd, &sb, err) < 0)
+        return -1;
+    if (sb->global.magic != SCOREBOARD_MAGIC || sb->global.version != SCOREBOARD_VERSION) {
+        cb_error_set(err, EINVAL, "scoreboard: magic %08x, version %u", (unsigned)sb->global.magic,
+                     (unsigned)sb->global.version);
+        scoreboard_detach(sb);
+        return -1;
+    }
+    *ret = sb;
+    return 0;
+}
+
+void scoreboard_detach(struct scoreboard *sb)
+{
+    if (sb)
+        munmap(sb, sizeof *sb);
+}
+
+void scoreboard_slot_reset(struct scoreboard_slot *slot, const char *domain, uint64_t generation)
+{
+    memset(slot, 0, sizeof *slot);
+    snprintf(slot->domain, sizeof slot->domain, "%s", domain);
+    atomic_store_explicit(&slot->generation, generation, memory_order_relaxed);
+    atomic_store_explicit(&slot->method, -1, memory_order_relaxed);
+}
+
+void scoreboard_beat(struct scoreboard_slot *slot)
+{
+    atomic_store_explicit(&slot->beat_us, clock_mono_us(), memory_order_relaxed);
+}
+
+/* Odd while the id is being written. */
+void scoreboard_set_entry(struct scoreboard_slot *slot, const char *entry_id)
+{
+    uint32_t seq = atomic_load_explicit(&slot->entry_seq, memory_order_relaxed);
+
+    atomic_store_explicit(&slot->entry_seq, seq + 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    snprintf(slot->entry_id, sizeof slot->entry_id, "%s", entry_id ? entry_id : "");
+    atomic_store_explicit(&slot->entry_seq, seq + 2, memory_order_release);
+}
+
+void scoreboard_get_entry(const struct scoreboard_slot *slot, char out[44])
+{
+    for (int i = 0; i < ENTRY_READ_TRIES; i++) {
+        uint32_t before = atomic_load_explicit(&slot->entry_seq, memory_order_acquire);
+        if (before & 1)
+            continue;
+        memcpy(out, slot->entry_id, sizeof slot->entry_id);
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load_explicit(&slot->entry_seq, memory_order_relaxed) == before) {
+            out[sizeof slot->entry_id - 1] = '\0';
+            return;
+        }
+    }
+    out[0] = '\0';
+}
+
+/* ---- latencies: bucket 4·o + q holds [2^(o + q/4), 2^(o + (q+1)/4)) µs ---- */
+
+static const double quarter[4] = {1.0, 1.189207115002721, 1.414213562373095, 1.681792830507429};
+
+static double bucket_start(unsigned bucket)
+{
+    return (double)(UINT64_C(1) << (bucket / 4)) * quarter[bucket % 4];
+}
+
+unsigned scoreboard_bucket(int64_t us)
+{
+    if (us <= 1)
+        return 0;
+    unsigned octave = 63 - (unsigned)__builtin_clzll((unsigned long long)us);
+    unsigned bucket = octave * 4;
+    if (bucket >= SCOREBOARD_BUCKETS)
+        return SCOREBOARD_BUCKETS - 1;
+    while (bucket < octave * 4 + 3 && (double)us >= bucket_start(bucket + 1))
+        bucket++;
+    return bucket;
+}
+
+int64_t scoreboard_bucket_limit_us(unsigned bucket)
+{
+    return (int64_t)(bucket_start(bucket + 1) + 0.5);
+}
+
+void scoreboard_observe(struct scoreboard_method *m, int64_t us)
+{
+    if (us < 0)
+        us = 0;
+    atomic_fetch_add_explicit(&m->total_us, (uint64_t)us, memory_order_relaxed);
+    atomic_fetch_add_explicit(&m->buckets[scoreboard_bucket(us)], 1, memory_order_relaxed);
+}
+
+int64_t scoreboard_percentile_us(const uint64_t buckets[SCOREBOARD_BUCKETS], double p)
+{
+    uint64_t total = 0;
+    for (unsigned i = 0; i < SCOREBOARD_BUCKETS; i++)
+        total += buckets[i];
+
+    double wanted = p * (double)total;
+    double seen = 0;
+    for (unsigned i = 0; i < SCOREBOARD_BUCKETS; i++) {
+        double here = (double)buckets[i];
+        if (here > 0 && seen + here >= wanted) {
+            double from = bucket_start(i);
+            double share = (wanted - seen) / here; /* straight line inside the bucket */
+            return (int64_t)(from + (bucket_start(i + 1) - from) * share + 0.5);
+        }
+        seen += here;
+    }
+    return 0;
+}

@@ -1,0 +1,109 @@
+/*
+ * scoreboard.h: what the workers tell the supervisor without a system call.
+ *
+ * A memfd mapped by the supervisor and every worker; one slot a worker, written by that worker only
+ * (the supervisor resets a slot before it starts one). Plain counters are relaxed atomics: a reader
+ * may see them a moment apart. The entry id is guarded by a sequence count so that a reader never sees
+ * half of one. Best effort over a kill -9 of the supervisor; exact state counts live in Redis.
+ */
+#ifndef CB_SCOREBOARD_H
+#define CB_SCOREBOARD_H
+
+#include "common/err.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    SCOREBOARD_SLOTS = 256,
+    SCOREBOARD_METHODS = 64,
+    /* Latency histogram: quarter octaves from 1 µs: bucket i holds values < 2^((i+1)/4) µs. */
+    SCOREBOARD_BUCKETS = 112,
+};
+
+enum worker_state {
+    WORKER_EMPTY = 0, /* no process */
+    WORKER_STARTING,
+    WORKER_READY,     /* READY said, GO not yet */
+    WORKER_IDLE,      /* waits for requests */
+    WORKER_HANDLING,  /* prepares a request: entry id is set */
+    WORKER_COMMIT,    /* waits for Redis to commit */
+    WORKER_RECONNECT, /* Redis is away */
+    WORKER_DRAINING,
+};
+const char *worker_state_name(enum worker_state state);
+
+struct scoreboard_method {
+    char name[48]; /* written once by the worker at its start */
+    _Atomic uint64_t requests;
+    _Atomic uint64_t errors;  /* error replies of the effect */
+    _Atomic uint64_t refused; /* by the gate or by validation */
+    _Atomic uint64_t total_us;
+    _Atomic uint64_t buckets[SCOREBOARD_BUCKETS];
+};
+
+struct scoreboard_slot {
+    char domain[16];
+    _Atomic uint64_t generation;
+    _Atomic int pid;
+    _Atomic int state; /* enum worker_state */
+    _Atomic int64_t beat_us; /* CLOCK_MONOTONIC of the last beat */
+    _Atomic int64_t redis_id;
+    _Atomic uint64_t requests;
+    _Atomic uint64_t duplicates; /* commits that changed nothing (XACK 0) */
+    _Atomic uint64_t commits;    /* script calls */
+    _Atomic uint64_t reconnects;
+    _Atomic int method; /* index of the one being handled, -1 */
+    _Atomic uint32_t entry_seq;
+    char entry_id[44]; /* stream id being handled; "" = none */
+    struct scoreboard_method methods[SCOREBOARD_METHODS];
+};
+
+enum redis_state { REDIS_STATE_UNKNOWN = 0, REDIS_STATE_UP, REDIS_STATE_DOWN, REDIS_STATE_LOADING };
+
+/* Written by the supervisor, read by workers (system.health, memory gate) and by `status`. */
+struct scoreboard_global {
+    uint32_t magic;
+    uint32_t version;
+    _Atomic int64_t supervisor_beat_us;
+    _Atomic int redis_state; /* enum redis_state */
+    _Atomic int64_t redis_since_ms; /* wall */
+    _Atomic uint64_t used_memory;
+    _Atomic uint64_t max_memory; /* 0 = no limit */
+    _Atomic int is_leader;
+    _Atomic int workers_wanted;
+    _Atomic int workers_ready;
+    _Atomic int64_t started_ms; /* wall */
+    _Atomic uint64_t restarts;
+    char instance_id[132];
+    char incarnation[36];
+};
+
+struct scoreboard {
+    struct scoreboard_global global;
+    struct scoreboard_slot slots[SCOREBOARD_SLOTS];
+};
+
+/* Makes a sealed-size memfd (CLOEXEC) and maps it. Returns the fd or -1. */
+int scoreboard_create(struct scoreboard **ret, struct cb_error *err);
+/* Maps an inherited memfd; checks magic, version and size. Returns 0 or -1. */
+int scoreboard_attach(int fd, struct scoreboard **ret, struct cb_error *err);
+void scoreboard_detach(struct scoreboard *sb); /* accepts NULL */
+
+/* Zeroes a slot before a new worker gets it (keeps nothing of the old one). */
+void scoreboard_slot_reset(struct scoreboard_slot *slot, const char *domain, uint64_t generation);
+void scoreboard_beat(struct scoreboard_slot *slot);
+/* NULL or "" clears. */
+void scoreboard_set_entry(struct scoreboard_slot *slot, const char *entry_id);
+/* A consistent copy; gives "" when none is set or the writer died while writing. */
+void scoreboard_get_entry(const struct scoreboard_slot *slot, char out[44]);
+
+unsigned scoreboard_bucket(int64_t us);       /* index for a latency */
+int64_t scoreboard_bucket_limit_us(unsigned bucket); /* upper bound, for printing */
+/* Adds one latency to total_us and the histogram; the counters are the caller's. */
+void scoreboard_observe(struct scoreboard_method *m, int64_t us);
+/* Percentile (0..1) in µs of a histogram that the caller has summed up; 0 when empty. */
+int64_t scoreboard_percentile_us(const uint64_t buckets[SCOREBOARD_BUCKETS], double p);
+
+#endif

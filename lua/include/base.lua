@@ -1,0 +1,99 @@
+-- base.lua: what every script uses: calls, time, numbers that never repeat, JSON and key spelling.
+-- A script that includes this sets P (the prefix with its colon) first.
+local call = redis.call
+local NOW_US, NOW
+do
+    local t = call('TIME')
+    NOW_US = t[1] * 1000000 + t[2]
+    NOW = math.floor(NOW_US / 1000)
+end
+
+-- Lua prints numbers with 14 digits; ids and times have 16.
+local function I(n)
+    return string.format('%.0f', n)
+end
+
+-- A JSON string literal for bytes that are not yet JSON.
+local function S(s)
+    return cjson.encode(s)
+end
+
+-- RFC 3339 UTC of wall ms (days to civil date: Howard Hinnant, "chrono-Compatible Low-Level Date
+-- Algorithms"). The last text and the date part are kept: most times of one call are the same.
+local iso_day, iso_date, iso_ms, iso_text
+local function ISO(ms)
+    ms = tonumber(ms)
+    if ms == iso_ms then
+        return iso_text
+    end
+    local s = math.floor(ms / 1000)
+    local day = math.floor(s / 86400)
+    if day ~= iso_day then
+        local z = day + 719468
+        local era = math.floor(z / 146097)
+        local doe = z - era * 146097
+        local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524)
+            - math.floor(doe / 146096)) / 365)
+        local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
+        local mp = math.floor((5 * doy + 2) / 153)
+        local month = mp < 10 and mp + 3 or mp - 9
+        iso_date = string.format('%04d-%02d-%02dT', yoe + era * 400 + (month <= 2 and 1 or 0),
+            month, doy - math.floor((153 * mp + 2) / 5) + 1)
+        iso_day = day
+    end
+    local rest = s - day * 86400
+    iso_ms = ms
+    iso_text = string.format('"%s%02d:%02d:%02d.%03dZ"', iso_date, math.floor(rest / 3600),
+        math.floor(rest / 60) % 60, rest % 60, ms - s * 1000)
+    return iso_text
+end
+
+-- Keys that a script learns inside (common/keys.def has them all).
+local function task_key(id)
+    return P .. 'task:' .. id
+end
+local function queue_key(queue)
+    if queue == 'default' then
+        return P .. 'queue:tasks:pending'
+    end
+    return P .. 'queue:' .. queue .. ':pending'
+end
+local function role_key(queue, role)
+    return P .. 'queue:' .. queue .. ':role:' .. role
+end
+local function held_key(instance)
+    return P .. 'queue:instance:' .. instance
+end
+local function instance_key(instance)
+    return P .. 'instance:' .. instance
+end
+
+-- Task ids, fences and epochs: max(last + 1, TIME in µs), so that a Redis that lost data does not hand
+-- one out again. Written back once, by numbers_save().
+local numbers_last
+local function next_number()
+    if not numbers_last then
+        numbers_last = tonumber(call('HGET', P .. 'meta', 'last_number') or '0')
+    end
+    numbers_last = math.max(numbers_last + 1, NOW_US)
+    return numbers_last
+end
+local function numbers_save()
+    if numbers_last then
+        call('HSET', P .. 'meta', 'last_number', I(numbers_last))
+    end
+end
+
+-- Effective time, ms: what leases and beats are measured in. Only ticks advance it.
+local effective
+local function EFF()
+    if not effective then
+        local stored = call('HGET', P .. 'clock', 'eff')
+        if not stored then
+            stored = I(NOW)
+            call('HSET', P .. 'clock', 'eff', stored, 'at', stored)
+        end
+        effective = tonumber(stored)
+    end
+    return effective
+end

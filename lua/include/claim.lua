@@ -1,0 +1,117 @@
+-- claim.lua: takes tasks off a queue for a worker. Needs task.lua.
+--
+-- Arguments behind `a`: worker id, its incarnation ('' = not given), max tasks, lease_ms ('' = the task's),
+-- 16 hex digits from the kernel, queue, roles (joined by spaces).
+local CLAIM_ARGS = 7
+local CLAIM_BYTES = 450000 -- with one task of the largest size more, a reply stays under 1 MiB
+local CLAIM_STALE = 16 -- entries without a pending task behind them that one claim clears away
+
+-- The best `limit` ids of the queue and its role sets: {id, id, …}.
+local function claim_candidates(queue, roles, limit)
+    if roles == '' then
+        return call('ZRANGE', queue_key(queue), 0, limit - 1)
+    end
+    local heads, seen, ids = {}, {}, {}
+    local function gather(key)
+        local z = call('ZRANGE', key, 0, limit - 1, 'WITHSCORES')
+        for i = 1, #z, 2 do
+            if not seen[z[i]] then
+                seen[z[i]] = true
+                heads[#heads + 1] = {z[i], tonumber(z[i + 1])}
+            end
+        end
+    end
+    gather(queue_key(queue))
+    for role in string.gmatch(roles, '%S+') do
+        gather(role_key(queue, role))
+    end
+    table.sort(heads, function(x, y)
+        if x[2] ~= y[2] then
+            return x[2] < y[2]
+        end
+        return x[1] < y[1]
+    end)
+    for i = 1, math.min(limit, #heads) do
+        ids[i] = heads[i][1]
+    end
+    return ids
+end
+
+-- One task's JSON for its holder.
+local function claim_json(id, t, token, lease_end)
+    return '{' .. task_members(id, t) .. ',"lease_token":"' .. token .. '","lease_until":'
+        .. ISO(lease_end) .. '}'
+end
+
+-- Is the caller the instance that it says? Nothing to say when it gave no incarnation.
+local function claim_incarnation_error(a)
+    local incarnation = ARGV[a + 2]
+    if incarnation ~= '' and call('HGET', instance_key(ARGV[a + 1]), 'inc') ~= incarnation then
+        return conflict('stale_incarnation', 'unknown', 'the instance was registered again or is unknown')
+    end
+    return true
+end
+
+-- Leases tasks. Returns the array of their JSON, and the memo ("id token id token …").
+local function claim_take(a)
+    local worker, incarnation, limit = ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
+    local queue = ARGV[a + 6]
+    local ids = claim_candidates(queue, ARGV[a + 7], limit + CLAIM_STALE)
+    local out, memo, leases, bytes, now = {}, {}, {}, 0, I(NOW)
+    for i = 1, #ids do
+        local id, key = ids[i], task_key(ids[i])
+        if #out == limit or bytes > CLAIM_BYTES then
+            break
+        end
+        local t = call('HMGET', key, 'text', 'st', 'pr', 'q', 'at', 'ma', 'cr', 'up', 'v', 'ro', 'lm', 'meta',
+            'payload', 'cc')
+        if t[2] ~= 'pending' then
+            queue_remove(id, queue)
+            queue_remove(id, queue, t[10] or ARGV[a + 7])
+        else
+            local lease_ms = ARGV[a + 4] ~= '' and ARGV[a + 4] or t[11] or LEASE_MS
+            local token = I(next_number()) .. '-' .. ARGV[a + 5]
+            local lease_end = I(NOW + tonumber(lease_ms))
+            local attempt, version = I(tonumber(t[5]) + 1), I(tonumber(t[9]) + 1)
+            call('HSET', key, 'st', 'in_progress', 'ho', worker, 'hi', incarnation, 'tk', token, 'le',
+                lease_end, 'at', attempt, 'up', now, 'v', version)
+            if t[10] and t[10] ~= '' then
+                queue_remove(id, queue, t[10])
+            else
+                call('ZREM', queue_key(queue), id)
+            end
+            leases[#leases + 1] = I(EFF() + tonumber(lease_ms))
+            leases[#leases + 1] = id
+            local json = claim_json(id, {t[1], 'in_progress', t[3], t[4], attempt, t[6], t[7], now, version,
+                t[10], worker, nil, nil, nil, nil, t[12], nil, t[14], t[13]}, token, lease_end)
+            bytes = bytes + #json
+            out[#out + 1] = json
+            memo[#memo + 1] = id
+            memo[#memo + 1] = token
+        end
+    end
+    if #out > 0 then
+        local held = {}
+        for i = 1, #memo, 2 do
+            held[#held + 1] = memo[i]
+        end
+        call('ZADD', P .. 'leases', unpack(leases))
+        call('SADD', held_key(worker), unpack(held))
+        emit('task.claimed', {'ids', table.concat(held, ' '), 'worker', worker, 'queue', queue})
+    end
+    return out, table.concat(memo, ' ')
+end
+
+-- The same tasks again, for a repeat under the same idempotency key: those that the caller still holds.
+local function claim_again(memo)
+    local out = {}
+    for id, token in string.gmatch(memo, '(%S+) (%S+)') do
+        local t = call('HMGET', task_key(id), 'text', 'st', 'pr', 'q', 'at', 'ma', 'cr', 'up', 'v', 'ro', 'ho',
+            'le', 'meta', 'payload', 'cc', 'tk')
+        if t[2] == 'in_progress' and t[16] == token then
+            out[#out + 1] = claim_json(id, {t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11],
+                nil, nil, nil, nil, t[13], nil, t[15], t[14]}, token, t[12])
+        end
+    end
+    return out
+end

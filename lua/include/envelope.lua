@@ -1,0 +1,55 @@
+-- envelope.lua: the commit envelope, first half: the group's arguments (DESIGN §3).
+-- Seed script: EXACTLY_ONCE_DELIVERY (an entry is processed XOR counted as a duplicate).
+--
+-- KEYS  1 the request stream   2 cb:stream:events   3 cb:duplicates:prevented   4 cb:clock   5 cb:meta
+--       then K keys of the operation, M reply lists, and per request its idempotency key (if any) and
+--       its own keys
+-- ARGV  1 prefix with colon   2 N requests   3 M reply lists   4 K keys of the operation
+--       5 C arguments of the operation   6 idempotency TTL ms   7 idempotency bytes cap
+--       8 events maxlen   9… the C arguments, then per request:
+--       entry id, number of its reply list (0 = nobody waits), id as JSON, deadline (wall ms, 0 = none),
+--       hash of the params ('' = no idempotency key), actor, session, agent, trace, number of its keys,
+--       number of its arguments, the arguments
+-- Returns { {code per request: 0 done, 1 replayed, -1 duplicate, else the error's code},
+--           {text of each internal error}, length of the stream }
+--
+-- A script defines  local function op(r)  that returns the result's JSON [, memo], or nil, code, message,
+-- data JSON. It checks everything before its first write. With a memo it also defines
+-- op_replay(r, memo), which makes the result again.
+local P = ARGV[1]
+-- @include base.lua
+local STREAM, EVENTS = KEYS[1], KEYS[2]
+local N, M, K, C = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local IDEM_TTL, IDEM_CAP, EVENTS_MAX = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
+local op, op_replay, after_group
+
+local function op_key(i)
+    return KEYS[5 + i]
+end
+local function op_arg(i)
+    return ARGV[8 + i]
+end
+
+-- The request being handled, for emit().
+local current
+
+-- Appends an event; `fields` is a flat list of names and values.
+local function emit(kind, fields)
+    local entry = {'XADD', EVENTS, 'MAXLEN', '~', EVENTS_MAX, '*', 'type', kind, 'at', I(NOW)}
+    local function add(name, value)
+        if value and value ~= '' then
+            entry[#entry + 1] = name
+            entry[#entry + 1] = value
+        end
+    end
+    for i = 1, #fields, 2 do
+        add(fields[i], fields[i + 1])
+    end
+    if current then
+        add('actor', current.actor)
+        add('session', current.session)
+        add('agent', current.agent)
+        add('trace', current.trace)
+    end
+    call(unpack(entry))
+end

@@ -1,0 +1,92 @@
+-- task.lua: the task hash: its fields, its place in the indexes, and its JSON.
+--
+-- Fields (private): text payload meta result err = JSON literals as they came; st status; pr priority;
+-- q queue; ro roles, joined by spaces; cr up created and updated, wall ms; v version; at attempts
+-- charged; ma max_attempts; cc crashes; mc max_crashes; bo backoff_ms; lm lease_ms; ho holder; hi
+-- its incarnation; tk lease token; le lease end, wall ms as told; du due, wall ms; en end, wall ms; de dead;
+-- dop dtk dby dou = operation, token, worker and outcome of the last finishing call.
+
+local function conflict(reason, state, message)
+    return nil, -32005, message, '{"reason":"' .. reason .. '","state":"' .. state .. '"}'
+end
+local function not_found(id)
+    return nil, -32004, 'no task ' .. id, '{"reason":"unknown"}'
+end
+
+-- Higher priority first; equal scores are ordered by id, which is the order of commit.
+local function queue_add(id, queue, priority, roles)
+    local score = I(-priority)
+    if roles and roles ~= '' then
+        for role in string.gmatch(roles, '%S+') do
+            if call('ZADD', role_key(queue, role), score, id) == 1 then
+                call('ZADD', P .. 'queues', 0, queue .. ' ' .. role)
+            end
+        end
+    else
+        call('ZADD', queue_key(queue), score, id)
+        call('ZADD', P .. 'queues', 0, queue)
+    end
+end
+local function queue_remove(id, queue, roles)
+    if roles and roles ~= '' then
+        for role in string.gmatch(roles, '%S+') do
+            call('ZREM', role_key(queue, role), id)
+        end
+    else
+        call('ZREM', queue_key(queue), id)
+    end
+end
+
+-- A task in progress leaves its holder: indexes and holder fields only; the caller sets the new state.
+local function unlease(id, holder)
+    call('ZREM', P .. 'leases', id)
+    if holder then
+        call('SREM', held_key(holder), id)
+    end
+    call('HDEL', task_key(id), 'ho', 'hi', 'tk', 'le')
+end
+
+-- Back to its queue with `attempts` charged so far.
+local function to_pending(id, queue, priority, roles, attempts)
+    local key = task_key(id)
+    call('HSET', key, 'st', 'pending', 'at', attempts, 'up', NOW)
+    call('HINCRBY', key, 'v', 1)
+    queue_add(id, queue, tonumber(priority), roles)
+end
+
+-- Failed for good: dead until task.retry or until it is too old.
+local function to_dead(id, reason_json)
+    local key = task_key(id)
+    call('HSET', key, 'st', 'failed', 'de', '1', 'err', reason_json, 'en', NOW, 'up', NOW)
+    call('HINCRBY', key, 'v', 1)
+    call('ZADD', P .. 'tasks:failed', NOW, id)
+    call('ZADD', P .. 'queue:dead', NOW, id)
+end
+
+local TASK_PUBLIC = {'text', 'st', 'pr', 'q', 'at', 'ma', 'cr', 'up', 'v', 'ro', 'ho', 'le', 'du', 'en',
+    'de', 'meta', 'err', 'cc', 'payload', 'result'}
+local TASK_SUMMARY = 18 -- how many of these a list shows
+
+-- JSON members of a task, without the braces, from a HMGET of TASK_PUBLIC.
+local function task_members(id, t)
+    local out = {'"id":"', id, '","text":', t[1], ',"status":"', t[2], '","priority":', t[3],
+        ',"queue":"', t[4], '","attempt":', t[5] or '0', ',"maxAttempts":', t[6], ',"version":', t[9],
+        ',"createdAt":', ISO(t[7]), ',"updatedAt":', ISO(t[8])}
+    local function add(name, value)
+        out[#out + 1] = ',"' .. name .. '":' .. value
+    end
+    if t[10] and t[10] ~= '' then
+        add('roles', '["' .. string.gsub(t[10], ' ', '","') .. '"]')
+    end
+    if t[11] then add('assignedTo', S(t[11])) end
+    if t[12] then add('lease_until', ISO(t[12])) end
+    if t[13] and t[2] == 'delayed' then add('next_run_at', ISO(t[13])) end
+    if t[14] then add(t[2] == 'completed' and 'completedAt' or 'endedAt', ISO(t[14])) end
+    if t[15] then add('dead', 'true') end
+    if t[16] then add('metadata', t[16]) end
+    if t[17] then add('error', t[17]) end
+    if t[18] and t[18] ~= '0' then add('crashes', t[18]) end
+    if t[19] then add('payload', t[19]) end
+    if t[20] then add('result', t[20]) end
+    return table.concat(out)
+end

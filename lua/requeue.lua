@@ -1,0 +1,99 @@
+#!lua flags=allow-oom
+-- requeue: hands on what is pending on a consumer whose worker is gone (DESIGN §2).
+-- KEYS  1 the request stream   2 cb:stream:dead
+-- ARGV  1 prefix with colon   2 consumer   3 limit (≤ 100)   4 the entry that its worker was handling when it
+--       died ('' = none)   5 how it died, e.g. "signal 11"   6 limits.dead_entries   7 crashes that are too
+--       many (3)   8 redeliveries that are too many (10)
+-- Returns {handed on, dead, still pending}. When nothing is pending any more, the consumer is deleted.
+-- Caller: supervisor (handon.c); a worker after it lost its connection.
+local P = ARGV[1]
+local call = redis.call
+local stream, dead_stream, consumer = KEYS[1], KEYS[2], ARGV[2]
+local limit, crashed, how = tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local max_crashes, max_redelivered = tonumber(ARGV[7]), tonumber(ARGV[8])
+
+-- What requeue sets anew, and what a request may say (DESIGN §4). Of an entry with very many fields only the
+-- latter are copied, and not without end: unpack() fails at 8000 values.
+local OWN = {origin = true, redelivered = true, crashes = true, crash = true}
+local KNOWN = {id = true, method = true, params = true, reply = true, actor = true, session = true,
+    agent = true, ttl_ms = true, idem = true, trace = true}
+local VALUES_MAX = 4000
+
+-- Copies an entry's fields, with the counters that requeue owns set anew. Returns the XADD's tail.
+local function fields_again(entry, origin, redelivered, crashes)
+    local out = {}
+    for i = 1, #entry, 2 do
+        local name = entry[i]
+        if not OWN[name] and (KNOWN[name] or #entry <= VALUES_MAX) and #out < VALUES_MAX then
+            out[#out + 1] = name
+            out[#out + 1] = entry[i + 1]
+        end
+    end
+    out[#out + 1] = 'origin'
+    out[#out + 1] = origin
+    out[#out + 1] = 'redelivered'
+    out[#out + 1] = redelivered
+    if crashes > 0 then
+        out[#out + 1] = 'crashes'
+        out[#out + 1] = crashes
+        out[#out + 1] = 'crash'
+        out[#out + 1] = how
+    end
+    return out
+end
+
+-- The caller's error reply, when it can be given one.
+local function answer_dead(f)
+    if not f.reply or not string.match(f.reply, '^[A-Za-z0-9_-]+$') or #f.reply < 16 or #f.reply > 64 then
+        return
+    end
+    local id = f.id and #f.id <= 128 and not string.find(f.id, '[\128-\255%c]') and cjson.encode(f.id) or 'null'
+    local key = P .. 'reply:' .. f.reply
+    call('RPUSH', key, '{"jsonrpc":"2.0","id":' .. id .. ',"error":{"code":-32603,"message":'
+        .. '"internal error: the request was given up","data":{}}}')
+    call('PEXPIRE', key, 60000)
+end
+
+local pending = redis.pcall('XPENDING', stream, 'workers', '-', '+', limit, consumer)
+if pending.err then -- no such group: nothing to hand on
+    return {0, 0, 0}
+end
+local moved, dead = 0, 0
+for i = 1, #pending do
+    local id = pending[i][1]
+    local found = call('XRANGE', stream, id, id)
+    call('XACK', stream, 'workers', id)
+    if found[1] then
+        local entry, f = found[1][2], {}
+        for j = 1, #entry, 2 do
+            f[entry[j]] = entry[j + 1]
+        end
+        local redelivered = (tonumber(f.redelivered) or 0) + 1
+        local crashes = (tonumber(f.crashes) or 0) + (id == crashed and 1 or 0)
+        local again = fields_again(entry, f.origin or id, redelivered, crashes)
+        if crashes >= max_crashes or redelivered >= max_redelivered then
+            local reason = crashes >= max_crashes and 'crashed: ' .. how or 'redelivered too often'
+            call('XADD', dead_stream, 'MAXLEN', '~', ARGV[6], '*', 'reason', reason, 'stream', stream, 'entry',
+                id, unpack(again))
+            pcall(answer_dead, f)
+            dead = dead + 1
+        else
+            call('XADD', stream, '*', unpack(again))
+            moved = moved + 1
+        end
+        call('XDEL', stream, id)
+    end
+end
+local rest = 0
+if #pending == limit then
+    local more = call('XPENDING', stream, 'workers')
+    for i = 1, #(more[4] or {}) do
+        if more[4][i][1] == consumer then
+            rest = tonumber(more[4][i][2])
+        end
+    end
+end
+if rest == 0 then
+    redis.pcall('XGROUP', 'DELCONSUMER', stream, 'workers', consumer)
+end
+return {moved, dead, rest}

@@ -1,0 +1,6 @@
+#!lua flags=allow-oom
+-- submit: adds a request to a stream even when memory is full, for methods that finish work.
+-- KEYS  1 the request stream
+-- ARGV  field, value, …
+-- Returns the entry's id. Caller: clients (requests_client.c).
+return redis.call('XADD', KEYS[1], '*', unpack(ARGV))

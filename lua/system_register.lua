@@ -1,0 +1,37 @@
+#!lua
+-- system_register: makes an agent known, as a new incarnation; tasks of an older one go back at once.
+-- KEYS  the envelope's
+-- ARGV  operation: cluster.agent_lease_ms
+--       request: id, roles (JSON), capacity, lease_ms ('' = default), metadata (JSON), 1 = take over a live one,
+--       the new incarnation
+-- Returns as the envelope. Caller: worker, system.register.
+-- @include envelope.lua
+-- @include task.lua
+-- @include held.lua
+-- @include instance.lua
+
+function op(r)
+    local a = r.a
+    local id, incarnation = ARGV[a + 1], ARGV[a + 7]
+    local key = instance_key(id)
+    local known = call('HMGET', key, 'kind', 'reg')
+    local live = instance_is_live(id)
+    if live and known[1] == 'daemon' then
+        return conflict('state', 'ACTIVE', 'the id belongs to a running daemon')
+    end
+    if live and ARGV[a + 6] ~= '1' then
+        return conflict('state', 'ACTIVE', 'the id is registered and alive')
+    end
+    local lease = ARGV[a + 4] ~= '' and ARGV[a + 4] or op_arg(1)
+    call('HSET', key, 'inc', incarnation, 'kind', 'agent', 'st', 'ACTIVE', 'roles', ARGV[a + 2], 'capacity',
+        ARGV[a + 3], 'lease', lease, 'metadata', ARGV[a + 5], 'reg', NOW, 'beat', NOW)
+    call('ZADD', P .. 'instances:active', I(EFF() + tonumber(lease)), id)
+    call('ZREM', P .. 'instances:offline', id)
+    emit('instance.registered', {'instance', id, 'incarnation', incarnation})
+    local moved = held_release(id, 100, incarnation)
+    if #moved > 0 then
+        emit('task.reassigned', {'ids', table.concat(moved, ' '), 'from', id, 'reason', 'new incarnation'})
+    end
+    return '{"registered":true,"incarnation":"' .. incarnation .. '","leader":' .. leader_json() .. '}'
+end
+-- @include commit.lua

@@ -1,0 +1,82 @@
+#!lua flags=allow-oom
+-- task_complete: accepts the result of a task from the holder of its lease, and may claim the next ones.
+-- KEYS  the envelope's; request: the task
+-- ARGV  operation: task.lease_ms, keep_finished, keep_finished_ms, keep_finished_min_ms
+--       request: task id, lease token ('' = none), worker id ('' = none), result (JSON or ''), 1 when `next`
+--       follows, then the seven of include/claim.lua
+-- Returns as the envelope. Caller: worker, task.complete.
+-- @include envelope.lua
+-- @include task.lua
+-- @include lease.lua
+-- @include retention.lua
+local LEASE_MS = op_arg(1)
+-- @include claim.lua
+local completed = 0
+
+local function complete_result(outcome, tasks)
+    if not tasks then
+        return outcome
+    end
+    return string.sub(outcome, 1, -2) .. ',"tasks":[' .. table.concat(tasks, ',') .. ']}'
+end
+
+-- Ends the attempt; returns the outcome.
+local function complete_task(id, key, t, result)
+    local outcome = '{"id":"' .. id .. '","status":"completed","completedAt":' .. ISO(NOW) .. '}'
+    local h = {'HSET', key, 'st', 'completed', 'en', NOW, 'up', NOW, 'dop', 'complete', 'dtk', t.token,
+        'dby', t.holder, 'dou', outcome}
+    if result ~= '' then
+        h[#h + 1] = 'result'
+        h[#h + 1] = result
+    end
+    call(unpack(h))
+    call('HINCRBY', key, 'v', 1)
+    unlease(id, t.holder)
+    call('ZADD', P .. 'tasks:completed', NOW, id)
+    completed = completed + 1
+    emit('task.completed', {'id', id, 'worker', t.holder, 'attempt', I(t.attempts), 'queue', t.queue})
+    return outcome
+end
+
+function op(r)
+    local a, key = r.a, KEYS[r.k + 1]
+    local id, token, worker = ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
+    local has_next = ARGV[a + 5] == '1'
+    local t = lease_read(key)
+    if not t then
+        return not_found(id)
+    end
+    if has_next then
+        local ok, code, message, data = claim_incarnation_error(a + 5)
+        if not ok then
+            return nil, code, message, data
+        end
+    end
+    local verdict, code, message, data = lease_check(t, 'complete', token, worker)
+    if not verdict then
+        return nil, code, message, data
+    end
+    local outcome = t.outcome
+    if verdict == 'go' then
+        outcome = complete_task(id, key, t, ARGV[a + 4])
+    end
+    if not has_next then
+        return outcome
+    end
+    local tasks, memo = claim_take(a + 5)
+    return complete_result(outcome, tasks), outcome .. '\n' .. memo
+end
+
+function op_replay(r, memo)
+    local outcome, claimed = string.match(memo, '^([^\n]*)\n(.*)$')
+    return complete_result(outcome, claim_again(claimed))
+end
+
+-- Finished tasks leave at least as fast as they come.
+function after_group()
+    if completed > 0 then
+        retention_trim(P .. 'tasks:completed', math.min(100, 2 * completed), NOW - tonumber(op_arg(3)),
+            tonumber(op_arg(2)), NOW - tonumber(op_arg(4)))
+    end
+end
+-- @include commit.lua

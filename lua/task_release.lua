@@ -1,0 +1,31 @@
+#!lua flags=allow-oom
+-- task_release: gives a task back to its queue; the attempt is not charged.
+-- KEYS  the envelope's; request: the task
+-- ARGV  request: task id, lease token
+-- Returns as the envelope. Caller: worker, task.release.
+-- @include envelope.lua
+-- @include task.lua
+-- @include lease.lua
+
+function op(r)
+    local a, key = r.a, KEYS[r.k + 1]
+    local id = ARGV[a + 1]
+    local t = lease_read(key)
+    if not t then
+        return not_found(id)
+    end
+    local verdict, code, message, data = lease_check(t, 'release', ARGV[a + 2], '')
+    if not verdict then
+        return nil, code, message, data
+    end
+    if verdict == 'again' then
+        return t.outcome
+    end
+    local outcome = '{"id":"' .. id .. '","status":"pending"}'
+    unlease(id, t.holder)
+    to_pending(id, t.queue, t.priority, t.roles, math.max(0, t.attempts - 1))
+    lease_done(key, t, 'release', outcome)
+    emit('task.released', {'id', id, 'worker', t.holder, 'queue', t.queue})
+    return outcome
+end
+-- @include commit.lua

@@ -1,0 +1,25 @@
+#!lua flags=allow-oom
+-- task_renew: extends a lease, counted from now.
+-- KEYS  the envelope's; request: the task
+-- ARGV  operation: task.lease_ms; request: task id, lease token, extend_ms ('' = the task's lease_ms)
+-- Returns as the envelope. Caller: worker, task.renew.
+-- @include envelope.lua
+-- @include task.lua
+-- @include lease.lua
+
+function op(r)
+    local a, key = r.a, KEYS[r.k + 1]
+    local id = ARGV[a + 1]
+    local t = lease_read(key)
+    if not t then
+        return not_found(id)
+    end
+    if t.status ~= 'in_progress' or t.token ~= ARGV[a + 2] then
+        return conflict('stale_lease', t.status, 'the lease is not the current one')
+    end
+    local extend = tonumber(ARGV[a + 3] ~= '' and ARGV[a + 3] or t.lease_ms or op_arg(1))
+    call('HSET', key, 'le', I(NOW + extend))
+    call('ZADD', P .. 'leases', I(EFF() + extend), id)
+    return '{"lease_until":' .. ISO(NOW + extend) .. '}'
+end
+-- @include commit.lua

@@ -1,0 +1,96 @@
+/*
+ * child.h: one worker process over all its lives: its place (domain and slot), its state, its brake.
+ *
+ * Owned by a service (service.h). Events come in from the control socket, the timer, the watchdog,
+ * the reaper and the stop sequence; child_fsm.h says what each of them means, child.c does it.
+ */
+#ifndef CB_CHILD_H
+#define CB_CHILD_H
+
+#include "supervisor/child_fsm.h"
+
+#include "common/backoff.h"
+#include "common/options.h"
+#include "common/scoreboard.h"
+
+#include <event2/event.h>
+
+enum {
+    CHILD_HELLO_TIMEOUT_MS = 5000, /* from the exec to HELLO */
+    CHILD_EXIT_TIMEOUT_MS =
+        5000,                /* from BYE, or from the end of its control socket, to its death */
+    CHILD_HEALTHY_MS = 5000, /* a life of that length resets the brake */
+    CHILD_LOOP_DEATHS = 3,   /* so many short lives in a row are a crash loop */
+    CHILD_NAME_SIZE = 160,   /* <instance>/<domain>/<slot>.<generation> */
+};
+
+/* What is known about a worker that died. Strings are valid during the call only. */
+struct child_death {
+    const char *domain;
+    const char *consumer; /* its name in the group, and of its connection */
+    int64_t redis_id;     /* its last connection, 0 = it had none */
+    const char *entry;    /* the entry to charge with the crash, "" = none */
+    const char *how;      /* "signal 11", "exit 1", "hung" */
+};
+
+struct tally;
+
+/* What all children share. The pointers are borrowed. */
+struct child_env {
+    struct event_base *base;
+    const struct options *opts;
+    struct scoreboard *scoreboard;
+    int scoreboard_fd;
+    int options_fd;
+    const char *worker_path;
+    int null_fd; /* /dev/null: the workers' stdin */
+    bool
+        is_background; /* their stdout and stderr too: what we have belongs to whoever started us */
+    uint64_t first_generation; /* of this supervisor; unique over restarts */
+    uint64_t next_generation;
+    bool is_open;        /* workers may read requests */
+    struct tally *tally; /* the counters of dead workers are added here */
+    void *arg;           /* of the calls below */
+    bool (*redis_is_up)(void *arg);
+    void (*on_dead)(void *arg, const struct child_death *death);
+    void (*on_change)(void *arg); /* some child has changed its state */
+};
+
+struct child {
+    struct child_env *env;
+    const char *domain;
+    int slot;
+    enum child_state state;
+    pid_t pid; /* 0 = none */
+    int fd;    /* control socket, -1 = none */
+    uint64_t generation;
+    struct event *control;
+    struct event *timer; /* deadline of the state, or end of the pause */
+    struct backoff brake;
+    int64_t started_ms;    /* monotonic */
+    int64_t ready_ms;      /* monotonic, 0 = not in this life */
+    int64_t next_start_ms; /* monotonic, 0 = no pause */
+    unsigned restarts;
+    unsigned short_lives; /* in a row */
+    bool is_hung;
+    bool is_blameless; /* killed by a stop: what it had in hand is not charged */
+};
+
+void child_init(struct child *c, struct child_env *env, const char *domain, int slot);
+void child_done(struct child *c); /* the process must be gone */
+void child_event(struct child *c, enum child_event event);
+/* The process was reaped with this wait status. */
+void child_reaped(struct child *c, int status);
+
+struct scoreboard_slot *child_slot(const struct child *c);
+/* True when its last lives were short and it has not lived well since. */
+bool child_is_crash_looping(const struct child *c);
+/* "<instance>/<domain>/<slot>.<generation>"; "" when it has never run. */
+void child_consumer(const struct child *c, char out[CHILD_NAME_SIZE]);
+/* Sets the timer to fire after `ms`; a negative value takes it back. */
+void child_set_timer(struct child *c, int64_t ms);
+
+/* start.c: makes the process. Returns 0, or -1 with the reason in err. */
+int child_spawn(struct child *c, struct cb_error *err);
+
+#endif

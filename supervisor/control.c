@@ -1,0 +1,300 @@
+/*
+ * control.c: see control.h.
+ */
+#include "common/compat.h"
+#include "supervisor/control.h"
+
+#include "common/exitcode.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "supervisor/peer.h"
+#include "supervisor/status.h"
+#include "supervisor/supervisor.h"
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <json-c/json.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+enum {
+    CLIENTS_MAX = 32,
+    LINE_MAX_BYTES = 4096,
+    BACKLOG_MAX = 1 << 20, /* unread answers of one client */
+    READ_SECONDS = 60,
+    WRITE_SECONDS = 5,
+    ACCEPT_PAUSE_MS = 500, /* after accept(2) has failed, for want of descriptors */
+};
+
+struct client {
+    struct client *next;
+    struct control *control;
+    struct bufferevent *bev;
+};
+
+struct control {
+    struct supervisor *supervisor;
+    char *path;
+    int fd;
+    struct event *acceptable;
+    struct event *pause;
+    struct client *first;
+    unsigned len;
+};
+
+/* ---- requests ---- */
+
+static void answer(struct client *c, json_object *o)
+{
+    struct evbuffer *out = bufferevent_get_output(c->bev);
+    size_t len = 0;
+    const char *text = json_object_to_json_string_length(
+        o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
+
+    evbuffer_add(out, text, len);
+    evbuffer_add(out, "\n", 1);
+    json_object_put(o);
+}
+
+static void answer_error(struct client *c, const char *text)
+{
+    json_object *o = json_object_new_object();
+    json_object_object_add(o, "error", json_object_new_string(text));
+    answer(c, o);
+}
+
+static void answer_ok(struct client *c)
+{
+    json_object *o = json_object_new_object();
+    json_object_object_add(o, "ok", json_object_new_boolean(true));
+    json_object_object_add(o, "pid", json_object_new_int64(getpid()));
+    answer(c, o);
+}
+
+static void do_ping(struct client *c)
+{
+    answer_ok(c);
+}
+
+static void do_status(struct client *c)
+{
+    CB_CLEANUP(buf_done) struct buf text = BUF_INIT;
+    struct evbuffer *out = bufferevent_get_output(c->bev);
+
+    status_put(c->control->supervisor, &text);
+    evbuffer_add(out, text.data, text.len);
+    evbuffer_add(out, "\n", 1);
+}
+
+static void do_stop(struct client *c)
+{
+    answer_ok(c);
+    log_event(EV_signal_received, LOG_S("signal", "stop"), LOG_S("from", "control socket"));
+    stop_gracefully(&c->control->supervisor->stop);
+}
+
+static const struct {
+    const char *name;
+    void (*fn)(struct client *c);
+} commands[] = {
+    {"ping", do_ping},
+    {"status", do_status},
+    {"stop", do_stop},
+};
+
+static void run_command(struct client *c, const char *name)
+{
+    for (size_t i = 0; i < CB_ARRAY_LEN(commands); i++)
+        if (strcmp(commands[i].name, name) == 0) {
+            commands[i].fn(c);
+            return;
+        }
+    answer_error(c, "unknown cmd");
+}
+
+static void handle_line(struct client *c, const char *line, size_t len)
+{
+    json_tokener *tok = json_tokener_new_ex(8);
+    json_object *cmd = NULL;
+
+    cb_assert(tok);
+    json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
+    json_object *o = json_tokener_parse_ex(tok, line, (int)len + 1); /* with its NUL: all of it */
+    if (!o || !json_object_is_type(o, json_type_object))
+        answer_error(c, "not a JSON object");
+    else if (!json_object_object_get_ex(o, "cmd", &cmd) ||
+             !json_object_is_type(cmd, json_type_string))
+        answer_error(c, "cmd is missing");
+    else
+        run_command(c, json_object_get_string(cmd));
+    json_object_put(o);
+    json_tokener_free(tok);
+}
+
+/* ---- one client ---- */
+
+static void client_free(struct client *c)
+{
+    struct client **at = &c->control->first;
+
+    while (*at != c)
+        at = &(*at)->next;
+    *at = c->next;
+    c->control->len--;
+    bufferevent_free(c->bev);
+    free(c);
+}
+
+static void on_read(struct bufferevent *bev, void *arg)
+{
+    struct client *c = arg;
+    struct evbuffer *in = bufferevent_get_input(bev);
+    size_t len = 0;
+    char *line;
+
+    while ((line = evbuffer_readln(in, &len, EVBUFFER_EOL_LF))) {
+        handle_line(c, line, len);
+        free(line);
+        if (evbuffer_get_length(bufferevent_get_output(bev)) > BACKLOG_MAX) {
+            client_free(c);
+            return;
+        }
+    }
+    if (evbuffer_get_length(in) >= LINE_MAX_BYTES) {
+        log_event(EV_control_client_error, LOG_S("problem", "line too long"));
+        client_free(c);
+    }
+}
+
+static void on_event(struct bufferevent *bev, short what, void *arg)
+{
+    (void)bev, (void)what; /* end of file, an error, or too slow: all the same to us */
+    client_free(arg);
+}
+
+static void client_new(struct control *ctl, int fd)
+{
+    struct timeval reading = {.tv_sec = READ_SECONDS};
+    struct timeval writing = {.tv_sec = WRITE_SECONDS};
+    struct client *c = mem_alloc(sizeof *c);
+
+    c->control = ctl;
+    c->bev = bufferevent_socket_new(ctl->supervisor->base, fd, BEV_OPT_CLOSE_ON_FREE);
+    cb_assert(c->bev);
+    c->next = ctl->first;
+    ctl->first = c;
+    ctl->len++;
+    bufferevent_setcb(c->bev, on_read, NULL, on_event, c);
+    bufferevent_setwatermark(c->bev, EV_READ, 0, LINE_MAX_BYTES);
+    bufferevent_set_timeouts(c->bev, &reading, &writing);
+    bufferevent_enable(c->bev, EV_READ | EV_WRITE);
+}
+
+/* ---- the listening socket ---- */
+
+static void pause_accepting(struct control *ctl)
+{
+    struct timeval tv = {.tv_usec = ACCEPT_PAUSE_MS * 1000};
+
+    event_del(ctl->acceptable);
+    evtimer_add(ctl->pause, &tv);
+}
+
+static void on_pause_over(evutil_socket_t fd, short what, void *arg)
+{
+    struct control *ctl = arg;
+    (void)fd, (void)what;
+    event_add(ctl->acceptable, NULL);
+}
+
+static void on_acceptable(evutil_socket_t fd, short what, void *arg)
+{
+    struct control *ctl = arg;
+    int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    (void)what;
+
+    if (peer < 0) {
+        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+            pause_accepting(ctl);
+        return;
+    }
+    if (!peer_is_allowed(peer)) {
+        log_event(EV_control_client_error, LOG_S("problem", "peer is of another user and group"));
+        close(peer);
+    } else if (ctl->len >= CLIENTS_MAX) {
+        log_event(EV_control_client_error, LOG_S("problem", "too many clients"));
+        close(peer);
+    } else {
+        client_new(ctl, peer);
+    }
+}
+
+static int bind_socket(const char *path, struct cb_error *err)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    int fd = -1;
+
+    if (strlen(path) >= sizeof addr.sun_path)
+        return cb_error_set(err, EXITCODE_CONFIG, "%s: longer than %zu bytes", path,
+                            sizeof addr.sun_path - 1);
+    memcpy(addr.sun_path, path, strlen(path) + 1);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return cb_error_set(err, EXITCODE_SOFTWARE, "socket: %s", strerror(errno));
+    unlink(path); /* the pid file's lock says that nobody else listens there */
+    if (bind(fd, (struct sockaddr *)&addr, sizeof addr) < 0 || chmod(path, 0660) < 0 ||
+        listen(fd, 64) < 0) {
+        cb_error_set(err, EXITCODE_CONFIG, "%s: %s", path, strerror(errno));
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+int control_open(struct supervisor *s, const char *path, struct control **ret, struct cb_error *err)
+{
+    int fd = bind_socket(path, err);
+
+    if (fd < 0)
+        return -1;
+    struct control *ctl = mem_alloc(sizeof *ctl);
+    ctl->supervisor = s;
+    ctl->path = mem_strdup(path);
+    ctl->fd = fd;
+    ctl->acceptable = event_new(s->base, fd, EV_READ | EV_PERSIST, on_acceptable, ctl);
+    ctl->pause = evtimer_new(s->base, on_pause_over, ctl);
+    cb_assert(ctl->acceptable && ctl->pause);
+    event_add(ctl->acceptable, NULL);
+    *ret = ctl;
+    return 0;
+}
+
+/* What is still to be sent, as far as the socket takes it: the answer to `stop`. */
+static void flush(struct client *c)
+{
+    char rest[LINE_MAX_BYTES];
+    ev_ssize_t n = evbuffer_copyout(bufferevent_get_output(c->bev), rest, sizeof rest);
+
+    if (n > 0) {
+        ssize_t ignored = send(bufferevent_getfd(c->bev), rest, (size_t)n,
+                               MSG_NOSIGNAL | MSG_DONTWAIT);
+        (void)ignored;
+    }
+}
+
+void control_free(struct control *ctl)
+{
+    if (!ctl)
+        return;
+    while (ctl->first) {
+        flush(ctl->first);
+        client_free(ctl->first);
+    }
+    event_free(ctl->acceptable);
+    event_free(ctl->pause);
+    unlink(ctl->path);
+    close(ctl->fd);
+    free(ctl->path);
+    free(ctl);
+}

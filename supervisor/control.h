@@ -1,0 +1,21 @@
+/*
+ * control.h: the unix socket through which `claudebench status` and `claudebench ctl` talk to us.
+ *
+ * One JSON object a line in, one out: {"cmd":"ping"|"status"|"stop"}. Peers are checked by SO_PEERCRED:
+ * root, our user, or a member of our group. Slow, greedy and vanishing peers cost a bounded buffer.
+ */
+#ifndef CB_CONTROL_H
+#define CB_CONTROL_H
+
+#include "common/err.h"
+
+struct supervisor;
+struct control;
+
+/* Returns 0, or -1 with err->code an exit code. The path's folder must exist; an old socket is replaced. */
+int control_open(struct supervisor *s, const char *path, struct control **ret,
+                 struct cb_error *err);
+/* Closes and removes the socket. Accepts NULL. */
+void control_free(struct control *c);
+
+#endif

@@ -1,0 +1,213 @@
+/*
+ * health.c: see health.h. Recomputed at each change and once a second, and published in the scoreboard.
+ */
+#include "common/compat.h"
+#include "supervisor/health.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/sdnotify.h"
+#include "supervisor/daemonize.h"
+#include "supervisor/supervisor.h"
+
+enum { LOOK_MS = 1000, SETTLE_MS = 500 };
+
+const char *health_status_name(enum health_status status)
+{
+    static const char *const names[] = {"healthy", "degraded", "unhealthy"};
+    return names[status];
+}
+
+/* ---- what is wrong ---- */
+
+static void add_reason(struct health *h, const char *fmt, ...) CB_PRINTF(2, 3);
+static void add_reason(struct health *h, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (h->len == HEALTH_REASONS_MAX)
+        return;
+    va_start(ap, fmt);
+    vsnprintf(h->reasons[h->len++], HEALTH_REASON_SIZE, fmt, ap);
+    va_end(ap);
+}
+
+static enum health_status worse(enum health_status a, enum health_status b)
+{
+    return a > b ? a : b;
+}
+
+static enum health_status look_at_redis(struct health *h)
+{
+    const struct supervisor *s = h->supervisor;
+
+    if (redis_conn_is_up(s->redis)) {
+        if (!instance_is_registered(s->instance))
+            add_reason(h, "instance is not registered yet");
+        return instance_is_registered(s->instance) ? HEALTH_HEALTHY : HEALTH_DEGRADED;
+    }
+    if (redis_conn_state(s->redis) == REDIS_STATE_LOADING)
+        add_reason(h, "redis is loading its data");
+    else
+        add_reason(h, "redis is down: %s", redis_conn_error(s->redis));
+    return HEALTH_DEGRADED;
+}
+
+static enum health_status look_at_service(struct health *h, const struct service *service)
+{
+    struct service_counts n;
+
+    service_count(service, &n);
+    if (n.up < n.wanted)
+        add_reason(h, "%s: %d of %d workers up", service->name, n.up, n.wanted);
+    if (n.looping > 0)
+        add_reason(h, "%s: %d in a crash loop", service->name, n.looping);
+    if (n.gave_up > 0)
+        add_reason(h, "%s: %d gave up (exit code 78)", service->name, n.gave_up);
+    if (n.up == 0 && n.wanted > 0)
+        return HEALTH_UNHEALTHY;
+    return n.up < n.wanted || n.looping > 0 ? HEALTH_DEGRADED : HEALTH_HEALTHY;
+}
+
+/* Without Redis no worker can be ready: that is one trouble, not two. */
+static enum health_status look(struct health *h)
+{
+    struct supervisor *s = h->supervisor;
+    enum health_status redis;
+    enum health_status workers = HEALTH_HEALTHY;
+
+    h->len = 0;
+    if (stop_is_stopping(&s->stop)) {
+        add_reason(h, "stopping");
+        return HEALTH_DEGRADED;
+    }
+    redis = look_at_redis(h);
+    for (size_t i = 0; i < s->services.len; i++)
+        workers = worse(workers, look_at_service(h, &s->services.items[i]));
+    return redis != HEALTH_HEALTHY && workers == HEALTH_UNHEALTHY ? HEALTH_DEGRADED
+                                                                  : worse(redis, workers);
+}
+
+/* ---- whom it is told ---- */
+
+static void publish(const struct health *h)
+{
+    const struct supervisor *s = h->supervisor;
+    struct scoreboard_global *g = &s->scoreboard->global;
+    struct service_counts n;
+
+    services_count(&s->services, &n);
+    atomic_store(&g->redis_state, redis_conn_state(s->redis));
+    atomic_store(&g->redis_since_ms, redis_conn_since_ms(s->redis));
+    atomic_store(&g->workers_wanted, n.wanted);
+    atomic_store(&g->workers_ready, n.up);
+}
+
+static void become_ready(struct health *h)
+{
+    const struct supervisor *s = h->supervisor;
+
+    h->is_logged = false;
+    log_event(EV_daemon_ready, LOG_S("instance", s->opts->instance.id),
+              LOG_I("uptime_ms", clock_mono_ms() - s->started_ms));
+    if (h->was_ready)
+        return;
+    h->was_ready = true;
+    sdnotify_send("READY=1\nMAINPID=%ld", (long)getpid());
+    daemonize_ready();
+}
+
+static void tell_status(const struct health *h)
+{
+    sdnotify_send("STATUS=%s%s%s", health_status_name(h->status), h->len ? ": " : "",
+                  h->len ? h->reasons[0] : "");
+}
+
+static void log_trouble(struct health *h)
+{
+    h->is_logged = true;
+    log_event(EV_daemon_degraded, LOG_S("status", health_status_name(h->status)),
+              LOG_S("reason", h->len ? h->reasons[0] : ""), LOG_I("reasons", h->len));
+}
+
+static void status_changed(struct health *h)
+{
+    struct timeval settle = {.tv_usec = SETTLE_MS * 1000};
+
+    h->since_ms = clock_wall_ms();
+    tell_status(h);
+    if (h->status != HEALTH_HEALTHY) {
+        if (!h->is_logged && h->was_ready && !stop_is_stopping(&h->supervisor->stop))
+            evtimer_add(h->settle, &settle);
+        return;
+    }
+    evtimer_del(h->settle);
+    if (!h->was_ready || h->is_logged)
+        become_ready(h);
+}
+
+void health_update(struct health *h)
+{
+    enum health_status old = h->status;
+
+    h->status = look(h);
+    publish(h);
+    if (h->status != old)
+        status_changed(h);
+}
+
+/* ---- timers ---- */
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    health_update(arg);
+}
+
+static void on_settle(evutil_socket_t fd, short what, void *arg)
+{
+    struct health *h = arg;
+    (void)fd, (void)what;
+
+    health_update(h);
+    if (h->status != HEALTH_HEALTHY && !h->is_logged && !stop_is_stopping(&h->supervisor->stop))
+        log_trouble(h);
+}
+
+static void on_watchdog(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what, (void)arg;
+    sdnotify_send("WATCHDOG=1");
+}
+
+static struct event *every(struct event_base *base, int64_t ms, event_callback_fn fn, void *arg)
+{
+    struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+    struct event *e = event_new(base, -1, EV_PERSIST, fn, arg);
+
+    cb_assert(e);
+    evtimer_add(e, &tv);
+    return e;
+}
+
+void health_init(struct health *h, struct supervisor *s)
+{
+    h->supervisor = s;
+    h->status = HEALTH_DEGRADED;
+    h->since_ms = clock_wall_ms();
+    h->timer = every(s->base, LOOK_MS, on_timer, h);
+    h->settle = evtimer_new(s->base, on_settle, h);
+    cb_assert(h->settle);
+    if (sdnotify_watchdog_ms() > 0)
+        h->watchdog = every(s->base, sdnotify_watchdog_ms(), on_watchdog, h);
+}
+
+void health_done(struct health *h)
+{
+    struct event *events[] = {h->timer, h->settle, h->watchdog};
+
+    for (size_t i = 0; i < CB_ARRAY_LEN(events); i++)
+        if (events[i])
+            event_free(events[i]);
+    h->timer = h->settle = h->watchdog = NULL;
+}

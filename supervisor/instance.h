@@ -1,0 +1,44 @@
+/*
+ * instance.h: this daemon as one of several on the same Redis: registration, beats, leadership (DESIGN §6).
+ *
+ * All of it is one script each cluster.tick_ms (lua/tick.lua). Once a second the memory that Redis uses
+ * is read too, for the workers (they refuse creating methods when it is nearly full).
+ */
+#ifndef CB_INSTANCE_H
+#define CB_INSTANCE_H
+
+#include "common/options.h"
+#include "common/scoreboard.h"
+#include "supervisor/redis_conn.h"
+
+struct instance;
+
+struct instance_hooks {
+    void *arg;
+    void (*registered)(void *arg); /* the first time */
+    void (*refused)(void *arg);    /* another live daemon has this id */
+    void (*changed)(void *arg);    /* leadership */
+};
+
+struct instance_leader {
+    const char *id; /* "" = not known */
+    const char *epoch;
+    bool is_self;
+};
+
+/* `secret` proves that we are the instance that was registered before; it is hashed, not kept. */
+struct instance *instance_new(struct event_base *base, const struct options *opts,
+                              struct scoreboard *scoreboard, const char *secret,
+                              const struct instance_hooks *hooks);
+void instance_free(struct instance *i); /* accepts NULL */
+void instance_set_conn(struct instance *i, struct redis_conn *conn);
+/* Redis is there: ticks now, and from now on. */
+void instance_resume(struct instance *i);
+/* The last tick: unregisters and gives up leadership. `done` is called once, whatever comes of it. */
+void instance_leave(struct instance *i, void (*done)(void *arg), void *arg);
+
+bool instance_is_registered(const struct instance *i);
+const char *instance_incarnation(const struct instance *i);
+struct instance_leader instance_leader(const struct instance *i);
+
+#endif

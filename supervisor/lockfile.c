@@ -1,0 +1,46 @@
+/*
+ * lockfile.c: see lockfile.h. A lock file is never removed while its lock may be held, else two holders
+ * could each lock a file of that name.
+ */
+#include "common/compat.h"
+#include "supervisor/lockfile.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+
+static pid_t read_pid(int fd)
+{
+    char text[24];
+    ssize_t n = pread(fd, text, sizeof text - 1, 0);
+
+    if (n <= 0)
+        return 0;
+    text[n] = '\0';
+    return (pid_t)strtol(text, NULL, 10);
+}
+
+int lockfile_open(const char *path, pid_t *ret_pid, struct cb_error *err)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+    if (fd < 0)
+        return cb_error_set(err, errno, "%s: %s", path, strerror(errno));
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return fd;
+    int saved = errno;
+    if (ret_pid)
+        *ret_pid = saved == EWOULDBLOCK ? read_pid(fd) : 0;
+    close(fd);
+    return cb_error_set(err, saved, "%s: %s", path,
+                        saved == EWOULDBLOCK ? "locked by another process" : strerror(saved));
+}
+
+int lockfile_write_pid(int fd, const char *path, struct cb_error *err)
+{
+    char text[24];
+    int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+
+    if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)len, 0) != len)
+        return cb_error_set(err, errno, "%s: %s", path, strerror(errno));
+    return 0;
+}

@@ -1,0 +1,150 @@
+/*
+ * main.c: claudebenchd from the command line to the loop and back.
+ */
+#include "common/compat.h"
+
+#include "common/exitcode.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "common/options.h"
+#include "common/sdnotify.h"
+#include "supervisor/args.h"
+#include "supervisor/daemonize.h"
+#include "supervisor/pidfile.h"
+#include "supervisor/setup.h"
+#include "supervisor/supervisor.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+static int complain(const struct cb_error *err)
+{
+    fprintf(stderr, "claudebenchd: %s\n", err->text);
+    return err->code;
+}
+
+/* 0, 1 and 2 must be open: what is opened first would become one of them. */
+static void secure_stdio(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR | O_NOCTTY);
+    while (fd >= 0 && fd < 3);
+    if (fd >= 0)
+        close(fd);
+}
+
+static int load(const struct args *args, struct options **ret, bool *ret_is_system)
+{
+    CB_CLEANUP(options_source_done) struct options_source source = {0};
+    struct options_errors errs = OPTIONS_ERRORS_INIT;
+    CB_CLEANUP(paths_done) struct paths paths = {0};
+    struct cb_error err = {0};
+
+    if (options_find_file(args->config, &source, &err) < 0 ||
+        paths_init(&paths, source.mode, &err) < 0)
+        return complain(&err);
+    *ret_is_system = paths.is_system;
+    if (options_load(&source, ret, &errs) == 0)
+        return EXITCODE_OK;
+    CB_CLEANUP(buf_done) struct buf text = BUF_INIT;
+    options_errors_put(&errs, &text);
+    fputs(buf_peek(&text), stderr);
+    options_errors_done(&errs);
+    return EXITCODE_CONFIG;
+}
+
+/* Before the options are in use by anybody. */
+static void apply_args(const struct args *args, struct options *opts)
+{
+    if (args->is_verbose)
+        opts->log.level = LOG_LEVEL_DEBUG;
+    if (args->is_daemon && strcmp(opts->log.destination, "stderr") == 0)
+        opts->log.destination = "syslog";
+    if (args->pidfile)
+        opts->supervisor.pidfile = args->pidfile;
+}
+
+static int open_log(const struct options *opts)
+{
+    struct log_settings settings = {.level = (enum log_level)opts->log.level,
+                                    .format = (enum log_format)opts->log.format,
+                                    .destination = opts->log.destination};
+    struct cb_error err = {0};
+
+    log_ident("claudebenchd", NULL);
+    if (log_open(&settings, &err) == 0)
+        return EXITCODE_OK;
+    err.code = EXITCODE_CONFIG;
+    cb_error_prefix(&err, "log.destination");
+    return complain(&err);
+}
+
+static int run(const struct options *opts, bool is_system)
+{
+    struct pidfile pidfile = PIDFILE_INIT;
+    struct supervisor s;
+    struct cb_error err = {0};
+    int code;
+
+    if (setup_dir_of(opts->supervisor.pidfile, is_system, &err) < 0 ||
+        pidfile_open(&pidfile, opts->supervisor.pidfile, &err) < 0)
+        return complain(&err);
+    sdnotify_init();
+    if (supervisor_init(&s, opts, is_system, &err) == 0)
+        code = supervisor_run(&s);
+    else
+        code = complain(&err);
+    supervisor_done(&s);
+    sdnotify_done();
+    pidfile_close(&pidfile);
+    return code;
+}
+
+static int start(const struct args *args, struct options *opts, bool is_system)
+{
+    apply_args(args, opts);
+    umask(0077);
+    if (args->is_daemon)
+        daemonize_start();
+    int code = open_log(opts);
+    if (code == EXITCODE_OK)
+        code = run(opts, is_system);
+    log_close();
+    return code;
+}
+
+static int dump(const struct options *opts)
+{
+    CB_CLEANUP(buf_done) struct buf text = BUF_INIT;
+
+    options_dump(opts, &text, true);
+    fputs(buf_peek(&text), stdout);
+    return fflush(stdout) == 0 ? EXITCODE_OK : EXITCODE_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+    CB_CLEANUP(options_free_ptr) struct options *opts = NULL;
+    struct args args;
+    bool is_system = false;
+
+    secure_stdio();
+    int code = args_parse(argc, argv, &args);
+    if (code < 0)
+        code = load(&args, &opts, &is_system);
+    else
+        return code;
+    if (code != EXITCODE_OK)
+        return code;
+    switch (args.mode) {
+    case ARGS_TEST:
+        printf("claudebenchd: the configuration is good\n");
+        return EXITCODE_OK;
+    case ARGS_DUMP:
+        return dump(opts);
+    default:
+        return start(&args, opts, is_system);
+    }
+}

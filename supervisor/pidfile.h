@@ -1,0 +1,24 @@
+/*
+ * pidfile.h: the file that holds our pid and is locked while we live.
+ */
+#ifndef CB_PIDFILE_H
+#define CB_PIDFILE_H
+
+#include "common/err.h"
+
+struct pidfile {
+    char *path;
+    int fd;
+};
+#define PIDFILE_INIT                                                                               \
+    {                                                                                              \
+        NULL, -1                                                                                   \
+    }
+
+/* Creates, locks and fills it. Returns 0, or -1 with err->code an exit code (EXITCODE_TEMPFAIL:
+ * "already running, pid N"). */
+int pidfile_open(struct pidfile *p, const char *path, struct cb_error *err);
+/* Removes the file if it is ours, and lets the lock go. Accepts PIDFILE_INIT. */
+void pidfile_close(struct pidfile *p);
+
+#endif

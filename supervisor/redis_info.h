@@ -1,0 +1,34 @@
+/*
+ * redis_info.h: what the supervisor wants to know from INFO, and whether such a Redis will do.
+ */
+#ifndef CB_REDIS_INFO_H
+#define CB_REDIS_INFO_H
+
+#include "common/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct redis_info {
+    char version[24];
+    int major;
+    int minor;
+    char run_id[48];
+    int64_t process_id;
+    bool is_loading;
+    bool is_replica;
+    bool has_aof;
+    uint64_t used_memory;
+    uint64_t max_memory; /* 0 = no limit */
+    char policy[32];     /* maxmemory_policy */
+};
+
+/* Takes what is there out of INFO's text (any sections); what is not there keeps its value. */
+void redis_info_parse(const char *text, struct redis_info *info);
+/* 0, or -1 (EXITCODE_CONFIG) when this Redis cannot serve us: too old. */
+int redis_info_check(const struct redis_info *info, struct cb_error *err);
+/* The n-th (from 0) piece of advice about a setting, or NULL when there is no more. */
+const char *redis_info_advice(const struct redis_info *info, size_t n);
+
+#endif

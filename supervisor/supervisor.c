@@ -1,0 +1,318 @@
+/*
+ * supervisor.c: see supervisor.h. Puts the parts together and passes events from one to the other.
+ */
+#include "common/compat.h"
+#include "supervisor/supervisor.h"
+
+#include "common/clock.h"
+#include "common/connect.h"
+#include "common/exitcode.h"
+#include "common/log.h"
+#include "common/mem.h"
+#include "supervisor/control.h"
+#include "supervisor/daemonize.h"
+#include "supervisor/reap.h"
+#include "supervisor/setup.h"
+#include "supervisor/signals.h"
+
+#include <fcntl.h>
+#include <signal.h>
+
+enum { FIRST_CONNECT_MS = 20 }; /* from the start of redis-server to the first try */
+
+/* ---- what happens to the whole ---- */
+
+static void changed(void *arg)
+{
+    struct supervisor *s = arg;
+
+    health_update(&s->health);
+    stop_advance(&s->stop);
+}
+
+void supervisor_fail(struct supervisor *s, int code, const char *why)
+{
+    log_event(EV_daemon_failed, LOG_S("error", why), LOG_I("code", code));
+    if (!s->health.was_ready && strcmp(s->opts->log.destination, "stderr") != 0)
+        fprintf(stderr, "claudebenchd: %s\n", why);
+    s->exit_code = code;
+    stop_now(&s->stop);
+}
+
+/* ---- signals ---- */
+
+static bool reap_other(void *arg, pid_t pid, int status)
+{
+    struct supervisor *s = arg;
+    return embedded_redis_reaped(s->embedded, pid, status);
+}
+
+static void reopen_logs(struct supervisor *s)
+{
+    struct cb_error err = {0};
+
+    if (log_reopen(&err) < 0)
+        log_event(EV_log_reopen_failed, LOG_S("error", err.text));
+    else
+        log_event(EV_log_reopened);
+    services_signal(&s->services, SIGUSR1);
+}
+
+static void on_signal(void *arg, int sig, pid_t sender)
+{
+    struct supervisor *s = arg;
+
+    if (sig == SIGCHLD) {
+        reap_children(&s->services, reap_other, s);
+        return;
+    }
+    log_event(EV_signal_received, LOG_S("signal", sigabbrev_np(sig)), LOG_I("from", sender));
+    if (sig == SIGTERM || sig == SIGINT)
+        stop_gracefully(&s->stop);
+    else if (sig == SIGQUIT)
+        stop_now(&s->stop);
+    else if (sig == SIGUSR1)
+        reopen_logs(s);
+}
+
+/* ---- workers ---- */
+
+static bool redis_is_up(void *arg)
+{
+    const struct supervisor *s = arg;
+    return redis_conn_is_up(s->redis);
+}
+
+static void on_dead(void *arg, const struct child_death *death)
+{
+    struct supervisor *s = arg;
+    struct handon_item item = {.domain = death->domain,
+                               .consumer = death->consumer,
+                               .redis_id = death->redis_id,
+                               .entry = death->entry,
+                               .how = death->how};
+
+    atomic_fetch_add(&s->scoreboard->global.restarts, 1);
+    handon_add(s->handon, &item);
+}
+
+/* ---- Redis ---- */
+
+static bool on_contact(void *arg, int fd)
+{
+    struct supervisor *s = arg;
+    return !s->embedded || embedded_redis_contact(s->embedded, fd);
+}
+
+static void give_advice(struct supervisor *s, const struct redis_info *info)
+{
+    const char *text;
+
+    for (size_t i = 0; !s->is_advised && (text = redis_info_advice(info, i)); i++)
+        log_event(EV_redis_advice, LOG_S("advice", text));
+    s->is_advised = true;
+}
+
+/* Too old at the start is a mistake of whoever configured us; later it is weather. */
+static bool on_accept(void *arg, const struct redis_info *info)
+{
+    struct supervisor *s = arg;
+    struct cb_error err = {0};
+
+    if (s->embedded && !embedded_redis_accept(s->embedded, info))
+        return false;
+    if (redis_info_check(info, &err) < 0) {
+        log_event(EV_redis_unsuitable, LOG_S("problem", err.text));
+        if (!s->health.was_ready && !stop_is_stopping(&s->stop))
+            supervisor_fail(s, err.code, err.text);
+        return false;
+    }
+    if (info->is_replica) {
+        log_event(EV_redis_unsuitable, LOG_S("problem", "it is a replica"));
+        return false;
+    }
+    give_advice(s, info);
+    return true;
+}
+
+static void on_up(void *arg)
+{
+    struct supervisor *s = arg;
+
+    handon_resume(s->handon);
+    leftover_look(s->leftover, s->redis);
+    instance_resume(s->instance);
+}
+
+static void on_redis_started(void *arg)
+{
+    struct supervisor *s = arg;
+    redis_conn_start(s->redis, FIRST_CONNECT_MS);
+}
+
+static void on_redis_failed(void *arg, int code, const char *why)
+{
+    supervisor_fail(arg, code, why);
+}
+
+static void on_redis_gone(void *arg)
+{
+    struct supervisor *s = arg;
+    stop_redis_gone(&s->stop);
+}
+
+/* ---- this instance ---- */
+
+static void on_registered(void *arg)
+{
+    struct supervisor *s = arg;
+
+    services_open(&s->services);
+    health_update(&s->health);
+}
+
+static void on_refused(void *arg)
+{
+    struct supervisor *s = arg;
+    char why[160];
+
+    snprintf(why, sizeof why, "the instance id %s is in use by another live daemon",
+             s->opts->instance.id);
+    supervisor_fail(s, EXITCODE_TEMPFAIL, why);
+}
+
+/* ---- making it ---- */
+
+static int make_redis(struct supervisor *s, bool is_system, struct cb_error *err)
+{
+    const struct embedded_redis_hooks server = {.arg = s,
+                                                .started = on_redis_started,
+                                                .failed = on_redis_failed,
+                                                .gone = on_redis_gone,
+                                                .changed = changed};
+    const struct redis_conn_hooks hooks = {
+        .arg = s, .contact = on_contact, .accept = on_accept, .up = on_up, .changed = changed};
+
+    if (s->opts->redis.embedded &&
+        embedded_redis_open(s->base, s->opts, is_system, &server, &s->embedded, err) < 0)
+        return -1;
+    if (connect_target(s->opts, CONNECT_DAEMON, &s->target, err) < 0)
+        return -1;
+    s->client_name = mem_printf("claudebenchd:%s", s->opts->instance.id);
+    s->redis = redis_conn_new(s->base, &s->target, s->client_name, &hooks);
+    return 0;
+}
+
+static int make_workers(struct supervisor *s, struct cb_error *err)
+{
+    uint64_t generation = (uint64_t)clock_wall_ms();
+
+    s->services.env = (struct child_env){.base = s->base,
+                                         .opts = s->opts,
+                                         .scoreboard = s->scoreboard,
+                                         .scoreboard_fd = s->scoreboard_fd,
+                                         .options_fd = s->options_fd,
+                                         .worker_path = s->worker_path,
+                                         .null_fd = s->null_fd,
+                                         .is_background = daemonize_is_on(),
+                                         .first_generation = generation,
+                                         .next_generation = generation,
+                                         .tally = &s->tally,
+                                         .arg = s,
+                                         .redis_is_up = redis_is_up,
+                                         .on_dead = on_dead,
+                                         .on_change = changed};
+    if (services_init(&s->services, err) < 0) {
+        err->code = EXITCODE_CONFIG;
+        return -1;
+    }
+    return 0;
+}
+
+static int make_parts(struct supervisor *s, const char *secret, struct cb_error *err)
+{
+    const struct instance_hooks hooks = {
+        .arg = s, .registered = on_registered, .refused = on_refused, .changed = changed};
+
+    s->handon = handon_new(s->base, s->opts, changed, s);
+    handon_set_conn(s->handon, s->redis);
+    s->instance = instance_new(s->base, s->opts, s->scoreboard, secret, &hooks);
+    instance_set_conn(s->instance, s->redis);
+    if (make_workers(s, err) < 0)
+        return -1;
+    s->leftover = leftover_new(&s->services, s->handon);
+    s->watch = watch_new(&s->services);
+    stop_init(&s->stop, s);
+    health_init(&s->health, s);
+    return control_open(s, s->opts->supervisor.control_socket, &s->control, err);
+}
+
+int supervisor_init(struct supervisor *s, const struct options *opts, bool is_system,
+                    struct cb_error *err)
+{
+    char *secret CB_CLEANUP(mem_free_ptr) = NULL;
+
+    *s = (struct supervisor){.opts = opts,
+                             .scoreboard_fd = -1,
+                             .options_fd = -1,
+                             .state_fd = -1,
+                             .null_fd = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY),
+                             .started_ms = clock_mono_ms()};
+    if (setup_state_dir(opts, is_system, &s->state_fd, &secret, err) < 0 ||
+        setup_run_dirs(opts, is_system, err) < 0 || setup_worker_path(&s->worker_path, err) < 0 ||
+        (s->options_fd = setup_options_fd(opts, err)) < 0)
+        return -1;
+    s->scoreboard_fd = scoreboard_create(&s->scoreboard, err);
+    s->base = event_base_new();
+    if (s->scoreboard_fd < 0 || !s->base ||
+        signals_open(s->base, on_signal, s, &s->signals, err) < 0) {
+        err->code = EXITCODE_SOFTWARE;
+        return -1;
+    }
+    atomic_store(&s->scoreboard->global.started_ms, clock_wall_ms());
+    if (make_redis(s, is_system, err) < 0)
+        return -1;
+    return make_parts(s, secret, err);
+}
+
+int supervisor_run(struct supervisor *s)
+{
+    log_event(EV_daemon_started, LOG_S("version", PACKAGE_VERSION),
+              LOG_S("instance", s->opts->instance.id), LOG_S("worker", s->worker_path));
+    if (s->embedded)
+        embedded_redis_launch(s->embedded);
+    else
+        redis_conn_start(s->redis, 0);
+    services_event(&s->services, CHILD_EV_WANT);
+    event_base_dispatch(s->base);
+    log_event(EV_daemon_stopped, LOG_I("code", s->exit_code),
+              LOG_I("uptime_ms", clock_mono_ms() - s->started_ms));
+    return s->exit_code;
+}
+
+/* The connection first: its unanswered commands still have callbacks in the other parts. */
+void supervisor_done(struct supervisor *s)
+{
+    control_free(s->control);
+    redis_conn_free(s->redis);
+    leftover_free(s->leftover);
+    handon_free(s->handon);
+    instance_free(s->instance);
+    watch_free(s->watch);
+    health_done(&s->health);
+    services_done(&s->services);
+    stop_done(&s->stop);
+    embedded_redis_free(s->embedded);
+    signals_free(s->signals);
+    if (s->base)
+        event_base_free(s->base);
+    redis_target_done(&s->target);
+    tally_done(&s->tally);
+    scoreboard_detach(s->scoreboard);
+    int fds[] = {s->scoreboard_fd, s->options_fd, s->state_fd, s->null_fd};
+    for (size_t i = 0; i < CB_ARRAY_LEN(fds); i++)
+        if (fds[i] >= 0)
+            close(fds[i]);
+    free(s->worker_path);
+    free(s->client_name);
+}

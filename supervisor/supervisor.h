@@ -1,0 +1,64 @@
+/*
+ * supervisor.h: the parts of claudebenchd put together. Only main, supervisor, stop, health, status and
+ * control know this struct; the parts themselves know nothing of each other but what they are handed.
+ */
+#ifndef CB_SUPERVISOR_H
+#define CB_SUPERVISOR_H
+
+#include "supervisor/embedded_redis.h"
+#include "supervisor/handon.h"
+#include "supervisor/health.h"
+#include "supervisor/instance.h"
+#include "supervisor/leftover.h"
+#include "supervisor/redis_conn.h"
+#include "supervisor/service.h"
+#include "supervisor/stop.h"
+#include "supervisor/tally.h"
+#include "supervisor/watch.h"
+
+struct control;
+struct signals;
+
+struct supervisor {
+    const struct options *opts;
+    struct event_base *base;
+    struct signals *signals;
+    struct scoreboard *scoreboard;
+    int scoreboard_fd;
+    int options_fd; /* what the workers read */
+    int state_fd;   /* the locked state folder */
+    int null_fd;
+    char *worker_path;
+    struct services services;
+    struct tally tally; /* of dead workers */
+    struct watch *watch;
+    struct embedded_redis *embedded; /* NULL: external Redis */
+    struct redis_target target;
+    char *client_name;
+    struct redis_conn *redis;
+    struct handon *handon;
+    struct leftover *leftover;
+    struct instance *instance;
+    struct control *control;
+    struct health health;
+    struct stop stop;
+    int64_t started_ms; /* monotonic */
+    bool is_advised;    /* what should be changed in Redis has been said */
+    int exit_code;
+};
+
+/*
+ * Makes everything that can fail at the start: folders, locks, sockets. `is_system`: folders are made for
+ * everybody and the group. Returns 0, or -1 with err->code an exit code. In either case
+ * supervisor_done() follows.
+ */
+int supervisor_init(struct supervisor *s, const struct options *opts, bool is_system,
+                    struct cb_error *err);
+/* Runs until stopped; returns the exit code. */
+int supervisor_run(struct supervisor *s);
+void supervisor_done(struct supervisor *s);
+
+/* It cannot go on: logs why, kills the workers, and exits with that code. */
+void supervisor_fail(struct supervisor *s, int code, const char *why);
+
+#endif

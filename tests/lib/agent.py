@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""agent.py: one agent as a process: claims, writes the ledger, completes; may be killed at any moment."""
+
+import argparse
+import signal
+import time
+
+from caller import Caller, token
+from oracle import Ledger
+from resp import Resp
+
+stopping = False
+
+
+def on_term(*_):
+    global stopping
+    stopping = True
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("--socket", "--ledger", "--name"):
+        parser.add_argument(name, required=True)
+    parser.add_argument("--user")
+    parser.add_argument("--password-file")
+    parser.add_argument("--prefix", default="cb")
+    parser.add_argument("--lease-ms", type=int, default=2000)
+    args = parser.parse_args()
+    signal.signal(signal.SIGTERM, on_term)
+
+    def connect():
+        password = None
+        if args.password_file:
+            with open(args.password_file, encoding="utf-8") as f:
+                password = f.readline().strip()
+        return Resp(args.socket, args.user, password)
+
+    caller = Caller(connect, args.prefix, actor=args.name)
+    ledger = Ledger(args.ledger)
+    while not stopping:
+        claim = {"workerId": args.name, "maxTasks": 3, "lease_ms": args.lease_ms}
+        reply = caller.insist_all([("task.claim", claim, token())], 60, 1.0, lambda: stopping)[0]
+        if reply is None:
+            break
+        tasks = reply.result["tasks"]
+        for task in tasks:
+            ledger.begin(task["id"], task["attempt"], task["lease_token"])
+            time.sleep(0.002)
+            ledger.end(task["id"], task["attempt"], task["lease_token"])
+        done = [("task.complete", {"id": t["id"], "lease_token": t["lease_token"]}, token()) for t in tasks]
+        if done:
+            caller.insist_all(done, 60, 1.0)
+        else:
+            time.sleep(0.02)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,306 @@
+"""daemon.py: claudebenchd under test, in the foreground, with a configuration in a temporary folder."""
+
+import json
+import os
+import re
+import signal
+
+import procs
+import tap
+from caller import Caller
+from resp import Resp
+
+FAST = {
+    "supervisor": {"restart_min_ms": 50, "restart_max_ms": 1000, "stop_timeout_ms": 5000},
+    "log": {"level": "info", "format": "text", "destination": "stderr"},
+}
+
+
+def yaml(value, indent=0):
+    """YAML of nested dicts: block mappings, scalars and lists as JSON."""
+    lines = []
+    for key, item in value.items():
+        name = key if re.fullmatch(r"[a-z_]+", key) else json.dumps(key)
+        if isinstance(item, dict) and item:
+            lines.append(f"{' ' * indent}{name}:")
+            lines.append(yaml(item, indent + 2))
+        else:
+            lines.append(f"{' ' * indent}{name}: {json.dumps(item)}")
+    return "\n".join(lines)
+
+
+def merge(base, over):
+    made = dict(base)
+    for key, item in over.items():
+        made[key] = merge(made[key], item) if isinstance(item, dict) and isinstance(made.get(key), dict) else item
+    return made
+
+
+SCHEMAS = {}  # what system.discover says; the same for every daemon of one build
+
+
+def learn_schemas():
+    """Fills SCHEMAS from a daemon without fault points (a fault may hit the request that asks)."""
+    if not SCHEMAS:
+        with Daemon() as d:
+            d.caller()
+
+
+class Daemon:
+    """
+    redis    None: embedded; else a PrivateRedis (external)
+    config   nested dict laid over the defaults
+    env      more environment (fault points)
+    Use as a context manager, or call start() and stop(). stop() checks that nothing is left.
+    """
+
+    def __init__(self, redis=None, config=None, env=None, prefix="cb", folder=None, instance="test-host", start=True,
+                 ready=True):
+        self.redis = redis
+        self.dir = folder or procs.subfolder("d")
+        self.prefix = prefix
+        self.env = dict(env or {})
+        self.log_path = f"{self.dir}/log"
+        self.config_path = f"{self.dir}/claudebench.yaml"
+        self.redis_dir = f"{self.dir}/redis"
+        base = merge(
+            {
+                "config_version": 1,
+                "instance": {"id": instance},
+                "redis": {
+                    "embedded": redis is None,
+                    "url": f"unix://{self.dir}/redis.sock" if redis is None else redis.url,
+                    "dir": self.redis_dir,
+                    "prefix": prefix,
+                },
+                "supervisor": {"pidfile": f"{self.dir}/pid", "control_socket": f"{self.dir}/control.sock"},
+            },
+            FAST,
+        )
+        self.config = merge(base, config or {})
+        self.process = None
+        self.fds_at_start = None
+        self.schemas = SCHEMAS
+        self.orphans = set()  # pids that the test left on purpose (kill -9 of the supervisor)
+        if start:
+            self.start(ready)
+
+    # ---- life ----
+
+    def write_config(self):
+        with open(self.config_path, "w", encoding="utf-8") as f:
+            f.write(yaml(self.config) + "\n")
+
+    def start(self, ready=True):
+        self.write_config()
+        os.makedirs(self.redis_dir, exist_ok=True)
+        with open(self.log_path, "ab") as log:
+            self.process = procs.start(
+                [procs.binary("claudebenchd"), "-c", self.config_path],
+                env={"CBTEST_DAEMON": self.dir, **self.env}, stdout=log, stderr=log
+            )
+        if ready:
+            self.wait_ready()
+            self.fds_at_start = procs.fd_count(self.pid)
+        return self
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def wait_ready(self, timeout=15.0):
+        """Ready: `claudebench status` says healthy, so every wanted worker is READY and Redis answers."""
+
+        def is_ready():
+            if not self.running():
+                tap.fail(f"claudebenchd ended with {self.process.returncode}:\n{self.log_tail()}")
+            return os.path.exists(f"{self.dir}/control.sock") and self.client("status").returncode == 0
+
+        tap.wait_until(is_ready, timeout, lambda: f"claudebenchd is ready; its log:\n{self.log_tail()}", step=0.01)
+
+    def stop(self, check=True, signum=signal.SIGTERM, timeout=12.0, want=0):
+        """Ends the daemon; with check: exit status, no process left, no fd growth, no sanitizer report."""
+        grown = None
+        if self.running():
+            if check and self.fds_at_start is not None:
+                try:
+                    tap.wait_until(lambda: procs.fd_count(self.pid) <= self.fds_at_start, 2, "fds back")
+                except tap.Failure:
+                    grown = procs.fd_list(self.pid)
+            if check:
+                self.check_no_zombies()
+            procs.kill(self.pid, signal.SIGCONT)
+            procs.kill(self.pid, signum)
+            try:
+                self.process.wait(timeout)
+            except Exception:  # pylint: disable=broad-except
+                tree = "\n".join(procs.describe(p) for p in [self.pid, *procs.descendants(self.pid)])
+                self.kill_tree()
+                if check:
+                    tap.fail(f"claudebenchd did not end within {timeout} s:\n{tree}\n{self.log_tail()}")
+        code = self.process.returncode if self.process else None
+        left = self.leftovers()
+        shown = [procs.describe(p) for p in left]
+        for pid in left:
+            procs.kill(pid)
+        if check:
+            tap.equal(code, want, f"exit status of claudebenchd\n{self.log_tail()}")
+            tap.check(not shown, "processes left behind:\n" + "\n".join(shown))
+            tap.check(grown is None, f"more descriptors than the {self.fds_at_start} at the start: {grown}")
+            self.check_log()
+
+    def check_log(self):
+        log = self.log()
+        for mark in ("ERROR: AddressSanitizer", "runtime error:", "ERROR: LeakSanitizer", "assertion failed"):
+            tap.check(mark not in log, f"{mark} in the log:\n{self.log_tail(60)}")
+
+    def check_no_zombies(self, timeout=2.0):
+        def none():
+            return not [p for p in procs.descendants(self.pid) if (procs.stat(p) or "Z")[0] == "Z" and procs.stat(p)]
+
+        tap.wait_until(none, timeout, "no zombie below claudebenchd")
+
+    def leftovers(self):
+        """Living processes of this daemon (by their command lines and folder)."""
+        found = []
+
+        def look():
+            found[:] = [p for p in procs.leftovers() if self.owns(p)]
+            return not found
+
+        try:
+            tap.wait_until(look, 1.0, "no process left")
+        except tap.Failure:
+            pass
+        return list(found)
+
+    def owns(self, pid):
+        """Whether a process below us belongs to this daemon and not to another fixture."""
+        if pid == self.pid:
+            return False
+        if self.redis is not None and self.redis.process is not None and pid == self.redis.pid:
+            return False
+        return procs.belongs(pid, f"CBTEST_DAEMON={self.dir}", self.dir)
+
+    def kill_tree(self):
+        tree = [self.pid, *procs.descendants(self.pid)]
+        for pid in tree:
+            procs.kill(pid)
+        self.process.wait()
+
+    def kill9(self):
+        """kill -9 of the supervisor only; what it leaves is remembered as expected."""
+        self.orphans.update(procs.descendants(self.pid))
+        self.process.kill()
+        self.process.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, problem, _):
+        if kind is None:
+            self.stop()
+        else:
+            tap.note("claudebenchd's log ended so:")
+            tap.note(self.log_tail(25))
+            self.stop(check=False)
+
+    # ---- log ----
+
+    def log(self):
+        try:
+            with open(self.log_path, encoding="utf-8", errors="replace") as f:
+                return f.read()
+        except OSError:
+            return ""
+
+    def log_tail(self, lines=40):
+        return "\n".join(self.log().splitlines()[-lines:])
+
+    def events(self, name=None):
+        """Log lines as dicts (event=… key=value), those of one event only when named."""
+        found = []
+        for line in self.log().splitlines():
+            fields = dict(re.findall(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)', line))
+            if "event" in fields and (name is None or fields["event"] == name):
+                found.append(fields)
+        return found
+
+    # ---- Redis ----
+
+    def _password(self):
+        with open(f"{self.redis_dir}/daemon.password", encoding="ascii") as f:
+            return f.readline().strip()
+
+    def connect(self, timeout=10.0):
+        """A connection as the user `daemon` (embedded), or as the external server's default user."""
+        if self.redis is not None:
+            return self.redis.client(timeout=timeout)
+        return Resp(f"{self.dir}/redis.sock", "daemon", self._password(), timeout=timeout)
+
+    def redis_pid(self):
+        """The embedded server's pid, or None."""
+        for pid in procs.descendants(self.pid):
+            s = procs.stat(pid)
+            if s and s[0] != "Z" and s[2].startswith("redis-server"):
+                return pid
+        return None
+
+    def caller(self, schemas=True, **kw):
+        made = Caller(self.connect, self.prefix, schemas=self.schemas if schemas else {}, **kw)
+        if schemas and not self.schemas:
+            made.learn_schemas()
+        return made
+
+    def key(self, rest):
+        return f"{self.prefix}:{rest}"
+
+    # ---- client and workers ----
+
+    def client(self, *args, input=None, env=None, timeout=20):
+        """Runs `claudebench …` against this daemon."""
+        return procs.run(
+            [procs.binary("claudebench"), *args],
+            env={"CLAUDEBENCH_CONFIG": self.config_path, **(env or {})},
+            input=input,
+            timeout=timeout,
+        )
+
+    def client_json(self, *args, **kw):
+        done = self.client(*args, **kw)
+        tap.equal(done.returncode, 0, f"claudebench {' '.join(args)}: {done.stderr.decode(errors='replace')}")
+        return json.loads(done.stdout)
+
+    def workers(self, domain=None):
+        """Pids of the living workers."""
+        found = []
+        for pid in procs.children(self.pid):
+            words = procs.cmdline(pid)
+            if words and os.path.basename(words[0]) == "claudebench-worker" and procs.alive(pid):
+                if domain is None or ("-d" in words and words[words.index("-d") + 1 :][:1] == [domain]):
+                    found.append(pid)
+        return found
+
+    def backlog(self, domain="task"):
+        with self.connect() as r:
+            return r.call("XLEN", self.key(f"requests:{domain}"))
+
+    def pending(self, domain="task"):
+        """[(entry id, consumer, idle ms, deliveries)] of the group `workers`."""
+        with self.connect() as r:
+            rows = r.call("XPENDING", self.key(f"requests:{domain}"), "workers", "-", "+", 1000)
+        return [(e.decode(), c.decode(), i, d) for e, c, i, d in rows]
+
+    def duplicates(self):
+        with self.connect() as r:
+            return int(r.call("GET", self.key("duplicates:prevented")) or 0)
+
+    def stream(self, name):
+        """[(id, {field: bytes})] of a stream."""
+        with self.connect() as r:
+            rows = r.call("XRANGE", self.key(name), "-", "+")
+        return [(i.decode(), {f[k].decode(): f[k + 1] for k in range(0, len(f), 2)}) for i, f in rows]
+

@@ -1,0 +1,132 @@
+"""privredis.py: a redis-server of the test's own, on a unix socket in a temporary folder."""
+
+import os
+import signal
+import socket
+import subprocess
+
+import procs
+import tap
+from resp import Resp, RespError
+
+
+class PrivateRedis:
+    """Starts on construction. The same folder and socket are kept over restarts.
+
+    aof       appendonly (fsync=everysec, always or no)
+    lines     more configuration lines
+    tcp       also listen on 127.0.0.1, on a free port (self.port)
+    """
+
+    def __init__(self, aof=False, fsync="everysec", lines=(), tcp=False, maxmemory=0, start=True):
+        self.dir = procs.subfolder("r")
+        self.socket = f"{self.dir}/s"
+        self.aof, self.fsync, self.lines, self.maxmemory = aof, fsync, list(lines), maxmemory
+        self.port = _free_port() if tcp else 0
+        self.process = None
+        if start:
+            self.start()
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    @property
+    def url(self):
+        return f"unix://{self.socket}"
+
+    def config(self):
+        return "\n".join(
+            [
+                f"port {self.port}",
+                "bind 127.0.0.1",
+                f"unixsocket {self.socket}",
+                "unixsocketperm 700",
+                f'dir "{self.dir}"',
+                f'logfile "{self.dir}/log"',
+                'save ""',
+                f"appendonly {'yes' if self.aof else 'no'}",
+                f"appendfsync {self.fsync}",
+                "auto-aof-rewrite-percentage 0",
+                f"maxmemory {self.maxmemory}",
+                "maxmemory-policy noeviction",
+                "hash-max-listpack-value 1024",
+                "enable-debug-command yes",
+                "daemonize no",
+                *self.lines,
+                "",
+            ]
+        )
+
+    def start(self, wait=True):
+        with open(f"{self.dir}/out", "ab") as out:
+            self.process = procs.start(["redis-server", "-"], stdin=subprocess.PIPE, stdout=out, stderr=out)
+        self.process.stdin.write(self.config().encode())
+        self.process.stdin.close()
+        if wait:
+            self.wait_ready()
+        return self
+
+    def wait_ready(self, timeout=20):
+        def answers():
+            if self.process.poll() is not None:
+                tap.fail(f"redis-server ended with {self.process.returncode}:\n{self.log()}")
+            try:
+                with self.client(timeout=2) as c:
+                    return c.call("PING") == b"PONG"
+            except RespError as problem:
+                if problem.code == "LOADING":
+                    return False
+                return problem.code == "NOAUTH"
+
+        tap.wait_until(answers, timeout, "redis-server answers")
+
+    def client(self, timeout=10.0, **kw):
+        return Resp(self.socket, timeout=timeout, **kw)
+
+    def log(self):
+        try:
+            with open(f"{self.dir}/log", encoding="utf-8", errors="replace") as f:
+                return f.read()
+        except OSError:
+            return ""
+
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def kill9(self):
+        self.process.kill()
+        self.process.wait()
+
+    def restart(self, wait=True):
+        """kill -9 and start again; with aof the data comes back, else it is empty."""
+        if self.running():
+            self.kill9()
+        self.start(wait)
+
+    def sigstop(self):
+        os.kill(self.pid, signal.SIGSTOP)
+        tap.wait_until(lambda: procs.stat(self.pid)[0] == "T", 2, "redis-server stopped")
+
+    def cont(self):
+        os.kill(self.pid, signal.SIGCONT)
+
+    def stop(self):
+        if self.running():
+            self.cont()
+            self.process.terminate()
+            self.process.wait(20)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.running():
+            self.kill9()
+
+
+def _free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+

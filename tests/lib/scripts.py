@@ -1,0 +1,235 @@
+"""scripts.py: the Lua scripts driven directly on a private Redis, with hand-made arguments.
+
+Text from tools/embed-lua.sh, so that what runs here is what is compiled into the binaries.
+"""
+
+import json
+import os
+import subprocess
+
+import procs
+from privredis import PrivateRedis
+from resp import RespError
+
+_texts = {}
+
+DEFAULTS = {"idem_ttl": 900000, "idem_cap": 268435456, "events_max": 100000}
+
+
+def text(name):
+    """One script as Redis gets it."""
+    if name not in _texts:
+        src = procs.top_srcdir()
+        _texts[name] = subprocess.run(
+            ["sh", os.path.join(src, "tools/embed-lua.sh"), "expand", src, f"lua/{name}.lua"],
+            check=True,
+            capture_output=True,
+        ).stdout
+    return _texts[name]
+
+
+def names():
+    return sorted(f[:-4] for f in os.listdir(os.path.join(procs.top_srcdir(), "lua")) if f.endswith(".lua"))
+
+
+class Request:
+    """One request of a group: what the worker would have made of an entry."""
+
+    def __init__(self, *args, rid="1", reply=None, deadline=0, params_hash="", idem=None, keys=(), actor="", session="",
+                 agent="", trace="", entry=None):
+        self.args, self.rid, self.reply, self.deadline = args, rid, reply, deadline
+        self.params_hash, self.idem, self.keys = params_hash, idem, list(keys)
+        self.tail = [actor, session, agent, trace]
+        self.entry = entry
+
+
+class Answer:
+    """What a commit returned, and the replies that it pushed."""
+
+    def __init__(self, raw):
+        self.codes, self.errors, self.length = raw
+        self.errors = [e.decode() for e in self.errors]
+
+
+class Scripts:
+    """A private Redis, one connection, and the scripts by name."""
+
+    def __init__(self, prefix="cb", **redis):
+        self.server = PrivateRedis(**redis)
+        self.redis = self.server.client()
+        self.prefix = prefix
+        self.sha = {}
+        self.options = dict(DEFAULTS)
+
+    def close(self):
+        self.server.__exit__()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def key(self, rest):
+        return f"{self.prefix}:{rest}"
+
+    # ---- running ----
+
+    def eval(self, name, keys, args):
+        """EVALSHA, loaded at first use; error replies raise RespError."""
+        for _ in range(2):
+            if name not in self.sha:
+                self.sha[name] = self.redis.text("SCRIPT", "LOAD", text(name))
+            try:
+                return self.redis.call("EVALSHA", self.sha[name], len(keys), *keys, *args)
+            except RespError as problem:
+                if problem.code != "NOSCRIPT":
+                    raise
+                del self.sha[name]
+        raise AssertionError("NOSCRIPT twice")
+
+    def stream(self, domain="task"):
+        return self.key(f"requests:{domain}")
+
+    def deliver(self, count=1, consumer="c1", domain="task", fields=("method", "x")):
+        """Adds entries and reads them as `consumer`; their ids."""
+        self.group(domain)
+        out = self.redis.pipeline([["XADD", self.stream(domain), "*", *fields] for _ in range(count)])
+        self.redis.call("XREADGROUP", "GROUP", "workers", consumer, "COUNT", count, "STREAMS", self.stream(domain), ">")
+        return [i.decode() for i in out]
+
+    def group(self, domain="task"):
+        try:
+            self.redis.call("XGROUP", "CREATE", self.stream(domain), "workers", "0", "MKSTREAM")
+        except RespError as problem:
+            if problem.code != "BUSYGROUP":
+                raise
+
+    def commit(self, name, requests, op_args=(), op_keys=(), domain="task", deliver=True):
+        """Runs an envelope script on a group of Requests. Entries are delivered first where none is set."""
+        missing = [r for r in requests if r.entry is None]
+        if deliver and missing:
+            for request, entry in zip(missing, self.deliver(len(missing), domain=domain)):
+                request.entry = entry
+        lists = []
+        for request in requests:
+            if request.reply and request.reply not in lists:
+                lists.append(request.reply)
+        keys = [self.stream(domain), self.key("stream:events"), self.key("duplicates:prevented"), self.key("clock"),
+                self.key("meta"), *op_keys, *[self.key(f"reply:{t}") for t in lists]]
+        args = [self.prefix + ":", len(requests), len(lists), len(op_keys), len(op_args), self.options["idem_ttl"],
+                self.options["idem_cap"], self.options["events_max"], *op_args]
+        for request in requests:
+            if request.params_hash:
+                keys.append(request.idem)
+            keys += request.keys
+            args += [request.entry, lists.index(request.reply) + 1 if request.reply else 0, json.dumps(request.rid),
+                     request.deadline, request.params_hash, *request.tail, len(request.keys), len(request.args),
+                     *request.args]
+        return Answer(self.eval(name, keys, args))
+
+    def replies(self, token):
+        """Takes all replies of a list, as documents."""
+        raw = self.redis.call("LRANGE", self.key(f"reply:{token}"), 0, -1)
+        self.redis.call("DEL", self.key(f"reply:{token}"))
+        return [json.loads(r) for r in raw]
+
+    def ask(self, name, *args, op_args=(), op_keys=(), keys=(), domain="task", **kw):
+        """One request in a group of its own; its reply document."""
+        token = "reply-token-for-ask"
+        answer = self.commit(name, [Request(*args, reply=token, keys=keys, **kw)], op_args, op_keys, domain)
+        docs = self.replies(token)
+        assert len(docs) == (0 if answer.codes[0] == -1 else 1), (docs, answer.codes)
+        doc = docs[0] if docs else {"duplicate": True}
+        doc["internal"] = answer.errors
+        return doc
+
+    # ---- the operations, with their arguments spelled once ----
+
+    def create_args(self, text_="a task", priority=50, queue="default", payload="", metadata="", max_attempts=3,
+                    max_crashes=3, backoff="", lease="", roles=""):
+        return [json.dumps(text_), priority, queue, payload, metadata, max_attempts, max_crashes, backoff, lease, roles]
+
+    def create(self, text_="a task", max_pending=1000, **kw):
+        return self.ask("task_create", *self.create_args(text_, **kw), op_args=[max_pending])
+
+    def claim_args(self, worker="w1", count=1, incarnation="", lease="", salt="0123456789abcdef", queue="default",
+                   roles=""):
+        return [worker, incarnation, count, lease, salt, queue, roles]
+
+    def claim(self, worker="w1", count=1, lease_ms=30000, **kw):
+        return self.ask("task_claim", *self.claim_args(worker, count, **kw), op_args=[lease_ms])
+
+    def complete(self, task, lease_token="", worker="", result="", next_args=None, keep=(100000, 86400000, 600000), **kw):
+        args = [task, lease_token, worker, result, 1 if next_args else 0, *(next_args or [])]
+        return self.ask("task_complete", *args, op_args=[30000, *keep], keys=[self.key(f"task:{task}")], **kw)
+
+    def fail(self, task, lease_token, error='"boom"', retry=1, random=500, backoff=1000, backoff_max=3600000,
+             keep=(100000, 86400000, 600000), **kw):
+        return self.ask("task_fail", task, lease_token, error, retry, random, op_args=[backoff, backoff_max, *keep],
+                        keys=[self.key(f"task:{task}")], **kw)
+
+    def release(self, task, lease_token):
+        return self.ask("task_release", task, lease_token, keys=[self.key(f"task:{task}")])
+
+    def renew(self, task, lease_token, extend=""):
+        return self.ask("task_renew", task, lease_token, extend, op_args=[30000], keys=[self.key(f"task:{task}")])
+
+    def get(self, task):
+        return self.ask("task_get", task, keys=[self.key(f"task:{task}")])
+
+    def listing(self, status="", queue="", assigned="", text_="", limit=50, cursor=""):
+        return self.ask("task_list", status, queue, assigned, text_, limit, cursor)
+
+    def register(self, agent, incarnation, roles="[]", capacity=1, lease="", metadata="{}", takeover=1):
+        return self.ask("system_register", agent, roles, capacity, lease, metadata, takeover, incarnation,
+                        op_args=[30000], domain="system")
+
+    def unregister(self, agent, incarnation):
+        return self.ask("system_unregister", agent, incarnation, domain="system")
+
+    def heartbeat(self, agent, incarnation, leases=(), health="healthy", load=0):
+        flat = [x for pair in leases for x in pair]
+        return self.ask("system_heartbeat", agent, incarnation, health, load, len(leases), *flat, op_args=[30000],
+                        domain="system")
+
+    def tick(self, instance="host-a", incarnation="i1", secret="s1", register=0, leave=0, tick_ms=500, offline=2500,
+             leader_lease=2000, suspect=1500, keep=(100000, 86400000, 600000), generation="gen1"):
+        keys = [self.key(k) for k in ("clock", "leader:current", f"instance:{instance}", "instances:active",
+                                      "stream:events", "meta", "requests:system")]
+        got = self.eval("tick", keys, [self.prefix + ":", instance, incarnation, secret, register, leave, tick_ms, offline,
+                                       leader_lease, suspect, 100000, *keep, generation])
+        names_ = ("state", "eff", "leader", "epoch", "leads", "expired", "promoted", "moved")
+        return {n: (v.decode() if isinstance(v, bytes) else v) for n, v in zip(names_, got)}
+
+    def requeue(self, consumer="c1", limit=100, crashed="", how="signal 9", dead_entries=10000, max_crashes=3,
+                max_redelivered=10, domain="task"):
+        return self.eval("requeue", [self.stream(domain), self.key("stream:dead")],
+                         [self.prefix + ":", consumer, limit, crashed, how, dead_entries, max_crashes, max_redelivered])
+
+    # ---- looking ----
+
+    def task(self, task):
+        return self.redis.hash(self.key(f"task:{task}"))
+
+    def events(self, kind=None):
+        rows = self.redis.call("XRANGE", self.key("stream:events"), "-", "+")
+        found = [{f[i].decode(): f[i + 1].decode() for i in range(0, len(f), 2)} for _, f in rows]
+        return [e for e in found if kind is None or e["type"] == kind]
+
+    def dump(self, skip=("requests:", "reply:", "stream:", "duplicates:", "clock")):
+        """All keys and values (serialized), but those that every commit changes: for "nothing changed"."""
+        found = {}
+        for key in sorted(self.redis.scan()):
+            if any(key.decode().startswith(self.key(s)) for s in skip):
+                continue
+            found[key] = self.redis.call("DUMP", key)
+        return found
+
+    def age(self, seconds):
+        """Moves the effective clock forward, as if ticks had done it."""
+        self.redis.call("HINCRBY", self.key("clock"), "eff", int(seconds * 1000))
+
+    def wall(self):
+        s, us = self.redis.call("TIME")
+        return int(s) * 1000 + int(us) // 1000

@@ -1,0 +1,392 @@
+#!/usr/bin/env python3
+"""envelope.py: the commit envelope (lua/include/envelope.lua, commit.lua): one request, one atomic commit."""
+
+from cbtest import *
+from scripts import Request, Scripts
+
+A, B = "token-A-0123456789", "token-B-0123456789"
+s = None
+
+
+def fresh():
+    s.redis.call("FLUSHALL")
+
+
+def create(n=1, **kw):
+    return [Request(*s.create_args(f"t{i}"), rid=f"r{i}", **kw) for i in range(n)]
+
+
+@case("a group is acked, deleted, answered in order and counted once")
+def group():
+    fresh()
+    answer = s.commit("task_create", create(64, reply=A), [1000])
+    equal(answer.codes, [0] * 64)
+    equal(answer.errors, [])
+    equal(answer.length, 0)
+    equal(s.redis.call("XPENDING", s.stream(), "workers")[0], 0)
+    ttl = s.redis.call("PTTL", s.key(f"reply:{A}"))
+    check(59000 < ttl <= 60000, f"TTL of the reply list: {ttl}")
+    docs = s.replies(A)
+    equal([d["id"] for d in docs], [f"r{i}" for i in range(64)])
+    ids = [d["result"]["id"] for d in docs]
+    equal(len(set(ids)), 64)
+    equal(ids, sorted(ids), "ids are given in the order of commit")
+    equal(s.redis.call("ZRANGE", s.key("queue:tasks:pending"), 0, -1), [i.encode() for i in ids])
+
+
+@case("an entry that is not pending changes nothing and is counted")
+def duplicates():
+    fresh()
+    first = s.commit("task_create", create(3, reply=A), [1000])
+    equal(first.codes, [0, 0, 0])
+    entries = s.deliver(3)
+    again = [Request(*s.create_args("x"), entry=e, reply=A) for e in entries]
+    s.redis.call("XACK", s.stream(), "workers", entries[1])
+    before = len(s.redis.call("ZRANGE", s.key("queue:tasks:pending"), 0, -1))
+    s.replies(A)
+    answer = s.commit("task_create", again, [1000])
+    equal(answer.codes, [0, -1, 0])
+    equal(s.redis.call("GET", s.key("duplicates:prevented")), b"1")
+    equal(s.redis.call("ZCARD", s.key("queue:tasks:pending")), before + 2)
+    equal(len(s.replies(A)), 2)
+    # The acked entry is someone else's: it is not deleted here.
+    equal(answer.length, 1)
+    answer = s.commit("task_create", again, [1000], deliver=False)
+    equal(answer.codes, [-1, -1, -1])
+    equal(s.redis.call("GET", s.key("duplicates:prevented")), b"4")
+    equal(s.replies(A), [])
+
+
+@case("the same entry twice in one group: one effect")
+def twice_in_group():
+    fresh()
+    entry = s.deliver(1)[0]
+    answer = s.commit("task_create", [Request(*s.create_args("x"), entry=entry, reply=A) for _ in range(2)], [1000])
+    equal(answer.codes, [0, -1])
+    equal(s.redis.call("ZCARD", s.key("queue:tasks:pending")), 1)
+
+
+@case("an entry that never existed, and a group that is not there")
+def unknown_entries():
+    fresh()
+    s.group()
+    answer = s.commit("task_create", [Request(*s.create_args("x"), entry="1-1", reply=A)], [1000], deliver=False)
+    equal(answer.codes, [-1])
+    s.redis.call("FLUSHALL")
+    answer = s.commit("task_create", [Request(*s.create_args("x"), entry="1-1", reply=A)], [1000], deliver=False)
+    equal(answer.codes, [-1])
+    equal(s.redis.call("EXISTS", s.key("queue:tasks:pending")), 0)
+
+
+@case("an error inside one operation does not touch the others")
+def error_guard():
+    fresh()
+    s.redis.call("SET", s.key("queue:bad:pending"), "not a zset")
+    group_ = [Request(*s.create_args("ok1"), rid="1", reply=A),
+              Request(*s.create_args("bad", queue="bad"), rid="2", reply=A),
+              Request(*s.create_args("ok2"), rid="3", reply=B),
+              Request(*s.create_args("bad too", queue="bad"), rid="4", reply=B),
+              Request(*s.create_args("ok3"), rid="5", reply=A)]
+    answer = s.commit("task_create", group_, [1000])
+    equal(answer.codes, [0, -32603, 0, -32603, 0])
+    equal(len(answer.errors), 2)
+    equal(s.redis.call("XPENDING", s.stream(), "workers")[0], 0)
+    equal(answer.length, 0)
+    a, b = s.replies(A), s.replies(B)
+    equal([d["id"] for d in a], ["1", "2", "5"])
+    equal(a[1]["error"], {"code": -32603, "message": "internal error", "data": {}})
+    equal([d["id"] for d in b], ["3", "4"])
+    equal(s.redis.call("ZCARD", s.key("queue:tasks:pending")), 3)
+    equal(len(s.redis.scan(s.key("task:*"))), 3)
+
+
+@case("a reply list of a wrong type loses that reply only")
+def reply_wrongtype():
+    fresh()
+    s.redis.call("SET", s.key(f"reply:{A}"), "x")
+    group_ = [Request(*s.create_args("1"), rid="1", reply=A), Request(*s.create_args("2"), rid="2", reply=B)]
+    answer = s.commit("task_create", group_, [1000])
+    equal(answer.codes, [0, 0])
+    check(any("reply list" in e for e in answer.errors), answer.errors)
+    equal([d["id"] for d in s.replies(B)], ["2"])
+    equal(s.redis.call("GET", s.key(f"reply:{A}")), b"x")
+    equal(s.redis.call("PTTL", s.key(f"reply:{A}")), -1)
+    equal(s.redis.call("ZCARD", s.key("queue:tasks:pending")), 2)
+
+
+@case("notifications have their effect and no reply")
+def notification():
+    fresh()
+    answer = s.commit("task_create", create(2), [1000])
+    equal(answer.codes, [0, 0])
+    equal(s.redis.scan(s.key("reply:*")), set())
+    equal(s.redis.call("ZCARD", s.key("queue:tasks:pending")), 2)
+
+
+@case("a reply list that nobody reads is capped")
+def reply_cap():
+    fresh()
+    s.redis.call("RPUSH", s.key(f"reply:{A}"), *["x"] * 5000)
+    s.redis.call("RPUSH", s.key(f"reply:{A}"), *["x"] * 5000)
+    s.commit("task_create", create(5, reply=A), [1000])
+    equal(s.redis.call("LLEN", s.key(f"reply:{A}")), 10000)
+    check(b'"id":"r4"' in s.redis.call("LINDEX", s.key(f"reply:{A}"), -1), "the newest is kept")
+
+
+@case("deadline: refused behind it, done before it, and nothing is stored")
+def deadline():
+    fresh()
+    now = s.wall()
+    idem = s.key("idem:x")
+    doc = s.ask("task_create", *s.create_args("late"), op_args=[1000], deadline=now - 1, params_hash="h" * 8, idem=idem)
+    equal(doc["error"]["code"], -32006)
+    equal(s.redis.call("EXISTS", idem), 0)
+    equal(s.redis.call("EXISTS", s.key("queue:tasks:pending")), 0)
+    doc = s.ask("task_create", *s.create_args("in time"), op_args=[1000], deadline=now + 60000, params_hash="h" * 8,
+                idem=idem)
+    check("result" in doc, doc)
+    # Replay comes before the deadline: an outcome that exists is given.
+    again = s.ask("task_create", *s.create_args("in time"), op_args=[1000], deadline=now - 1, params_hash="h" * 8,
+                  idem=idem)
+    equal(again["result"], doc["result"])
+
+
+@case("idempotency: same key and params replays, other params are refused, refusals are not stored")
+def idempotency():
+    fresh()
+    idem = s.key("idem:one")
+    kw = {"op_args": [1000], "params_hash": "a" * 16, "idem": idem}
+    first = s.ask("task_create", *s.create_args("one"), **kw)
+    again = s.ask("task_create", *s.create_args("one"), rid="other-id", **kw)
+    equal(again["result"], first["result"])
+    equal(again["id"], "other-id")
+    equal(s.redis.call("ZCARD", s.key("queue:tasks:pending")), 1)
+    other = s.ask("task_create", *s.create_args("two"), **{**kw, "params_hash": "b" * 16})
+    equal(other["error"]["code"], -32602)
+    equal(set(other["error"]["data"]), {"path", "expected", "got"})
+    equal(s.ask("task_create", *s.create_args("one"), **kw)["result"], first["result"])
+    ttl = s.redis.call("PTTL", idem)
+    check(899000 < ttl <= 900000, f"TTL {ttl}")
+    # A refusal leaves no trace: the next try may succeed.
+    idem = s.key("idem:two")
+    kw = {"params_hash": "a" * 16, "idem": idem}
+    full = s.ask("task_create", *s.create_args("full"), op_args=[1], **kw)
+    equal(full["error"]["code"], -32007)
+    equal(s.redis.call("EXISTS", idem), 0)
+    check("result" in s.ask("task_create", *s.create_args("full"), op_args=[1000], **kw), "the second try")
+
+
+@case("two requests with one idempotency key in one group: one effect, one outcome")
+def idem_in_group():
+    fresh()
+    idem = s.key("idem:g")
+    group_ = [Request(*s.create_args("g"), rid=str(i), reply=A, params_hash="c" * 16, idem=idem) for i in range(3)]
+    group_.append(Request(*s.create_args("h"), rid="3", reply=A, params_hash="d" * 16, idem=idem))
+    answer = s.commit("task_create", group_, [1000])
+    equal(answer.codes, [0, 1, 1, -32602])
+    docs = s.replies(A)
+    equal(docs[0]["result"], docs[1]["result"])
+    equal(docs[0]["result"], docs[2]["result"])
+    equal(s.redis.call("ZCARD", s.key("queue:tasks:pending")), 1)
+
+
+@case("an idempotency key of a wrong type is an internal error of its own request only")
+def idem_wrongtype():
+    fresh()
+    s.redis.call("SADD", s.key("idem:w"), "x")
+    group_ = [Request(*s.create_args("g"), rid="1", reply=A, params_hash="c" * 16, idem=s.key("idem:w")),
+              Request(*s.create_args("g"), rid="2", reply=A)]
+    answer = s.commit("task_create", group_, [1000])
+    equal(answer.codes, [-32603, 0])
+    equal(s.redis.call("ZCARD", s.key("queue:tasks:pending")), 1)
+
+
+@case("hashes and stored outcomes that contain the separators are kept apart")
+def idem_separators():
+    fresh()
+    for i, digest in enumerate(("=" * 16, "~" * 16, "a=b~c" + "d" * 11)):
+        idem = s.key(f"idem:s{i}")
+        kw = {"op_args": [1000], "params_hash": digest, "idem": idem}
+        first = s.ask("task_create", *s.create_args("=~"), **kw)
+        equal(s.ask("task_create", *s.create_args("=~"), **kw)["result"], first["result"])
+        equal(s.ask("task_create", *s.create_args("=~"), **{**kw, "params_hash": "x" * 16})["error"]["code"], -32602)
+
+
+@case("a flood of idempotency keys shortens their life, so that bytes stay capped")
+def idem_cap():
+    fresh()
+    s.options["idem_cap"] = 1048576
+    try:
+        payload = '"' + "p" * 10 + '"'
+        ttl = None
+        for g in range(40):
+            group_ = [Request(*s.create_args("x" * 400, payload=payload), params_hash="h" * 16,
+                              idem=s.key(f"idem:{g}-{i}")) for i in range(64)]
+            s.commit("task_create", group_, [100000])
+            ttl = s.redis.call("PTTL", s.key(f"idem:{g}-63"))
+        check(60000 - 1000 <= ttl < 900000, f"TTL under flood: {ttl} ms")
+        first = s.redis.call("PTTL", s.key("idem:0-0"))
+        check(first > ttl, f"first {first}, last {ttl}")
+    finally:
+        s.options["idem_cap"] = 268435456
+
+
+@case("claims replay with the tokens of what is still held")
+def idem_claim():
+    fresh()
+    for i in range(4):
+        s.create(f"t{i}")
+    kw = {"op_args": [30000], "params_hash": "c" * 16, "idem": s.key("idem:claim")}
+    first = s.ask("task_claim", *s.claim_args(count=3), **kw)["result"]
+    again = s.ask("task_claim", *s.claim_args(count=3), **kw)["result"]
+    equal([(t["id"], t["lease_token"]) for t in again["tasks"]], [(t["id"], t["lease_token"]) for t in first["tasks"]])
+    equal(s.redis.call("ZCARD", s.key("leases")), 3)
+    s.complete(first["tasks"][1]["id"], first["tasks"][1]["lease_token"])
+    again = s.ask("task_claim", *s.claim_args(count=3), **kw)["result"]
+    equal([t["id"] for t in again["tasks"]], [first["tasks"][0]["id"], first["tasks"][2]["id"]])
+    for t in again["tasks"]:
+        s.complete(t["id"], t["lease_token"])
+    again = s.ask("task_claim", *s.claim_args(count=3), **kw)["result"]
+    equal(again, {"claimed": False, "tasks": []})
+    equal(s.redis.call("ZCARD", s.key("queue:tasks:pending")), 1)
+
+
+@case("a completion with next replays both, and claims once")
+def idem_complete_next():
+    fresh()
+    for i in range(3):
+        s.create(f"t{i}")
+    t = s.claim()["result"]["tasks"][0]
+    kw = {"params_hash": "n" * 16, "idem": s.key("idem:cn")}
+    first = s.complete(t["id"], t["lease_token"], "w1", "[]", s.claim_args(), **kw)["result"]
+    again = s.complete(t["id"], t["lease_token"], "w1", "[]", s.claim_args(), **kw)["result"]
+    equal(again["tasks"][0]["lease_token"], first["tasks"][0]["lease_token"])
+    equal({k: v for k, v in again.items() if k != "tasks"}, {k: v for k, v in first.items() if k != "tasks"})
+    equal(s.redis.call("ZCARD", s.key("leases")), 1)
+    equal(s.redis.call("ZCARD", s.key("tasks:completed")), 1)
+
+
+@case("numbers: ids rise over a flush, over a second, and inside one group")
+def numbers():
+    fresh()
+    ids = [s.create()["result"]["id"] for _ in range(5)]
+    s.redis.call("FLUSHALL")
+    ids += [s.create()["result"]["id"] for _ in range(5)]
+    equal(ids, sorted(set(ids)))
+    # A clock behind the last number does not repeat it.
+    ahead = int(ids[-1][2:]) + 10**9
+    s.redis.call("HSET", s.key("meta"), "last_number", ahead)
+    answer = s.commit("task_create", create(3, reply=A), [1000])
+    equal(answer.codes, [0, 0, 0])
+    got = [int(d["result"]["id"][2:]) for d in s.replies(A)]
+    equal(got, [ahead + 1, ahead + 2, ahead + 3])
+    equal(int(s.redis.hash(s.key("meta"))["last_number"]), ahead + 3)
+    s.redis.call("HDEL", s.key("meta"), "last_number")
+    lower = int(s.create()["result"]["id"][2:])
+    check(lower < ahead, "without the stored number TIME counts")
+
+
+@case("events carry actor, session, agent and trace; empty ones are left out")
+def event_fields():
+    fresh()
+    s.commit("task_create", [Request(*s.create_args("x"), actor="me\r\n", session="s", agent="ag", trace="00-ff"),
+                             Request(*s.create_args("y"))], [1000])
+    first, second = s.events("task.created")
+    equal([first["actor"], first["session"], first["agent"], first["trace"]], ["me\r\n", "s", "ag", "00-ff"])
+    check(not {"actor", "session", "agent", "trace"} & set(second), second)
+
+
+@case("refuse: error replies, dead letters with the entry's fields, mixed in one group")
+def refuse():
+    fresh()
+    entries = s.deliver(3, fields=("method", "no.such", "junk", "\r\n$5"))
+    group_ = [Request(-32601, "method not found", '{"x":[]}', "", 0, rid="1", reply=A, entry=entries[0]),
+              Request(-32600, 'bad "thing"\n', "{}", "unusable", 4, "method", "no.such", "junk", "\r\n$5", rid="2",
+                      reply=A, entry=entries[1]),
+              Request(-32603, "x", "{}", "no method", 0, rid="3", entry=entries[2])]
+    answer = s.commit("refuse", group_, [100], [s.key("stream:dead")])
+    equal(answer.codes, [-32601, -32600, -32603])
+    equal(answer.errors, [])
+    docs = s.replies(A)
+    equal(docs[0]["error"], {"code": -32601, "message": "method not found", "data": {"x": []}})
+    equal(docs[1]["error"]["message"], 'bad "thing"\n')
+    dead = [pairs(f) for _, f in s.redis.call("XRANGE", s.key("stream:dead"), "-", "+")]
+    equal([d["reason"] for d in dead], [b"unusable", b"no method"])
+    equal([dead[0]["entry"].decode(), dead[0]["junk"]], [entries[1], b"\r\n$5"])
+    equal(answer.length, 0)
+    equal(s.events(), [])
+
+
+@case("refuse: an entry with thousands of fields still becomes a dead letter")
+def refuse_wide():
+    fresh()
+    flat = [x for i in range(6000) for x in (f"f{i}", "v")]
+    entries = s.deliver(1, fields=flat)
+    answer = s.commit("refuse", [Request(-32600, "too many", "{}", "fields", len(flat), *flat, rid="1", reply=A,
+                                         entry=entries[0])], [100], [s.key("stream:dead")])
+    equal(answer.codes, [-32600])
+    equal(s.redis.call("XLEN", s.key("stream:dead")), 1)
+
+
+@case("answer: a result that the worker made goes out verbatim")
+def answer_script():
+    fresh()
+    doc = s.ask("answer", '{"big":9007199254740993,"empty":[]}')
+    equal(doc["result"], {"big": 9007199254740993, "empty": []})
+
+
+@case("finishing scripts work at maxmemory, creating ones are refused before any write")
+def oom():
+    fresh()
+    made = [s.create(f"t{i}")["result"]["id"] for i in range(3)]
+    entry = s.deliver(1)[0]
+    fin = s.deliver(8)
+    s.redis.call("CONFIG", "SET", "maxmemory", "1")
+    try:
+        try:
+            s.commit("task_create", [Request(*s.create_args("x"), entry=entry)], [1000])
+            fail("task_create ran at maxmemory")
+        except RespError as problem:
+            equal(problem.code, "OOM")
+        equal(s.redis.call("XPENDING", s.stream(), "workers")[0], 9)
+        t = s.commit("task_claim", [Request(*s.claim_args(count=3), entry=fin[0], reply=A)], [30000])
+        equal(t.codes, [0])
+        tasks = s.replies(A)[0]["result"]["tasks"]
+        equal([x["id"] for x in tasks], made)
+        k = [s.key(f"task:{x['id']}") for x in tasks]
+        keep = [100000, 86400000, 600000]
+        done = s.commit("task_complete", [Request(made[0], tasks[0]["lease_token"], "", "1", 0, entry=fin[1], keys=[k[0]])],
+                        [30000, *keep])
+        failed = s.commit("task_fail", [Request(made[1], tasks[1]["lease_token"], '"e"', 1, 5, entry=fin[2], keys=[k[1]])],
+                          [1000, 3600000, *keep])
+        back = s.commit("task_release", [Request(made[2], tasks[2]["lease_token"], entry=fin[3], keys=[k[2]])])
+        equal([done.codes, failed.codes, back.codes], [[0], [0], [0]])
+        equal(s.eval("submit", [s.stream()], ["method", "task.claim"])[-2:], b"-0")
+        refused = s.commit("refuse", [Request(-32007, "full", "{}", "", 0, entry=entry, reply=A)], [10],
+                           [s.key("stream:dead")])
+        equal(refused.codes, [-32007])
+        check(s.tick()["state"] == "ok", "tick")
+        equal(s.requeue()[1:], [0, 0])
+    finally:
+        s.redis.call("CONFIG", "SET", "maxmemory", "0")
+
+
+@case("the largest group: 64 requests with 1 MiB of payloads")
+def largest():
+    fresh()
+    payload = '"' + "p" * 16000 + '"'
+    answer = s.commit("task_create", [Request(*s.create_args("x", payload=payload), reply=A) for _ in range(64)], [1000])
+    equal(answer.codes, [0] * 64)
+    batch = []
+    for i in range(100):
+        batch += s.create_args(f"b{i}", payload='"' + "q" * 10000 + '"')
+    doc = s.ask("task_create_batch", 100, *batch, op_args=[1000])
+    equal(len(doc["result"]["ids"]), 100)
+    equal(s.redis.call("ZCARD", s.key("queue:tasks:pending")), 164)
+
+
+if __name__ == "__main__":
+    arguments()
+    s = Scripts()
+    at_exit(s.close)
+    main()

@@ -1,0 +1,505 @@
+#!/usr/bin/env python3
+"""tasks.py: the task operations as scripts: states, order, leases, outcomes, lists, wrong types."""
+
+import json
+
+from cbtest import *
+from scripts import Request, Scripts
+
+s = None
+
+
+def fresh():
+    s.redis.call("FLUSHALL")
+
+
+def one(**kw):
+    return s.create("t", **kw)["result"]["id"]
+
+
+def claimed(**kw):
+    one(**kw)
+    return s.claim(queue=kw.get("queue", "default"), roles=kw.get("roles", ""))["result"]["tasks"][0]
+
+
+def status(task):
+    return s.get(task)["result"]["status"]
+
+
+def reason(doc):
+    return doc["error"]["data"].get("reason") if "error" in doc else None
+
+
+def indexes(task):
+    """Names of all sorted sets and sets that hold the id."""
+    found = set()
+    for key in s.redis.scan():
+        kind = s.redis.call("TYPE", key)
+        if kind == b"zset" and s.redis.call("ZSCORE", key, task) is not None:
+            found.add(key.decode()[3:])
+        if kind == b"set" and s.redis.call("SISMEMBER", key, task):
+            found.add(key.decode()[3:])
+    return found
+
+
+@case("strict priority, then the order of commit")
+def order():
+    fresh()
+    draw = rng("order")
+    made = []
+    for i in range(200):
+        priority = draw.choice([0, 1, 50, 99, 100])
+        made.append((-priority, i, one(priority=priority)))
+    want = [t for _, _, t in sorted(made)]
+    got = []
+    while len(got) < 200:
+        got += [t["id"] for t in s.claim(count=draw.randint(1, 40))["result"]["tasks"]]
+    equal(got, want)
+
+
+@case("a task that goes back keeps its place before the younger ones")
+def place():
+    fresh()
+    first, second = one(), one()
+    t = s.claim()["result"]["tasks"][0]
+    equal(t["id"], first)
+    s.release(first, t["lease_token"])
+    equal([x["id"] for x in s.claim(count=2)["result"]["tasks"]], [first, second])
+
+
+@case("queues are apart; an empty queue gives claimed false")
+def queues():
+    fresh()
+    a, b = one(queue="a"), one(queue="b")
+    equal(s.claim(queue="c")["result"], {"claimed": False, "tasks": []})
+    equal(s.claim()["result"]["claimed"], False)
+    equal([t["id"] for t in s.claim(queue="a", count=9)["result"]["tasks"]], [a])
+    equal([t["id"] for t in s.claim(queue="b", count=9)["result"]["tasks"]], [b])
+
+
+@case("roles: heads merged by priority and order, a task with two roles is claimed once")
+def roles():
+    fresh()
+    plain = one(priority=10)
+    gpu = one(priority=90, roles="gpu")
+    both = one(priority=50, roles="gpu cpu")
+    cpu = one(priority=50, roles="cpu")
+    equal([t["id"] for t in s.claim(count=9)["result"]["tasks"]], [plain])
+    got = [t["id"] for t in s.claim(count=9, roles="cpu gpu")["result"]["tasks"]]
+    equal(got, [gpu, both, cpu])
+    equal(s.redis.scan(s.key("queue:default:role:*")), set())
+    equal(indexes(both), {"leases", "queue:instance:w1"})
+
+
+@case("a claim returns what the holder needs, and nobody else sees the token")
+def token_secrecy():
+    fresh()
+    t = claimed(payload='{"a":[]}', metadata='{"m":1}')
+    equal([t["payload"], t["metadata"], t["attempt"], t["status"], t["assignedTo"]],
+          [{"a": []}, {"m": 1}, 1, "in_progress", "w1"])
+    check(t["lease_token"] and t["lease_until"].endswith("Z"), t)
+    secret = t["lease_token"]
+    check(secret not in json.dumps(s.get(t["id"])), "get")
+    check(secret not in json.dumps(s.listing()), "list")
+    check(secret not in json.dumps(s.events()), "events")
+
+
+@case("tokens never repeat, and carry the kernel's bits")
+def tokens():
+    fresh()
+    for _ in range(50):
+        one()
+    seen = {t["lease_token"] for _ in range(5) for t in s.claim(count=10, salt="feedfacecafebeef")["result"]["tasks"]}
+    equal(len(seen), 50)
+    check(all("feedfacecafebeef" in t for t in seen), "the salt")
+
+
+@case("complete: done once; the holder's repeat gets the first outcome, others are stale")
+def complete():
+    fresh()
+    t = claimed()
+    equal(reason(s.complete(t["id"], "forged")), "stale_lease")
+    equal(reason(s.complete(t["id"], t["lease_token"], "someone-else")), "stale_lease")
+    equal(status(t["id"]), "in_progress")
+    first = s.complete(t["id"], t["lease_token"], "w1", '{"r":[1]}')
+    equal(first["result"]["status"], "completed")
+    again = s.complete(t["id"], t["lease_token"], "w1", '{"r":[2]}')
+    equal(again["result"], first["result"])
+    equal(s.get(t["id"])["result"]["result"], {"r": [1]})
+    equal(reason(s.complete(t["id"], "forged")), "stale_lease")
+    for doc in (s.fail(t["id"], t["lease_token"]), s.release(t["id"], t["lease_token"]),
+                s.renew(t["id"], t["lease_token"])):
+        equal(doc["error"]["code"], -32005)
+    equal(len(s.events("task.completed")), 1)
+    equal(indexes(t["id"]), {"tasks:completed"})
+
+
+@case("complete without a token: only while assigned, only by the named worker")
+def simple_client():
+    fresh()
+    task = one()
+    doc = s.complete(task)
+    equal([doc["error"]["code"], reason(doc), doc["error"]["data"]["state"]], [-32005, "state", "pending"])
+    s.claim("w1")
+    equal(reason(s.complete(task, worker="w2")), "stale_lease")
+    equal(s.complete(task, worker="w1")["result"]["status"], "completed")
+    equal(s.complete(task, worker="w1")["result"]["status"], "completed")
+    equal(s.complete(task, worker="w2")["error"]["code"], -32005)
+    equal(len(s.events("task.completed")), 1)
+
+
+@case("unknown tasks")
+def unknown():
+    fresh()
+    for doc in (s.get("t-1"), s.complete("t-1", "x"), s.fail("t-1", "x"), s.release("t-1", "x"), s.renew("t-1", "x")):
+        equal([doc["error"]["code"], reason(doc)], [-32004, "unknown"])
+    equal(s.redis.scan(s.key("task:*")), set())
+
+
+@case("complete with next: outcome and next tasks in one step; a refused completion claims nothing")
+def complete_next():
+    fresh()
+    t = claimed()
+    more = [one() for _ in range(3)]
+    doc = s.complete(t["id"], "forged", next_args=s.claim_args(count=2))
+    equal(reason(doc), "stale_lease")
+    equal(s.redis.call("ZCARD", s.key("leases")), 1)
+    doc = s.complete(t["id"], t["lease_token"], next_args=s.claim_args(count=2))
+    equal([x["id"] for x in doc["result"]["tasks"]], more[:2])
+    doc = s.complete(more[2], "", next_args=s.claim_args())
+    equal(reason(doc), "state")
+    x = doc = s.complete(more[0], s.task(more[0])["tk"].decode(), next_args=s.claim_args(count=5, queue="empty"))
+    equal(x["result"]["tasks"], [])
+
+
+@case("fail: delayed with growing pauses, then dead; its repeat gets the first outcome")
+def failing():
+    fresh()
+    task = one(max_attempts=3)
+    pauses = []
+    for attempt in (1, 2, 3):
+        t = s.claim()["result"]["tasks"][0]
+        equal(t["attempt"], attempt)
+        doc = s.fail(task, t["lease_token"], f'"e{attempt}"', random=500, backoff=10000)
+        equal(s.fail(task, t["lease_token"], '"other"', random=0)["result"], doc["result"])
+        if attempt < 3:
+            equal(doc["result"]["status"], "delayed")
+            due = s.redis.call("ZSCORE", s.key("queue:delayed"), task)
+            pauses.append(int(due) - s.wall())
+            s.redis.call("ZADD", s.key("queue:delayed"), 1, task)
+            s.tick(register=1)
+    equal(doc["result"], {"id": task, "status": "failed", "dead": True})
+    check(9900 < pauses[0] <= 10010 and 19900 < pauses[1] <= 20020, pauses)
+    got = s.get(task)["result"]
+    equal([got["status"], got["dead"], got["error"], got["attempt"]], ["failed", True, "e3", 3])
+    equal(indexes(task), {"tasks:failed", "queue:dead"})
+
+
+@case("fail: jitter stays within 20 %, the maximum holds, retry false is dead at once")
+def fail_edges():
+    fresh()
+    for random, low, high in ((0, 7990, 8000), (999, 11990, 12000)):
+        t = claimed()
+        s.fail(t["id"], t["lease_token"], random=random, backoff=10000)
+        pause = int(s.redis.call("ZSCORE", s.key("queue:delayed"), t["id"])) - s.wall()
+        check(low - 50 <= pause <= high, f"{random}: {pause}")
+    t = claimed(backoff=4000000)
+    s.fail(t["id"], t["lease_token"], random=500, backoff_max=1000)
+    pause = int(s.redis.call("ZSCORE", s.key("queue:delayed"), t["id"])) - s.wall()
+    check(pause <= 1000, pause)
+    t = claimed()
+    equal(s.fail(t["id"], t["lease_token"], retry=0)["result"]["dead"], True)
+
+
+@case("release: pending again, the attempt not charged; its repeat gets the first outcome")
+def release():
+    fresh()
+    t = claimed()
+    first = s.release(t["id"], t["lease_token"])
+    equal(first["result"], {"id": t["id"], "status": "pending"})
+    equal(s.release(t["id"], t["lease_token"])["result"], first["result"])
+    again = s.claim("w2")["result"]["tasks"][0]
+    equal([again["id"], again["attempt"]], [t["id"], 1])
+    # The first holder's late repeat does not take it from the second.
+    equal(s.release(t["id"], t["lease_token"])["result"], first["result"])
+    equal(status(t["id"]), "in_progress")
+    equal(s.complete(t["id"], again["lease_token"])["result"]["status"], "completed")
+
+
+@case("renew: counted from now, only by the holder, by the task's own lease when not said")
+def renew():
+    fresh()
+    t = claimed(lease=5000)
+    s.age(4)
+    s.renew(t["id"], t["lease_token"])
+    eff = int(s.redis.hash(s.key("clock"))["eff"])
+    equal(int(s.redis.call("ZSCORE", s.key("leases"), t["id"])), eff + 5000)
+    s.renew(t["id"], t["lease_token"], 60000)
+    equal(int(s.redis.call("ZSCORE", s.key("leases"), t["id"])), eff + 60000)
+    equal(reason(s.renew(t["id"], "forged")), "stale_lease")
+    equal(int(s.redis.call("ZSCORE", s.key("leases"), t["id"])), eff + 60000)
+
+
+@case("versions rise with every move")
+def versions():
+    fresh()
+    seen = []
+    t = claimed()
+    seen.append(t["version"])
+    s.release(t["id"], t["lease_token"])
+    seen.append(s.get(t["id"])["result"]["version"])
+    t = s.claim()["result"]["tasks"][0]
+    seen.append(t["version"])
+    s.fail(t["id"], t["lease_token"])
+    seen.append(s.get(t["id"])["result"]["version"])
+    equal(seen, sorted(set(seen)))
+
+
+@case("create_batch: all or none, ids in order, the limit counts the batch itself")
+def batch():
+    fresh()
+    args = [x for i in range(10) for x in s.create_args(f"b{i}")]
+    doc = s.ask("task_create_batch", 10, *args, op_args=[15])
+    ids = doc["result"]["ids"]
+    equal(ids, sorted(ids))
+    doc = s.ask("task_create_batch", 10, *args, op_args=[15])
+    equal(doc["error"]["code"], -32007)
+    equal(s.redis.call("ZCARD", s.key("queue:tasks:pending")), 10)
+    doc = s.ask("task_create_batch", 5, *args[:50], op_args=[15])
+    equal(len(doc["result"]["ids"]), 5)
+    mixed = s.create_args("other", queue="other") + s.create_args("full")
+    doc = s.ask("task_create_batch", 2, *mixed, op_args=[15])
+    equal(doc["error"]["code"], -32007)
+    equal(s.redis.call("EXISTS", s.key("queue:other:pending")), 0)
+    equal(s.create("one more", max_pending=15)["error"]["data"]["queue"], "default")
+
+
+@case("entries of a queue that point nowhere are cleared away, and what lies behind is claimed")
+def stale_queue():
+    fresh()
+    task = one()
+    for i in range(10):
+        s.redis.call("ZADD", s.key("queue:tasks:pending"), -100, f"t-{i}")
+    got = s.claim()["result"]
+    equal([t["id"] for t in got["tasks"]], [task])
+    equal(s.redis.call("EXISTS", s.key("queue:tasks:pending")), 0)
+    task = one()
+    for i in range(100):
+        s.redis.call("ZADD", s.key("queue:tasks:pending"), -100, f"t-{i}")
+    for _ in range(10):
+        got = s.claim()["result"]
+        if got["claimed"]:
+            break
+    equal([t["id"] for t in got["tasks"]], [task])
+
+
+@case("the byte cap of a claim: less than asked, never none, nothing lost")
+def claim_bytes():
+    fresh()
+    payload = '"' + "p" * 200000 + '"'
+    made = {one(payload=payload) for _ in range(7)}
+    seen = set()
+    while True:
+        got = s.claim(count=100)["result"]["tasks"]
+        if not got:
+            break
+        check(len(json.dumps(got)) < 1000000, "under 1 MiB")
+        seen |= {t["id"] for t in got}
+    equal(seen, made)
+
+
+@case("lists: every state, queue, holder and text; pages neither skip nor repeat")
+def lists():
+    fresh()
+    made = {"pending": set(), "in_progress": set(), "completed": set(), "failed": set(), "delayed": set()}
+    for i in range(60):
+        t = one(queue="qa" if i % 2 else "default", roles="gpu" if i % 6 == 0 else "")
+        made["pending"].add(t)
+    for state in ("in_progress", "completed", "failed", "delayed"):
+        for t in s.claim("holder", 5)["result"]["tasks"]:
+            made["pending"].discard(t["id"])
+            made[state].add(t["id"])
+            if state == "completed":
+                s.complete(t["id"], t["lease_token"])
+            elif state in ("failed", "delayed"):
+                s.fail(t["id"], t["lease_token"], retry=int(state == "delayed"))
+
+    def pages(limit, **kw):
+        found, cursor = [], ""
+        for _ in range(200):
+            doc = s.listing(limit=limit, cursor=cursor, **kw)["result"]
+            found += [t["id"] for t in doc["tasks"]]
+            check(len(doc["tasks"]) <= limit, "limit")
+            cursor = doc.get("next", "")
+            if not cursor:
+                return found
+        fail("the pages do not end")
+
+    for limit in (1, 3, 7, 500):
+        for state, want in made.items():
+            got = pages(limit, status=state)
+            equal(sorted(got), sorted(want), f"{state} by {limit}")
+        everything = pages(limit)
+        equal(sorted(everything), sorted(set().union(*made.values())), f"all by {limit}")
+    equal(set(pages(10, assigned="holder")), made["in_progress"])
+    equal(pages(10, assigned="nobody"), [])
+    qa = set(pages(10, queue="qa"))
+    check(qa and qa <= made["pending"], "queue")
+    equal(pages(10, queue="q"), [])
+    equal(pages(10, queue="default", status="pending") != [], True)
+    equal(pages(10, text_="no such text"), [])
+
+
+@case("a list of thousands looks at 500 per call and still reaches the end")
+def long_list():
+    fresh()
+    args = [x for i in range(100) for x in s.create_args(f"n{i}")]
+    for _ in range(15):
+        s.ask("task_create_batch", 100, *args, op_args=[100000])
+    last = s.create("the needle", max_pending=100000)["result"]["id"]
+    cursor, calls, found = "", 0, []
+    while calls < 50:
+        doc = s.listing(text_="needle", limit=10, cursor=cursor)["result"]
+        calls += 1
+        found += [t["id"] for t in doc["tasks"]]
+        cursor = doc.get("next", "")
+        if not cursor:
+            break
+    equal(found, [last])
+    check(4 <= calls <= 8, f"{calls} calls")
+
+
+@case("cursors: forged and outdated ones give a page or an error reply, never a wrong key's content")
+def cursors():
+    fresh()
+    for i in range(5):
+        one()
+    for cursor in ("x", "1", "9 a b c", "1 tasks 0 t-1", "1 default/x 0 t-1", "3 in_progress nan t-1",
+                   "1 ../../meta 0 t-1", "99999999999999999999 a 0 b", "1 default -50 t-0", "1 gone 0 t-1"):
+        doc = s.listing(cursor=cursor)
+        check(doc["internal"] == [], f"{cursor!r}: {doc}")
+
+
+@case("a wrong type in any key of an operation: an internal error, and nothing else changes")
+def wrong_types():
+    problems = []
+
+    def attempt(name, key, action):
+        kind = s.redis.call("TYPE", s.key(key)).decode()
+        s.redis.call("DEL", s.key(key))
+        if kind == "string":
+            s.redis.call("SADD", s.key(key), "wrong")
+        else:
+            s.redis.call("SET", s.key(key), "wrong")
+        before = s.dump(("requests:", "reply:", "duplicates:", "clock", "meta"))
+        try:
+            doc = action()
+        except RespError as problem:
+            problems.append(f"{name} with a wrong {key}: the whole group failed: {problem}")
+            return
+        if "error" not in doc or doc["error"]["code"] != -32603:
+            problems.append(f"{name} with a wrong {key}: {short(json.dumps(doc), 200)}")
+        after = s.dump(("requests:", "reply:", "duplicates:", "clock", "meta"))
+        changed = [k.decode() for k in set(before) | set(after) if before.get(k) != after.get(k)]
+        if changed:
+            problems.append(f"{name} with a wrong {key}: changed {sorted(changed)}")
+
+    for key in ("queue:tasks:pending", "queues"):
+        fresh()
+        attempt("create", key, lambda: s.create("x"))
+    fresh()
+    attempt("create with roles", "queue:default:role:r2", lambda: s.create("x", roles="r1 r2"))
+    for key in ("leases", "queue:instance:w1", "queue:tasks:pending"):
+        fresh()
+        one()
+        if key == "queue:tasks:pending":
+            fresh()
+        attempt("claim", key, s.claim)
+    for key in ("leases", "queue:instance:w1", "tasks:completed"):
+        fresh()
+        t = claimed()
+        attempt("complete", key, lambda task=t: s.complete(task["id"], task["lease_token"]))
+    for key in ("leases", "queue:instance:w1", "queue:delayed"):
+        fresh()
+        t = claimed()
+        attempt("fail", key, lambda task=t: s.fail(task["id"], task["lease_token"]))
+    for key in ("tasks:failed", "queue:dead"):
+        fresh()
+        t = claimed()
+        attempt("fail for good", key, lambda task=t: s.fail(task["id"], task["lease_token"], retry=0))
+    for key in ("leases", "queue:instance:w1", "queue:tasks:pending"):
+        fresh()
+        t = claimed()
+        attempt("release", key, lambda task=t: s.release(task["id"], task["lease_token"]))
+    for name in ("get", "complete"):
+        fresh()
+        t = claimed()
+        attempt(name, f"task:{t['id']}",
+                lambda task=t, n=name: s.get(task["id"]) if n == "get" else s.complete(task["id"], task["lease_token"]))
+    for key in ("stream:events",):
+        fresh()
+        t = claimed()
+        attempt("complete", key, lambda task=t: s.complete(task["id"], task["lease_token"]))
+        fresh()
+        attempt("create", key, lambda: s.create("x"))
+        fresh()
+        one()
+        s.redis.call("DEL", s.key(key))
+        attempt("claim", key, s.claim)
+    check(not problems, f"{len(problems)} of them:\n" + "\n".join(problems))
+
+
+@case("random walks: every index holds exactly what the states say, every move is an event")
+def walks():
+    draw = rng("walks")
+    for _ in range(3):
+        fresh()
+        s.tick(register=1)
+        held = {}
+        for _ in range(250):
+            what = draw.randrange(10)
+            if what <= 2 or not held and what > 4:
+                one(priority=draw.randint(0, 100), max_attempts=draw.randint(1, 3), roles=draw.choice(["", "a", "a b"]))
+            elif what <= 4:
+                doc = s.claim(draw.choice(["w1", "w2"]), draw.randint(1, 5), roles=draw.choice(["", "a", "a b"]),
+                              lease=draw.choice(["", 100, 60000]))
+                held.update({t["id"]: t["lease_token"] for t in doc["result"]["tasks"]})
+            elif what == 5:
+                s.age(0.2)
+                s.tick()
+            else:
+                task = draw.choice(sorted(held))
+                token_ = held[task] if draw.random() < 0.9 else "forged"
+                action = draw.choice([s.complete, s.fail, s.release, s.renew])
+                action(task, token_)
+        check_indexes()
+
+
+def check_indexes():
+    states = {}
+    for key in s.redis.scan(s.key("task:t-*")):
+        t = s.redis.hash(key)
+        states[key.decode().split(":", 2)[2]] = t
+    for task, t in states.items():
+        status_ = t["st"].decode()
+        roles_ = t.get("ro", b"").decode().split()
+        want = {
+            "pending": {f"queue:default:role:{r}" for r in roles_} or {"queue:tasks:pending"},
+            "in_progress": {"leases", f"queue:instance:{t.get('ho', b'?').decode()}"},
+            "delayed": {"queue:delayed"},
+            "completed": {"tasks:completed"},
+            "failed": {"tasks:failed", "queue:dead"},
+        }[status_]
+        equal(indexes(task), want, f"{task} is {status_}")
+        check(("tk" in t) == (status_ == "in_progress"), f"{task}: {status_} and token")
+        check(int(t["at"]) <= int(t["ma"]), f"{task}: attempts {t['at']} of {t['ma']}")
+    done = [e["id"] for e in s.events("task.completed")]
+    equal(len(done), len(set(done)), "accepted completions per id")
+    equal(set(done), {i for i, t in states.items() if t["st"] == b"completed"})
+
+
+if __name__ == "__main__":
+    arguments()
+    s = Scripts()
+    at_exit(s.close)
+    main()

@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+"""commit_steps.py: kill -9 at each step of the commit protocol (FAULTS F02): every request is answered once,
+has its effect once, and the dead worker's requests are handed on within 100 ms."""
+
+import time
+
+from cbtest import *
+
+POINTS = ["after_read", "prepare", "before_commit", "commit_sent", "after_commit"]
+ACTIONS = ["kill"]
+ROUNDS = 10 if LONG else 1
+
+
+def daemon_with(point, action, nth, workers=2):
+    folder = procs.subfolder("f")
+    env = failpoints_env(failpoint(point, action, once=f"{folder}/once", nth=nth))
+    return Daemon(env=env, config={"domains": {"task": {"workers": workers}}})
+
+
+def tasks_of(d):
+    with d.connect() as r:
+        return {k.decode().rsplit(":", 1)[1] for k in r.scan("cb:task:t-*")}
+
+
+def lifecycle(point, action, nth):
+    """creates, claims and completions in flight together, through the fault."""
+    with daemon_with(point, action, nth) as d:
+        c = d.caller()
+        count = 40
+        made = c.wait_all(c.send_many([("task.create", {"text": f"t{i}"}, {}) for i in range(count)]), 15)
+        check(all(r.ok for r in made), [short(r.raw) for r in made if not r.ok])
+        ids = [r.result["id"] for r in made]
+        equal(len(set(ids)), count, "ids")
+        equal(tasks_of(d), set(ids), "tasks in Redis: one for each request")
+        claims = c.wait_all(c.send_many([("task.claim", {"workerId": f"w{i}", "maxTasks": 2}, {}) for i in range(20)]), 15)
+        leased = [t for r in claims for t in r.result["tasks"]]
+        equal(sorted(t["id"] for t in leased), sorted(ids), "each task is leased once")
+        done = c.wait_all(c.send_many(
+            [("task.complete", {"id": t["id"], "lease_token": t["lease_token"], "result": i}, {})
+             for i, t in enumerate(leased)]), 15)
+        check(all(r.ok for r in done), [short(r.raw) for r in done if not r.ok])
+        equal(c.doubles, [], "requests that were answered twice")
+        wait_until(lambda: c.poll(0.05) == 0, 2, "no more replies")
+        equal(c.replies, {})
+        completed = [e["id"] for _, e in d.stream("stream:events") if e["type"] == b"task.completed"]
+        equal(len(completed), count)
+        equal(len(set(completed)), count, "accepted completions per id")
+        equal([d.backlog("task"), d.pending("task"), d.stream("stream:dead")], [0, [], []])
+        died = [e for e in d.events("child_died") if e.get("service", "").startswith("task")]
+        equal(len(died), 1, "workers that died")
+        wait_until(lambda: len(d.workers("task")) == 2, 5, "the dead worker is replaced")
+        return d
+
+
+for point_ in POINTS:
+    for action_ in ACTIONS:
+        # nth: in the middle of the creates, of the claims, and of the completions.
+        for nth_ in range(1, 1 + ROUNDS):
+            add_case(f"{action_} at {point_}, hit {nth_}", lambda p=point_, a=action_, n=nth_: lifecycle(p, a, n))
+    add_case(f"kill at {point_}, hit 4", lambda p=point_: lifecycle(p, "kill", 4))
+
+
+@case("a request that was handed on is answered within 100 ms of its worker's death, plus its own time")
+def fast():
+    with daemon_with("before_commit", "kill", None) as d:
+        c = d.caller()
+        began = time.monotonic()
+        check(c.ask("task.create", {"text": "x"}).ok, "answered")
+        spent = time.monotonic() - began
+        note(f"answered {spent * 1000:.0f} ms after it was sent")
+        check(spent < 1.0, f"{spent:.3f} s")
+        moved = d.events("requests_handed_on")
+        equal(len(moved), 1)
+
+
+@case("the supervisor dies while it hands on: the next one does it")
+def supervisor_dies():
+    folder = procs.subfolder("f")
+    env = failpoints_env(failpoint("before_commit", "kill", once=f"{folder}/w"),
+                         failpoint("handon_requeue", "kill", once=f"{folder}/s"))
+    with PrivateRedis(aof=True) as redis:
+        d = Daemon(redis, env=env)
+        c = d.caller()
+        rids = c.send_many([("task.create", {"text": f"t{i}"}, {}) for i in range(10)])
+        d.process.wait(10)
+        equal(d.process.returncode, -9, "the supervisor was killed at the point")
+        wait_until(lambda: not d.leftovers(), 5, "its workers have left")
+        d.start()
+        replies = c.wait_all(rids, 20)
+        check(all(r.ok for r in replies), "answered")
+        equal(len({r.result["id"] for r in replies}), 10)
+        equal(len(tasks_of(d)), 10)
+        equal(c.doubles, [])
+        d.stop()
+
+
+@case("every step again and again: workers die at their 9th request, and all work is done once")
+def again_and_again():
+    env = failpoints_env(failpoint("after_commit", "kill", nth=9))
+    with Daemon(env=env, config={"domains": {"task": {"workers": 3}}}) as d:
+        with Load(d, tasks=150, agents=2, batch=10) as load:
+            spent = load.finish(40)
+        note(f"{len(d.events('child_died'))} deaths, drained {spent:.1f} s later")
+        wait_until(lambda: len(d.workers("task")) == 3, 5, "workers are back")
+        load.verdict(40)
+
+
+if __name__ == "__main__":
+    need = procs.binary("claudebench-worker")
+    if not has_failpoints(need):
+        tap._cases.clear()
+        add_case("commit steps", lambda: need_failpoints(need))
+    else:
+        learn_schemas()
+    main()

@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""poison.py: 64 pending with one poison: one dead letter with the signal, 63 answered (FAULTS F05)."""
+
+from cbtest import *
+
+WAYS = {"segv": "signal 11", "abort": "signal 6", "kill": "signal 9", "exit=1": "1"}
+
+
+def poison(action, trace):
+    env = failpoints_env(failpoint("prepare", action, match="POISON"))
+    config = {"domains": {"task": {"workers": 1}}, "supervisor": {"restart_min_ms": 10, "restart_max_ms": 100}}
+    with Daemon(env=env, config=config) as d:
+        c = d.caller()
+        draw = rng(action)
+        bad = draw.randrange(64)
+        # One transaction, so that the worker finds all 64 at once.
+        entries = [c.entry("task.create", {"text": "POISON" if i == bad else f"good {i}"}) for i in range(64)]
+        with d.connect() as r:
+            r.pipeline([["MULTI"], *[command for _, command in entries], ["EXEC"]])
+        replies = c.wait_all([rid for rid, _ in entries], 30)
+        codes = [r.code for r in replies]
+        equal(codes, [-32603 if i == bad else 0 for i in range(64)])
+        equal(c.doubles, [])
+        letters = d.stream("stream:dead")
+        equal(len(letters), 1)
+        letter = letters[0][1]
+        equal(letter["crashes"], b"3")
+        check(trace.encode() in letter["reason"], letter)
+        check(b"POISON" in letter["params"], letter)
+        deaths = [e for e in d.events("child_died") if e.get("service", "").startswith("task")]
+        equal(len(deaths), 3, "deaths")
+        with d.connect() as r:
+            equal(r.call("ZCARD", "cb:queue:tasks:pending"), 63)
+        equal([d.backlog("task"), d.pending("task")], [0, []])
+        check(c.ask("task.create", {"text": "after"}).ok, "the domain works again")
+
+
+for action_, trace_ in WAYS.items():
+    add_case(f"poison that ends its worker by {action_}", lambda a=action_, t=trace_: poison(a, t))
+
+
+@case("the innocent beside it are charged no crash")
+def innocent():
+    env = failpoints_env(failpoint("prepare", "kill", match="POISON"))
+    config = {"domains": {"task": {"workers": 1}}, "supervisor": {"restart_min_ms": 10, "restart_max_ms": 100}}
+    with Daemon(env=env, config=config) as d:
+        c = d.caller()
+        ids = []
+        for _ in range(5):
+            entries = [c.entry("task.create", {"text": t}) for t in ("good", "POISON", "good")]
+            with d.connect() as r:
+                r.pipeline([["MULTI"], *[command for _, command in entries], ["EXEC"]])
+            ids += [rid for rid, _ in entries]
+        codes = [r.code for r in c.wait_all(ids, 40)]
+        equal(sorted(codes), [-32603] * 5 + [0] * 10)
+        equal(len(d.stream("stream:dead")), 5)
+
+
+if __name__ == "__main__":
+    need = procs.binary("claudebench-worker")
+    if not has_failpoints(need):
+        tap._cases.clear()
+        add_case("poison", lambda: need_failpoints(need))
+    else:
+        learn_schemas()
+    main()

@@ -1,0 +1,295 @@
+#!/usr/bin/env python3
+"""weather.py: NOSCRIPT, an empty Redis, NOGROUP, LOADING, OOM, stalls and lost connections (FAULTS F13-F16,
+F20, F21, F23): no hot loop, no loss, nothing twice."""
+
+
+import re
+
+import threading
+import time
+
+import scripts
+from cbtest import *
+
+SLOTS = 4
+
+
+def log_rate(d, since):
+    """Most log lines in any one second after the line number `since`."""
+    seconds = {}
+    for line in d.log().splitlines()[since:]:
+        stamp = re.search(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", line)
+        key = stamp.group() if stamp else "?"
+        seconds[key] = seconds.get(key, 0) + 1
+    return max(seconds.values(), default=0)
+
+
+def lines(d):
+    return len(d.log().splitlines())
+
+
+@case("SCRIPT FLUSH at random under load: nothing lost, nothing twice")
+def script_flush():
+    with PrivateRedis() as redis, Daemon(redis) as d:
+        stop = threading.Event()
+        flushes = []
+
+        def flusher():
+            draw = rng("flush")
+            link = redis.client()
+            while not stop.is_set():
+                link.call("SCRIPT", "FLUSH")
+                flushes.append(1)
+                stop.wait(draw.uniform(0.01, 0.1))
+
+        thread = threading.Thread(target=flusher, daemon=True)
+        with Load(d, tasks=400, agents=3, rate=300) as load:
+            thread.start()
+            load.finish(20)
+            stop.set()
+            thread.join()
+        note(f"{len(flushes)} flushes")
+        check(len(flushes) >= 5, "flushes")
+        load.verdict(20, slots=SLOTS)
+        equal(d.events("child_died"), [])
+
+
+@case("Redis restarted empty: groups and scripts are back within 5 s, no id is handed out twice")
+def empty():
+    with PrivateRedis() as redis, Daemon(redis) as d:
+        c = d.caller()
+        seen = []
+        for _ in range(3):
+            seen += [c.insist("task.create", {"text": "x"}).result["id"] for _ in range(20)]
+            with redis.client() as r:
+                epoch = r.hash("cb:leader:current").get("epoch", b"0")
+            mark = lines(d)
+            redis.restart()
+            began = time.monotonic()
+            reply = c.insist("task.create", {"text": "after"}, timeout=5, each=0.5)
+            spent = time.monotonic() - began
+            note(f"served {spent:.2f} s after Redis was back")
+            check(reply.ok, short(reply.raw))
+            seen.append(reply.result["id"])
+            wait_until(lambda: d.client("status").returncode == 0, 5, "healthy again")
+            with redis.client() as r:
+                groups = {k: r.call("XINFO", "GROUPS", k) for k in (b"cb:requests:task", b"cb:requests:system")}
+                check(all(groups.values()), "the groups are back")
+                new = wait_until(lambda r=r: r.hash("cb:leader:current").get("epoch"), 5, "a leader")
+                check(int(new) > int(epoch), "the epoch rises")
+            check(log_rate(d, mark) <= 40, f"{log_rate(d, mark)} log lines in one second")
+        equal(len(seen), len(set(seen)), "ids")
+        equal(d.events("child_died"), [])
+
+
+@case("FLUSHALL under load: service goes on, ids do not repeat")
+def flushall():
+    with PrivateRedis() as redis, Daemon(redis) as d:
+        c = d.caller()
+        seen = []
+        for n in range(60):
+            seen.append(c.insist("task.create", {"text": "x"}, each=1.0).result["id"])
+            if n % 20 == 10:
+                with redis.client() as r:
+                    r.call("FLUSHALL")
+        equal(len(seen), len(set(seen)))
+        equal(d.events("child_died"), [])
+
+
+@case("XGROUP DESTROY and DEL of a request stream: the group is made again, what waits is served")
+def nogroup():
+    with PrivateRedis() as redis, Daemon(redis) as d:
+        c = d.caller()
+        for command in (["XGROUP", "DESTROY", "cb:requests:task", "workers"], ["DEL", "cb:requests:task"]):
+            for _ in range(3):
+                mark = lines(d)
+                with redis.client() as r:
+                    r.call(*command)
+                check(c.ask("task.create", {"text": "x"}, timeout=5).ok, "served")
+                check(log_rate(d, mark) <= 40, f"{log_rate(d, mark)} log lines in one second")
+        equal(d.events("child_died"), [])
+
+
+@case("kill -9 of Redis with AOF under load: nothing acked is lost")
+def kill_redis():
+    with PrivateRedis(aof=True) as redis, Daemon(redis) as d:
+        with Load(d, tasks=400, agents=3, rate=200) as load:
+            for _ in range(3):
+                done = load.acked
+                wait_until(lambda n=done: load.acked > n + 40 or load.created(), 10, "progress")
+                redis.restart()
+            load.finish(20)
+        load.verdict(20, slots=SLOTS)
+        equal(d.events("child_died"), [])
+
+
+@case("CLIENT KILL of every connection, again and again: reconnected, nothing lost, nothing twice")
+def client_kill():
+    with PrivateRedis() as redis, Daemon(redis) as d:
+        with Load(d, tasks=300, agents=3, rate=200) as load, redis.client() as r:
+            for _ in range(15):
+                r.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+                done = load.acked
+                wait_until(lambda n=done: load.acked > n or load.created(), 10, "progress after the kill")
+            load.finish(20)
+        load.verdict(20, slots=SLOTS)
+        equal(d.events("child_died"), [])
+
+
+@case("Redis stopped for two seconds: the daemon answers meanwhile, and no worker is taken for hung")
+def stopped():
+    with PrivateRedis() as redis, Daemon(redis, config={"supervisor": {"watchdog_ms": 1000}}) as d:
+        c = d.caller()
+        check(c.ask("task.create", {"text": "before"}).ok, "before")
+        rids = None
+        redis.sigstop()
+        try:
+            began = time.monotonic()
+            while time.monotonic() - began < 2.0:
+                asked = time.monotonic()
+                code = d.client("status").returncode
+                check(time.monotonic() - asked < 1.0, "status took too long")
+                check(code in (0, 1), f"status {code}")
+        finally:
+            redis.cont()
+        rids = c.send_many([("task.create", {"text": f"t{i}"}, {}) for i in range(50)])
+        check(all(r.ok for r in c.wait_all(rids, 10)), "after")
+        equal(d.events("child_died"), [])
+        equal(d.events("child_hung"), [])
+        wait_until(lambda: d.client("status").returncode == 0, 5, "healthy again")
+
+
+@case("a busy Redis (a script of another client runs for a second): waited out, no lease lost")
+def busy():
+    with PrivateRedis(lines=["busy-reply-threshold 100"]) as redis, Daemon(redis) as d:
+        c = d.caller()
+        c.call("task.create", {"text": "held"})
+        t = c.call("task.claim", {"workerId": "w", "lease_ms": 700})["tasks"][0]
+        with redis.client() as r:
+            r.send("EVAL", "local s = redis.call('TIME'); while true do local t = redis.call('TIME'); "
+                           "if (t[1]-s[1])*1000000 + t[2]-s[2] > 1200000 then return 1 end end", 0)
+            r.read(10)
+        reply = c.insist("task.complete", {"id": t["id"], "lease_token": t["lease_token"]}, each=1.0)
+        note(f"the holder's completion after the stall: {reply.code}")
+        check(c.insist("task.create", {"text": "after"}).ok, "after")
+        equal(d.events("child_died"), [])
+
+
+@case("at maxmemory creating methods are -32007, finishing ones work, and it recovers when freed")
+def oom():
+    with PrivateRedis() as redis, Daemon(redis) as d:
+        c = d.caller()
+        ids = [c.call("task.create", {"text": f"t{i}"})["id"] for i in range(4)]
+        agent = c.call("system.register", {"id": "a"})
+        submit = scripts.text("submit")
+
+        def finishing(method, params):
+            """As a client does it: through the `submit` script, which may exceed the limit."""
+            rid, command = c.entry(method, params)
+            with redis.client() as link:
+                link.call("EVAL", submit, 1, command[1], *command[3:])
+            return c.wait(rid)
+
+        with redis.client() as r:
+            used = int(r.info("memory")["used_memory"])
+            r.call("CONFIG", "SET", "maxmemory", used - 100000)
+            try:
+                tasks = []
+                for _ in ids:
+                    reply = finishing("task.claim", {"workerId": "a"})
+                    check(reply.ok, short(reply.raw))
+                    tasks += reply.result["tasks"]
+                for method, t, more in (("task.complete", tasks[0], {"result": [1]}), ("task.fail", tasks[1], {"error": "e"}),
+                                        ("task.release", tasks[2], {}), ("task.renew", tasks[3], {})):
+                    reply = finishing(method, {"id": t["id"], "lease_token": t["lease_token"], **more})
+                    check(reply.ok, f"{method}: {short(reply.raw)}")
+                beat = {"instanceId": "a", "incarnation": agent["incarnation"]}
+                check(finishing("system.heartbeat", beat).ok, "heartbeat")
+                # A creating request that got onto the stream (before memory filled up) is refused.
+                for method, params in (("task.create", {"text": "x"}), ("task.create_batch", {"tasks": [{"text": "x"}]})):
+                    reply = finishing(method, params)
+                    equal(reply.code, -32007, f"{method}: {short(reply.raw)}")
+                    check(reply.data["retry_after_ms"] > 0, reply.data)
+                check(finishing("system.unregister", {"id": "a", "incarnation": agent["incarnation"]}).ok, "unregister")
+                try:
+                    c.send("task.create", {"text": "plain"})
+                    fail("a plain XADD was accepted at maxmemory")
+                except RespError as problem:
+                    equal(problem.code, "OOM")
+            finally:
+                r.call("CONFIG", "SET", "maxmemory", 0)
+        reply = c.insist("task.create", {"text": "freed"}, timeout=10)
+        check(reply.ok, short(reply.raw))
+        equal(d.events("child_died"), [])
+
+
+@case("from 90 % of maxmemory on creating methods are refused, and health says so")
+def nearly_full():
+    with PrivateRedis() as redis, Daemon(redis) as d:
+        c = d.caller()
+        with redis.client() as r:
+            used = int(r.info("memory")["used_memory"])
+            r.call("CONFIG", "SET", "maxmemory", int(used / 0.95))
+        wait_until(lambda: c.call("system.health")["status"] != "healthy", 10, "health says degraded")
+        reply = c.ask("task.create", {"text": "x"})
+        equal(reply.code, -32007, short(reply.raw))
+        check(c.ask("task.claim", {"workerId": "w"}).ok, "claims work")
+        with redis.client() as r:
+            r.call("CONFIG", "SET", "maxmemory", 0)
+        wait_until(lambda: c.call("system.health")["status"] == "healthy", 10, "healthy again")
+        check(c.ask("task.create", {"text": "x"}).ok, "and creates work again")
+
+
+@case("a Redis that is loading: waited for, then served; few log lines")
+def loading():
+    with PrivateRedis(aof=True, lines=["key-load-delay 50", "loading-process-events-interval-bytes 1024"]) as redis:
+        with Daemon(redis) as d:
+            c = d.caller()
+            ids = [r.result["id"] for r in
+                   c.wait_all(c.send_many([("task.create", {"text": f"t{i}"}, {}) for i in range(300)]), 20)]
+            mark = lines(d)
+            redis.kill9()
+            redis.start(wait=False)
+            reply = c.insist("task.create", {"text": "x"}, timeout=30, each=1.0)
+            check(reply.ok, short(reply.raw))
+            equal(c.insist("task.get", {"id": ids[0]}).result["id"], ids[0])
+            check(log_rate(d, mark) <= 40, f"{log_rate(d, mark)} log lines in one second")
+            equal(d.events("child_died"), [])
+
+
+@case("Redis away for three seconds: few log lines, no restart of workers, then served")
+def away():
+    with PrivateRedis(aof=True) as redis, Daemon(redis) as d:
+        c = d.caller()
+        check(c.ask("task.create", {"text": "x"}).ok, "before")
+        mark = lines(d)
+        redis.kill9()
+        holds_for(lambda: d.client("status").returncode in (0, 1), 3.0, "status answers", step=0.2)
+        equal(d.client("status").returncode, 1, "status says unhealthy")
+        redis.start()
+        check(c.insist("task.create", {"text": "x"}, timeout=8).ok, "after")
+        rate = log_rate(d, mark)
+        note(f"at most {rate} log lines in one second")
+        check(rate <= 20, f"{rate} log lines in one second")
+        equal(d.events("child_died"), [])
+        wait_until(lambda: d.client("status").returncode == 0, 8, "healthy again")
+
+
+@case("a forged wrong type on the request stream: reported, and served once it is repaired")
+def wrong_type():
+    with PrivateRedis() as redis, Daemon(redis) as d:
+        c = d.caller()
+        with redis.client() as r:
+            r.call("RENAME", "cb:requests:task", "cb:keep")
+            r.call("SET", "cb:requests:task", "x")
+            mark = lines(d)
+            holds_for(d.running, 1.0, "the daemon runs", step=0.1)
+            check(log_rate(d, mark) <= 40, f"{log_rate(d, mark)} log lines in one second")
+            r.call("DEL", "cb:requests:task")
+            r.call("RENAME", "cb:keep", "cb:requests:task")
+        check(c.ask("task.create", {"text": "x"}, timeout=10).ok, "served again")
+
+
+if __name__ == "__main__":
+
+    main()

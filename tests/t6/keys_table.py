@@ -1,0 +1,142 @@
+#!/usr/bin/env python3
+"""keys_table.py: the key table (common/keys.def) against a used database: every key has a row, of the right
+type, and none grows without a cap."""
+
+import os
+import re
+
+from cbtest import *
+
+ROW = re.compile(r'KEY\((\w+),\s*"([^"]*)",\s*"(\w+)",\s*"([^"]*)"', re.S)
+# Families whose keys must carry a TTL themselves.
+TTL = {"REPLY": 60, "IDEM": 900}
+
+
+def rows():
+    with open(os.path.join(procs.top_srcdir(), "common/keys.def"), encoding="utf-8") as f:
+        found = ROW.findall(re.sub(r'"\s*\n\s*"', "", f.read()))
+    check(len(found) >= 15, f"{len(found)} rows in keys.def")
+    return [(name, re.compile(re.escape(pattern).replace("%", "(.+?)") + r"\Z", re.S), kind, cap)
+            for name, pattern, kind, cap in found]
+
+
+def row_of(table, rest):
+    """The row with the fewest placeholders that matches."""
+    fits_ = [(pattern.groups, name, kind, cap) for name, pattern, kind, cap in table if pattern.match(rest)]
+    return min(fits_, default=None)
+
+
+def use_everything(d):
+    """A database in which every method has been used, in every way it can end."""
+    c = d.caller()
+    ids = []
+    for i in range(12):
+        ids.append(c.call("task.create", {"text": f"t{i}", "priority": i, "payload": [i], "metadata": {"i": i},
+                                          "queue": ["default", "other"][i % 2]}, idem=token())["id"])
+    c.call("task.create", {"text": "role", "roles": ["gpu", "cpu"], "priority": 100})
+    c.call("task.create", {"text": "role", "roles": ["tpu"]})
+    c.call("task.create_batch", {"tasks": [{"text": "b"}, {"text": "c", "queue": "third"}]})
+    agent = c.call("system.register", {"id": "agent/1:8080", "roles": ["gpu"]})
+    claim = {"workerId": "agent/1:8080", "incarnation": agent["incarnation"], "maxTasks": 5, "roles": ["gpu"]}
+    tasks = c.call("task.claim", claim)["tasks"]
+    check(len(tasks) >= 5, f"{len(tasks)} tasks")
+    c.call("task.complete", {"id": tasks[0]["id"], "lease_token": tasks[0]["lease_token"], "result": {"x": []}})
+    c.call("task.fail", {"id": tasks[1]["id"], "lease_token": tasks[1]["lease_token"], "error": "e"})
+    c.call("task.fail", {"id": tasks[2]["id"], "lease_token": tasks[2]["lease_token"], "error": "e", "retry": False})
+    c.call("task.release", {"id": tasks[3]["id"], "lease_token": tasks[3]["lease_token"]})
+    c.call("task.renew", {"id": tasks[4]["id"], "lease_token": tasks[4]["lease_token"]})
+    c.call("task.get", {"id": ids[0]})
+    c.call("task.list", {})
+    c.call("system.heartbeat", {"instanceId": "agent/1:8080", "incarnation": agent["incarnation"]})
+    other = c.call("system.register", {"id": "leaving"})
+    c.call("system.unregister", {"id": "leaving", "incarnation": other["incarnation"]})
+    c.call("system.health")
+    c.call("system.discover")
+    c.ask(None, {}, stream="cb:requests:task")  # a dead letter
+    pid = d.workers("task")[0]
+    procs.kill(pid)  # duplicates, hand-on
+    wait_until(lambda: pid not in d.workers("task") and len(d.workers("task")) == 2, 5, "replaced")
+    check(c.ask("task.create", {"text": "after"}).ok, "after")
+    c.send("system.health")  # a reply that nobody takes
+    wait_until(lambda: d.backlog("system") == 0, 5, "answered")
+    return c
+
+
+@case("every key of a used database matches a row, with the row's type")
+def keys():
+    table = rows()
+    with Daemon() as d:
+        use_everything(d)
+        problems, seen = [], set()
+        with d.connect() as r:
+            for key in sorted(r.scan("*")):
+                text = key.decode("utf-8", "replace")
+                if not text.startswith("cb:"):
+                    problems.append(f"{text}: outside of the prefix")
+                    continue
+                row = row_of(table, text[3:])
+                if row is None:
+                    problems.append(f"{text}: no row in keys.def")
+                    continue
+                seen.add(row[1])
+                kind = r.text("TYPE", key)
+                if kind != row[2]:
+                    problems.append(f"{text}: a {kind}, the table says {row[2]} ({row[1]})")
+                if not row[3].strip():
+                    problems.append(f"{text}: the table gives no cap")
+                ttl = r.call("TTL", key)
+                if row[1] in TTL and not 0 <= ttl <= TTL[row[1]]:
+                    problems.append(f"{text}: TTL {ttl}, wanted at most {TTL[row[1]]}")
+        check(not problems, "\n".join(problems))
+        unused = {name for name, *_ in table} - seen
+        note(f"rows that this database does not show: {sorted(unused)}")
+        must = {"META", "CLOCK", "REQUESTS", "REPLY", "EVENTS", "DEAD", "IDEM", "TASK", "QUEUE_DEFAULT", "QUEUE", "QUEUE_ROLE",
+                "DELAYED", "LEASES", "TASKS_DEAD", "QUEUE_INSTANCE", "TASKS_COMPLETED", "TASKS_FAILED", "INSTANCE",
+                "INSTANCES_ACTIVE", "LEADER"}
+        check(not must & unused, f"rows that the test means to show and does not: {sorted(must & unused)}")
+
+
+@case("the table's rows have distinct patterns and ids, and the prefix is never part of them")
+def table_itself():
+    table = rows()
+    equal(len({n for n, *_ in table}), len(table))
+    equal(len({p.pattern for _, p, *_ in table}), len(table))
+
+
+@case("another prefix, with a hash tag: every key lies under it")
+def prefix():
+    with Daemon(prefix="{cb}") as d:
+        c = d.caller()
+        c.call("task.create", {"text": "x"}, idem=token())
+        t = c.call("task.claim", {"workerId": "w"})["tasks"][0]
+        c.call("task.complete", {"id": t["id"], "lease_token": t["lease_token"]})
+        with d.connect() as r:
+            wrong = [k for k in r.scan("*") if not k.startswith(b"{cb}:")]
+        equal(wrong, [])
+
+
+@case("capped families stay capped: finished tasks, dead letters, events")
+def caps():
+    config = {"task": {"keep_finished": 20, "keep_finished_min_ms": 0}, "limits": {"dead_entries": 10},
+              "events": {"maxlen": 1000}}
+    with Daemon(config=config) as d:
+        c = d.caller()
+        for _ in range(8):
+            rids = c.send_many([("task.create", {"text": "x"}, {}) for _ in range(100)])
+            c.wait_all(rids)
+            tasks = c.call("task.claim", {"workerId": "w", "maxTasks": 100})["tasks"]
+            rids = c.send_many([("task.complete", {"id": t["id"], "lease_token": t["lease_token"]}, {}) for t in tasks])
+            c.wait_all(rids)
+            rids = c.send_many([(None, {}, {"stream": "cb:requests:task"}) for _ in range(100)])
+            c.wait_all(rids)
+        with d.connect() as r:
+            wait_until(lambda: r.call("ZCARD", "cb:tasks:completed") <= 40, 10,
+                       lambda: f"finished tasks go: {r.call('ZCARD', 'cb:tasks:completed')}")
+            left = len([k for k in r.scan("cb:task:t-*")])
+            check(left <= 40, f"{left} task hashes")
+            check(r.call("XLEN", "cb:stream:dead") <= 210, f"{r.call('XLEN', 'cb:stream:dead')} dead letters")
+            check(r.call("XLEN", "cb:stream:events") <= 1300, f"{r.call('XLEN', 'cb:stream:events')} events")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,293 @@
+/*
+ * commit.c: see commit.h. The layout of KEYS and ARGV is lua/include/envelope.lua's.
+ */
+#include "common/compat.h"
+#include "worker/commit.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+enum { REPLIES_DUPLICATE = -1, FAULT_WAIT_MIN_MS = 50, FAULT_WAIT_MAX_MS = 2000 };
+
+/* ---- grouping ---- */
+
+static bool
+fits(const struct commit *c, const struct request *r, enum script_id script)
+{
+    return c->script == script && c->handler == (r->refused ? NULL : r->handler)
+           && c->len < COMMIT_REQUESTS_MAX && c->operations + r->prep.operations <= COMMIT_OPERATIONS_MAX
+           && c->bytes + r->bytes <= COMMIT_BYTES_MAX;
+}
+
+/* The newest group that may take the request: an older one of the same method is full. */
+static struct commit *
+find_group(struct commit *list, const struct request *r, enum script_id script)
+{
+    struct commit *found = NULL;
+    for (struct commit *c = list; c; c = c->next)
+        if (c->script == script && c->handler == (r->refused ? NULL : r->handler))
+            found = c;
+    return found && fits(found, r, script) ? found : NULL;
+}
+
+struct commit *
+commit_group(struct request *requests, size_t len, struct arena *arena)
+{
+    struct commit *list = NULL, **end = &list;
+
+    for (size_t i = 0; i < len; i++) {
+        struct request *r = &requests[i];
+        enum script_id script = r->refused ? SCRIPT_REFUSE : r->handler->script;
+        struct commit *c = find_group(list, r, script);
+        if (!c) {
+            c = arena_alloc(arena, sizeof *c);
+            c->script = script;
+            c->handler = r->refused ? NULL : r->handler;
+            script_call_init(&c->call, script);
+            *end = c;
+            end = &c->next;
+        }
+        c->requests[c->len++] = r;
+        c->operations += r->prep.operations;
+        c->bytes += r->bytes;
+    }
+    return list;
+}
+
+void
+commit_list_done(struct commit *list)
+{
+    for (struct commit *c = list; c; c = c->next)
+        script_call_done(&c->call);
+}
+
+/* ---- building ---- */
+
+/* The distinct reply lists of a group, numbered from 1. */
+struct reply_lists {
+    const char *keys[COMMIT_REQUESTS_MAX];
+    size_t len;
+};
+
+static size_t
+reply_list_number(struct reply_lists *lists, const struct request *r, const char *prefix,
+                  struct arena *arena)
+{
+    if (!r->can_reply)
+        return 0;
+    char *token = arena_strndup(arena, r->reply.at, r->reply.len);
+    const char *key = keys_make(arena, prefix, KEY_REPLY, token);
+    for (size_t i = 0; i < lists->len; i++)
+        if (strcmp(lists->keys[i], key) == 0)
+            return i + 1;
+    lists->keys[lists->len++] = key;
+    return lists->len;
+}
+
+/* Code, message, data, reason, and for the dead stream the entry's fields as they came. */
+static void
+add_refusal_args(struct script_call *call, const struct request *r)
+{
+    size_t fields = r->dead_reason ? reply_len(r->raw) : 0;
+
+    script_call_arg_int(call, r->refused);
+    script_call_arg_str(call, r->message);
+    script_call_arg_str(call, r->data);
+    script_call_arg_str(call, r->dead_reason ? r->dead_reason : "");
+    script_call_arg_int(call, (int64_t)fields);
+    for (size_t i = 0; i < fields; i++)
+        script_call_arg(call, reply_str(reply_at(r->raw, i)), reply_len(reply_at(r->raw, i)));
+}
+
+static void
+add_field(struct script_call *call, struct request_field f)
+{
+    script_call_arg(call, f.at ? f.at : "", f.len);
+}
+
+static void
+add_request_args(struct script_call *call, const struct request *r, size_t reply_number)
+{
+    script_call_arg_str(call, r->entry_id);
+    script_call_arg_int(call, (int64_t)reply_number);
+    script_call_arg_str(call, r->id_json);
+    script_call_arg_int(call, r->deadline_ms);
+    script_call_arg_str(call, r->idem_hash[0] ? r->params_hash : "");
+    add_field(call, r->actor);
+    add_field(call, r->session);
+    add_field(call, r->agent);
+    add_field(call, r->trace);
+    if (r->refused) {
+        script_call_arg_int(call, 0);
+        script_call_arg_int(call, 5 + (r->dead_reason ? (int64_t)reply_len(r->raw) : 0));
+        add_refusal_args(call, r);
+        return;
+    }
+    script_call_arg_int(call, (int64_t)r->prep.keys.len);
+    script_call_arg_int(call, (int64_t)r->prep.args.len);
+    for (size_t i = 0; i < r->prep.args.len; i++)
+        script_call_arg(call, r->prep.args.items[i].data, r->prep.args.items[i].len);
+}
+
+static void
+add_request_keys(struct script_call *call, const struct request *r, const char *prefix,
+                 struct arena *arena)
+{
+    if (r->idem_hash[0])
+        script_call_key(call, keys_make(arena, prefix, KEY_IDEM, r->idem_hash));
+    for (size_t i = 0; !r->refused && i < r->prep.keys.len; i++)
+        script_call_key(call, r->prep.keys.items[i].data);
+}
+
+static void
+operation_args(const struct commit *c, const struct handler_context *ctx, struct arena *arena,
+               struct arg_list *keys, struct arg_list *args)
+{
+    if (c->handler && c->script != SCRIPT_REFUSE) {
+        if (c->handler->operation)
+            c->handler->operation(ctx, arena, keys, args);
+        return;
+    }
+    const char *dead = keys_make(arena, ctx->prefix, KEY_DEAD);
+    arg_list_add(arena, keys, dead, strlen(dead));
+    const char *cap = arena_printf(arena, "%" PRId64, ctx->opts->limits.dead_entries);
+    arg_list_add(arena, args, cap, strlen(cap));
+}
+
+void
+commit_build(struct commit *c, const struct handler_context *ctx, struct arena *arena)
+{
+    static const enum key_id fixed[] = {KEY_EVENTS, KEY_DUPLICATES, KEY_CLOCK, KEY_META};
+    struct reply_lists lists = {.len = 0};
+    struct arg_list keys = {0}, args = {0};
+    size_t numbers[COMMIT_REQUESTS_MAX];
+    struct script_call *call = &c->call;
+
+    script_call_reset(call, c->script);
+    operation_args(c, ctx, arena, &keys, &args);
+    script_call_key(call, keys_make(arena, ctx->prefix, KEY_REQUESTS, ctx->domain));
+    for (size_t i = 0; i < CB_ARRAY_LEN(fixed); i++)
+        script_call_key(call, keys_make(arena, ctx->prefix, fixed[i]));
+    for (size_t i = 0; i < keys.len; i++)
+        script_call_key(call, keys.items[i].data);
+    for (size_t i = 0; i < c->len; i++)
+        numbers[i] = reply_list_number(&lists, c->requests[i], ctx->prefix, arena);
+    for (size_t i = 0; i < lists.len; i++)
+        script_call_key(call, lists.keys[i]);
+    for (size_t i = 0; i < c->len; i++)
+        add_request_keys(call, c->requests[i], ctx->prefix, arena);
+
+    script_call_arg_str(call, arena_printf(arena, "%s:", ctx->prefix));
+    script_call_arg_int(call, (int64_t)c->len);
+    script_call_arg_int(call, (int64_t)lists.len);
+    script_call_arg_int(call, (int64_t)keys.len);
+    script_call_arg_int(call, (int64_t)args.len);
+    script_call_arg_int(call, ctx->opts->limits.idempotency_ttl_ms);
+    script_call_arg_int(call, ctx->opts->limits.idempotency_bytes);
+    script_call_arg_int(call, ctx->opts->events.maxlen);
+    for (size_t i = 0; i < args.len; i++)
+        script_call_arg(call, args.items[i].data, args.items[i].len);
+    for (size_t i = 0; i < c->len; i++)
+        add_request_args(call, c->requests[i], numbers[i]);
+}
+
+/* ---- the reply ---- */
+
+static void
+count_request(struct supervised *sup, const struct request *r, int64_t code)
+{
+    struct scoreboard_slot *slot = sup->slot;
+
+    atomic_fetch_add_explicit(&slot->requests, 1, memory_order_relaxed);
+    if (code == REPLIES_DUPLICATE) {
+        atomic_fetch_add_explicit(&slot->duplicates, 1, memory_order_relaxed);
+        return;
+    }
+    if (!r->handler)
+        return;
+    struct scoreboard_method *m = &slot->methods[r->handler->method];
+    atomic_fetch_add_explicit(&m->requests, 1, memory_order_relaxed);
+    if (r->refused)
+        atomic_fetch_add_explicit(&m->refused, 1, memory_order_relaxed);
+    else if (code < 0)
+        atomic_fetch_add_explicit(&m->errors, 1, memory_order_relaxed);
+    scoreboard_observe(m, clock_mono_us() - r->read_us);
+}
+
+int
+commit_take(struct commit *c, const reply_t *reply, struct supervised *sup,
+            struct gate_weather *weather, struct cb_error *err)
+{
+    if (reply_is_error(reply)) {
+        cb_error_set(err, (int)reply_fault(reply), "%s", reply_str(reply));
+        return -1;
+    }
+    const reply_t *codes = reply_at(reply, 0);
+    const reply_t *errors = reply_at(reply, 1);
+    for (size_t i = 0; i < c->len && i < reply_len(codes); i++)
+        count_request(sup, c->requests[i], reply_int(reply_at(codes, i)));
+    for (size_t i = 0; i < reply_len(errors); i++)
+        log_event(EV_script_error, LOG_S("script", scripts_name(c->script)),
+                  LOG_SN("error", reply_str(reply_at(errors, i)), reply_len(reply_at(errors, i))));
+    weather->backlog = reply_int(reply_at(reply, 2));
+    atomic_fetch_add_explicit(&sup->slot->commits, 1, memory_order_relaxed);
+    c->is_done = true;
+    return 0;
+}
+
+/* ---- repair ---- */
+
+static void
+become_refusal(struct commit *c, const struct handler_context *ctx, struct arena *arena, int code,
+               const char *message, const char *data)
+{
+    for (size_t i = 0; i < c->len; i++) {
+        struct request *r = c->requests[i];
+        if (r->refused)
+            continue;
+        r->refused = code;
+        r->message = message;
+        r->data = data;
+    }
+    c->script = SCRIPT_REFUSE;
+    commit_build(c, ctx, arena);
+}
+
+static bool
+is_weather(int fault)
+{
+    return fault == REDIS_LOADING || fault == REDIS_BUSY || fault == REDIS_MISCONF
+           || fault == REDIS_NOREPLICAS;
+}
+
+int
+commit_repair(struct commit *c, const struct handler_context *ctx, struct arena *arena,
+              struct session *session, struct gate_weather *weather, struct cb_error *err)
+{
+    struct backoff wait;
+
+    backoff_init(&wait, FAULT_WAIT_MIN_MS, FAULT_WAIT_MAX_MS);
+    for (;;) {
+        struct redis_link *link = session_second(session, err);
+        if (!link)
+            return -1;
+        reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
+        if (scripts_run(link, &c->call, &reply, err) == 0)
+            return commit_take(c, reply, session->sup, weather, err);
+        if (redis_link_is_lost(link) || err->code == REDIS_READONLY)
+            return -1;
+        log_event(EV_script_error, LOG_S("script", scripts_name(c->script)), LOG_S("error", err->text));
+        if (is_weather(err->code)) {
+            supervised_wait(session->sup, backoff_next_full_jitter(&wait));
+            if (session->sup->is_orphan)
+                return -1;
+        } else if (c->script != SCRIPT_REFUSE && err->code == REDIS_OOM) {
+            become_refusal(c, ctx, arena, -32007, "memory full", "{\"retry_after_ms\":1000}");
+        } else if (c->script != SCRIPT_REFUSE) {
+            become_refusal(c, ctx, arena, -32603, "internal error", "{}");
+        } else {
+            return -1;
+        }
+    }
+}

@@ -1,0 +1,47 @@
+/*
+ * commit.h: groups of requests of one method, each committed by one script call (DESIGN §3).
+ */
+#ifndef CB_WORKER_COMMIT_H
+#define CB_WORKER_COMMIT_H
+
+#include "worker/gate.h"
+#include "worker/session.h"
+
+enum {
+    COMMIT_REQUESTS_MAX = 64,
+    COMMIT_OPERATIONS_MAX = 100,
+    COMMIT_BYTES_MAX = 1024 * 1024,
+};
+
+/* One group; its requests and arguments live in the batch's arena and reply. */
+struct commit {
+    enum script_id script;
+    const struct handler *handler; /* NULL: a group of refusals */
+    struct request *requests[COMMIT_REQUESTS_MAX];
+    size_t len;
+    unsigned operations;
+    size_t bytes;
+    struct script_call call;
+    bool is_done; /* its reply was taken: nothing more to do */
+    struct commit *next;
+};
+
+/* Sorts checked requests into groups, in order of arrival. The list lives in the arena; each commit's
+ * call must be freed with commit_list_done(). */
+struct commit *commit_group(struct request *requests, size_t len, struct arena *arena);
+void commit_list_done(struct commit *list);
+/* Puts the script call together. */
+void commit_build(struct commit *c, const struct handler_context *ctx, struct arena *arena);
+/* Takes the script's reply: counts, logs, notes the backlog. Returns 0, or -1 when it is an error reply
+ * (err->code is its enum redis_fault) and the commit must be repaired. */
+int commit_take(struct commit *c, const reply_t *reply, struct supervised *sup,
+                struct gate_weather *weather, struct cb_error *err);
+/*
+ * Runs a commit whose pipelined call failed, on the second link, until it is decided: NOSCRIPT loads the
+ * script, OOM turns creating requests into refusals (-32007), an error of the script itself into -32603.
+ * Returns 0, or -1 when the connection is lost again (the caller restores and comes back).
+ */
+int commit_repair(struct commit *c, const struct handler_context *ctx, struct arena *arena,
+                  struct session *session, struct gate_weather *weather, struct cb_error *err);
+
+#endif

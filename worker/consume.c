@@ -1,0 +1,277 @@
+/*
+ * consume.c: see consume.h.
+ *
+ * One turn: the commits of the last batch and the next blocking XREADGROUP go out in one write; their
+ * replies come back in order. Workers read only `>`. What was redelivered is handled one at a time, so
+ * that a request that kills its worker takes no others with it again. When the connection is lost, the
+ * commits in hand are run again on the new one (their XACK test makes that safe) before what else is
+ * pending on this consumer is handed on.
+ */
+#include "common/compat.h"
+#include "worker/consume.h"
+
+#include "common/clock.h"
+#include "common/fault.h"
+#include "common/log.h"
+
+enum { BLOCK_MS = 1000, FAULT_WAIT_MIN_MS = 50, FAULT_WAIT_MAX_MS = 2000 };
+
+struct consumer {
+    struct session *session;
+    const struct handler_context *ctx;
+    struct supervised *sup;
+    struct gate_weather weather;
+    struct arena arena;      /* of the batch in hand */
+    reply_t *entries;        /* XREADGROUP's reply that the batch points into */
+    struct request *requests;
+    size_t len;
+    struct backoff trouble;  /* error replies to XREADGROUP */
+    char batch_size[8];
+    char block_ms[8];
+};
+
+/* ---- reading ---- */
+
+static void
+append_read(struct consumer *c)
+{
+    const char *argv[] = {"XREADGROUP", "GROUP", "workers", c->session->consumer, "COUNT", c->batch_size,
+                          "BLOCK", c->block_ms, "STREAMS", c->session->stream, ">"};
+    redis_link_append(c->session->link, (int)CB_ARRAY_LEN(argv), argv, NULL);
+}
+
+static void
+release_batch(struct consumer *c)
+{
+    reply_free(c->entries);
+    c->entries = NULL;
+    c->requests = NULL;
+    c->len = 0;
+    arena_reset(&c->arena);
+}
+
+/* Takes XREADGROUP's reply: nil, or [[stream, [[id, fields], …]]]. */
+static void
+take_entries(struct consumer *c, reply_t *reply)
+{
+    const reply_t *list = reply ? reply_at(reply_at(reply, 0), 1) : NULL;
+    size_t n = list ? reply_len(list) : 0;
+    int64_t now = clock_mono_us();
+
+    release_batch(c);
+    if (n == 0) { /* nil after BLOCK, or nothing was read */
+        reply_free(reply);
+        return;
+    }
+    c->entries = reply;
+    c->requests = arena_alloc(&c->arena, n * sizeof *c->requests);
+    for (size_t i = 0; i < n; i++) {
+        struct request *r = &c->requests[c->len];
+        if (!request_parse(reply_at(list, i), r))
+            continue;
+        r->read_us = now;
+        c->len++;
+    }
+    fault_point("after_read");
+}
+
+/* An error reply to XREADGROUP. Returns 0 to go on, -1 to reconnect. */
+static int
+read_trouble(struct consumer *c, const reply_t *reply, struct cb_error *err)
+{
+    enum redis_fault fault = reply_fault(reply);
+
+    cb_error_set(err, (int)fault, "%s", reply_str(reply));
+    if (fault == REDIS_NOGROUP)
+        return session_create_group(c->session, c->session->link, err);
+    log_event(EV_redis_error, LOG_S("command", "XREADGROUP"), LOG_S("error", err->text));
+    if (fault == REDIS_READONLY || fault == REDIS_PROTOCOL)
+        return -1;
+    supervised_wait(c->sup, backoff_next_full_jitter(&c->trouble));
+    return 0;
+}
+
+/* ---- the batch ---- */
+
+static void
+check_requests(struct consumer *c, size_t from, size_t len)
+{
+    supervised_state(c->sup, WORKER_HANDLING);
+    for (size_t i = from; i < from + len; i++) {
+        scoreboard_set_entry(c->sup->slot, c->requests[i].entry_id);
+        gate_check(&c->requests[i], c->ctx, &c->arena, &c->weather);
+    }
+    scoreboard_set_entry(c->sup->slot, NULL);
+    supervised_state(c->sup, WORKER_COMMIT);
+}
+
+/* Repairs what failed or was cut off, on a connection that is made new as often as it takes. Returns 0, or
+ * -1 when the worker is to leave first (then the supervisor hands the entries on). */
+static int
+settle(struct consumer *c, struct commit *list, struct cb_error *err)
+{
+    for (struct commit *m = list; m; m = m->next) {
+        while (!m->is_done) {
+            if (!c->session->link && session_restore(c->session, err) != 0)
+                return -1;
+            if (commit_repair(m, c->ctx, &c->arena, c->session, &c->weather, err) != 0) {
+                log_event(EV_redis_lost, LOG_S("reason", err->text), LOG_S("next", "reconnect"));
+                session_drop(c->session);
+                if (c->sup->is_orphan)
+                    return -1;
+            }
+        }
+    }
+    return 0;
+}
+
+/* Sends the commits, with the next read behind them when `read_next`; takes their replies, and leaves
+ * the read's reply in *ret_read (NULL: none). Returns 0; -1 when the connection was lost on the way. */
+static int
+exchange(struct consumer *c, struct commit *list, bool read_next, reply_t **ret_read,
+         struct cb_error *err)
+{
+    struct redis_link *link = c->session->link;
+
+    for (struct commit *m = list; m; m = m->next)
+        scripts_append(link, &m->call);
+    if (read_next)
+        append_read(c);
+    fault_point("before_commit");
+#ifdef CB_FAILPOINTS
+    redis_link_on_writable(link, err);
+    fault_point("commit_sent");
+#endif
+    for (struct commit *m = list; m; m = m->next) {
+        reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
+        if (redis_link_read(link, (int)c->ctx->opts->redis.timeout_ms, &reply, err) != 0)
+            return -1;
+        if (commit_take(m, reply, c->sup, &c->weather, err) != 0
+            && commit_repair(m, c->ctx, &c->arena, c->session, &c->weather, err) != 0)
+            return -1;
+        fault_point("after_commit");
+    }
+    if (!read_next)
+        return 0;
+    supervised_state(c->sup, c->sup->is_draining ? WORKER_DRAINING : WORKER_IDLE);
+    return redis_link_read(link, BLOCK_MS + (int)c->ctx->opts->redis.timeout_ms, ret_read, err);
+}
+
+static struct commit *
+prepare_commits(struct consumer *c, size_t from, size_t len)
+{
+    check_requests(c, from, len);
+    struct commit *list = commit_group(&c->requests[from], len, &c->arena);
+    for (struct commit *m = list; m; m = m->next)
+        commit_build(m, c->ctx, &c->arena);
+    return list;
+}
+
+/* Redelivered requests come last, so that the others form one batch. Returns how many are not. */
+static size_t
+sort_redelivered(struct consumer *c)
+{
+    struct request *sorted = arena_alloc(&c->arena, (c->len + 1) * sizeof *sorted);
+    size_t n = 0;
+
+    for (int pass = 0; pass < 2; pass++)
+        for (size_t i = 0; i < c->len; i++)
+            if ((c->requests[i].redelivered > 0) == (pass == 1))
+                sorted[n++] = c->requests[i];
+    c->requests = sorted;
+    size_t fresh = 0;
+    while (fresh < c->len && sorted[fresh].redelivered == 0)
+        fresh++;
+    return fresh;
+}
+
+/* After a lost connection: finish what is in hand, then give back what never arrived. */
+static int
+recover(struct consumer *c, struct commit *list, struct cb_error *err)
+{
+    log_event(EV_redis_lost, LOG_S("reason", err->text), LOG_S("next", "reconnect"));
+    session_drop(c->session);
+    if (session_restore(c->session, err) != 0 || settle(c, list, err) != 0)
+        return -1;
+    if (!c->session->link && session_restore(c->session, err) != 0)
+        return -1;
+    return session_hand_on(c->session, err);
+}
+
+/* Commits requests [from, from + len) and, when they are the last ones, reads the next batch in the same
+ * exchange. Returns 0, or -1 when the worker must leave. */
+static int
+commit_span(struct consumer *c, size_t from, size_t len, bool is_last, reply_t **ret_read,
+            struct cb_error *err)
+{
+    struct commit *list = prepare_commits(c, from, len);
+    bool read_next = is_last && !c->sup->is_draining;
+    int status = 0;
+
+    if (exchange(c, list, read_next, ret_read, err) != 0) {
+        status = recover(c, list, err);
+        while (status != 0 && !c->sup->is_draining) {
+            session_drop(c->session);
+            status = recover(c, list, err);
+        }
+    }
+    commit_list_done(list);
+    return status;
+}
+
+/* One turn of the loop: the batch in hand, then the next read. */
+static int
+turn(struct consumer *c, struct cb_error *err)
+{
+    reply_t *read = NULL;
+    size_t fresh = sort_redelivered(c);
+    size_t rest = c->len - fresh;
+    int status = 0;
+
+    if (fresh > 0 || rest == 0)
+        status = commit_span(c, 0, fresh, rest == 0, &read, err);
+    for (size_t i = fresh; i < c->len && status == 0; i++)
+        status = commit_span(c, i, 1, i + 1 == c->len, &read, err);
+    if (status != 0) {
+        reply_free(read);
+        return -1;
+    }
+    if (read && reply_is_error(read)) {
+        status = read_trouble(c, read, err);
+        release_batch(c);
+        reply_free(read);
+        return status == 0 ? 0 : recover(c, NULL, err);
+    }
+    if (read)
+        backoff_reset(&c->trouble);
+    take_entries(c, read);
+    return 0;
+}
+
+static void
+unblock_on_drain(void *arg)
+{
+    session_unblock(arg);
+}
+
+int
+consume_run(struct session *session, const struct handler_context *ctx, struct cb_error *err)
+{
+    struct consumer c = {.session = session, .ctx = ctx, .sup = session->sup};
+    const struct domain_options *domain = options_domain(ctx->opts, ctx->domain);
+    int status = 0;
+
+    snprintf(c.batch_size, sizeof c.batch_size, "%" PRId64, domain->batch);
+    snprintf(c.block_ms, sizeof c.block_ms, "%d", BLOCK_MS);
+    backoff_init(&c.trouble, FAULT_WAIT_MIN_MS, FAULT_WAIT_MAX_MS);
+    c.sup->on_drain = unblock_on_drain;
+    c.sup->on_drain_arg = session;
+    while (status == 0 && (!c.sup->is_draining || c.len > 0)) {
+        supervised_turn(c.sup);
+        status = turn(&c, err);
+    }
+    c.sup->on_drain = NULL;
+    release_batch(&c);
+    arena_done(&c.arena);
+    return status;
+}

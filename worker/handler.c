@@ -1,0 +1,127 @@
+/*
+ * handler.c: helpers with which handlers put their script's arguments together. See handler.h.
+ */
+#include "common/compat.h"
+#include "worker/handler.h"
+
+#include "common/rnd.h"
+
+struct field_value *
+prepare_value(const struct prepare *p, const char *name)
+{
+    return &p->values[fields_index(p->handler->params, name)];
+}
+
+void
+arg_list_add(struct arena *arena, struct arg_list *list, const char *data, size_t len)
+{
+    if (list->len == list->cap) {
+        size_t cap = list->cap ? list->cap * 2 : 16;
+        struct arg *items = arena_alloc(arena, cap * sizeof *items);
+        if (list->len)
+            memcpy(items, list->items, list->len * sizeof *items);
+        list->items = items;
+        list->cap = cap;
+    }
+    list->items[list->len++] = (struct arg){data, len};
+}
+
+void
+prepare_key(struct prepare *p, const char *key)
+{
+    arg_list_add(p->arena, &p->keys, key, strlen(key));
+}
+
+void
+prepare_arg(struct prepare *p, const char *data, size_t len)
+{
+    arg_list_add(p->arena, &p->args, data, len);
+}
+
+void
+prepare_arg_str(struct prepare *p, const char *s)
+{
+    prepare_arg(p, s, strlen(s));
+}
+
+void
+prepare_arg_int(struct prepare *p, int64_t n)
+{
+    prepare_arg_str(p, arena_printf(p->arena, "%" PRId64, n));
+}
+
+void
+prepare_arg_text(struct prepare *p, const struct field_value *v)
+{
+    if (v->is_set)
+        prepare_arg(p, v->str, v->len);
+    else
+        prepare_arg(p, "", 0);
+}
+
+void
+prepare_arg_raw(struct prepare *p, const struct field_value *v)
+{
+    if (v->is_set)
+        prepare_arg(p, v->raw.at, v->raw.len);
+    else
+        prepare_arg(p, "", 0);
+}
+
+void
+prepare_arg_literal(struct prepare *p, const struct field_value *v)
+{
+    if (!v->is_set) {
+        prepare_arg(p, "", 0);
+        return;
+    }
+    struct buf literal = BUF_INIT;
+    json_put_string(&literal, v->str, v->len);
+    prepare_arg(p, arena_strndup(p->arena, literal.data, literal.len), literal.len);
+    buf_done(&literal);
+}
+
+void
+prepare_arg_number(struct prepare *p, const struct field_value *v)
+{
+    if (v->is_set)
+        prepare_arg_int(p, v->num);
+    else
+        prepare_arg(p, "", 0);
+}
+
+void
+prepare_arg_names(struct prepare *p, const struct field_value *v)
+{
+    struct buf names = BUF_INIT;
+    for (size_t i = 0; v->is_set && i < v->len; i++) {
+        if (i > 0)
+            buf_putc(&names, ' ');
+        buf_append(&names, v->sub[i].str, v->sub[i].len);
+    }
+    prepare_arg(p, arena_strndup(p->arena, buf_peek(&names), names.len), names.len);
+    buf_done(&names);
+}
+
+void
+prepare_arg_secret(struct prepare *p, size_t bytes)
+{
+    unsigned char secret[32];
+    char *hex = arena_alloc(p->arena, 2 * bytes + 1);
+
+    cb_assert(bytes <= sizeof secret);
+    rnd_secret(secret, bytes);
+    for (size_t i = 0; i < bytes; i++)
+        snprintf(hex + 2 * i, 3, "%02x", secret[i]);
+    prepare_arg(p, hex, 2 * bytes);
+}
+
+int
+prepare_refuse(struct prepare *p, const char *path, const char *expected, const char *got)
+{
+    p->problem->code = -32602;
+    snprintf(p->problem->path, sizeof p->problem->path, "%s", path);
+    snprintf(p->problem->expected, sizeof p->problem->expected, "%s", expected);
+    snprintf(p->problem->got, sizeof p->problem->got, "%s", got);
+    return -1;
+}

@@ -1,0 +1,85 @@
+/*
+ * system_heartbeat.c: system.heartbeat (lua/system_heartbeat.lua).
+ */
+#include "common/compat.h"
+#include "worker/handler.h"
+
+static const char *const healths[] = {"healthy", "degraded", "unhealthy", NULL};
+static const char *const reasons[] = {"cancelled", "lease_lost", NULL};
+
+static const struct field lease_fields[] = {
+    FIELD_TASK_ID("id", REQUIRED, "A task that the instance holds."),
+    FIELD_TOKEN("lease_token", REQUIRED, "The token of its claim."),
+    FIELD_END,
+};
+static const struct field lease_element[] = {
+    FIELD_OBJECT("", REQUIRED, lease_fields, "A lease."),
+    FIELD_END,
+};
+
+static const struct field params[] = {
+    FIELD_ID("instanceId", REQUIRED, "The instance."),
+    FIELD_TOKEN("incarnation", REQUIRED, "From system.register."),
+    {.name = "health", .type = FIELD_TYPE_ENUM, .fallback = "\"healthy\"", .choices = healths,
+     .text = "How it feels."},
+    FIELD_NUM("load", DEFAULT(0), 0, 1000000, "How much it does, in its own measure."),
+    {.name = "renew", .type = FIELD_TYPE_LIST, .fallback = "[]", .min = 0, .max = 100, .sub = lease_element,
+     .text = "Leases to renew with this beat."},
+    FIELD_END,
+};
+
+static const struct field cancel_fields[] = {
+    FIELD_TASK_ID("id", REQUIRED, "The task."),
+    FIELD_TOKEN("lease_token", REQUIRED, "The token that was given."),
+    FIELD_ENUM("reason", REQUIRED, reasons, "Why its work is to end."),
+    FIELD_END,
+};
+static const struct field cancel_element[] = {
+    FIELD_OBJECT("", REQUIRED, cancel_fields, "A lease that is not the instance's any more."),
+    FIELD_END,
+};
+
+static const struct field result[] = {
+    FIELD_BOOL("alive", REQUIRED, "False: the instance is unknown or was given up; register again."),
+    FIELD_ID("leader", NULLABLE, "The leading instance, null when there is none."),
+    FIELD_LIST("cancel", REQUIRED, 0, 100, cancel_element, "Work to end without completing it."),
+    FIELD_END,
+};
+
+static int
+prepare(struct prepare *p)
+{
+    const struct field_value *renew = prepare_value(p, "renew");
+
+    prepare_arg_text(p, prepare_value(p, "instanceId"));
+    prepare_arg_text(p, prepare_value(p, "incarnation"));
+    prepare_arg_text(p, prepare_value(p, "health"));
+    prepare_arg_raw(p, prepare_value(p, "load"));
+    prepare_arg_int(p, (int64_t)renew->len);
+    for (size_t i = 0; i < renew->len; i++) {
+        const struct field_value *lease = renew->sub[i].sub;
+        prepare_arg_text(p, &lease[fields_index(lease_fields, "id")]);
+        prepare_arg_text(p, &lease[fields_index(lease_fields, "lease_token")]);
+    }
+    p->operations += (unsigned)renew->len;
+    return 0;
+}
+
+static void
+operation(const struct handler_context *ctx, struct arena *arena, struct arg_list *keys,
+          struct arg_list *args)
+{
+    (void)keys;
+    const char *lease = arena_printf(arena, "%" PRId64, ctx->opts->task.lease_ms);
+    arg_list_add(arena, args, lease, strlen(lease));
+}
+
+const struct handler handler_system_heartbeat = {
+    .method = METHOD_system_heartbeat,
+    .summary = "Say that an instance lives, and renew its leases.",
+    .params = params,
+    .result = result,
+    .script = SCRIPT_SYSTEM_HEARTBEAT,
+    .prepare = prepare,
+    .operation = operation,
+};

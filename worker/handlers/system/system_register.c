@@ -1,0 +1,62 @@
+/*
+ * system_register.c: system.register (lua/system_register.lua).
+ */
+#include "common/compat.h"
+#include "common/rnd.h"
+#include "worker/handler.h"
+
+static const struct field role_element[] = {FIELD_NAME("", REQUIRED, "A role."), FIELD_END};
+
+static const struct field params[] = {
+    FIELD_ID("id", REQUIRED, "The instance's name."),
+    {.name = "roles", .type = FIELD_TYPE_LIST, .flags = FIELD_UNIQUE, .fallback = "[]", .min = 0, .max = 16,
+     .sub = role_element, .text = "What it can do."},
+    FIELD_INT("capacity", DEFAULT(1), 0, 10000, "How many tasks it takes at once."),
+    FIELD_INT("lease_ms", OPTIONAL, 500, 86400000,
+              "How long it may be silent before its tasks move (default: cluster.agent_lease_ms)."),
+    {.name = "metadata", .type = FIELD_TYPE_OBJECT, .fallback = "{}", .text = "Anything about it."},
+    FIELD_BOOL("takeover", DEFAULT(true), "False: refuse when the id is registered and alive."),
+    FIELD_END,
+};
+
+static const struct field result[] = {
+    FIELD_BOOL("registered", REQUIRED, "true."),
+    FIELD_TOKEN("incarnation", REQUIRED, "This registration; later calls carry it."),
+    FIELD_ID("leader", NULLABLE, "The leading instance, null when there is none."),
+    FIELD_END,
+};
+
+static int
+prepare(struct prepare *p)
+{
+    char *incarnation = arena_alloc(p->arena, 25);
+
+    rnd_token(incarnation, 24);
+    prepare_arg_text(p, prepare_value(p, "id"));
+    prepare_arg_raw(p, prepare_value(p, "roles"));
+    prepare_arg_number(p, prepare_value(p, "capacity"));
+    prepare_arg_number(p, prepare_value(p, "lease_ms"));
+    prepare_arg_raw(p, prepare_value(p, "metadata"));
+    prepare_arg_str(p, prepare_value(p, "takeover")->num ? "1" : "0");
+    prepare_arg_str(p, incarnation);
+    return 0;
+}
+
+static void
+operation(const struct handler_context *ctx, struct arena *arena, struct arg_list *keys,
+          struct arg_list *args)
+{
+    (void)keys;
+    const char *lease = arena_printf(arena, "%" PRId64, ctx->opts->cluster.agent_lease_ms);
+    arg_list_add(arena, args, lease, strlen(lease));
+}
+
+const struct handler handler_system_register = {
+    .method = METHOD_system_register,
+    .summary = "Make an instance known, as a new incarnation.",
+    .params = params,
+    .result = result,
+    .script = SCRIPT_SYSTEM_REGISTER,
+    .prepare = prepare,
+    .operation = operation,
+};

@@ -1,0 +1,45 @@
+/*
+ * task_renew.c: task.renew (lua/task_renew.lua).
+ */
+#include "common/compat.h"
+#include "worker/handlers/task/task_tables.h"
+
+static const struct field params[] = {
+    FIELD_TASK_ID("id", REQUIRED, "The task."),
+    FIELD_TOKEN("lease_token", REQUIRED, "The token of the claim."),
+    FIELD_INT("extend_ms", OPTIONAL, 100, 86400000, "From now (default: the task's lease)."),
+    FIELD_END,
+};
+
+static const struct field result[] = {
+    FIELD_TIME("lease_until", REQUIRED, "When the lease ends now."),
+    FIELD_END,
+};
+
+static int
+prepare(struct prepare *p)
+{
+    task_put_key(p, prepare_value(p, "id"));
+    prepare_arg_text(p, prepare_value(p, "id"));
+    prepare_arg_text(p, prepare_value(p, "lease_token"));
+    prepare_arg_number(p, prepare_value(p, "extend_ms"));
+    return 0;
+}
+
+static void
+operation(const struct handler_context *ctx, struct arena *arena, struct arg_list *keys,
+          struct arg_list *args)
+{
+    (void)keys;
+    task_operation_int(arena, args, ctx->opts->task.lease_ms);
+}
+
+const struct handler handler_task_renew = {
+    .method = METHOD_task_renew,
+    .summary = "Extend a lease.",
+    .params = params,
+    .result = result,
+    .script = SCRIPT_TASK_RENEW,
+    .prepare = prepare,
+    .operation = operation,
+};

@@ -1,0 +1,40 @@
+/*
+ * task_tables.h: field tables and argument builders that several task handlers share.
+ */
+#ifndef CB_WORKER_TASK_TABLES_H
+#define CB_WORKER_TASK_TABLES_H
+
+#include "worker/handler.h"
+
+/* The states of a task, in the order of its life. */
+extern const char *const task_states[];
+
+/* A task as get and list show it. */
+extern const struct field task_fields[];
+/* A task as its holder gets it, with its token. */
+extern const struct field task_claimed_fields[];
+extern const struct field task_claimed_element[];
+
+/* What task.create takes; also one element of task.create_batch. */
+extern const struct field task_create_params[];
+extern const struct field task_role_element[];
+
+/* The ten arguments of lua/include/create.lua for one task; `values` is parallel to task_create_params,
+ * `path` is put before a field's name in a problem ("tasks[3]."). 0 or -1. */
+int task_put_create_args(struct prepare *p, const struct field_value *values, const char *path);
+/* task.max_pending, for the two creating scripts. */
+void task_create_operation(const struct handler_context *ctx, struct arena *arena,
+                           struct arg_list *keys, struct arg_list *args);
+
+/* The seven arguments of lua/include/claim.lua. Any field may be NULL (absent). */
+struct task_claim_args {
+    const struct field_value *worker, *incarnation, *max_tasks, *lease_ms, *queue, *roles;
+};
+void task_put_claim_args(struct prepare *p, const struct task_claim_args *a);
+
+/* Adds one of the options as an argument of the operation. */
+void task_operation_int(struct arena *arena, struct arg_list *args, int64_t n);
+/* The key of the task whose id is in `v`. */
+void task_put_key(struct prepare *p, const struct field_value *v);
+
+#endif

@@ -1,0 +1,49 @@
+/*
+ * request.h: one entry of a request stream, as a worker sees it (DESIGN §4).
+ */
+#ifndef CB_WORKER_REQUEST_H
+#define CB_WORKER_REQUEST_H
+
+#include "common/redis_link.h"
+#include "worker/handler.h"
+
+/* A borrowed field of the entry; at is NULL when the field is absent or empty. */
+struct request_field {
+    const char *at;
+    size_t len;
+};
+
+struct request {
+    const char *entry_id;
+    const reply_t *raw; /* the flat list of names and values, for the dead stream */
+
+    struct request_field id, method, params, reply, actor, session, agent, ttl_ms, idem, trace, origin;
+    int64_t redelivered;
+    const char *repeated; /* name of a field that came twice, or NULL */
+
+    /* Made by the gate. */
+    const struct handler *handler; /* NULL: refused before it was known */
+    const char *id_json;
+    bool can_reply;
+    int64_t deadline_ms; /* wall; 0 = none */
+    char idem_hash[41];  /* "" = no idempotency key */
+    char params_hash[33];
+    struct prepare prep;
+    size_t bytes;        /* of its arguments */
+
+    /* A refusal by the gate: code 0 = none. */
+    int refused;
+    const char *message;
+    const char *data;        /* JSON */
+    const char *dead_reason; /* NULL: the caller gets the answer, and that is all */
+
+    int64_t read_us; /* monotonic, when it was read */
+};
+
+/* Fills the fields from an element of XREADGROUP's reply ([id, [name, value, …]]). False when the
+ * entry has no fields (it was deleted while pending). */
+bool request_parse(const reply_t *entry, struct request *ret);
+/* Wall ms of its first arrival: `origin` if it was handed on, else its own id. */
+int64_t request_arrival_ms(const struct request *r);
+
+#endif

@@ -1,0 +1,205 @@
+/*
+ * session.c: see session.h.
+ */
+#include "common/compat.h"
+#include "worker/session.h"
+
+#include "common/clock.h"
+#include "common/exitcode.h"
+#include "common/keys.h"
+#include "common/log.h"
+#include "common/mem.h"
+
+enum { RECONNECT_MIN_MS = 50, RECONNECT_MAX_MS = 5000, HAND_ON_STEP = 100, ROUNDS_MAX = 1000, START_PATIENCE_MS = 2000 };
+
+int
+session_init(struct session *s, const struct options *opts, struct supervised *sup,
+             const char *domain, const char *consumer, struct cb_error *err)
+{
+    struct arena arena = ARENA_INIT;
+
+    *s = (struct session){.opts = opts, .sup = sup};
+    backoff_init(&s->backoff, RECONNECT_MIN_MS, RECONNECT_MAX_MS);
+    if (connect_target(opts, CONNECT_DAEMON, &s->target, err) != 0)
+        return -1;
+    s->consumer = mem_strdup(consumer);
+    s->stream = mem_strdup(keys_make(&arena, opts->redis.prefix, KEY_REQUESTS, domain));
+    s->dead_stream = mem_strdup(keys_make(&arena, opts->redis.prefix, KEY_DEAD));
+    arena_done(&arena);
+    return 0;
+}
+
+void
+session_drop(struct session *s)
+{
+    redis_link_free(s->link);
+    redis_link_free(s->second);
+    s->link = NULL;
+    s->second = NULL;
+}
+
+void
+session_done(struct session *s)
+{
+    session_drop(s);
+    redis_target_done(&s->target);
+    free(s->consumer);
+    free(s->stream);
+    free(s->dead_stream);
+}
+
+static int
+open_link(struct session *s, struct redis_link **ret, struct cb_error *err)
+{
+    if (redis_link_open(&s->target, s->consumer, ret, err) != 0)
+        return -1;
+    redis_link_set_idle(*ret, supervised_idle, s->sup);
+    redis_link_set_wake_fd(*ret, s->sup->is_orphan ? -1 : FRAME_FD);
+    return 0;
+}
+
+struct redis_link *
+session_second(struct session *s, struct cb_error *err)
+{
+    if (s->second && redis_link_is_lost(s->second)) {
+        redis_link_free(s->second);
+        s->second = NULL;
+    }
+    if (!s->second && open_link(s, &s->second, err) != 0)
+        return NULL;
+    return s->second;
+}
+
+int
+session_create_group(struct session *s, struct redis_link *link, struct cb_error *err)
+{
+    if (redis_link_callv(link, NULL, err, "XGROUP", "CREATE", s->stream, "workers", "0", "MKSTREAM", NULL) == 0)
+        return 0;
+    if (err->code == REDIS_ERROR && strncmp(err->text, "BUSYGROUP", 9) == 0)
+        return 0;
+    return -1;
+}
+
+/* The server may still hold our old connection, blocked in a read that would take entries. Ids only grow
+ * while a server runs, so a smaller new id means that it was restarted and the old one is gone. */
+static int
+kill_old_connection(struct session *s, struct redis_link *link, struct cb_error *err)
+{
+    char id[24];
+
+    if (s->link_id == 0 || redis_link_id(link) < s->link_id)
+        return 0;
+    snprintf(id, sizeof id, "%" PRId64, s->link_id);
+    if (redis_link_callv(link, NULL, err, "CLIENT", "KILL", "ID", id, NULL) != 0 && err->code != REDIS_ERROR)
+        return -1;
+    return 0;
+}
+
+static int
+try_restore(struct session *s, struct cb_error *err)
+{
+    struct redis_link *link = NULL;
+
+    if (open_link(s, &link, err) != 0)
+        return -1;
+    if (kill_old_connection(s, link, err) != 0 || session_create_group(s, link, err) != 0) {
+        redis_link_free(link);
+        return -1;
+    }
+    s->link = link;
+    s->link_id = redis_link_id(link);
+    atomic_store(&s->sup->slot->redis_id, s->link_id);
+    return 0;
+}
+
+int
+session_restore(struct session *s, struct cb_error *err)
+{
+    bool was_connected = s->link_id != 0;
+    bool complained = false;
+    int64_t patient_until = clock_mono_ms() + START_PATIENCE_MS; /* the embedded Redis starts with us */
+
+    session_drop(s);
+    supervised_state(s->sup, was_connected ? WORKER_RECONNECT : WORKER_STARTING);
+    for (;;) {
+        supervised_turn(s->sup);
+        if (try_restore(s, err) == 0)
+            break;
+        if (err->code == REDIS_AUTH && !was_connected)
+            return -1;
+        if (!complained && (was_connected || clock_mono_ms() > patient_until)) {
+            log_event(EV_redis_lost, LOG_S("reason", err->text), LOG_S("next", "reconnect"));
+            complained = true;
+        }
+        if (s->sup->is_draining)
+            return -1;
+        supervised_wait(s->sup, backoff_next_full_jitter(&s->backoff));
+    }
+    backoff_reset(&s->backoff);
+    if (was_connected)
+        atomic_fetch_add_explicit(&s->sup->slot->reconnects, 1, memory_order_relaxed);
+    if (was_connected || complained)
+        log_event(EV_redis_connected, LOG_I("id", s->link_id));
+    return 0;
+}
+
+/* One step of at most HAND_ON_STEP entries; *ret_rest = how many are left. */
+static int
+hand_on_step(struct session *s, struct script_call *call, int64_t *ret_rest, struct cb_error *err)
+{
+    reply_t *reply = NULL;
+
+    script_call_reset(call, SCRIPT_REQUEUE);
+    script_call_key(call, s->stream);
+    script_call_key(call, s->dead_stream);
+    char prefix[64];
+    snprintf(prefix, sizeof prefix, "%s:", s->opts->redis.prefix);
+    script_call_arg_str(call, prefix);
+    script_call_arg_str(call, s->consumer);
+    script_call_arg_int(call, HAND_ON_STEP);
+    script_call_arg_str(call, "");
+    script_call_arg_str(call, "connection lost");
+    script_call_arg_int(call, s->opts->limits.dead_entries);
+    script_call_arg_int(call, 3);
+    script_call_arg_int(call, 10);
+    if (scripts_run(s->link, call, &reply, err) != 0)
+        return -1;
+    int64_t moved = reply_int(reply_at(reply, 0)), dead = reply_int(reply_at(reply, 1));
+    *ret_rest = reply_int(reply_at(reply, 2));
+    if (moved + dead > 0)
+        log_event(EV_requests_handed_on, LOG_S("consumer", s->consumer), LOG_I("requests", moved),
+                  LOG_I("dead", dead), LOG_S("reason", "connection lost"));
+    reply_free(reply);
+    return 0;
+}
+
+int
+session_hand_on(struct session *s, struct cb_error *err)
+{
+    struct script_call call;
+    int64_t rest = 1;
+    int status = 0;
+
+    script_call_init(&call, SCRIPT_REQUEUE);
+    for (int i = 0; i < ROUNDS_MAX && rest > 0 && status == 0; i++)
+        status = hand_on_step(s, &call, &rest, err);
+    script_call_done(&call);
+    return status;
+}
+
+void
+session_unblock(struct session *s)
+{
+    struct cb_error err = {0};
+    char id[24];
+
+    if (!s->link)
+        return;
+    if (s->sup->is_orphan) /* an fd at its end is always readable */
+        redis_link_set_wake_fd(s->link, -1);
+    struct redis_link *second = session_second(s, &err);
+    if (!second)
+        return;
+    snprintf(id, sizeof id, "%" PRId64, s->link_id);
+    redis_link_callv(second, NULL, &err, "CLIENT", "UNBLOCK", id, NULL);
+}

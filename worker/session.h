@@ -1,0 +1,50 @@
+/*
+ * session.h: a worker's connections to Redis.
+ *
+ * One link carries everything in the good case; the second one, opened when it is first needed, repairs
+ * what failed while the first may be blocked in XREADGROUP. After a lost connection session_restore()
+ * makes the world whole again: the old connection is killed on the server (a pipelined read of a closed
+ * socket still takes entries), the group exists, and the caller then commits what it has in hand and
+ * says session_hand_on() for entries that never reached it.
+ */
+#ifndef CB_WORKER_SESSION_H
+#define CB_WORKER_SESSION_H
+
+#include "common/backoff.h"
+#include "common/connect.h"
+#include "common/scripts.h"
+#include "worker/supervised.h"
+
+struct session {
+    const struct options *opts;
+    struct supervised *sup;
+    struct redis_target target;
+    struct redis_link *link;   /* NULL while Redis is away */
+    struct redis_link *second; /* NULL until needed */
+    int64_t link_id;           /* CLIENT ID of `link`, kept after its loss */
+    char *consumer;
+    char *stream;
+    char *dead_stream;
+    struct backoff backoff;
+};
+
+int session_init(struct session *s, const struct options *opts, struct supervised *sup,
+                 const char *domain, const char *consumer, struct cb_error *err);
+void session_done(struct session *s);
+
+/* (Re)connects and makes sure that the group exists; waits for Redis with full jitter for as long as it
+ * takes, beating. Returns 0, or -1 when the worker is to drain before it could. A configuration error
+ * (wrong password, no permission) is told in err->code REDIS_AUTH. */
+int session_restore(struct session *s, struct cb_error *err);
+/* Drops both links: the next use restores them. */
+void session_drop(struct session *s);
+/* The second link, opened if need be; NULL with *err when Redis is away. */
+struct redis_link *session_second(struct session *s, struct cb_error *err);
+/* XGROUP CREATE from id 0, and the stream with it; fine when it exists. */
+int session_create_group(struct session *s, struct redis_link *link, struct cb_error *err);
+/* Hands on what is pending on our own consumer: entries that a lost connection took with it. */
+int session_hand_on(struct session *s, struct cb_error *err);
+/* Makes a blocked XREADGROUP on the first link return at once (for draining). */
+void session_unblock(struct session *s);
+
+#endif
