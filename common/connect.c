@@ -13,8 +13,8 @@
 enum { PASSWORD_MAX = 512 };
 
 /* The first line of `text` into `out`; -1 when it is empty, too long or holds a NUL. */
-static int
-password_from(const char *path, const char *text, size_t len, char **ret, struct cb_error *err)
+static int password_from(const char *path, const char *text, size_t len, char **ret,
+                         struct cb_error *err)
 {
     const char *eol = memchr(text, '\n', len);
     size_t n = eol ? (size_t)(eol - text) : len;
@@ -31,8 +31,7 @@ password_from(const char *path, const char *text, size_t len, char **ret, struct
     return 0;
 }
 
-int
-connect_read_password(const char *path, char **ret_password, struct cb_error *err)
+int connect_read_password(const char *path, char **ret_password, struct cb_error *err)
 {
     char text[PASSWORD_MAX + 2];
     struct stat st;
@@ -62,16 +61,14 @@ connect_read_password(const char *path, char **ret_password, struct cb_error *er
 }
 
 /* Replaces a string of the target. */
-static void
-take_string(char **slot, char *value)
+static void take_string(char **slot, char *value)
 {
     free(*slot);
     *slot = value;
 }
 
-static int
-embedded_login(const struct options *opts, enum connect_role role, struct redis_target *target,
-               struct cb_error *err)
+static int embedded_login(const struct options *opts, enum connect_role role,
+                          struct redis_target *target, struct cb_error *err)
 {
     const char *user = role == CONNECT_DAEMON ? "daemon" : "client";
     char *path CB_CLEANUP(mem_free_ptr) = mem_printf("%s/%s.password", opts->redis.dir, user);
@@ -87,8 +84,8 @@ embedded_login(const struct options *opts, enum connect_role role, struct redis_
     return 0;
 }
 
-static int
-external_login(const struct options *opts, struct redis_target *target, struct cb_error *err)
+static int external_login(const struct options *opts, struct redis_target *target,
+                          struct cb_error *err)
 {
     char *password = NULL;
 
@@ -102,9 +99,8 @@ external_login(const struct options *opts, struct redis_target *target, struct c
     return 0;
 }
 
-int
-connect_target(const struct options *opts, enum connect_role role, struct redis_target *ret,
-               struct cb_error *err)
+int connect_target(const struct options *opts, enum connect_role role, struct redis_target *ret,
+                   struct cb_error *err)
 {
     struct redis_target target = {0};
 

@@ -1,9 +1,9 @@
 /*
  * json.c: see json.h. Walking and decoding; the scanner is json_check.c, the writer json_put.c.
  *
- * All of it trusts that json_check() accepted the bytes: it looks for the ends of strings and
- * containers only, yet it never reads beyond a span, whatever is in it. It owns no state but the
- * "C" locale that numbers are read in.
+ * All of it trusts that json_check() accepted the bytes: it looks for the ends of strings and containers
+ * only, yet whatever is in a span it comes to an end and never reads beyond. It owns no state but the "C"
+ * locale that numbers are read in.
  */
 #include "common/compat.h"
 #include "common/json.h"
@@ -93,6 +93,10 @@ bool json_iter_next(struct json_iter *it, struct json_item *ret_item)
             at = skip_space(at + 1, it->end);
     }
     it->at = skip_value(at, it->end);
+    if (it->at == at) { /* never in a checked document */
+        it->at = it->end;
+        return false;
+    }
     ret_item->key = key;
     ret_item->value = (struct json_span){at, (size_t)(it->at - at)};
     ret_item->type = json_type_of(ret_item->value);

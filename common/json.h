@@ -17,8 +17,8 @@
 #include <stdint.h>
 
 enum {
-    JSON_DEPTH_MAX = 64,       /* containers within each other, the outermost counted */
-    JSON_BYTES_MAX = 1 << 30,  /* of a document; callers set lower limits */
+    JSON_DEPTH_MAX = 64,      /* containers within each other, the outermost counted */
+    JSON_BYTES_MAX = 1 << 30, /* of a document; callers set lower limits */
 };
 
 enum json_type { JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };

@@ -126,7 +126,8 @@ static int connect_outcome(struct redis_link *link, enum redis_connect outcome,
         link->state = LINK_RETRY;
         return 0;
     default:
-        address_turn++;
+        if (link->addresses && link->addresses->ai_next)
+            address_turn++;
         return link_lose(link, REDIS_LOST, err, "%s", why->text);
     }
 }
@@ -170,6 +171,7 @@ static int connect_tcp(struct redis_link *link, int patience_ms, struct cb_error
     unsigned count = 0;
     for (struct addrinfo *a = link->addresses; a; a = a->ai_next)
         count++;
+    cb_assert(count > 0);
     link->address = link->addresses;
     for (unsigned skip = address_turn % count; skip > 0; skip--)
         link->address = link->address->ai_next;

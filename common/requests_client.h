@@ -1,14 +1,15 @@
 /*
- * requests_client.h: the caller's side of the stream protocol (DESIGN §4): submit requests, get replies.
+ * requests_client.h: the caller's side of the stream protocol (DESIGN §4): submit requests, get
+ * replies.
  *
  * A client has one connection. submit() only notes a request; the next wait writes all that is new
  * together with one blocking pop of the reply list, so that a round trip costs one wake-up. Replies
  * come in any order. After a lost connection everything unanswered is repeated with the same id and
- * idempotency key over a new one (full jitter), until its deadline; the reply list gets a new name then,
- * so that a pop of the dead connection cannot take what is meant for the new one.
+ * idempotency key over a new one (full jitter), until its deadline; the reply list gets a new name
+ * then, so that a pop of the dead connection cannot take what is meant for the new one.
  *
- * Two ways to use it: requests_client_call() and _next() block; an event loop asks _prepare() for what
- * to poll, and says _pump() afterwards and _take() until it gives no more.
+ * Two ways to use it: requests_client_call() and _next() block; an event loop asks _prepare() for
+ * what to poll, and says _pump() afterwards and _take() until it gives no more.
  */
 #ifndef CB_REQUESTS_CLIENT_H
 #define CB_REQUESTS_CLIENT_H
@@ -31,11 +32,11 @@ struct requests_config {
     const char *actor;                 /* who asks; ≤ 128 bytes */
     const char *session;               /* these three: NULL or "" = absent */
     const char *agent;
-    const char *trace;                 /* W3C traceparent; one that is not well-formed is left out */
-    const char *client_name;           /* shown by CLIENT LIST */
-    unsigned window;                   /* requests in flight; 0 = REQUESTS_WINDOW_DEFAULT */
-    int pop_ms;      /* longest blocking pop = longest wait of a later submit; 0 = 1000 */
-    int patience_ms; /* how long open() waits while Redis loads its data; 0 = 5000 */
+    const char *trace;       /* W3C traceparent; one that is not well-formed is left out */
+    const char *client_name; /* shown by CLIENT LIST */
+    unsigned window;         /* requests in flight; 0 = REQUESTS_WINDOW_DEFAULT */
+    int pop_ms;              /* longest blocking pop = longest wait of a later submit; 0 = 1000 */
+    int patience_ms;         /* how long open() waits while Redis loads its data; 0 = 5000 */
 };
 
 struct requests_call {
@@ -64,17 +65,22 @@ struct requests_reply {
     char message[256];       /* ERROR: the message; UNKNOWN, UNSENT: why (last connection error) */
     struct json_span data;   /* ERROR: error.data, len 0 when there is none */
     int64_t retry_after_ms;  /* ERROR: data.retry_after_ms, or -1 */
-    char idem[REQUESTS_IDEM_SIZE]; /* the key that was sent, "" = none: for saying how to repeat it */
-    int64_t latency_us;      /* from submit to reply */
+    char idem
+        [REQUESTS_IDEM_SIZE]; /* the key that was sent, "" = none: for saying how to repeat it */
+    int64_t latency_us;       /* from submit to reply */
 };
-#define REQUESTS_REPLY_INIT {.text = BUF_INIT, .retry_after_ms = -1}
+#define REQUESTS_REPLY_INIT                                                                        \
+    {                                                                                              \
+        .text = BUF_INIT, .retry_after_ms = -1                                                     \
+    }
 void requests_reply_done(struct requests_reply *reply); /* fits CB_CLEANUP */
 
 struct requests_client;
 
 /*
- * Connects (blocking, at most the target's time-out; while Redis loads: patience_ms). Returns 0, or -1
- * with err->code an enum exitcode and a text that says which address could not be reached and why.
+ * Connects (blocking, at most the target's time-out; while Redis loads: patience_ms). Returns 0, or
+ * -1 with err->code an enum exitcode and a text that says which address could not be reached and
+ * why.
  */
 int requests_client_open(const struct requests_config *config, struct requests_client **ret,
                          struct cb_error *err);
@@ -88,16 +94,19 @@ unsigned requests_client_in_flight(const struct requests_client *rc);
 void requests_client_submit(struct requests_client *rc, const struct requests_call *call);
 
 /*
- * Waits at most timeout_ms (-1: until there is one) for any reply. Returns 1 with *reply filled (the
- * caller's: requests_reply_done), 0 when the time is over or nothing is in flight. EINTR ends the wait.
+ * Waits at most timeout_ms (-1: until there is one) for any reply. Returns 1 with *reply filled
+ * (the caller's: requests_reply_done), 0 when the time is over or nothing is in flight. EINTR ends
+ * the wait.
  */
 int requests_client_next(struct requests_client *rc, int timeout_ms, struct requests_reply *reply);
 /* One request, waits for its reply. Asserts that nothing else is in flight. */
 void requests_client_call(struct requests_client *rc, const struct requests_call *call,
                           struct requests_reply *reply);
 
-/* Event loop: writes what is new, then says what to poll (fd -1: nothing) and how long (ms, -1: for ever). */
-void requests_client_prepare(struct requests_client *rc, struct pollfd *ret_pfd, int *ret_timeout_ms);
+/* Event loop: writes what is new, then says what to poll (fd -1: nothing) and how long (ms, -1: for
+ * ever). */
+void requests_client_prepare(struct requests_client *rc, struct pollfd *ret_pfd,
+                             int *ret_timeout_ms);
 /* After poll: moves bytes, notices lost connections and passed deadlines. */
 void requests_client_pump(struct requests_client *rc, short revents);
 /* A reply that is there: true with *reply filled. */

@@ -8,13 +8,19 @@
 #include "common/exitcode.h"
 
 static const struct cli_option options[] = {
-    {'p', "priority", "N", "A number."},   {'r', "role", "ROLE", "Repeatable."},
-    {'j', "json", NULL, "A switch."},      {0, "strict", NULL, "Another."},
+    {'p', "priority", "N", "A number."},
+    {'r', "role", "ROLE", "Repeatable."},
+    {'j', "json", NULL, "A switch."},
+    {0, "strict", NULL, "Another."},
     {0, NULL, NULL, NULL},
 };
 
-static const struct cli_verb verb = {
-    .name = "try", .operands = "WHAT", .min_operands = 1, .max_operands = 2, .summary = "Tries.", .options = options};
+static const struct cli_verb verb = {.name = "try",
+                                     .operands = "WHAT",
+                                     .min_operands = 1,
+                                     .max_operands = 2,
+                                     .summary = "Tries.",
+                                     .options = options};
 static const struct cli_verb runner = {.name = "run",
                                        .operands = "-- COMMAND",
                                        .min_operands = 1,

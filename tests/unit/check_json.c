@@ -5,6 +5,7 @@
 #include "common/compat.h"
 #include "common/json.h"
 
+#include "common/mem.h"
 #include "tests/unit/unit.h"
 
 static struct json_span span_of(const char *text)
@@ -90,6 +91,21 @@ START_TEST(walks_an_array)
         ck_assert_uint_eq(item.key.len, 0);
     }
     ck_assert(!json_iter_next(&it, &item));
+}
+END_TEST
+
+/* Spans must have been checked; others give nonsense, but an end. */
+START_TEST(walks_nonsense)
+{
+    static const char *const texts[] = {"[1}",  "[,,]",     "[}]",   "{]}",
+                                        "{:}",  "{\"a\"",   "{\"a}", "[\"\\",
+                                        "[[[[", "{\"a\":}", "[1 2",  "{\"a\":1,,}"};
+    for (size_t i = 0; i < CB_ARRAY_LEN(texts); i++) {
+        size_t len = strlen(texts[i]);
+        char *exact = mem_dup(texts[i], len);
+        ck_assert_uint_le(json_count((struct json_span){exact, len}), len);
+        free(exact);
+    }
 }
 END_TEST
 
@@ -268,6 +284,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, whole_value);
     tcase_add_test(tc, walks_an_object);
     tcase_add_test(tc, walks_an_array);
+    tcase_add_test(tc, walks_nonsense);
     tcase_add_test(tc, counts);
     tcase_add_test(tc, finds_members);
     tcase_add_test(tc, decodes_strings);

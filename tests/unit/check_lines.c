@@ -42,7 +42,8 @@ static void expect_end(struct lines *l)
 
 START_TEST(lines_of_all_kinds)
 {
-    static const char data[] = "\xef\xbb\xbf" "one\n\ntwo\r\n\xef\xbb\xbfthree";
+    static const char data[] = "\xef\xbb\xbf"
+                               "one\n\ntwo\r\n\xef\xbb\xbfthree";
     struct lines l;
     lines_init(&l, file_with(data, sizeof data - 1), 100);
     expect(&l, "one");

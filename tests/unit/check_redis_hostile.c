@@ -404,6 +404,28 @@ START_TEST(limits_are_per_reply)
 }
 END_TEST
 
+/* No string and no array is too long here, but all of them together are. */
+START_TEST(many_lines_make_a_reply_too_big)
+{
+    enum { LINE = 60000 };
+    struct resp_check check;
+    const char *reason;
+    bool is_complete;
+    char *line = mem_alloc(LINE + 1);
+    memset(line, 'x', LINE);
+    line[0] = '+';
+    memcpy(line + LINE - 2, "\r\n", 2);
+    resp_check_init(&check);
+    ck_assert_int_eq(resp_check_scan(&check, "*1000000\r\n", 10, &is_complete, &reason), 10);
+    int lines = 0;
+    while (resp_check_scan(&check, line, LINE, &is_complete, &reason) == LINE)
+        lines++;
+    ck_assert_int_eq(lines, RESP_MAX_REPLY_BYTES / LINE + 1);
+    ck_assert_ptr_nonnull(strstr(reason, "64 MiB"));
+    free(line);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, garbage_is_refused);
@@ -420,6 +442,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, byte_by_byte_is_the_same);
     tcase_add_test(tc, largest_bulk_is_taken);
     tcase_add_test(tc, limits_are_per_reply);
+    tcase_add_test(tc, many_lines_make_a_reply_too_big);
 }
 
 UNIT_MAIN("redis_hostile", add_tests)

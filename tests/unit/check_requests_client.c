@@ -236,7 +236,8 @@ START_TEST(errors_are_read)
     submit(&w, "task.get", "{}", 2, 0);
     reply_t *all = entries(&w, 2);
     answer(&w, all, 0,
-           "\"error\":{\"code\":-32007,\"message\":\"qu\\u0065ue full\",\"data\":{\"retry_after_ms\":250}}");
+           "\"error\":{\"code\":-32007,\"message\":\"qu\\u0065ue "
+           "full\",\"data\":{\"retry_after_ms\":250}}");
     answer(&w, all, 1, "\"nothing\":1");
     struct requests_reply reply = next(&w);
     ck_assert_int_eq(reply.outcome, REQUESTS_ERROR);
@@ -428,7 +429,8 @@ START_TEST(finishing_goes_through_when_memory_is_full)
     struct world w;
     world_open(&w, &base_config);
     struct cb_error err = {0};
-    ck_assert_int_eq(redis_link_callv(w.worker, NULL, &err, "CONFIG", "SET", "maxmemory", "1", NULL), 0);
+    ck_assert_int_eq(
+        redis_link_callv(w.worker, NULL, &err, "CONFIG", "SET", "maxmemory", "1", NULL), 0);
     submit(&w, "task.create", "{}", 1, 5000);
     submit(&w, "task.complete", "{\"id\":\"t-1\"}", 2, 5000);
     struct requests_reply reply = next(&w);
@@ -472,13 +474,14 @@ START_TEST(no_way_in)
     struct requests_client *rc = NULL;
     struct cb_error err = {0};
     char wrong[] = "wrong";
+    char *own = f->target.password;
     config.target = &f->target;
     f->target.password = wrong;
     ck_assert_int_eq(requests_client_open(&config, &rc, &err), -1);
     ck_assert_int_eq(err.code, EXITCODE_NOPERM);
     ck_assert_ptr_nonnull(strstr(err.text, f->socket_path));
     ck_assert_ptr_null(strstr(err.text, "wrong "));
-    f->target.password = NULL;
+    f->target.password = own;
     redis_fixture_kill(f);
     ck_assert_int_eq(requests_client_open(&config, &rc, &err), -1);
     ck_assert_int_eq(err.code, EXITCODE_UNAVAILABLE);

@@ -12,7 +12,6 @@ enum script_id { SCRIPT_ADD, SCRIPT_ECHO, SCRIPT_FAIL, SCRIPT_COUNT };
 
 #include "redis_fixture.h"
 
-extern const struct script_source script_sources[];
 const struct script_source script_sources[] = {
     {"add", "#!lua\nreturn redis.call('INCRBY', KEYS[1], ARGV[1])\n"},
     {"echo", "return {#KEYS, #ARGV, KEYS, ARGV}"},

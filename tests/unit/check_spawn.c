@@ -7,18 +7,15 @@
 
 #include "tests/unit/unit.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/wait.h>
 
 static int count_fds(void)
 {
-    DIR *dir = opendir("/proc/self/fd");
     int n = 0;
-    while (readdir(dir))
-        n++;
-    closedir(dir);
+    for (int fd = 0; fd < 1024; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
     return n;
 }
 
@@ -106,10 +103,9 @@ START_TEST(signals_are_as_if_nobody_had_touched_them)
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
-    run("grep -E '^Sig(Blk|Ign)' /proc/self/status | tr -d '\\t'", NULL, 0,
-        (struct spawn_plan){0}, out, sizeof out);
-    ck_assert_str_eq(out,
-                     "SigBlk:0000000000000000\nSigIgn:0000000000000000\nSigCgt:0000000000000000\n");
+    run("grep -E '^Sig(Blk|Ign)' /proc/self/status | tr -d '\\t'", NULL, 0, (struct spawn_plan){0},
+        out, sizeof out);
+    ck_assert_str_eq(out, "SigBlk:0000000000000000\nSigIgn:0000000000000000\n");
     sigprocmask(SIG_SETMASK, NULL, &now); /* ours is what it was */
     ck_assert_int_eq(sigismember(&now, SIGTERM), 1);
 }

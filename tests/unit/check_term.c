@@ -64,7 +64,8 @@ START_TEST(json_stays_json)
     struct json_span a, b;
     struct json_item item;
     term_put_json(&out, in, sizeof in - 1);
-    ck_assert_str_eq(buf_peek(&out), "{\"a\":\"x\\u007f\\u009b\\u202e\", \"t\":\"\\udb40\\udc41\"}");
+    ck_assert_str_eq(buf_peek(&out),
+                     "{\"a\":\"x\\u007f\\u009b\\u202e\", \"t\":\"\\udb40\\udc41\"}");
     ck_assert_int_eq(json_check(in, sizeof in - 1, &a, NULL, NULL), 0);
     ck_assert_int_eq(json_check(out.data, out.len, &b, NULL, NULL), 0);
     for (int i = 0; i < 2; i++) {
