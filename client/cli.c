@@ -1,6 +1,6 @@
 /*
- * cli.c: see cli.h. Long options may be cut as far as they stay unique, take their value behind '=' or as the next
- * argument, and stand before or behind operands; "--" ends them.
+ * cli.c: see cli.h. Long options may be cut as far as they stay unique, take their value behind '='
+ * or as the next argument, and stand before or behind operands; "--" ends them.
  */
 #include "common/compat.h"
 #include "client/cli.h"
@@ -20,8 +20,7 @@ static const struct cli_option common_options[] = {
 
 /* ---- messages ---- */
 
-static void
-say_line(const char *prefix, const char *text)
+static void say_line(const char *prefix, const char *text)
 {
     struct buf line = BUF_INIT;
 
@@ -33,8 +32,7 @@ say_line(const char *prefix, const char *text)
     buf_done(&line);
 }
 
-void
-cli_say(const char *fmt, ...)
+void cli_say(const char *fmt, ...)
 {
     va_list ap;
     struct buf text = BUF_INIT;
@@ -46,8 +44,7 @@ cli_say(const char *fmt, ...)
     buf_done(&text);
 }
 
-int
-cli_wrong_use(const struct cli_verb *verb, const char *fmt, ...)
+int cli_wrong_use(const struct cli_verb *verb, const char *fmt, ...)
 {
     struct buf prefix = BUF_INIT, text = BUF_INIT;
     va_list ap;
@@ -63,8 +60,7 @@ cli_wrong_use(const struct cli_verb *verb, const char *fmt, ...)
     return EXITCODE_USAGE;
 }
 
-int
-cli_write(const struct buf *out)
+int cli_write(const struct buf *out)
 {
     if (out->len && fwrite(out->data, 1, out->len, stdout) != out->len)
         return EXITCODE_FAILURE;
@@ -74,8 +70,7 @@ cli_write(const struct buf *out)
 /* ---- the option table of a verb ---- */
 
 /* The i-th option of the verb, its own first; NULL behind the last. */
-static const struct cli_option *
-option_at(const struct cli_verb *verb, size_t i)
+static const struct cli_option *option_at(const struct cli_verb *verb, size_t i)
 {
     size_t own = 0;
 
@@ -86,15 +81,13 @@ option_at(const struct cli_verb *verb, size_t i)
     return i - own < CB_ARRAY_LEN(common_options) - 1 ? &common_options[i - own] : NULL;
 }
 
-static const char *
-option_name_at(size_t i, const void *arg)
+static const char *option_name_at(size_t i, const void *arg)
 {
     const struct cli_option *o = option_at(arg, i);
     return o ? o->name : NULL;
 }
 
-static const struct cli_option *
-option_by_letter(const struct cli_verb *verb, char letter)
+static const struct cli_option *option_by_letter(const struct cli_verb *verb, char letter)
 {
     const struct cli_option *o;
 
@@ -105,8 +98,8 @@ option_by_letter(const struct cli_verb *verb, char letter)
 }
 
 /* By its name or an unambiguous start of it. */
-static const struct cli_option *
-option_by_name(const struct cli_verb *verb, const char *name, size_t len)
+static const struct cli_option *option_by_name(const struct cli_verb *verb, const char *name,
+                                               size_t len)
 {
     const struct cli_option *o, *found = NULL;
     bool is_ambiguous = false;
@@ -124,15 +117,13 @@ option_by_name(const struct cli_verb *verb, const char *name, size_t len)
 
 /* ---- parsing ---- */
 
-static void
-add_value(struct cli *cli, const struct cli_option *option, const char *value)
+static void add_value(struct cli *cli, const struct cli_option *option, const char *value)
 {
     cli->values = mem_realloc(cli->values, (cli->nvalues + 1) * sizeof *cli->values);
     cli->values[cli->nvalues++] = (struct cli_value){option, value};
 }
 
-static int
-unknown_option(const struct cli_verb *verb, const char *arg, size_t len)
+static int unknown_option(const struct cli_verb *verb, const char *arg, size_t len)
 {
     char *name CB_CLEANUP(mem_free_ptr) = mem_strndup(arg, len);
     const char *near = nearest_name(name, option_name_at, verb);
@@ -143,8 +134,7 @@ unknown_option(const struct cli_verb *verb, const char *arg, size_t len)
 }
 
 /* "--name", "--name=value" or "--name" "value". Moves *i; returns -1 or an exit code. */
-static int
-parse_long(struct cli *cli, int argc, char **argv, int *i)
+static int parse_long(struct cli *cli, int argc, char **argv, int *i)
 {
     const char *name = argv[*i] + 2;
     const char *equals = strchr(name, '=');
@@ -166,8 +156,7 @@ parse_long(struct cli *cli, int argc, char **argv, int *i)
 }
 
 /* "-x", "-xy", "-xvalue" or "-x" "value". */
-static int
-parse_letters(struct cli *cli, int argc, char **argv, int *i)
+static int parse_letters(struct cli *cli, int argc, char **argv, int *i)
 {
     for (const char *p = argv[*i] + 1; *p; p++) {
         const struct cli_option *o = option_by_letter(cli->verb, *p);
@@ -185,8 +174,7 @@ parse_letters(struct cli *cli, int argc, char **argv, int *i)
     return -1;
 }
 
-static int
-check_operands(const struct cli *cli)
+static int check_operands(const struct cli *cli)
 {
     const struct cli_verb *verb = cli->verb;
 
@@ -197,8 +185,7 @@ check_operands(const struct cli *cli)
     return -1;
 }
 
-static int
-parse_all(struct cli *cli, int argc, char **argv)
+static int parse_all(struct cli *cli, int argc, char **argv)
 {
     for (int i = 0, status; i < argc; i++) {
         const char *arg = argv[i];
@@ -220,8 +207,7 @@ parse_all(struct cli *cli, int argc, char **argv)
     return -1;
 }
 
-int
-cli_parse(struct cli *cli, const struct cli_verb *verb, int argc, char **argv)
+int cli_parse(struct cli *cli, const struct cli_verb *verb, int argc, char **argv)
 {
     *cli = (struct cli){.verb = verb};
     cli->operands = mem_calloc((size_t)argc + 1, sizeof *cli->operands);
@@ -238,8 +224,7 @@ cli_parse(struct cli *cli, const struct cli_verb *verb, int argc, char **argv)
     return check_operands(cli);
 }
 
-void
-cli_done(struct cli *cli)
+void cli_done(struct cli *cli)
 {
     free(cli->values);
     free(cli->operands);
@@ -248,8 +233,7 @@ cli_done(struct cli *cli)
 
 /* ---- values ---- */
 
-static const struct cli_value *
-find_value(const struct cli *cli, const char *name)
+static const struct cli_value *find_value(const struct cli *cli, const char *name)
 {
     cb_assert(option_by_name(cli->verb, name, strlen(name)) != NULL);
     for (size_t i = cli->nvalues; i-- > 0;)
@@ -258,21 +242,18 @@ find_value(const struct cli *cli, const char *name)
     return NULL;
 }
 
-bool
-cli_is_set(const struct cli *cli, const char *name)
+bool cli_is_set(const struct cli *cli, const char *name)
 {
     return find_value(cli, name) != NULL;
 }
 
-const char *
-cli_value(const struct cli *cli, const char *name, const char *fallback)
+const char *cli_value(const struct cli *cli, const char *name, const char *fallback)
 {
     const struct cli_value *v = find_value(cli, name);
     return v && v->value ? v->value : fallback;
 }
 
-void
-cli_put_list(const struct cli *cli, const char *name, struct buf *out)
+void cli_put_list(const struct cli *cli, const char *name, struct buf *out)
 {
     buf_putc(out, '[');
     for (size_t i = 0; i < cli->nvalues; i++) {
@@ -291,9 +272,8 @@ cli_put_list(const struct cli *cli, const char *name, struct buf *out)
     buf_putc(out, ']');
 }
 
-int
-cli_int(const struct cli *cli, const char *name, int64_t low, int64_t high, int64_t fallback,
-        int64_t *ret)
+int cli_int(const struct cli *cli, const char *name, int64_t low, int64_t high, int64_t fallback,
+            int64_t *ret)
 {
     const char *s = cli_value(cli, name, NULL);
     char *end;
@@ -304,8 +284,8 @@ cli_int(const struct cli *cli, const char *name, int64_t low, int64_t high, int6
     errno = 0;
     long long n = strtoll(s, &end, 10);
     if (errno || end == s || *end || n < low || n > high) {
-        cli_wrong_use(cli->verb, "--%s: \"%s\" is not an integer from %" PRId64 " to %" PRId64, name, s,
-                      low, high);
+        cli_wrong_use(cli->verb, "--%s: \"%s\" is not an integer from %" PRId64 " to %" PRId64,
+                      name, s, low, high);
         return -1;
     }
     *ret = n;
@@ -317,8 +297,7 @@ cli_int(const struct cli *cli, const char *name, int64_t low, int64_t high, int6
 enum { HELP_COLUMN = 26, HELP_WIDTH = 100 };
 
 /* Text from HELP_COLUMN on, broken at spaces. */
-static void
-put_wrapped(struct buf *out, const char *text, size_t column)
+static void put_wrapped(struct buf *out, const char *text, size_t column)
 {
     while (*text) {
         size_t len = strcspn(text, " ");
@@ -339,8 +318,7 @@ put_wrapped(struct buf *out, const char *text, size_t column)
     buf_putc(out, '\n');
 }
 
-static void
-put_option(struct buf *out, const struct cli_option *o)
+static void put_option(struct buf *out, const struct cli_option *o)
 {
     size_t start = out->len;
 
@@ -359,8 +337,7 @@ put_option(struct buf *out, const struct cli_option *o)
     put_wrapped(out, o->text, HELP_COLUMN);
 }
 
-void
-cli_put_help(const struct cli_verb *verb, struct buf *out)
+void cli_put_help(const struct cli_verb *verb, struct buf *out)
 {
     const struct cli_option *o;
 
@@ -372,8 +349,7 @@ cli_put_help(const struct cli_verb *verb, struct buf *out)
         buf_printf(out, "\n%s", verb->notes);
 }
 
-void
-cli_put_usage(struct buf *out)
+void cli_put_usage(struct buf *out)
 {
     buf_puts(out, "Usage: claudebench [-c FILE] COMMAND [OPTION]... [ARGUMENT]...\n\nCommands:\n");
     for (size_t i = 0; cli_verbs[i]; i++) {
@@ -387,9 +363,12 @@ cli_put_usage(struct buf *out)
         buf_printf(out, "%*s", (int)(HELP_COLUMN - column), "");
         put_wrapped(out, cli_verbs[i]->summary, HELP_COLUMN);
     }
-    buf_puts(out, "\nOptions:\n"
-                  "  -c, --config=FILE       Read this configuration file.\n"
-                  "  -h, --help              Show this help; 'claudebench COMMAND --help' shows a command's.\n"
-                  "      --version           Show the version; with --verbose also libraries and features.\n"
-                  "\nManual: claudebench(1), claudebench-work(1).\n");
+    buf_puts(
+        out,
+        "\nOptions:\n"
+        "  -c, --config=FILE       Read this configuration file.\n"
+        "  -h, --help              Show this help; 'claudebench COMMAND --help' shows a "
+        "command's.\n"
+        "      --version           Show the version; with --verbose also libraries and features.\n"
+        "\nManual: claudebench(1), claudebench-work(1).\n");
 }

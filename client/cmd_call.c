@@ -1,8 +1,8 @@
 /*
  * cmd_call.c: claudebench call METHOD [JSON|-]: one request, its result on stdout byte by byte.
  *
- * An error goes to stderr: a line for people, then the error object as one line of JSON. The params are sent as
- * they are; the worker judges them.
+ * An error goes to stderr: a line for people, then the error object as one line of JSON. The params
+ * are sent as they are; the worker judges them.
  */
 #include "common/compat.h"
 #include "client/verbs.h"
@@ -15,9 +15,11 @@ enum { READ_CHUNK = 65536 };
 
 static const struct cli_option call_options[] = {
     {0, "ttl", "MS", "The request is not carried out when it has waited longer than this."},
-    {0, "idem", "KEY", "Idempotency key: a repeat under the same key gets the first outcome. Default: a "
-                       "random one for methods that write."},
-    {0, "timeout", "MS", "Give up after so long (default 10000); the outcome is then unknown, exit 69."},
+    {0, "idem", "KEY",
+     "Idempotency key: a repeat under the same key gets the first outcome. Default: a "
+     "random one for methods that write."},
+    {0, "timeout", "MS",
+     "Give up after so long (default 10000); the outcome is then unknown, exit 69."},
     {0, "session", "ID", "Session to record with the request (default: CLAUDEBENCH_SESSION)."},
     {0, "raw", NULL, "Print the whole reply, result or error, on stdout."},
     {0, NULL, NULL, NULL},
@@ -37,9 +39,9 @@ const struct cli_verb verb_call = {
     .run = run_call,
 };
 
-/* Everything on stdin, at most `limit` bytes. Returns -1 to go on, or an exit code after a message. */
-static int
-read_stdin(struct buf *out, size_t limit)
+/* Everything on stdin, at most `limit` bytes. Returns -1 to go on, or an exit code after a message.
+ * */
+static int read_stdin(struct buf *out, size_t limit)
 {
     for (;;) {
         ssize_t n = read(STDIN_FILENO, buf_reserve(out, READ_CHUNK), READ_CHUNK);
@@ -59,8 +61,7 @@ read_stdin(struct buf *out, size_t limit)
     }
 }
 
-static int
-read_params(const struct cli *cli, const struct session *s, struct buf *params)
+static int read_params(const struct cli *cli, const struct session *s, struct buf *params)
 {
     const char *given = cli->noperands > 1 ? cli->operands[1] : "{}";
 
@@ -71,8 +72,7 @@ read_params(const struct cli *cli, const struct session *s, struct buf *params)
 }
 
 /* A method needs a domain that exists, or nobody would ever answer. */
-static int
-check_method(const struct cli *cli)
+static int check_method(const struct cli *cli)
 {
     const char *method = cli->operands[0];
     size_t len = strcspn(method, ".");
@@ -86,8 +86,7 @@ check_method(const struct cli *cli)
 }
 
 /* The error object on stderr, for programs. */
-static void
-put_error_line(const struct requests_reply *reply)
+static void put_error_line(const struct requests_reply *reply)
 {
     struct json_span document = {reply->text.data, reply->text.len};
     struct json_item item;
@@ -100,8 +99,7 @@ put_error_line(const struct requests_reply *reply)
     buf_done(&line);
 }
 
-static int
-show_reply(const struct cli *cli, const struct requests_reply *reply)
+static int show_reply(const struct cli *cli, const struct requests_reply *reply)
 {
     struct buf out = BUF_INIT;
     struct json_span whole = {reply->text.data, reply->text.len};
@@ -122,8 +120,7 @@ show_reply(const struct cli *cli, const struct requests_reply *reply)
     return status ? status : written;
 }
 
-static int
-send_call(const struct cli *cli, struct session *s, const struct buf *params)
+static int send_call(const struct cli *cli, struct session *s, const struct buf *params)
 {
     struct requests_reply reply = REQUESTS_REPLY_INIT;
     struct requests_call call = {
@@ -148,8 +145,7 @@ send_call(const struct cli *cli, struct session *s, const struct buf *params)
     return status;
 }
 
-static int
-run_call(const struct cli *cli)
+static int run_call(const struct cli *cli)
 {
     struct session s CB_CLEANUP(session_close) = SESSION_INIT;
     struct buf params CB_CLEANUP(buf_done) = BUF_INIT;

@@ -1,8 +1,8 @@
 /*
  * cmd_events.c: claudebench events: reads cb:stream:events, page by page, and follows it.
  *
- * The id of the last entry that was read is all the state there is: after a lost connection reading goes on
- * behind it, so that nothing is left out or shown twice.
+ * The id of the last entry that was read is all the state there is: after a lost connection reading
+ * goes on behind it, so that nothing is left out or shown twice.
  */
 #include "common/compat.h"
 #include "client/verbs.h"
@@ -21,9 +21,11 @@ enum { PAGE = 500, BLOCK_MS = 2000, RETRY_MIN_MS = 50, RETRY_MAX_MS = 2000 };
 
 static const struct cli_option events_options[] = {
     {'f', "follow", NULL, "Wait for new events; without --since beginning with the next one."},
-    {0, "since", "ID", "Only events behind this one (the id of an event, or 0 for all that are kept)."},
+    {0, "since", "ID",
+     "Only events behind this one (the id of an event, or 0 for all that are kept)."},
     {'t', "type", "GLOB", "Only events whose type matches, for instance 'task.*'."},
-    {'j', "json", NULL, "Print one JSON object per line."},
+    {'j', "json", NULL,
+     "Print one JSON object per line: the event's id as \"event\", and its fields."},
     {0, NULL, NULL, NULL},
 };
 
@@ -56,8 +58,7 @@ struct reader {
 
 /* ---- printing ---- */
 
-static const char *
-entry_field(const reply_t *fields, const char *name)
+static const char *entry_field(const reply_t *fields, const char *name)
 {
     for (size_t i = 0; i + 1 < reply_len(fields); i += 2)
         if (strcmp(reply_str(reply_at(fields, i)), name) == 0)
@@ -65,12 +66,11 @@ entry_field(const reply_t *fields, const char *name)
     return "";
 }
 
-static void
-put_entry_json(struct reader *rd, const char *id, const reply_t *fields)
+static void put_entry_json(struct reader *rd, const char *id, const reply_t *fields)
 {
     struct buf line = BUF_INIT;
 
-    buf_puts(&line, "{\"id\":");
+    buf_puts(&line, "{\"event\":"); /* the fields may have an id of their own */
     json_put_cstr(&line, id);
     for (size_t i = 0; i + 1 < reply_len(fields); i += 2) {
         const reply_t *value = reply_at(fields, i + 1);
@@ -84,8 +84,7 @@ put_entry_json(struct reader *rd, const char *id, const reply_t *fields)
     buf_done(&line);
 }
 
-static void
-put_entry_text(struct reader *rd, const char *id, const reply_t *fields)
+static void put_entry_text(struct reader *rd, const char *id, const reply_t *fields)
 {
     char when[CLOCK_RFC3339_SIZE];
 
@@ -106,8 +105,7 @@ put_entry_text(struct reader *rd, const char *id, const reply_t *fields)
 }
 
 /* An array of entries. Returns -1 to go on, or an exit code when stdout is gone. */
-static int
-show_entries(struct reader *rd, const reply_t *entries)
+static int show_entries(struct reader *rd, const reply_t *entries)
 {
     for (size_t i = 0; i < reply_len(entries); i++) {
         const reply_t *entry = reply_at(entries, i);
@@ -129,27 +127,26 @@ show_entries(struct reader *rd, const reply_t *entries)
 /* ---- reading ---- */
 
 /* A page behind the last id. *ret_count tells how many entries there were. */
-static int
-read_page(struct reader *rd, size_t *ret_count, struct cb_error *err)
+static int read_page(struct reader *rd, size_t *ret_count, struct cb_error *err)
 {
     reply_t *r CB_CLEANUP(reply_free_ptr) = NULL;
     char from[64];
 
     snprintf(from, sizeof from, "(%s", rd->last);
-    if (redis_link_callv(rd->link, &r, err, "XRANGE", rd->key, from, "+", "COUNT", "500", NULL) != 0)
+    if (redis_link_callv(rd->link, &r, err, "XRANGE", rd->key, from, "+", "COUNT", "500", NULL) !=
+        0)
         return -2;
     *ret_count = reply_len(r);
     return show_entries(rd, r);
 }
 
 /* Waits for entries behind the last id. */
-static int
-read_blocking(struct reader *rd, struct cb_error *err)
+static int read_blocking(struct reader *rd, struct cb_error *err)
 {
     reply_t *r CB_CLEANUP(reply_free_ptr) = NULL;
 
-    redis_link_appendv(rd->link, "XREAD", "COUNT", "500", "BLOCK", "2000", "STREAMS", rd->key, rd->last,
-                       NULL);
+    redis_link_appendv(rd->link, "XREAD", "COUNT", "500", "BLOCK", "2000", "STREAMS", rd->key,
+                       rd->last, NULL);
     if (redis_link_read(rd->link, BLOCK_MS + rd->s.target.timeout_ms, &r, err) != 0)
         return -2;
     if (reply_is_error(r)) {
@@ -161,12 +158,12 @@ read_blocking(struct reader *rd, struct cb_error *err)
 }
 
 /* Where -f without --since begins: behind the newest entry. */
-static int
-find_end(struct reader *rd, struct cb_error *err)
+static int find_end(struct reader *rd, struct cb_error *err)
 {
     reply_t *r CB_CLEANUP(reply_free_ptr) = NULL;
 
-    if (redis_link_callv(rd->link, &r, err, "XREVRANGE", rd->key, "+", "-", "COUNT", "1", NULL) != 0)
+    if (redis_link_callv(rd->link, &r, err, "XREVRANGE", rd->key, "+", "-", "COUNT", "1", NULL) !=
+        0)
         return -2;
     if (reply_len(r) > 0)
         snprintf(rd->last, sizeof rd->last, "%s", reply_str(reply_at(reply_at(r, 0), 0)));
@@ -176,8 +173,7 @@ find_end(struct reader *rd, struct cb_error *err)
 }
 
 /* All that is there, then (with -f) what comes. -2: the connection failed. */
-static int
-read_all(struct reader *rd, struct cb_error *err)
+static int read_all(struct reader *rd, struct cb_error *err)
 {
     size_t count = PAGE;
     int status = -1;
@@ -196,8 +192,7 @@ read_all(struct reader *rd, struct cb_error *err)
 
 /* ---- connecting ---- */
 
-static int
-open_link(struct reader *rd, struct cb_error *err)
+static int open_link(struct reader *rd, struct cb_error *err)
 {
     char address[600];
 
@@ -209,8 +204,7 @@ open_link(struct reader *rd, struct cb_error *err)
 }
 
 /* A loss is told once; returns the exit code when there is no use in trying again, else -1. */
-static int
-lost(struct reader *rd, const struct cb_error *err)
+static int lost(struct reader *rd, const struct cb_error *err)
 {
     bool is_final = err->code == REDIS_AUTH || err->code == REDIS_ERROR;
 
@@ -218,17 +212,16 @@ lost(struct reader *rd, const struct cb_error *err)
     rd->link = NULL;
     if (!rd->has_failed || is_final)
         cli_say("%s%s", err->text,
-                is_final              ? ""
+                is_final           ? ""
                 : rd->is_following ? "; trying again"
-                                      : "; is claudebenchd running?");
+                                   : "; is claudebenchd running?");
     rd->has_failed = true;
     if (is_final)
         return err->code == REDIS_AUTH ? EXITCODE_NOPERM : EXITCODE_SOFTWARE;
     return rd->is_following ? -1 : EXITCODE_UNAVAILABLE;
 }
 
-static int
-follow(struct reader *rd)
+static int follow(struct reader *rd)
 {
     struct cb_error err = {0};
     int status = -2;
@@ -255,8 +248,7 @@ follow(struct reader *rd)
 /* ---- start ---- */
 
 /* "0", "123" or "123-4". */
-static bool
-is_stream_id(const char *s)
+static bool is_stream_id(const char *s)
 {
     size_t n = strspn(s, "0123456789");
 
@@ -268,8 +260,7 @@ is_stream_id(const char *s)
     return m > 0 && m <= 20 && !s[n + 1 + m];
 }
 
-static int
-start(struct reader *rd)
+static int start(struct reader *rd)
 {
     struct cb_error err = {0};
     const char *since = cli_value(rd->cli, "since", rd->is_following ? NULL : "0");
@@ -282,7 +273,8 @@ start(struct reader *rd)
     if (status >= 0)
         return status;
     if (connect_target(rd->s.opts, CONNECT_CLIENT, &rd->s.target, &err) != 0) {
-        cli_say("%s%s", err.text, err.code == EXITCODE_UNAVAILABLE ? "; is claudebenchd running?" : "");
+        cli_say("%s%s", err.text,
+                err.code == EXITCODE_UNAVAILABLE ? "; is claudebenchd running?" : "");
         return err.code;
     }
     rd->s.has_target = true;
@@ -290,8 +282,7 @@ start(struct reader *rd)
     return follow(rd);
 }
 
-static int
-run_events(const struct cli *cli)
+static int run_events(const struct cli *cli)
 {
     struct reader rd = {
         .cli = cli,

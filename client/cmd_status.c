@@ -1,6 +1,6 @@
 /*
- * cmd_status.c: claudebench status: asks the supervisor over its control socket. Redis is not needed, so the
- * answer comes at once also when Redis is stopped.
+ * cmd_status.c: claudebench status: asks the supervisor over its control socket. Redis is not
+ * needed, so the answer comes at once also when Redis is stopped.
  *
  * Exit 0 healthy, 1 degraded or unhealthy, 69 when no daemon answers.
  */
@@ -38,8 +38,7 @@ const struct cli_verb verb_status = {
 
 /* ---- asking ---- */
 
-static int
-connect_control(const char *path)
+static int connect_control(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t len = strlen(path);
@@ -60,8 +59,7 @@ connect_control(const char *path)
 }
 
 /* Waits for the fd until the deadline; false when the time is over. */
-static bool
-wait_for(int fd, short events, int64_t until_ms)
+static bool wait_for(int fd, short events, int64_t until_ms)
 {
     struct pollfd pfd = {.fd = fd, .events = events};
 
@@ -79,8 +77,7 @@ wait_for(int fd, short events, int64_t until_ms)
     }
 }
 
-static int
-send_line(int fd, const char *line, int64_t until_ms)
+static int send_line(int fd, const char *line, int64_t until_ms)
 {
     size_t len = strlen(line);
 
@@ -99,8 +96,7 @@ send_line(int fd, const char *line, int64_t until_ms)
 }
 
 /* One line, without its newline. */
-static int
-read_line(int fd, struct buf *out, int64_t until_ms)
+static int read_line(int fd, struct buf *out, int64_t until_ms)
 {
     for (;;) {
         ssize_t n = read(fd, buf_reserve(out, READ_CHUNK), READ_CHUNK);
@@ -127,8 +123,7 @@ read_line(int fd, struct buf *out, int64_t until_ms)
     }
 }
 
-static int
-ask(const char *path, struct buf *answer)
+static int ask(const char *path, struct buf *answer)
 {
     int64_t until = clock_mono_ms() + STATUS_TIMEOUT_MS;
     int fd = connect_control(path);
@@ -147,8 +142,7 @@ ask(const char *path, struct buf *answer)
 /* ---- reading the answer ---- */
 
 /* Appends the text of a member ("a.b": inside an object), or "-". */
-static void
-put_value(struct buf *out, struct json_span object, const char *path)
+static void put_value(struct buf *out, struct json_span object, const char *path)
 {
     struct json_item item = {.value = object};
     char name[32];
@@ -170,8 +164,7 @@ put_value(struct buf *out, struct json_span object, const char *path)
         buf_append(out, item.value.at, item.value.len);
 }
 
-static int64_t
-int_value(struct json_span object, const char *name)
+static int64_t int_value(struct json_span object, const char *name)
 {
     struct json_item item;
     int64_t n = 0;
@@ -181,8 +174,7 @@ int_value(struct json_span object, const char *name)
     return n;
 }
 
-static void
-put_age(struct buf *out, int64_t ms)
+static void put_age(struct buf *out, int64_t ms)
 {
     int64_t s = ms / 1000;
 
@@ -197,23 +189,21 @@ put_age(struct buf *out, int64_t ms)
 }
 
 /* "label  value", escaped. */
-static void
-put_line(struct buf *out, const char *label, const struct buf *value)
+static void put_line(struct buf *out, const char *label, const struct buf *value)
 {
     buf_printf(out, "%-10s", label);
     term_put(out, buf_peek(value), value->len);
     buf_putc(out, '\n');
 }
 
-static void
-put_word(struct buf *value, struct json_span status, const char *path, const char *before)
+static void put_word(struct buf *value, struct json_span status, const char *path,
+                     const char *before)
 {
     buf_puts(value, before);
     put_value(value, status, path);
 }
 
-static void
-put_summary(struct buf *out, struct json_span status)
+static void put_summary(struct buf *out, struct json_span status)
 {
     struct buf value = BUF_INIT;
     struct json_item reasons, reason;
@@ -256,21 +246,28 @@ struct listed {
 };
 
 static const struct listed worker_columns[] = {
-    {{"DOMAIN", TABLE_LEFT, false}, "domain", 0},     {{"SLOT", TABLE_RIGHT, false}, "slot", 0},
-    {{"PID", TABLE_RIGHT, false}, "pid", 0},          {{"STATE", TABLE_LEFT, false}, "state", 0},
-    {{"METHOD", TABLE_LEFT, true}, "method", 0},      {{"REQUESTS", TABLE_RIGHT, false}, "requests", 0},
-    {{"AGE s", TABLE_RIGHT, false}, "age_ms", 1000},  {{"RESTARTS", TABLE_RIGHT, false}, "restarts", 0},
+    {{"DOMAIN", TABLE_LEFT, false}, "domain", 0},
+    {{"SLOT", TABLE_RIGHT, false}, "slot", 0},
+    {{"PID", TABLE_RIGHT, false}, "pid", 0},
+    {{"STATE", TABLE_LEFT, false}, "state", 0},
+    {{"METHOD", TABLE_LEFT, true}, "method", 0},
+    {{"REQUESTS", TABLE_RIGHT, false}, "requests", 0},
+    {{"AGE s", TABLE_RIGHT, false}, "age_ms", 1000},
+    {{"RESTARTS", TABLE_RIGHT, false}, "restarts", 0},
 };
 
 static const struct listed method_columns[] = {
-    {{"METHOD", TABLE_LEFT, true}, NULL, 0},          {{"REQUESTS", TABLE_RIGHT, false}, "requests", 0},
-    {{"ERRORS", TABLE_RIGHT, false}, "errors", 0},    {{"REFUSED", TABLE_RIGHT, false}, "refused", 0},
-    {{"p50 ms", TABLE_RIGHT, false}, "p50_us", 1000}, {{"p95 ms", TABLE_RIGHT, false}, "p95_us", 1000},
+    {{"METHOD", TABLE_LEFT, true}, NULL, 0},
+    {{"REQUESTS", TABLE_RIGHT, false}, "requests", 0},
+    {{"ERRORS", TABLE_RIGHT, false}, "errors", 0},
+    {{"REFUSED", TABLE_RIGHT, false}, "refused", 0},
+    {{"p50 ms", TABLE_RIGHT, false}, "p50_us", 1000},
+    {{"p95 ms", TABLE_RIGHT, false}, "p95_us", 1000},
     {{"p99 ms", TABLE_RIGHT, false}, "p99_us", 1000},
 };
 
-static void
-put_listed(struct table *t, const struct json_item *row, const struct listed *columns, size_t n)
+static void put_listed(struct table *t, const struct json_item *row, const struct listed *columns,
+                       size_t n)
 {
     struct buf text = BUF_INIT;
 
@@ -289,9 +286,8 @@ put_listed(struct table *t, const struct json_item *row, const struct listed *co
 }
 
 /* A table of an array's or an object's members. */
-static void
-put_list(struct buf *out, struct json_span status, const char *name, const struct listed *columns,
-         size_t n, struct term term)
+static void put_list(struct buf *out, struct json_span status, const char *name,
+                     const struct listed *columns, size_t n, struct term term)
 {
     struct table_column heads[TABLE_COLUMNS_MAX];
     struct json_item list, row;
@@ -313,8 +309,7 @@ put_list(struct buf *out, struct json_span status, const char *name, const struc
     table_done(&t);
 }
 
-static int
-show(const struct cli *cli, struct json_span status)
+static int show(const struct cli *cli, struct json_span status)
 {
     struct buf out = BUF_INIT, word = BUF_INIT;
     struct term term = term_detect(STDOUT_FILENO);
@@ -334,8 +329,7 @@ show(const struct cli *cli, struct json_span status)
     return is_healthy ? written : EXITCODE_FAILURE;
 }
 
-static int
-run_status(const struct cli *cli)
+static int run_status(const struct cli *cli)
 {
     struct session s CB_CLEANUP(session_close) = SESSION_INIT;
     struct buf answer CB_CLEANUP(buf_done) = BUF_INIT;

@@ -11,8 +11,7 @@
 /* ---- what the three share ---- */
 
 /* A decoded string member, or "" ; appended to `out`. */
-static void
-put_member(struct buf *out, struct json_span object, const char *name)
+static void put_member(struct buf *out, struct json_span object, const char *name)
 {
     struct json_item item;
 
@@ -24,8 +23,7 @@ put_member(struct buf *out, struct json_span object, const char *name)
         buf_append(out, item.value.at, item.value.len);
 }
 
-static int
-print_json(struct json_span value)
+static int print_json(struct json_span value)
 {
     struct buf out = BUF_INIT;
 
@@ -40,7 +38,8 @@ print_json(struct json_span value)
 static const struct cli_option add_options[] = {
     {'p', "priority", "N", "0 to 100, higher is sooner (default 50)."},
     {'q', "queue", "QUEUE", "Queue (default: default)."},
-    {'r', "role", "ROLE", "Only workers with this role may claim it; may be repeated, or a list with commas."},
+    {'r', "role", "ROLE",
+     "Only workers with this role may claim it; may be repeated, or a list with commas."},
     {0, "payload", "JSON", "Any JSON for the worker."},
     {0, "metadata", "JSON", "A JSON object that is kept with the task."},
     {0, "max-attempts", "N", "Attempts before the task counts as failed for good (default 3)."},
@@ -64,8 +63,8 @@ const struct cli_verb verb_task_add = {
 };
 
 /* A JSON literal that the user wrote; it must be JSON, or it would change what stands around it. */
-static int
-put_literal(const struct cli *cli, struct buf *params, const char *option, const char *member)
+static int put_literal(const struct cli *cli, struct buf *params, const char *option,
+                       const char *member)
 {
     const char *text = cli_value(cli, option, NULL);
     struct json_error why;
@@ -82,8 +81,8 @@ put_literal(const struct cli *cli, struct buf *params, const char *option, const
     return -1;
 }
 
-static int
-put_int(const struct cli *cli, struct buf *params, const char *option, const char *member)
+static int put_int(const struct cli *cli, struct buf *params, const char *option,
+                   const char *member)
 {
     int64_t n;
 
@@ -96,8 +95,7 @@ put_int(const struct cli *cli, struct buf *params, const char *option, const cha
     return -1;
 }
 
-static int
-add_params(const struct cli *cli, struct buf *params)
+static int add_params(const struct cli *cli, struct buf *params)
 {
     int status = -1;
 
@@ -126,8 +124,7 @@ add_params(const struct cli *cli, struct buf *params)
     return -1;
 }
 
-static int
-run_task_add(const struct cli *cli)
+static int run_task_add(const struct cli *cli)
 {
     struct session s CB_CLEANUP(session_close) = SESSION_INIT;
     struct buf params CB_CLEANUP(buf_done) = BUF_INIT;
@@ -135,7 +132,8 @@ run_task_add(const struct cli *cli)
     int status = add_params(cli, &params);
 
     if (status >= 0 || (status = session_open(&s, cli)) >= 0 ||
-        (status = session_call(&s, "task.create", &params, cli_value(cli, "idem", NULL), &reply)) >= 0)
+        (status = session_call(&s, "task.create", &params, cli_value(cli, "idem", NULL), &reply)) >=
+            0)
         return status;
     if (cli_is_set(cli, "json"))
         return print_json(reply.result);
@@ -153,8 +151,9 @@ run_task_add(const struct cli *cli)
 /* ---- task list ---- */
 
 static const struct cli_option list_options[] = {
-    {'s', "status", "STATUS", "Only tasks in this state: pending, delayed, in_progress, completed, failed, "
-                              "cancelled."},
+    {'s', "status", "STATUS",
+     "Only tasks in this state: pending, delayed, in_progress, completed, failed, "
+     "cancelled."},
     {'q', "queue", "QUEUE", "Only tasks of this queue."},
     {'n', "limit", "N", "At most so many (default 50)."},
     {'a', "all", NULL, "All of them, page by page."},
@@ -177,8 +176,8 @@ const struct cli_verb verb_task_list = {
 enum { LIST_PAGE = 200, LIST_DEFAULT = 50 };
 
 static const struct table_column list_columns[] = {
-    {"ID", TABLE_LEFT, false},      {"STATUS", TABLE_LEFT, false},  {"PRIO", TABLE_RIGHT, false},
-    {"QUEUE", TABLE_LEFT, false},   {"TRY", TABLE_RIGHT, false},    {"WORKER", TABLE_LEFT, false},
+    {"ID", TABLE_LEFT, false},      {"STATUS", TABLE_LEFT, false}, {"PRIO", TABLE_RIGHT, false},
+    {"QUEUE", TABLE_LEFT, false},   {"TRY", TABLE_RIGHT, false},   {"WORKER", TABLE_LEFT, false},
     {"CREATED", TABLE_LEFT, false}, {"TEXT", TABLE_LEFT, true},
 };
 
@@ -196,8 +195,7 @@ struct listing {
     bool is_done;
 };
 
-static void
-list_one(struct listing *l, struct json_span task)
+static void list_one(struct listing *l, struct json_span task)
 {
     struct buf cell = BUF_INIT;
 
@@ -213,15 +211,15 @@ list_one(struct listing *l, struct json_span task)
         put_member(&cell, task, list_members[i]);
         if (i == 3 && cell.len == 0)
             buf_putc(&cell, '-');
-        if (i == 1 && json_find(task, "dead", &item) && item.type == JSON_BOOL && item.value.at[0] == 't')
+        if (i == 1 && json_find(task, "dead", &item) && item.type == JSON_BOOL &&
+            item.value.at[0] == 't')
             buf_puts(&cell, " (dead)");
         table_cell(&l->table, buf_peek(&cell), cell.len);
     }
     buf_done(&cell);
 }
 
-static void
-list_params(const struct listing *l, struct buf *params)
+static void list_params(const struct listing *l, struct buf *params)
 {
     buf_puts(params, "{");
     json_put_key(params, "limit");
@@ -241,8 +239,7 @@ list_params(const struct listing *l, struct buf *params)
 }
 
 /* Takes a page in; the cursor moves on. */
-static void
-list_page(struct listing *l, struct json_span result)
+static void list_page(struct listing *l, struct json_span result)
 {
     struct json_item tasks, task, next;
     struct json_iter it;
@@ -258,9 +255,9 @@ list_page(struct listing *l, struct json_span result)
         json_decode_string(next.value, &l->cursor);
 }
 
-/* Prints what there is; a table page by page would change its columns, so only JSON is written early. */
-static int
-list_flush(struct listing *l)
+/* Prints what there is; a table page by page would change its columns, so only JSON is written
+ * early. */
+static int list_flush(struct listing *l)
 {
     if (!cli_is_set(l->cli, "json")) {
         if (!l->is_done)
@@ -273,8 +270,7 @@ list_flush(struct listing *l)
     return status ? status : -1;
 }
 
-static int
-list_all(struct listing *l, struct session *s)
+static int list_all(struct listing *l, struct session *s)
 {
     while (!l->is_done) {
         struct buf params CB_CLEANUP(buf_done) = BUF_INIT;
@@ -291,8 +287,7 @@ list_all(struct listing *l, struct session *s)
     return EXITCODE_OK;
 }
 
-static int
-run_task_list(const struct cli *cli)
+static int run_task_list(const struct cli *cli)
 {
     struct session s CB_CLEANUP(session_close) = SESSION_INIT;
     struct listing l = {.cli = cli, .term = term_detect(STDOUT_FILENO)};
@@ -331,8 +326,7 @@ const struct cli_verb verb_task_show = {
     .run = run_task_show,
 };
 
-static int
-show_members(struct json_span task)
+static int show_members(struct json_span task)
 {
     struct buf out = BUF_INIT, text = BUF_INIT;
     struct json_iter it;
@@ -360,8 +354,7 @@ show_members(struct json_span task)
     return status;
 }
 
-static int
-run_task_show(const struct cli *cli)
+static int run_task_show(const struct cli *cli)
 {
     struct session s CB_CLEANUP(session_close) = SESSION_INIT;
     struct buf params CB_CLEANUP(buf_done) = BUF_INIT;

@@ -1,10 +1,12 @@
 /*
- * cmd_task_import.c: claudebench task import FILE.jsonl|-: one task per line, in batches of at most 100.
+ * cmd_task_import.c: claudebench task import FILE.jsonl|-: one task per line, in batches of at most
+ * 100.
  *
- * Memory is constant: IMPORT_BATCHES batches of at most IMPORT_BYTES each are in hand, the rest stays in the file. A line
- * that is not a task is reported by its number and left out; what only the worker can judge comes back with the
- * batch's error, the line is dropped, and the rest of the batch is sent again. Batches are cut the same way
- * each time and each has the key "<--idem>-<number>", so that an import that was cut off can be repeated.
+ * Memory is constant: IMPORT_BATCHES batches of at most IMPORT_BYTES each are in hand, the rest
+ * stays in the file. A line that is not a task is reported by its number and left out; what only
+ * the worker can judge comes back with the batch's error, the line is dropped, and the rest of the
+ * batch is sent again. Batches are cut the same way each time and each has the key
+ * "<--idem>-<number>", so that an import that was cut off can be repeated.
  */
 #include "common/compat.h"
 #include "client/verbs.h"
@@ -32,8 +34,9 @@ enum {
 static const struct cli_option import_options[] = {
     {'q', "queue", "QUEUE", "Queue of the lines that do not name one."},
     {0, "strict", NULL, "Stop at the first bad line."},
-    {0, "idem", "KEY", "Repeating an import of the same file under the same key adds no task twice (within "
-                       "limits.idempotency_ttl_ms)."},
+    {0, "idem", "KEY",
+     "Repeating an import of the same file under the same key adds no task twice (within "
+     "limits.idempotency_ttl_ms)."},
     {'j', "json", NULL, "Print {\"line\":…,\"id\":…} for each new task, and the totals."},
     {0, NULL, NULL, NULL},
 };
@@ -46,7 +49,8 @@ const struct cli_verb verb_task_import = {
     .min_operands = 1,
     .max_operands = 1,
     .summary = "Create a task from each line of a file of JSON objects.",
-    .notes = "A line holds the parameters of task.create, for instance {\"text\":\"hello\",\"priority\":70}.\n"
+    .notes = "A line holds the parameters of task.create, for instance "
+             "{\"text\":\"hello\",\"priority\":70}.\n"
              "Bad lines are reported and left out; exit 65 when there were any.\n",
     .options = import_options,
     .run = run_task_import,
@@ -57,9 +61,9 @@ enum batch_state { BATCH_FREE, BATCH_FLYING, BATCH_WAITING };
 struct batch {
     enum batch_state state;
     int64_t number;
-    unsigned drops;    /* lines taken out since it was cut */
-    int64_t retry_ms;  /* WAITING: when to send it again */
-    struct buf text;   /* the items' JSON, one behind the other */
+    unsigned drops;   /* lines taken out since it was cut */
+    int64_t retry_ms; /* WAITING: when to send it again */
+    struct buf text;  /* the items' JSON, one behind the other */
     size_t count;
     struct {
         int64_t line;
@@ -86,11 +90,9 @@ struct import {
 
 /* ---- bad lines ---- */
 
-static void
-bad_line(struct import *im, int64_t line, const char *fmt, ...) CB_PRINTF(3, 4);
+static void bad_line(struct import *im, int64_t line, const char *fmt, ...) CB_PRINTF(3, 4);
 
-static void
-bad_line(struct import *im, int64_t line, const char *fmt, ...)
+static void bad_line(struct import *im, int64_t line, const char *fmt, ...)
 {
     struct buf text = BUF_INIT;
     va_list ap;
@@ -109,8 +111,7 @@ bad_line(struct import *im, int64_t line, const char *fmt, ...)
 /* ---- cutting batches ---- */
 
 /* The line's object with the default queue in it, appended. */
-static void
-put_item(const struct import *im, struct json_span object, struct buf *out)
+static void put_item(const struct import *im, struct json_span object, struct buf *out)
 {
     const char *queue = cli_value(im->cli, "queue", NULL);
     struct json_item item;
@@ -127,8 +128,7 @@ put_item(const struct import *im, struct json_span object, struct buf *out)
 }
 
 /* Reads the next good line into `held`; false when there is none. */
-static bool
-read_item(struct import *im)
+static bool read_item(struct import *im)
 {
     const char *line;
     size_t len;
@@ -160,8 +160,7 @@ read_item(struct import *im)
 }
 
 /* Fills an empty batch; false when the file has ended. */
-static bool
-cut_batch(struct import *im, struct batch *b)
+static bool cut_batch(struct import *im, struct batch *b)
 {
     b->count = 0;
     b->drops = 0;
@@ -183,8 +182,7 @@ cut_batch(struct import *im, struct batch *b)
 
 /* ---- sending ---- */
 
-static void
-send_batch(struct import *im, struct batch *b)
+static void send_batch(struct import *im, struct batch *b)
 {
     struct buf params = BUF_INIT;
     char idem[REQUESTS_IDEM_SIZE];
@@ -209,8 +207,7 @@ send_batch(struct import *im, struct batch *b)
     buf_done(&params);
 }
 
-static void
-drop_item(struct batch *b, size_t index)
+static void drop_item(struct batch *b, size_t index)
 {
     for (size_t i = index; i + 1 < b->count; i++)
         b->items[i] = b->items[i + 1];
@@ -218,9 +215,9 @@ drop_item(struct batch *b, size_t index)
     b->drops++;
 }
 
-/* "tasks[17].text" names the item that the worker did not like; -1 when the path is none of that form. */
-static long
-item_in_path(const struct requests_reply *reply, struct buf *path)
+/* "tasks[17].text" names the item that the worker did not like; -1 when the path is none of that
+ * form. */
+static long item_in_path(const struct requests_reply *reply, struct buf *path)
 {
     struct json_item item;
     char *end;
@@ -236,8 +233,8 @@ item_in_path(const struct requests_reply *reply, struct buf *path)
 }
 
 /* Appends what the message has not said already. */
-static void
-put_text_member(struct buf *out, struct json_span object, const char *name, const char *label)
+static void put_text_member(struct buf *out, struct json_span object, const char *name,
+                            const char *label)
 {
     struct json_item item;
     struct buf value CB_CLEANUP(buf_done) = BUF_INIT;
@@ -252,8 +249,7 @@ put_text_member(struct buf *out, struct json_span object, const char *name, cons
 /* ---- outcomes ---- */
 
 /* No further batches; those in flight are waited for. */
-static void
-give_up(struct import *im, int exit_code)
+static void give_up(struct import *im, int exit_code)
 {
     im->is_ended = true;
     buf_reset(&im->held);
@@ -262,8 +258,7 @@ give_up(struct import *im, int exit_code)
 }
 
 /* One item is bad: it goes, the others are sent again. */
-static bool
-take_bad_item(struct import *im, struct batch *b, const struct requests_reply *reply)
+static bool take_bad_item(struct import *im, struct batch *b, const struct requests_reply *reply)
 {
     struct buf path CB_CLEANUP(buf_done) = BUF_INIT;
     struct buf text CB_CLEANUP(buf_done) = BUF_INIT;
@@ -287,8 +282,7 @@ take_bad_item(struct import *im, struct batch *b, const struct requests_reply *r
     return true;
 }
 
-static void
-take_ids(struct import *im, struct batch *b, struct json_span result)
+static void take_ids(struct import *im, struct batch *b, struct json_span result)
 {
     struct json_item ids, id;
     struct json_iter it;
@@ -312,13 +306,13 @@ take_ids(struct import *im, struct batch *b, struct json_span result)
     buf_reset(&im->out);
 }
 
-static void
-take_error(struct import *im, struct batch *b, const struct requests_reply *reply)
+static void take_error(struct import *im, struct batch *b, const struct requests_reply *reply)
 {
     if (take_bad_item(im, b, reply))
         return;
     if (session_exit_code(reply->code) == EXITCODE_TEMPFAIL && reply->retry_after_ms >= 0) {
-        int64_t wait = reply->retry_after_ms > IMPORT_RETRY_MS ? reply->retry_after_ms : IMPORT_RETRY_MS;
+        int64_t wait = reply->retry_after_ms > IMPORT_RETRY_MS ? reply->retry_after_ms
+                                                               : IMPORT_RETRY_MS;
         b->state = BATCH_WAITING;
         b->retry_ms = clock_mono_ms() + wait;
         return;
@@ -331,8 +325,7 @@ take_error(struct import *im, struct batch *b, const struct requests_reply *repl
     b->state = BATCH_FREE;
 }
 
-static void
-take_reply(struct import *im, const struct requests_reply *reply)
+static void take_reply(struct import *im, const struct requests_reply *reply)
 {
     struct batch *b = &im->batches[reply->tag];
 
@@ -356,9 +349,9 @@ take_reply(struct import *im, const struct requests_reply *reply)
 
 /* ---- the loop ---- */
 
-/* Sends what may be sent; returns how long to wait for replies (ms, -1: for ever), or -2 when all is done. */
-static int
-send_all(struct import *im)
+/* Sends what may be sent; returns how long to wait for replies (ms, -1: for ever), or -2 when all
+ * is done. */
+static int send_all(struct import *im)
 {
     int64_t now = clock_mono_ms(), due = 0;
     bool is_busy = false, has_waiting = false;
@@ -380,8 +373,7 @@ send_all(struct import *im)
     return due ? (int)(due - now) : -1;
 }
 
-static void
-show_progress(struct import *im)
+static void show_progress(struct import *im)
 {
     char note[80];
     int64_t ms = progress_elapsed_ms(&im->progress);
@@ -391,8 +383,7 @@ show_progress(struct import *im)
     progress_update(&im->progress, im->lines.offset, im->size, note);
 }
 
-static void
-import_all(struct import *im)
+static void import_all(struct import *im)
 {
     int wait;
 
@@ -408,16 +399,16 @@ import_all(struct import *im)
     progress_clear(&im->progress);
 }
 
-static int
-import_end(struct import *im)
+static int import_end(struct import *im)
 {
     double seconds = (double)progress_elapsed_ms(&im->progress) / 1000.0;
 
     if (cli_is_set(im->cli, "json"))
-        buf_printf(&im->out, "{\"created\":%" PRId64 ",\"bad\":%" PRId64 "}\n", im->created, im->bad);
+        buf_printf(&im->out, "{\"created\":%" PRId64 ",\"bad\":%" PRId64 "}\n", im->created,
+                   im->bad);
     else
-        buf_printf(&im->out, "%" PRId64 " tasks created in %.2f s, %" PRId64 " bad lines\n", im->created,
-                   seconds, im->bad);
+        buf_printf(&im->out, "%" PRId64 " tasks created in %.2f s, %" PRId64 " bad lines\n",
+                   im->created, seconds, im->bad);
     int written = cli_write(&im->out);
     if (im->exit_code == EXITCODE_UNAVAILABLE || im->exit_code == EXITCODE_TEMPFAIL)
         cli_say("to go on, repeat the command with --idem %s: no task is added twice", im->idem);
@@ -426,8 +417,7 @@ import_end(struct import *im)
     return im->bad ? EXITCODE_DATAERR : written;
 }
 
-static int
-open_input(struct import *im)
+static int open_input(struct import *im)
 {
     const char *name = im->cli->operands[0];
     struct stat st;
@@ -443,8 +433,7 @@ open_input(struct import *im)
     return -1;
 }
 
-static void
-import_done(struct import *im)
+static void import_done(struct import *im)
 {
     if (im->lines.fd > STDIN_FILENO)
         close(im->lines.fd);
@@ -457,8 +446,7 @@ import_done(struct import *im)
     free(im);
 }
 
-static int
-run_task_import(const struct cli *cli)
+static int run_task_import(const struct cli *cli)
 {
     const char *idem = cli_value(cli, "idem", NULL);
 

@@ -1,8 +1,10 @@
 /*
- * cmd_work.c: claudebench work -- COMMAND…: registers, claims tasks, runs COMMAND for each. Options, the loop, the end.
+ * cmd_work.c: claudebench work -- COMMAND…: registers, claims tasks, runs COMMAND for each.
+ * Options, the loop, the end.
  *
- * One process and one poll loop; its parts are named in work.h. Signals arrive through a signalfd. The first TERM or INT
- * stops claiming, lets jobs finish for --grace, then ends them and gives their tasks back; the second does so at once.
+ * One process and one poll loop; its parts are named in work.h. Signals arrive through a signalfd.
+ * The first TERM or INT stops claiming, lets jobs finish for --grace, then ends them and gives
+ * their tasks back; the second does so at once.
  */
 #include "common/compat.h"
 #include "client/verbs.h"
@@ -24,9 +26,11 @@ enum {
 };
 
 static const struct cli_option work_options[] = {
-    {0, "id", "ID", "Name of this worker (default: <host>-<pid>). A new process of the same name replaces the "
-                    "old one, and its tasks go back."},
-    {'r', "roles", "ROLE,...", "Roles of this worker: it also gets tasks that ask for one of them."},
+    {0, "id", "ID",
+     "Name of this worker (default: <host>-<pid>). A new process of the same name replaces the "
+     "old one, and its tasks go back."},
+    {'r', "roles", "ROLE,...",
+     "Roles of this worker: it also gets tasks that ask for one of them."},
     {'q', "queue", "QUEUE", "Queue to take tasks from (default: default)."},
     {'n', "jobs", "N", "Run up to so many commands at once (default 1, at most 64)."},
     {0, "once", NULL, "Run one task, then leave."},
@@ -45,17 +49,18 @@ const struct cli_verb verb_work = {
     .max_operands = -1,
     .is_command = true,
     .summary = "Register as a worker, claim tasks and run COMMAND for each.",
-    .notes = "COMMAND gets the task as JSON on stdin, and CLAUDEBENCH_TASK_ID, CLAUDEBENCH_ATTEMPT and\n"
-             "CLAUDEBENCH_QUEUE in its environment. Exit 0 completes the task with its stdout as result.\n"
-             "See claudebench-work(1).\n",
+    .notes =
+        "COMMAND gets the task as JSON on stdin, and CLAUDEBENCH_TASK_ID, CLAUDEBENCH_ATTEMPT and\n"
+        "CLAUDEBENCH_QUEUE in its environment. Exit 0 completes the task with its stdout as "
+        "result.\n"
+        "See claudebench-work(1).\n",
     .options = work_options,
     .run = run_work,
 };
 
 /* ---- signals ---- */
 
-static void
-begin_stop(struct work *w, int64_t grace_ms)
+static void begin_stop(struct work *w, int64_t grace_ms)
 {
     int64_t now = clock_mono_ms();
 
@@ -63,8 +68,7 @@ begin_stop(struct work *w, int64_t grace_ms)
     w->give_up_ms = w->grace_until_ms + WORK_STOP_KILL_MS + LEAVE_MS;
 }
 
-static void
-stop_signal(struct work *w)
+static void stop_signal(struct work *w)
 {
     if (w->stop == STOP_NO) {
         w->stop = STOP_DRAIN;
@@ -78,8 +82,7 @@ stop_signal(struct work *w)
     begin_stop(w, 0);
 }
 
-static void
-read_signals(struct work *w)
+static void read_signals(struct work *w)
 {
     struct signalfd_siginfo info;
 
@@ -88,8 +91,7 @@ read_signals(struct work *w)
             stop_signal(w);
 }
 
-static int
-open_signals(void)
+static int open_signals(void)
 {
     sigset_t set;
 
@@ -103,8 +105,7 @@ open_signals(void)
 
 /* ---- the loop ---- */
 
-static int64_t
-sooner(int64_t a, int64_t b)
+static int64_t sooner(int64_t a, int64_t b)
 {
     if (a == 0)
         return b;
@@ -112,8 +113,7 @@ sooner(int64_t a, int64_t b)
 }
 
 /* Ends what the end of the grace period finds running. */
-static void
-check_stop(struct work *w, int64_t now_ms)
+static void check_stop(struct work *w, int64_t now_ms)
 {
     if (w->stop == STOP_NO || w->grace_until_ms == 0 || now_ms < w->grace_until_ms)
         return;
@@ -123,8 +123,7 @@ check_stop(struct work *w, int64_t now_ms)
 }
 
 /* Everything that time brings; returns when the next thing is due (0 = nothing is). */
-static int64_t
-check_time(struct work *w)
+static int64_t check_time(struct work *w)
 {
     int64_t now = clock_mono_ms();
     int64_t due = 0;
@@ -148,16 +147,14 @@ check_time(struct work *w)
     return sooner(due, w->give_up_ms);
 }
 
-static void
-reap_jobs(struct work *w)
+static void reap_jobs(struct work *w)
 {
     for (unsigned i = 0; i < w->njobs; i++)
         if (job_reap(w, &w->jobs[i]))
             report_job(w, &w->jobs[i]);
 }
 
-static void
-take_replies(struct work *w)
+static void take_replies(struct work *w)
 {
     struct requests_reply reply;
 
@@ -167,8 +164,7 @@ take_replies(struct work *w)
     }
 }
 
-static size_t
-poll_jobs(const struct work *w, struct pollfd *fds)
+static size_t poll_jobs(const struct work *w, struct pollfd *fds)
 {
     size_t n = 0;
 
@@ -182,8 +178,7 @@ poll_jobs(const struct work *w, struct pollfd *fds)
     return n;
 }
 
-static void
-read_jobs(struct work *w, const struct pollfd *fds, size_t n)
+static void read_jobs(struct work *w, const struct pollfd *fds, size_t n)
 {
     for (size_t k = 0; k < n; k++) {
         if (!fds[k].revents)
@@ -195,8 +190,7 @@ read_jobs(struct work *w, const struct pollfd *fds, size_t n)
 }
 
 /* Says once that Redis is away, and once that it is back. */
-static void
-tell_connection(struct work *w)
+static void tell_connection(struct work *w)
 {
     const char *why;
     bool is_up = requests_client_is_up(w->s.rc, &why);
@@ -212,8 +206,7 @@ tell_connection(struct work *w)
     w->told_losses = losses;
 }
 
-static void
-show_progress(struct work *w)
+static void show_progress(struct work *w)
 {
     char note[160];
 
@@ -222,8 +215,7 @@ show_progress(struct work *w)
     progress_update(&w->progress, 0, 0, note);
 }
 
-static void
-turn(struct work *w)
+static void turn(struct work *w)
 {
     struct pollfd fds[2 + 2 * WORK_JOBS_MAX];
     int client_wait;
@@ -249,8 +241,7 @@ turn(struct work *w)
 }
 
 /* Nothing more to do or to tell. */
-static bool
-is_over(struct work *w)
+static bool is_over(struct work *w)
 {
     unsigned busy = w->njobs - work_count(w, JOB_FREE);
 
@@ -262,7 +253,8 @@ is_over(struct work *w)
         w->give_up_ms = clock_mono_ms() + LEAVE_MS;
     if (w->give_up_ms && clock_mono_ms() >= w->give_up_ms && work_count(w, JOB_RUNNING) == 0) {
         if (!w->exit_code && (busy > 0 || w->is_registered)) {
-            work_say(w, "leaving without an answer from Redis: what is held comes back when its lease ends");
+            work_say(w, "leaving without an answer from Redis: what is held comes back when its "
+                        "lease ends");
             w->exit_code = EXITCODE_UNAVAILABLE;
         }
         return true;
@@ -276,8 +268,7 @@ is_over(struct work *w)
 
 /* ---- start and end ---- */
 
-static int
-read_options(struct work *w, const struct cli *cli)
+static int read_options(struct work *w, const struct cli *cli)
 {
     int64_t jobs;
 
@@ -297,8 +288,7 @@ read_options(struct work *w, const struct cli *cli)
     return -1;
 }
 
-static void
-choose_id(struct work *w, const struct cli *cli)
+static void choose_id(struct work *w, const struct cli *cli)
 {
     char host[65] = "localhost";
     const char *given = cli_value(cli, "id", NULL);
@@ -307,8 +297,7 @@ choose_id(struct work *w, const struct cli *cli)
     w->id = given ? mem_strdup(given) : mem_printf("%s-%d", host, (int)getpid());
 }
 
-static void
-open_jobs(struct work *w)
+static void open_jobs(struct work *w)
 {
     w->jobs = mem_calloc(w->njobs, sizeof *w->jobs);
     for (unsigned i = 0; i < w->njobs; i++)
@@ -319,8 +308,7 @@ open_jobs(struct work *w)
     progress_init(&w->progress, "work");
 }
 
-static void
-work_done(struct work *w)
+static void work_done(struct work *w)
 {
     for (unsigned i = 0; i < w->njobs && w->jobs; i++) {
         w->jobs[i].pid = 0;
@@ -337,29 +325,28 @@ work_done(struct work *w)
     session_close(&w->s);
 }
 
-static int
-work_loop(struct work *w)
+static int work_loop(struct work *w)
 {
     lease_register(w);
     while (!is_over(w))
         turn(w);
     progress_clear(&w->progress);
-    work_say(w, "%s: %" PRIu64 " completed, %" PRIu64 " failed, %" PRIu64 " released, %" PRIu64 " dropped",
+    work_say(w,
+             "%s: %" PRIu64 " completed, %" PRIu64 " failed, %" PRIu64 " released, %" PRIu64
+             " dropped",
              w->id, w->completed, w->failed, w->released, w->dropped);
     return w->exit_code;
 }
 
 /* A blocking pop must end in time for the next beat. */
-static int
-pop_ms(const struct work *w)
+static int pop_ms(const struct work *w)
 {
     int64_t lease = w->lease_ms ? w->lease_ms : w->s.opts->cluster.agent_lease_ms;
 
     return lease / 6 < POP_MS ? (int)(lease / 6) : POP_MS;
 }
 
-static int
-run_work(const struct cli *cli)
+static int run_work(const struct cli *cli)
 {
     struct work w = {.cli = cli, .keeper_fd = -1, .signal_fd = -1};
 

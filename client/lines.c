@@ -6,21 +6,18 @@
 
 enum { CHUNK = 65536 };
 
-void
-lines_init(struct lines *l, int fd, size_t max)
+void lines_init(struct lines *l, int fd, size_t max)
 {
     *l = (struct lines){.fd = fd, .max = max};
 }
 
-void
-lines_done(struct lines *l)
+void lines_done(struct lines *l)
 {
     buf_done(&l->data);
 }
 
 /* Reads a chunk behind what is there. False at the end of the file. */
-static bool
-fill(struct lines *l)
+static bool fill(struct lines *l)
 {
     if (l->is_eof)
         return false;
@@ -41,16 +38,14 @@ fill(struct lines *l)
     }
 }
 
-static void
-hand_out(struct lines *l, size_t n)
+static void hand_out(struct lines *l, size_t n)
 {
     l->at += n;
     l->offset += (int64_t)n;
 }
 
 /* Drops the rest of a line that is too long. */
-static void
-skip_line(struct lines *l)
+static void skip_line(struct lines *l)
 {
     do {
         const char *from = l->data.data + l->at;
@@ -61,8 +56,7 @@ skip_line(struct lines *l)
     } while (fill(l));
 }
 
-bool
-lines_next(struct lines *l, const char **ret, size_t *ret_len)
+bool lines_next(struct lines *l, const char **ret, size_t *ret_len)
 {
     size_t seen = 0;
 

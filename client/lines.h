@@ -24,8 +24,9 @@ struct lines {
 void lines_init(struct lines *l, int fd, size_t max);
 void lines_done(struct lines *l);
 /*
- * The next line without its newline (a UTF-8 byte order mark at the start of the file is dropped): true with
- * *ret, *ret_len (borrowed until the next call). A line longer than max: *ret NULL. False at the end, or when reading failed (error).
+ * The next line without its newline (a UTF-8 byte order mark at the start of the file is dropped):
+ * true with *ret, *ret_len (borrowed until the next call). A line longer than max: *ret NULL. False
+ * at the end, or when reading failed (error).
  */
 bool lines_next(struct lines *l, const char **ret, size_t *ret_len);
 

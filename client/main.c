@@ -1,5 +1,6 @@
 /*
- * main.c: claudebench, the command that people, scripts and agents type: finds the verb and runs it.
+ * main.c: claudebench, the command that people, scripts and agents type: finds the verb and runs
+ * it.
  *
  * A verb is one or two words ("status", "task add"). Exit codes: common/exitcode.h, claudebench(1).
  */
@@ -14,22 +15,15 @@
 #include <signal.h>
 
 const struct cli_verb *const cli_verbs[] = {
-    &verb_call,
-    &verb_task_add,
-    &verb_task_list,
-    &verb_task_show,
-    &verb_task_import,
-    &verb_work,
-    &verb_status,
-    &verb_events,
-    NULL,
+    &verb_call,      &verb_task_add,    &verb_task_list,
+    &verb_task_show, &verb_task_import, &verb_work,
+    &verb_status,    &verb_events,      NULL,
 };
 
 /* ---- finding the verb ---- */
 
 /* How many of the words make up the verb's name: 0, 1 or 2. */
-static int
-verb_matches(const struct cli_verb *verb, int argc, char **argv)
+static int verb_matches(const struct cli_verb *verb, int argc, char **argv)
 {
     size_t len = strcspn(verb->name, " ");
 
@@ -40,8 +34,7 @@ verb_matches(const struct cli_verb *verb, int argc, char **argv)
     return argc >= 2 && strcmp(verb->name + len + 1, argv[1]) == 0 ? 2 : 0;
 }
 
-static const struct cli_verb *
-find_verb(int argc, char **argv, int *ret_words)
+static const struct cli_verb *find_verb(int argc, char **argv, int *ret_words)
 {
     for (size_t i = 0; cli_verbs[i]; i++) {
         *ret_words = verb_matches(cli_verbs[i], argc, argv);
@@ -51,8 +44,7 @@ find_verb(int argc, char **argv, int *ret_words)
     return NULL;
 }
 
-static bool
-is_group(const char *word)
+static bool is_group(const char *word)
 {
     size_t len = strlen(word);
 
@@ -62,24 +54,24 @@ is_group(const char *word)
     return false;
 }
 
-static const char *
-verb_name_at(size_t i, const void *arg)
+static const char *verb_name_at(size_t i, const void *arg)
 {
     (void)arg;
     return cli_verbs[i] ? cli_verbs[i]->name : NULL;
 }
 
-static int
-unknown_verb(int argc, char **argv)
+static int unknown_verb(int argc, char **argv)
 {
-    char *two CB_CLEANUP(mem_free_ptr) =
-        argc > 1 && argv[1][0] != '-' ? mem_printf("%s %s", argv[0], argv[1]) : NULL;
+    char *two CB_CLEANUP(mem_free_ptr) = argc > 1 && argv[1][0] != '-'
+                                             ? mem_printf("%s %s", argv[0], argv[1])
+                                             : NULL;
     const char *near = nearest_name(argv[0], verb_name_at, NULL);
 
     if (!near && two)
         near = nearest_name(two, verb_name_at, NULL);
     if (is_group(argv[0]) && !two)
-        return cli_wrong_use(NULL, "%s what? See the commands that begin with \"%s\"", argv[0], argv[0]);
+        return cli_wrong_use(NULL, "%s what? See the commands that begin with \"%s\"", argv[0],
+                             argv[0]);
     const char *given = is_group(argv[0]) && two ? two : argv[0];
     if (near)
         return cli_wrong_use(NULL, "unknown command \"%s\"; did you mean \"%s\"?", given, near);
@@ -88,8 +80,7 @@ unknown_verb(int argc, char **argv)
 
 /* ---- --version, --help ---- */
 
-static int
-show_version(bool is_verbose)
+static int show_version(bool is_verbose)
 {
     struct buf out = BUF_INIT;
 
@@ -110,8 +101,7 @@ show_version(bool is_verbose)
     return status;
 }
 
-static int
-show_usage(void)
+static int show_usage(void)
 {
     struct buf out = BUF_INIT;
 
@@ -129,8 +119,7 @@ struct globals {
     int used; /* words taken */
 };
 
-static int
-parse_globals(struct globals *g, int argc, char **argv)
+static int parse_globals(struct globals *g, int argc, char **argv)
 {
     int i = 0;
 
@@ -155,8 +144,7 @@ parse_globals(struct globals *g, int argc, char **argv)
     return -1;
 }
 
-static int
-run_verb(const struct cli_verb *verb, const struct globals *g, int argc, char **argv)
+static int run_verb(const struct cli_verb *verb, const struct globals *g, int argc, char **argv)
 {
     struct cli cli;
     /* "-c FILE" before the verb is the same as behind it; the later one counts. */
@@ -178,13 +166,13 @@ run_verb(const struct cli_verb *verb, const struct globals *g, int argc, char **
     return status;
 }
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
     struct globals g = {0};
     int words = 0;
 
-    signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write(2); spawn gives children the default */
+    signal(SIGPIPE,
+           SIG_IGN); /* a closed pipe is an error of write(2); spawn gives children the default */
     int status = parse_globals(&g, argc - 1, argv + 1);
     if (status >= 0)
         return status;

@@ -8,22 +8,19 @@
 
 enum { REDRAW_MS = 100, BAR_MAX = 40 };
 
-void
-progress_init(struct progress *p, const char *label)
+void progress_init(struct progress *p, const char *label)
 {
     *p = (struct progress){.term = term_detect(STDERR_FILENO), .label = label};
     p->started_ms = clock_mono_ms();
     p->shown_ms = p->started_ms - REDRAW_MS;
 }
 
-int64_t
-progress_elapsed_ms(const struct progress *p)
+int64_t progress_elapsed_ms(const struct progress *p)
 {
     return clock_mono_ms() - p->started_ms;
 }
 
-static void
-put_bar(struct buf *line, int64_t done, int64_t total, size_t room)
+static void put_bar(struct buf *line, int64_t done, int64_t total, size_t room)
 {
     size_t cells = room < BAR_MAX ? room : BAR_MAX;
     int64_t part = done > total ? total : done;
@@ -35,8 +32,7 @@ put_bar(struct buf *line, int64_t done, int64_t total, size_t room)
     buf_printf(line, "] %3d%%", (int)((double)part / (double)total * 100));
 }
 
-void
-progress_update(struct progress *p, int64_t done, int64_t total, const char *note)
+void progress_update(struct progress *p, int64_t done, int64_t total, const char *note)
 {
     struct buf line = BUF_INIT;
     int64_t now = clock_mono_ms();
@@ -55,8 +51,7 @@ progress_update(struct progress *p, int64_t done, int64_t total, const char *not
     p->is_shown = true;
 }
 
-void
-progress_clear(struct progress *p)
+void progress_clear(struct progress *p)
 {
     if (!p->is_shown)
         return;

@@ -17,7 +17,8 @@ struct progress {
 };
 
 void progress_init(struct progress *p, const char *label);
-/* Draws at most ten times a second. total 0 = unknown: no bar, only the note. `note` is shown behind it. */
+/* Draws at most ten times a second. total 0 = unknown: no bar, only the note. `note` is shown
+ * behind it. */
 void progress_update(struct progress *p, int64_t done, int64_t total, const char *note);
 /* Wipes the line, so that something else can be written; the next update draws it again. */
 void progress_clear(struct progress *p);

@@ -12,8 +12,7 @@
 
 /* ---- configuration and connection ---- */
 
-int
-session_load(struct session *s, const struct cli *cli)
+int session_load(struct session *s, const struct cli *cli)
 {
     struct options_source source = {0};
     struct options_errors errors = OPTIONS_ERRORS_INIT;
@@ -36,8 +35,7 @@ session_load(struct session *s, const struct cli *cli)
 }
 
 /* <user>@<host>: the same for every call of a person, so that --idem means the same key again. */
-static char *
-default_actor(void)
+static char *default_actor(void)
 {
     char host[65] = "localhost";
     const struct passwd *pw = getpwuid(geteuid());
@@ -48,8 +46,7 @@ default_actor(void)
     return mem_printf("uid:%u@%s", (unsigned)geteuid(), host);
 }
 
-int
-session_connect(struct session *s, const char *actor, unsigned window, int pop_ms)
+int session_connect(struct session *s, const char *actor, unsigned window, int pop_ms)
 {
     struct cb_error err = {0};
     char *own_actor CB_CLEANUP(mem_free_ptr) = actor ? NULL : default_actor();
@@ -78,15 +75,13 @@ session_connect(struct session *s, const char *actor, unsigned window, int pop_m
     return -1;
 }
 
-int
-session_open(struct session *s, const struct cli *cli)
+int session_open(struct session *s, const struct cli *cli)
 {
     int status = session_load(s, cli);
     return status >= 0 ? status : session_connect(s, NULL, 0, 0);
 }
 
-void
-session_close(struct session *s)
+void session_close(struct session *s)
 {
     requests_client_free(s->rc);
     if (s->has_target)
@@ -97,8 +92,7 @@ session_close(struct session *s)
 
 /* ---- replies ---- */
 
-int
-session_exit_code(int rpc_code)
+int session_exit_code(int rpc_code)
 {
     switch (rpc_code) {
     case -32700:
@@ -123,8 +117,7 @@ session_exit_code(int rpc_code)
     }
 }
 
-int
-session_reply_exit(const struct requests_reply *reply)
+int session_reply_exit(const struct requests_reply *reply)
 {
     switch (reply->outcome) {
     case REQUESTS_RESULT:
@@ -137,8 +130,8 @@ session_reply_exit(const struct requests_reply *reply)
 }
 
 /* Appends "label value" when data has such a member and the message has not said it already. */
-static void
-put_detail(struct buf *out, const struct requests_reply *reply, const char *name, const char *label)
+static void put_detail(struct buf *out, const struct requests_reply *reply, const char *name,
+                       const char *label)
 {
     struct json_span data = reply->data;
     struct json_item item;
@@ -154,8 +147,7 @@ put_detail(struct buf *out, const struct requests_reply *reply, const char *name
         buf_printf(out, "; %s %s", label, value.data);
 }
 
-static void
-report_error(const char *what, const struct requests_reply *reply)
+static void report_error(const char *what, const struct requests_reply *reply)
 {
     struct buf text = BUF_INIT;
 
@@ -177,8 +169,7 @@ report_error(const char *what, const struct requests_reply *reply)
     buf_done(&text);
 }
 
-int
-session_report(const char *what, const struct requests_reply *reply)
+int session_report(const char *what, const struct requests_reply *reply)
 {
     switch (reply->outcome) {
     case REQUESTS_RESULT:
@@ -191,7 +182,8 @@ session_report(const char *what, const struct requests_reply *reply)
         break;
     case REQUESTS_UNKNOWN:
         if (reply->idem[0])
-            cli_say("%s: the outcome is unknown: %s. Repeat it with --idem %s: that has an effect only if "
+            cli_say("%s: the outcome is unknown: %s. Repeat it with --idem %s: that has an effect "
+                    "only if "
                     "the first did not. Is claudebenchd running?",
                     what, reply->message, reply->idem);
         else
@@ -201,8 +193,7 @@ session_report(const char *what, const struct requests_reply *reply)
     return session_reply_exit(reply);
 }
 
-void
-session_put_json(struct buf *out, struct json_span value, struct term term)
+void session_put_json(struct buf *out, struct json_span value, struct term term)
 {
     if (term.is_tty)
         term_put_json(out, value.at, value.len);
@@ -211,9 +202,8 @@ session_put_json(struct buf *out, struct json_span value, struct term term)
     buf_putc(out, '\n');
 }
 
-int
-session_call(struct session *s, const char *method, const struct buf *params, const char *idem,
-             struct requests_reply *reply)
+int session_call(struct session *s, const char *method, const struct buf *params, const char *idem,
+                 struct requests_reply *reply)
 {
     struct requests_call call = {
         .method = method,

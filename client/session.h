@@ -1,6 +1,6 @@
 /*
- * session.h: what the verbs share: the configuration, the connection, and how a reply becomes an exit
- * code and a message.
+ * session.h: what the verbs share: the configuration, the connection, and how a reply becomes an
+ * exit code and a message.
  */
 #ifndef CB_SESSION_H
 #define CB_SESSION_H
@@ -20,14 +20,17 @@ struct session {
     struct requests_client *rc;
     const char *session_id; /* recorded with each request; NULL: CLAUDEBENCH_SESSION */
 };
-#define SESSION_INIT {.opts = NULL}
+#define SESSION_INIT                                                                               \
+    {                                                                                              \
+        .opts = NULL                                                                               \
+    }
 
-/* Reads the configuration (-c of the verb, environment, default places). Returns -1 to go on, or the exit
- * code after a message. */
+/* Reads the configuration (-c of the verb, environment, default places). Returns -1 to go on, or
+ * the exit code after a message. */
 int session_load(struct session *s, const struct cli *cli);
 /*
- * Connects as `actor` (NULL: <user>@<host>). `window`, `pop_ms`: see requests_client.h; 0 = default. Returns -1 to
- * go on, or the exit code after a message.
+ * Connects as `actor` (NULL: <user>@<host>). `window`, `pop_ms`: see requests_client.h; 0 =
+ * default. Returns -1 to go on, or the exit code after a message.
  */
 int session_connect(struct session *s, const char *actor, unsigned window, int pop_ms);
 /* session_load() and session_connect() with the defaults. */
@@ -39,15 +42,17 @@ int session_exit_code(int rpc_code);
 /* The same for a reply: 0 for a result, 69 when the outcome is not known. */
 int session_reply_exit(const struct requests_reply *reply);
 /*
- * Says on stderr what went wrong: message, code, path and what was expected, or that the outcome is unknown and how to
- * repeat the request. `what` is the method or the verb. Returns session_reply_exit().
+ * Says on stderr what went wrong: message, code, path and what was expected, or that the outcome is
+ * unknown and how to repeat the request. `what` is the method or the verb. Returns
+ * session_reply_exit().
  */
 int session_report(const char *what, const struct requests_reply *reply);
 
 /* Appends JSON and a newline, escaped when it goes to a terminal. */
 void session_put_json(struct buf *out, struct json_span value, struct term term);
 
-/* Runs one request with the default time-out; for a result returns -1, else reports and returns the exit code. */
+/* Runs one request with the default time-out; for a result returns -1, else reports and returns the
+ * exit code. */
 int session_call(struct session *s, const char *method, const struct buf *params, const char *idem,
                  struct requests_reply *reply);
 

@@ -8,15 +8,13 @@
 
 enum { GAP = 2, FLEXIBLE_MIN = 8 };
 
-void
-table_init(struct table *t, const struct table_column *columns, size_t ncolumns)
+void table_init(struct table *t, const struct table_column *columns, size_t ncolumns)
 {
     cb_assert(ncolumns > 0 && ncolumns <= TABLE_COLUMNS_MAX);
     *t = (struct table){.columns = columns, .ncolumns = ncolumns};
 }
 
-void
-table_done(struct table *t)
+void table_done(struct table *t)
 {
     for (size_t i = 0; i < t->ncells; i++)
         free(t->cells[i]);
@@ -24,8 +22,7 @@ table_done(struct table *t)
     *t = (struct table){0};
 }
 
-void
-table_cell(struct table *t, const char *s, size_t len)
+void table_cell(struct table *t, const char *s, size_t len)
 {
     struct buf text = BUF_INIT;
 
@@ -37,14 +34,12 @@ table_cell(struct table *t, const char *s, size_t len)
     t->cells[t->ncells++] = buf_take(&text);
 }
 
-void
-table_cell_str(struct table *t, const char *s)
+void table_cell_str(struct table *t, const char *s)
 {
     table_cell(t, s, strlen(s));
 }
 
-void
-table_cellf(struct table *t, const char *fmt, ...)
+void table_cellf(struct table *t, const char *fmt, ...)
 {
     struct buf text = BUF_INIT;
     va_list ap;
@@ -56,8 +51,7 @@ table_cellf(struct table *t, const char *fmt, ...)
     buf_done(&text);
 }
 
-static void
-measure(const struct table *t, size_t *widths)
+static void measure(const struct table *t, size_t *widths)
 {
     for (size_t c = 0; c < t->ncolumns; c++)
         widths[c] = term_width(t->columns[c].title, strlen(t->columns[c].title));
@@ -69,8 +63,7 @@ measure(const struct table *t, size_t *widths)
 }
 
 /* Takes from the flexible column what does not fit. */
-static void
-squeeze(const struct table *t, size_t *widths, int limit)
+static void squeeze(const struct table *t, size_t *widths, int limit)
 {
     size_t total = GAP * (t->ncolumns - 1);
 
@@ -88,15 +81,14 @@ squeeze(const struct table *t, size_t *widths, int limit)
     }
 }
 
-static void
-put_spaces(struct buf *out, size_t n)
+static void put_spaces(struct buf *out, size_t n)
 {
     while (n-- > 0)
         buf_putc(out, ' ');
 }
 
-static void
-put_cell(struct buf *out, const char *s, size_t width, enum table_align align, bool is_last)
+static void put_cell(struct buf *out, const char *s, size_t width, enum table_align align,
+                     bool is_last)
 {
     size_t len = strlen(s);
     size_t w = term_width(s, len);
@@ -117,8 +109,7 @@ put_cell(struct buf *out, const char *s, size_t width, enum table_align align, b
         put_spaces(out, width - w + GAP);
 }
 
-void
-table_put(const struct table *t, struct term term, struct buf *out)
+void table_put(const struct table *t, struct term term, struct buf *out)
 {
     size_t widths[TABLE_COLUMNS_MAX];
 

@@ -1,5 +1,6 @@
 /*
- * table.h: rows and columns for people. On a terminal the rows are cut to its width; in a pipe never.
+ * table.h: rows and columns for people. On a terminal the rows are cut to its width; in a pipe
+ * never.
  */
 #ifndef CB_TABLE_H
 #define CB_TABLE_H

@@ -1,9 +1,9 @@
 /*
  * term.h: what may go to a terminal, and how wide it is there.
  *
- * Text that others wrote may hold escape sequences (ESC, C1 controls) or characters that reorder what
- * is shown. Everything that the client prints for people goes through term_put(); JSON for a terminal
- * through term_put_json(), which keeps it the same JSON.
+ * Text that others wrote may hold escape sequences (ESC, C1 controls) or characters that reorder
+ * what is shown. Everything that the client prints for people goes through term_put(); JSON for a
+ * terminal through term_put_json(), which keeps it the same JSON.
  */
 #ifndef CB_TERM_H
 #define CB_TERM_H
@@ -22,8 +22,9 @@ struct term {
 /* Looks at a file descriptor and the environment. */
 struct term term_detect(int fd);
 
-/* Appends text for people: control characters (C0, DEL, C1), characters that change the direction of text,
- * line separators and bytes that are not UTF-8 become \n, \t, \x1b, \u202e and the like. Adds no newline. */
+/* Appends text for people: control characters (C0, DEL, C1), characters that change the direction
+ * of text, line separators and bytes that are not UTF-8 become \n, \t, \x1b, \u202e and the like.
+ * Adds no newline. */
 void term_put(struct buf *out, const char *s, size_t len);
 /* Appends JSON: characters that term_put() would escape become \u escapes inside its strings. */
 void term_put_json(struct buf *out, const char *s, size_t len);

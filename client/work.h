@@ -1,5 +1,6 @@
 /*
- * work.h: what the parts of `claudebench work` share. One process, one poll loop, at most WORK_JOBS_MAX jobs.
+ * work.h: what the parts of `claudebench work` share. One process, one poll loop, at most
+ * WORK_JOBS_MAX jobs.
  *
  *   cmd_work.c     options, the loop, signals, the end
  *   work_job.c     a job's process: start, output, TERM and KILL, reaping
@@ -35,7 +36,16 @@ enum job_state {
 enum job_fate { FATE_NONE, FATE_CANCELLED, FATE_LOST, FATE_RELEASED };
 
 /* What a reply is for; the tag carries it with a slot and the registration it was sent under. */
-enum work_tag { TAG_REGISTER, TAG_CLAIM, TAG_COMPLETE, TAG_FAIL, TAG_RELEASE, TAG_BEAT, TAG_UNREGISTER };
+enum work_tag {
+    TAG_REGISTER,
+    TAG_CLAIM,
+    TAG_COMPLETE,
+    TAG_FAIL,
+    TAG_RELEASE,
+    TAG_BEAT,
+    TAG_RENEW,
+    TAG_UNREGISTER
+};
 
 struct job {
     enum job_state state;
@@ -46,20 +56,22 @@ struct job {
     char queue[72];
     int64_t attempt;
     int64_t lease_ms;
+    uint32_t serial; /* of the claim: a late renewal is not the next task's */
+    bool is_renewing;
     int64_t renewed_ms; /* monotonic: when the last successful claim or renewal was sent */
     pid_t pid;          /* 0 = none */
     int out_fd, err_fd; /* -1 = closed */
     struct buf out;
     bool is_out_too_large;
-    struct buf err;     /* the tail */
+    struct buf err; /* the tail */
     int64_t started_ms;
-    int64_t kill_ms;    /* when TERM becomes KILL; 0 = no TERM was sent */
+    int64_t kill_ms; /* when TERM becomes KILL; 0 = no TERM was sent */
     bool is_killed;
-    int status;         /* of waitpid */
-    unsigned promised;  /* free slots that this completion's `next` asks for beside its own */
-    char why[128];      /* a failure that is ours: could not start, result too large */
-    bool is_final;      /* … and that another attempt would meet again */
-    int64_t retry_ms;   /* REPORTING: when to tell it again; 0 = it is on the way */
+    int status;        /* of waitpid */
+    unsigned promised; /* free slots that this completion's `next` asks for beside its own */
+    char why[128];     /* a failure that is ours: could not start, result too large */
+    bool is_final;     /* … and that another attempt would meet again */
+    int64_t retry_ms;  /* REPORTING: when to tell it again; 0 = it is on the way */
     enum work_tag retry_kind;
 };
 
@@ -86,6 +98,7 @@ struct work {
     bool is_registered, is_registering;
     bool is_unregistering, is_unregistered;
 
+    uint32_t claims; /* tasks that came */
     bool is_claiming;
     int64_t next_claim_ms;
     struct backoff claim_backoff;
@@ -109,7 +122,8 @@ struct work {
 
 /* ---- work_job.c ---- */
 
-/* Runs the command for a claimed task (its JSON without the token on stdin). A start that fails ends the job with why. */
+/* Runs the command for a claimed task (its JSON without the token on stdin). A start that fails
+ * ends the job with why. */
 void job_start(struct work *w, struct job *job, struct json_span task);
 /* Reads what its pipes hold. */
 void job_read(struct job *job, int fd);
@@ -119,7 +133,8 @@ bool job_reap(struct work *w, struct job *job);
 void job_end(struct job *job, enum job_fate fate, int64_t kill_after_ms);
 /* KILL when its time has come; returns when that is (0 = never). */
 int64_t job_check_kill(struct job *job, int64_t now_ms);
-/* "exit status 3", "signal 9 (Killed)", … and the last lines of stderr, as clean UTF-8 of ≤ WORK_ERROR_BYTES. */
+/* "exit status 3", "signal 9 (Killed)", … and the last lines of stderr, as clean UTF-8 of ≤
+ * WORK_ERROR_BYTES. */
 void job_put_error(const struct job *job, struct buf *out);
 /* Frees what it holds; the slot is free again. */
 void job_clear(struct job *job);
@@ -155,6 +170,7 @@ void lease_check(struct work *w, int64_t now_ms);
 void lease_added(struct work *w, const struct job *job);
 void lease_take_register(struct work *w, const struct requests_reply *reply);
 void lease_take_beat(struct work *w, const struct requests_reply *reply);
+void lease_take_renewal(struct work *w, struct job *job, const struct requests_reply *reply);
 /* Another process has our id: everything ends, exit 73. */
 void lease_taken_over(struct work *w);
 /* The instance is not known any more: its tasks are gone, it registers again. */

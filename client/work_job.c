@@ -1,9 +1,10 @@
 /*
  * work_job.c: the process of one job (see work.h).
  *
- * It gets the task on stdin (a memfd: no pipe to fill), leads a process group of its own, and dies with us.
- * Its stdout is kept up to the result's limit, of its stderr the tail. When its first process has ended, what is
- * left of its group is killed before the number of the group can be used again.
+ * It gets the task on stdin (a memfd: no pipe to fill), leads a process group of its own, and dies
+ * with us. Its stdout is kept up to the result's limit, of its stderr the tail. When its first
+ * process has ended, what is left of its group is killed before the number of the group can be used
+ * again.
  */
 #include "common/compat.h"
 #include "client/work.h"
@@ -21,16 +22,14 @@ enum { READ_BYTES = 65536 };
 
 /* ---- finding the command ---- */
 
-static bool
-is_executable(const char *path)
+static bool is_executable(const char *path)
 {
     struct stat st;
 
     return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
 }
 
-char *
-job_find_command(const char *name)
+char *job_find_command(const char *name)
 {
     const char *path = getenv("PATH");
 
@@ -64,8 +63,7 @@ job_find_command(const char *name)
 /* ---- start ---- */
 
 /* The task for the job: as it was claimed, without the proof of the lease. */
-static void
-put_public_task(struct buf *out, struct json_span task)
+static void put_public_task(struct buf *out, struct json_span task)
 {
     struct json_iter it;
     struct json_item item;
@@ -73,7 +71,8 @@ put_public_task(struct buf *out, struct json_span task)
     buf_putc(out, '{');
     json_iter_init(&it, task);
     while (json_iter_next(&it, &item)) {
-        if (json_string_equals(item.key, "lease_token") || json_string_equals(item.key, "lease_until"))
+        if (json_string_equals(item.key, "lease_token") ||
+            json_string_equals(item.key, "lease_until"))
             continue;
         json_put_comma(out);
         buf_append(out, item.key.at, item.key.len);
@@ -83,8 +82,7 @@ put_public_task(struct buf *out, struct json_span task)
     buf_puts(out, "}\n");
 }
 
-static int
-open_stdin(struct json_span task)
+static int open_stdin(struct json_span task)
 {
     struct buf text CB_CLEANUP(buf_done) = BUF_INIT;
     int fd = memfd_create("claudebench-task", MFD_CLOEXEC);
@@ -103,8 +101,7 @@ open_stdin(struct json_span task)
     return fd;
 }
 
-static bool
-is_ours(const char *entry)
+static bool is_ours(const char *entry)
 {
     return strncmp(entry, "CLAUDEBENCH_TASK_ID=", 20) == 0 ||
            strncmp(entry, "CLAUDEBENCH_ATTEMPT=", 20) == 0 ||
@@ -112,8 +109,7 @@ is_ours(const char *entry)
 }
 
 /* Our environment and three names more; only the last three strings are to be freed. */
-static char **
-job_environment(const struct job *job, size_t *ret_own)
+static char **job_environment(const struct job *job, size_t *ret_own)
 {
     size_t n = 0, count = 0;
 
@@ -130,8 +126,8 @@ job_environment(const struct job *job, size_t *ret_own)
     return env;
 }
 
-static pid_t
-spawn_job(const struct work *w, const struct job *job, const int fds[3], struct cb_error *err)
+static pid_t spawn_job(const struct work *w, const struct job *job, const int fds[3],
+                       struct cb_error *err)
 {
     size_t own;
     char **env = job_environment(job, &own);
@@ -154,23 +150,22 @@ spawn_job(const struct work *w, const struct job *job, const int fds[3], struct 
     return pid;
 }
 
-static void
-close_fd(int *fd)
+static void close_fd(int *fd)
 {
     if (*fd >= 0)
         close(*fd);
     *fd = -1;
 }
 
-static void
-job_launch(struct work *w, struct job *job, struct json_span task)
+static void job_launch(struct work *w, struct job *job, struct json_span task)
 {
     int out[2] = {-1, -1}, err_pipe[2] = {-1, -1};
     int in = open_stdin(task);
     struct cb_error err = {0};
     pid_t pid = -1;
 
-    if (in < 0 || pipe2(out, O_CLOEXEC | O_NONBLOCK) != 0 || pipe2(err_pipe, O_CLOEXEC | O_NONBLOCK) != 0) {
+    if (in < 0 || pipe2(out, O_CLOEXEC | O_NONBLOCK) != 0 ||
+        pipe2(err_pipe, O_CLOEXEC | O_NONBLOCK) != 0) {
         cb_error_set(&err, errno, "cannot prepare the job: %s", strerror(errno));
     } else {
         /* Ours are the read ends; a job expects its own to block. */
@@ -197,8 +192,7 @@ job_launch(struct work *w, struct job *job, struct json_span task)
     }
 }
 
-void
-job_start(struct work *w, struct job *job, struct json_span task)
+void job_start(struct work *w, struct job *job, struct json_span task)
 {
     job->state = JOB_RUNNING;
     job->started_ms = clock_mono_ms();
@@ -210,8 +204,7 @@ job_start(struct work *w, struct job *job, struct json_span task)
 
 /* ---- output ---- */
 
-static void
-keep_output(struct job *job, const char *data, size_t len, size_t limit)
+static void keep_output(struct job *job, const char *data, size_t len, size_t limit)
 {
     if (job->is_out_too_large)
         return;
@@ -223,8 +216,7 @@ keep_output(struct job *job, const char *data, size_t len, size_t limit)
     buf_append(&job->out, data, len);
 }
 
-static void
-keep_error(struct job *job, const char *data, size_t len)
+static void keep_error(struct job *job, const char *data, size_t len)
 {
     buf_append(&job->err, data, len);
     if (job->err.len > WORK_ERR_TAIL)
@@ -233,8 +225,7 @@ keep_error(struct job *job, const char *data, size_t len)
 
 enum { RESULT_BYTES = 262144 };
 
-void
-job_read(struct job *job, int fd)
+void job_read(struct job *job, int fd)
 {
     static char chunk[READ_BYTES];
     bool is_out = fd == job->out_fd;
@@ -257,9 +248,9 @@ job_read(struct job *job, int fd)
     }
 }
 
-/* What was written before the end; a stranger may still hold the pipe, so its end is not waited for. */
-static void
-drain(struct job *job)
+/* What was written before the end; a stranger may still hold the pipe, so its end is not waited
+ * for. */
+static void drain(struct job *job)
 {
     for (int turn = 0; turn < 64 && job->out_fd >= 0; turn++)
         job_read(job, job->out_fd);
@@ -271,8 +262,7 @@ drain(struct job *job)
 
 /* ---- end ---- */
 
-bool
-job_reap(struct work *w, struct job *job)
+bool job_reap(struct work *w, struct job *job)
 {
     siginfo_t info = {0};
 
@@ -289,8 +279,7 @@ job_reap(struct work *w, struct job *job)
     return true;
 }
 
-void
-job_end(struct job *job, enum job_fate fate, int64_t kill_after_ms)
+void job_end(struct job *job, enum job_fate fate, int64_t kill_after_ms)
 {
     if (job->fate == FATE_NONE)
         job->fate = fate;
@@ -303,8 +292,7 @@ job_end(struct job *job, enum job_fate fate, int64_t kill_after_ms)
         job->kill_ms = kill_ms;
 }
 
-int64_t
-job_check_kill(struct job *job, int64_t now_ms)
+int64_t job_check_kill(struct job *job, int64_t now_ms)
 {
     if (job->pid == 0 || job->kill_ms == 0 || job->is_killed)
         return 0;
@@ -315,8 +303,7 @@ job_check_kill(struct job *job, int64_t now_ms)
     return 0;
 }
 
-static void
-put_status(const struct job *job, struct buf *out)
+static void put_status(const struct job *job, struct buf *out)
 {
     if (job->why[0])
         buf_puts(out, job->why);
@@ -328,8 +315,7 @@ put_status(const struct job *job, struct buf *out)
 }
 
 /* The tail as clean UTF-8, from the start of a line if it was cut. */
-static void
-put_tail(const struct job *job, size_t room, struct buf *out)
+static void put_tail(const struct job *job, size_t room, struct buf *out)
 {
     const char *s = buf_peek(&job->err);
     size_t len = job->err.len;
@@ -358,8 +344,7 @@ put_tail(const struct job *job, size_t room, struct buf *out)
     buf_done(&clean);
 }
 
-void
-job_put_error(const struct job *job, struct buf *out)
+void job_put_error(const struct job *job, struct buf *out)
 {
     size_t start = out->len;
 
@@ -371,8 +356,7 @@ job_put_error(const struct job *job, struct buf *out)
     put_tail(job, WORK_ERROR_BYTES - used, out);
 }
 
-void
-job_clear(struct job *job)
+void job_clear(struct job *job)
 {
     unsigned index = job->index;
 

@@ -1,10 +1,11 @@
 /*
  * work_keeper.c: ends the jobs of a `claudebench work` that was killed with -9.
  *
- * PDEATHSIG reaches a job's first process only, not what that has started. So `work` starts this process of its
- * own binary with a pipe on stdin, in a session of its own, and tells it each job's process group: "+123\n" when it
- * begins, "-123\n" before its number can be used again. When the pipe ends, the groups that are left are
- * killed. It ignores all signals that it can and leaves with `work`.
+ * PDEATHSIG reaches a job's first process only, not what that has started. So `work` starts this
+ * process of its own binary with a pipe on stdin, in a session of its own, and tells it each job's
+ * process group: "+123\n" when it begins, "-123\n" before its number can be used again. When the
+ * pipe ends, the groups that are left are killed. It ignores all signals that it can and leaves
+ * with `work`.
  */
 #include "common/compat.h"
 #include "client/verbs.h"
@@ -18,8 +19,7 @@
 
 /* ---- in work ---- */
 
-int
-keeper_start(void)
+int keeper_start(void)
 {
     static char name[] = "claudebench", verb[] = WORK_KEEPER_VERB;
     char *argv[] = {name, verb, NULL};
@@ -40,14 +40,14 @@ keeper_start(void)
     close(pipe_fds[0]);
     if (pid < 0) {
         close(pipe_fds[1]);
-        cli_say("cannot start the keeper (%s): jobs may outlive a kill -9 of this process", err.text);
+        cli_say("cannot start the keeper (%s): jobs may outlive a kill -9 of this process",
+                err.text);
         return -1;
     }
     return pipe_fds[1];
 }
 
-void
-keeper_tell(int fd, pid_t group, bool has_begun)
+void keeper_tell(int fd, pid_t group, bool has_begun)
 {
     char line[24];
 
@@ -64,8 +64,7 @@ keeper_tell(int fd, pid_t group, bool has_begun)
 
 static pid_t groups[WORK_JOBS_MAX];
 
-static void
-keep_line(const char *line)
+static void keep_line(const char *line)
 {
     pid_t group = (pid_t)strtol(line + 1, NULL, 10);
     pid_t from = line[0] == '+' ? 0 : group, to = line[0] == '+' ? group : 0;
@@ -80,8 +79,7 @@ keep_line(const char *line)
     }
 }
 
-static void
-keep_bytes(struct buf *text)
+static void keep_bytes(struct buf *text)
 {
     char *eol;
 
@@ -94,8 +92,7 @@ keep_bytes(struct buf *text)
         buf_reset(text); /* none of ours */
 }
 
-int
-work_keeper_main(void)
+int work_keeper_main(void)
 {
     struct buf text = BUF_INIT;
 

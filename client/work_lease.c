@@ -1,8 +1,9 @@
 /*
  * work_lease.c: registration, beats and leases of `work` (see work.h).
  *
- * One beat renews the instance and all leases. It is sent every third of the shortest lease; what was renewed counts from
- * the moment the beat was sent, so that we never believe in a lease longer than the server does.
+ * One beat renews the instance and all leases. It is sent every third of the shortest lease; what
+ * was renewed counts from the moment the beat was sent, so that we never believe in a lease longer
+ * than the server does.
  */
 #include "common/compat.h"
 #include "client/work.h"
@@ -12,8 +13,7 @@
 
 enum { BEAT_MIN_MS = 50 };
 
-static int64_t
-beat_every_ms(const struct work *w)
+static int64_t beat_every_ms(const struct work *w)
 {
     int64_t lease = w->lease_ms ? w->lease_ms : w->s.opts->cluster.agent_lease_ms;
 
@@ -23,8 +23,7 @@ beat_every_ms(const struct work *w)
     return lease / 3 > BEAT_MIN_MS ? lease / 3 : BEAT_MIN_MS;
 }
 
-void
-lease_added(struct work *w, const struct job *job)
+void lease_added(struct work *w, const struct job *job)
 {
     int64_t soon = job->renewed_ms + job->lease_ms / 3;
 
@@ -34,8 +33,7 @@ lease_added(struct work *w, const struct job *job)
 
 /* ---- registration ---- */
 
-void
-lease_register(struct work *w)
+void lease_register(struct work *w)
 {
     struct buf params = BUF_INIT;
 
@@ -59,8 +57,7 @@ lease_register(struct work *w)
     work_submit(w, "system.register", &params, work_tag(w, TAG_REGISTER, NULL));
 }
 
-static void
-read_incarnation(struct work *w, struct json_span result)
+static void read_incarnation(struct work *w, struct json_span result)
 {
     struct json_item item;
     struct buf text = BUF_INIT;
@@ -71,8 +68,7 @@ read_incarnation(struct work *w, struct json_span result)
     buf_done(&text);
 }
 
-void
-lease_take_register(struct work *w, const struct requests_reply *reply)
+void lease_take_register(struct work *w, const struct requests_reply *reply)
 {
     w->is_registering = false;
     if (reply->outcome == REQUESTS_RESULT) {
@@ -91,8 +87,7 @@ lease_take_register(struct work *w, const struct requests_reply *reply)
     w->stop = STOP_NOW;
 }
 
-void
-lease_unregister(struct work *w)
+void lease_unregister(struct work *w)
 {
     struct buf params = BUF_INIT;
 
@@ -106,8 +101,7 @@ lease_unregister(struct work *w)
     work_submit(w, "system.unregister", &params, work_tag(w, TAG_UNREGISTER, NULL));
 }
 
-bool
-lease_is_stale_incarnation(const struct requests_reply *reply)
+bool lease_is_stale_incarnation(const struct requests_reply *reply)
 {
     struct json_item item;
 
@@ -116,16 +110,14 @@ lease_is_stale_incarnation(const struct requests_reply *reply)
            json_string_equals(item.value, "stale_incarnation");
 }
 
-static void
-end_jobs(struct work *w, enum job_fate fate)
+static void end_jobs(struct work *w, enum job_fate fate)
 {
     for (unsigned i = 0; i < w->njobs; i++)
         if (w->jobs[i].state == JOB_RUNNING)
             job_end(&w->jobs[i], fate, WORK_KILL_AFTER_MS);
 }
 
-void
-lease_taken_over(struct work *w)
+void lease_taken_over(struct work *w)
 {
     if (w->exit_code == EXITCODE_CONFLICT)
         return;
@@ -139,8 +131,7 @@ lease_taken_over(struct work *w)
     end_jobs(w, FATE_LOST);
 }
 
-void
-lease_forgotten(struct work *w)
+void lease_forgotten(struct work *w)
 {
     w->is_registered = false;
     if (work_count(w, JOB_RUNNING) > 0)
@@ -151,14 +142,49 @@ lease_forgotten(struct work *w)
 /* ---- beats ---- */
 
 /* A job that is to be released keeps its lease until it has ended. */
-static bool
-is_held(const struct job *job)
+static bool is_held(const struct job *job)
 {
     return job->state == JOB_RUNNING && (job->fate == FATE_NONE || job->fate == FATE_RELEASED);
 }
 
-static void
-send_beat(struct work *w, int64_t now_ms)
+static void put_lease(struct buf *params, const struct job *job)
+{
+    buf_puts(params, "{");
+    json_put_key(params, "id");
+    json_put_cstr(params, job->id);
+    json_put_key(params, "lease_token");
+    json_put_cstr(params, job->token);
+}
+
+/* A beat renews by the task's own length; with --lease each job is renewed by that. */
+static void send_renewals(struct work *w)
+{
+    for (unsigned i = 0; i < w->njobs; i++) {
+        struct job *job = &w->jobs[i];
+        struct buf params = BUF_INIT;
+        if (!is_held(job) || job->is_renewing)
+            continue;
+        put_lease(&params, job);
+        json_put_key(&params, "extend_ms");
+        buf_put_int(&params, w->lease_ms);
+        buf_puts(&params, "}");
+        job->is_renewing = true;
+        work_submit(w, "task.renew", &params, work_tag(w, TAG_RENEW, job));
+    }
+}
+
+static void put_leases(const struct work *w, struct buf *params)
+{
+    for (unsigned i = 0; i < w->njobs && !w->lease_ms; i++) {
+        if (!is_held(&w->jobs[i]))
+            continue;
+        json_put_comma(params);
+        put_lease(params, &w->jobs[i]);
+        buf_puts(params, "}");
+    }
+}
+
+static void send_beat(struct work *w, int64_t now_ms)
 {
     struct buf params = BUF_INIT;
 
@@ -173,27 +199,17 @@ send_beat(struct work *w, int64_t now_ms)
     buf_printf(&params, "%.3f", (double)work_count(w, JOB_RUNNING) / w->njobs);
     json_put_key(&params, "renew");
     buf_puts(&params, "[");
-    for (unsigned i = 0; i < w->njobs; i++) {
-        const struct job *job = &w->jobs[i];
-        if (!is_held(job))
-            continue;
-        json_put_comma(&params);
-        buf_puts(&params, "{");
-        json_put_key(&params, "id");
-        json_put_cstr(&params, job->id);
-        json_put_key(&params, "lease_token");
-        json_put_cstr(&params, job->token);
-        buf_puts(&params, "}");
-    }
+    put_leases(w, &params);
     buf_puts(&params, "]}");
     w->is_beating = true;
     w->beat_sent_ms = now_ms;
     work_submit(w, "system.heartbeat", &params, work_tag(w, TAG_BEAT, NULL));
+    if (w->lease_ms)
+        send_renewals(w);
 }
 
 /* The jobs that were running when the beat was sent hold their leases from then on. */
-static void
-renewed(struct work *w)
+static void renewed(struct work *w)
 {
     for (unsigned i = 0; i < w->njobs; i++) {
         struct job *job = &w->jobs[i];
@@ -202,8 +218,7 @@ renewed(struct work *w)
     }
 }
 
-static void
-take_cancel(struct work *w, struct json_span cancel)
+static void take_cancel(struct work *w, struct json_span cancel)
 {
     struct json_item id, token, reason;
 
@@ -219,16 +234,14 @@ take_cancel(struct work *w, struct json_span cancel)
     }
 }
 
-static bool
-is_alive(struct json_span result)
+static bool is_alive(struct json_span result)
 {
     struct json_item item;
 
     return json_find(result, "alive", &item) && item.type == JSON_BOOL && item.value.at[0] == 't';
 }
 
-void
-lease_take_beat(struct work *w, const struct requests_reply *reply)
+void lease_take_beat(struct work *w, const struct requests_reply *reply)
 {
     struct json_item list, item;
     struct json_iter it;
@@ -250,7 +263,8 @@ lease_take_beat(struct work *w, const struct requests_reply *reply)
         lease_forgotten(w);
         return;
     }
-    renewed(w);
+    if (!w->lease_ms)
+        renewed(w);
     if (json_find(reply->result, "cancel", &list) && list.type == JSON_ARRAY) {
         json_iter_init(&it, list.value);
         while (json_iter_next(&it, &item))
@@ -258,9 +272,27 @@ lease_take_beat(struct work *w, const struct requests_reply *reply)
     }
 }
 
-/* A job whose lease has run out without a renewal may run elsewhere by now. It is given back, in case it does not. */
-static void
-check_leases(struct work *w, int64_t now_ms)
+void lease_take_renewal(struct work *w, struct job *job, const struct requests_reply *reply)
+{
+    struct json_item state;
+
+    if (job->state != JOB_RUNNING || (uint8_t)job->serial != (uint8_t)(reply->tag >> 32))
+        return; /* the job of the renewal is gone */
+    job->is_renewing = false;
+    if (reply->outcome == REQUESTS_RESULT) {
+        job->renewed_ms = clock_mono_ms() - reply->latency_us / 1000 - 1;
+        job->lease_ms = w->lease_ms;
+    } else if (reply->code == -32005 || reply->code == -32004) {
+        bool is_cancelled = reply->data.len > 0 && json_type_of(reply->data) == JSON_OBJECT &&
+                            json_find(reply->data, "state", &state) &&
+                            json_string_equals(state.value, "cancelled");
+        job_end(job, is_cancelled ? FATE_CANCELLED : FATE_LOST, WORK_KILL_AFTER_MS);
+    }
+}
+
+/* A job whose lease has run out without a renewal may run elsewhere by now. It is given back, in
+ * case it does not. */
+static void check_leases(struct work *w, int64_t now_ms)
 {
     for (unsigned i = 0; i < w->njobs; i++) {
         struct job *job = &w->jobs[i];
@@ -273,8 +305,7 @@ check_leases(struct work *w, int64_t now_ms)
     }
 }
 
-void
-lease_check(struct work *w, int64_t now_ms)
+void lease_check(struct work *w, int64_t now_ms)
 {
     check_leases(w, now_ms);
     if (!w->is_registered) {

@@ -1,9 +1,10 @@
 /*
- * work_report.c: what `work` asks of the task domain, and what it makes of the answers (see work.h).
+ * work_report.c: what `work` asks of the task domain, and what it makes of the answers (see
+ * work.h).
  *
- * Requests have no deadline: the request client repeats them with the same idempotency key until they are
- * answered, so an outcome is told exactly once whatever breaks in between. What a lease lost meanwhile is refused by
- * its token.
+ * Requests have no deadline: the request client repeats them with the same idempotency key until
+ * they are answered, so an outcome is told exactly once whatever breaks in between. What a lease
+ * lost meanwhile is refused by its token.
  */
 #include "common/compat.h"
 #include "client/work.h"
@@ -16,8 +17,7 @@ enum { RETRY_MS = 500 };
 
 /* ---- small parts ---- */
 
-void
-work_say(struct work *w, const char *fmt, ...)
+void work_say(struct work *w, const char *fmt, ...)
 {
     struct buf text = BUF_INIT, line = BUF_INIT;
     va_list ap;
@@ -33,8 +33,7 @@ work_say(struct work *w, const char *fmt, ...)
     buf_done(&line);
 }
 
-unsigned
-work_count(const struct work *w, enum job_state state)
+unsigned work_count(const struct work *w, enum job_state state)
 {
     unsigned n = 0;
 
@@ -44,21 +43,20 @@ work_count(const struct work *w, enum job_state state)
 }
 
 /* Slots that no job has and no claim on the way may fill. */
-static unsigned
-free_slots(const struct work *w)
+static unsigned free_slots(const struct work *w)
 {
     unsigned n = work_count(w, JOB_FREE);
     return n > w->promised ? n - w->promised : 0;
 }
 
-uint64_t
-work_tag(const struct work *w, enum work_tag kind, const struct job *job)
+uint64_t work_tag(const struct work *w, enum work_tag kind, const struct job *job)
 {
-    return (uint64_t)kind << 56 | (uint64_t)(job ? job->index : 0) << 40 | w->registration;
+    uint64_t tag = (uint64_t)kind << 56 | w->registration;
+
+    return job ? tag | (uint64_t)job->index << 40 | (uint64_t)(uint8_t)job->serial << 32 : tag;
 }
 
-void
-work_submit(struct work *w, const char *method, struct buf *params, uint64_t tag)
+void work_submit(struct work *w, const char *method, struct buf *params, uint64_t tag)
 {
     struct requests_call call = {
         .method = method,
@@ -71,23 +69,20 @@ work_submit(struct work *w, const char *method, struct buf *params, uint64_t tag
     buf_done(params);
 }
 
-static void
-put_text(struct buf *params, const char *name, const char *value)
+static void put_text(struct buf *params, const char *name, const char *value)
 {
     json_put_key(params, name);
     json_put_cstr(params, value);
 }
 
-static void
-put_int(struct buf *params, const char *name, int64_t value)
+static void put_int(struct buf *params, const char *name, int64_t value)
 {
     json_put_key(params, name);
     buf_put_int(params, value);
 }
 
 /* Members that task.claim and the `next` of task.complete have in common. */
-static void
-put_claim(const struct work *w, struct buf *params, unsigned max)
+static void put_claim(const struct work *w, struct buf *params, unsigned max)
 {
     put_int(params, "maxTasks", max);
     put_text(params, "queue", w->queue);
@@ -102,14 +97,12 @@ put_claim(const struct work *w, struct buf *params, unsigned max)
 
 /* ---- asking for tasks ---- */
 
-static bool
-wants_tasks(const struct work *w)
+static bool wants_tasks(const struct work *w)
 {
     return w->is_registered && w->stop == STOP_NO && !(w->is_once && w->started > 0);
 }
 
-void
-report_claim(struct work *w, int64_t now_ms)
+void report_claim(struct work *w, int64_t now_ms)
 {
     struct buf params = BUF_INIT;
     unsigned max = free_slots(w);
@@ -127,8 +120,7 @@ report_claim(struct work *w, int64_t now_ms)
 
 /* ---- telling outcomes ---- */
 
-static void
-report_release(struct work *w, struct job *job)
+static void report_release(struct work *w, struct job *job)
 {
     struct buf params = BUF_INIT;
 
@@ -140,8 +132,7 @@ report_release(struct work *w, struct job *job)
     work_submit(w, "task.release", &params, work_tag(w, TAG_RELEASE, job));
 }
 
-static void
-report_failure(struct work *w, struct job *job)
+static void report_failure(struct work *w, struct job *job)
 {
     struct buf params = BUF_INIT, error = BUF_INIT;
 
@@ -159,8 +150,7 @@ report_failure(struct work *w, struct job *job)
 }
 
 /* JSON on stdout goes as it is, anything else as a string; nothing is no result. */
-static void
-put_result(const struct job *job, struct buf *params)
+static void put_result(const struct job *job, struct buf *params)
 {
     struct json_span value;
 
@@ -173,8 +163,7 @@ put_result(const struct job *job, struct buf *params)
         json_put_string(params, job->out.data, job->out.len);
 }
 
-static void
-put_next(struct work *w, struct job *job, struct buf *params)
+static void put_next(struct work *w, struct job *job, struct buf *params)
 {
     job->promised = 0;
     if (!wants_tasks(w) || w->is_once)
@@ -187,8 +176,7 @@ put_next(struct work *w, struct job *job, struct buf *params)
     w->promised += job->promised;
 }
 
-static void
-report_completion(struct work *w, struct job *job)
+static void report_completion(struct work *w, struct job *job)
 {
     struct buf params = BUF_INIT;
     size_t limit = (size_t)w->s.opts->limits.params_bytes;
@@ -213,28 +201,27 @@ report_completion(struct work *w, struct job *job)
     work_submit(w, "task.complete", &params, work_tag(w, TAG_COMPLETE, job));
 }
 
-static const char *
-took(const struct job *job, char out[32])
+static const char *took(const struct job *job, char out[32])
 {
     snprintf(out, 32, "%.2f s", (double)(clock_mono_ms() - job->started_ms) / 1000.0);
     return out;
 }
 
-void
-report_job(struct work *w, struct job *job)
+void report_job(struct work *w, struct job *job)
 {
     char time[32];
 
     if (job->fate == FATE_CANCELLED || job->fate == FATE_LOST) {
         work_say(w, "%s dropped: %s (attempt %" PRId64 ", %s)", job->id,
-                 job->fate == FATE_CANCELLED ? "it was cancelled" : "its lease was lost", job->attempt,
-                 took(job, time));
+                 job->fate == FATE_CANCELLED ? "it was cancelled" : "its lease was lost",
+                 job->attempt, took(job, time));
         w->dropped++;
         job_clear(job);
     } else if (job->fate == FATE_RELEASED) {
         report_release(w, job);
     } else if (job->is_out_too_large) {
-        snprintf(job->why, sizeof job->why, "the result is too large: more than 262144 bytes on stdout");
+        snprintf(job->why, sizeof job->why,
+                 "the result is too large: more than 262144 bytes on stdout");
         job->is_final = true;
         report_failure(w, job);
     } else if (job->why[0] || job->status != 0) {
@@ -246,8 +233,7 @@ report_job(struct work *w, struct job *job)
 
 /* ---- tasks that come ---- */
 
-static struct job *
-free_job(struct work *w)
+static struct job *free_job(struct work *w)
 {
     for (unsigned i = 0; i < w->njobs; i++)
         if (w->jobs[i].state == JOB_FREE)
@@ -255,8 +241,7 @@ free_job(struct work *w)
     return NULL;
 }
 
-static void
-read_text(struct json_span object, const char *name, char *out, size_t size)
+static void read_text(struct json_span object, const char *name, char *out, size_t size)
 {
     struct json_item item;
     struct buf text = BUF_INIT;
@@ -269,8 +254,7 @@ read_text(struct json_span object, const char *name, char *out, size_t size)
     buf_done(&text);
 }
 
-static int64_t
-read_time(struct json_span object, const char *name)
+static int64_t read_time(struct json_span object, const char *name)
 {
     char text[40];
     int64_t ms;
@@ -279,23 +263,15 @@ read_time(struct json_span object, const char *name)
     return rfc3339_parse(text, strlen(text), &ms) == 0 ? ms : 0;
 }
 
-/* How long the lease holds: both times are the server's. A renewal gives the task's own length, which may be
- * shorter than what --lease asked for. */
-static int64_t
-read_lease(const struct work *w, struct json_span task)
+/* How long the lease holds: both times are the server's. */
+static int64_t read_lease(const struct work *w, struct json_span task)
 {
     int64_t lease = read_time(task, "lease_until") - read_time(task, "updatedAt");
-    int64_t usual = w->s.opts->task.lease_ms;
 
-    if (lease <= 0)
-        lease = usual;
-    if (w->lease_ms && usual < lease)
-        lease = usual;
-    return lease;
+    return lease > 0 ? lease : w->s.opts->task.lease_ms;
 }
 
-static void
-take_task(struct work *w, struct json_span task, int64_t sent_ms)
+static void take_task(struct work *w, struct json_span task, int64_t sent_ms)
 {
     struct job *job = free_job(w);
     struct json_item item;
@@ -306,6 +282,7 @@ take_task(struct work *w, struct json_span task, int64_t sent_ms)
     read_text(task, "queue", job->queue, sizeof job->queue);
     if (!json_find(task, "attempt", &item) || json_decode_int(item.value, &job->attempt) != 0)
         job->attempt = 1;
+    job->serial = ++w->claims;
     job->lease_ms = read_lease(w, task);
     job->renewed_ms = sent_ms;
     if (w->stop != STOP_NO) {
@@ -318,8 +295,7 @@ take_task(struct work *w, struct json_span task, int64_t sent_ms)
 }
 
 /* Starts what was claimed; returns how many tasks there were. */
-static unsigned
-take_tasks(struct work *w, struct json_span result, int64_t sent_ms)
+static unsigned take_tasks(struct work *w, struct json_span result, int64_t sent_ms)
 {
     struct json_item tasks, task;
     struct json_iter it;
@@ -337,28 +313,24 @@ take_tasks(struct work *w, struct json_span result, int64_t sent_ms)
 
 /* ---- replies ---- */
 
-void
-report_claim_later(struct work *w)
+void report_claim_later(struct work *w)
 {
     w->next_claim_ms = clock_mono_ms() + backoff_next_full_jitter(&w->claim_backoff);
 }
 
-static bool
-is_present(const struct work *w, const struct requests_reply *reply)
+static bool is_present(const struct work *w, const struct requests_reply *reply)
 {
     return (reply->tag & 0xffffffff) == w->registration && w->is_registered;
 }
 
 /* Nothing to run, nothing running: --drain has done its work. */
-static void
-queue_is_empty(struct work *w)
+static void queue_is_empty(struct work *w)
 {
     if (w->is_drain && w->stop == STOP_NO && work_count(w, JOB_FREE) == w->njobs)
         w->stop = STOP_DRAIN;
 }
 
-static void
-take_claim(struct work *w, const struct requests_reply *reply, int64_t sent_ms)
+static void take_claim(struct work *w, const struct requests_reply *reply, int64_t sent_ms)
 {
     w->is_claiming = false;
     w->promised = 0;
@@ -384,8 +356,7 @@ take_claim(struct work *w, const struct requests_reply *reply, int64_t sent_ms)
 }
 
 /* A refusal that says nothing about the job's own outcome: told again later. */
-static bool
-tries_again(struct job *job, enum work_tag kind, const struct requests_reply *reply)
+static bool tries_again(struct job *job, enum work_tag kind, const struct requests_reply *reply)
 {
     if (reply->outcome != REQUESTS_ERROR || session_exit_code(reply->code) != EXITCODE_TEMPFAIL)
         return false;
@@ -395,8 +366,7 @@ tries_again(struct job *job, enum work_tag kind, const struct requests_reply *re
     return true;
 }
 
-int64_t
-report_again(struct work *w, struct job *job, int64_t now_ms)
+int64_t report_again(struct work *w, struct job *job, int64_t now_ms)
 {
     if (job->retry_ms == 0 || now_ms < job->retry_ms)
         return job->retry_ms;
@@ -410,10 +380,11 @@ report_again(struct work *w, struct job *job, int64_t now_ms)
     return 0;
 }
 
-static void
-say_refused(struct work *w, const struct job *job, const char *what, const struct requests_reply *reply)
+static void say_refused(struct work *w, const struct job *job, const char *what,
+                        const struct requests_reply *reply)
 {
-    bool is_stale = reply->outcome == REQUESTS_ERROR && (reply->code == -32005 || reply->code == -32004);
+    bool is_stale = reply->outcome == REQUESTS_ERROR &&
+                    (reply->code == -32005 || reply->code == -32004);
 
     w->dropped++;
     work_say(w, "%s dropped: %s%s%s (attempt %" PRId64 ")", job->id,
@@ -421,8 +392,8 @@ say_refused(struct work *w, const struct job *job, const char *what, const struc
              is_stale ? "" : reply->message, job->attempt);
 }
 
-static void
-take_completion(struct work *w, struct job *job, const struct requests_reply *reply, int64_t sent_ms)
+static void take_completion(struct work *w, struct job *job, const struct requests_reply *reply,
+                            int64_t sent_ms)
 {
     char time[32];
     unsigned promised = job->promised;
@@ -439,7 +410,8 @@ take_completion(struct work *w, struct job *job, const struct requests_reply *re
     }
     if (reply->outcome == REQUESTS_RESULT) {
         w->completed++;
-        work_say(w, "%s completed (attempt %" PRId64 ", %s)", job->id, job->attempt, took(job, time));
+        work_say(w, "%s completed (attempt %" PRId64 ", %s)", job->id, job->attempt,
+                 took(job, time));
     } else {
         say_refused(w, job, "completed", reply);
     }
@@ -452,8 +424,7 @@ take_completion(struct work *w, struct job *job, const struct requests_reply *re
         report_claim_later(w);
 }
 
-static void
-take_failure(struct work *w, struct job *job, const struct requests_reply *reply)
+static void take_failure(struct work *w, struct job *job, const struct requests_reply *reply)
 {
     struct buf error CB_CLEANUP(buf_done) = BUF_INIT;
     struct json_item item;
@@ -465,16 +436,15 @@ take_failure(struct work *w, struct job *job, const struct requests_reply *reply
         bool is_dead = json_find(reply->result, "dead", &item) && item.value.at[0] == 't';
         job_put_error(job, &error);
         w->failed++;
-        work_say(w, "%s failed%s (attempt %" PRId64 ", %s): %s", job->id, is_dead ? " for good" : "",
-                 job->attempt, took(job, time), buf_peek(&error));
+        work_say(w, "%s failed%s (attempt %" PRId64 ", %s): %s", job->id,
+                 is_dead ? " for good" : "", job->attempt, took(job, time), buf_peek(&error));
     } else {
         say_refused(w, job, "failed", reply);
     }
     job_clear(job);
 }
 
-static void
-take_release(struct work *w, struct job *job, const struct requests_reply *reply)
+static void take_release(struct work *w, struct job *job, const struct requests_reply *reply)
 {
     if (tries_again(job, TAG_RELEASE, reply))
         return;
@@ -487,8 +457,7 @@ take_release(struct work *w, struct job *job, const struct requests_reply *reply
     job_clear(job);
 }
 
-void
-report_take(struct work *w, const struct requests_reply *reply)
+void report_take(struct work *w, const struct requests_reply *reply)
 {
     struct job *job = &w->jobs[(reply->tag >> 40 & 0xffff) % w->njobs];
     int64_t sent_ms = clock_mono_ms() - reply->latency_us / 1000 - 1;
@@ -511,6 +480,9 @@ report_take(struct work *w, const struct requests_reply *reply)
         break;
     case TAG_BEAT:
         lease_take_beat(w, reply);
+        break;
+    case TAG_RENEW:
+        lease_take_renewal(w, job, reply);
         break;
     case TAG_UNREGISTER:
         w->is_unregistered = true;
