@@ -8,6 +8,7 @@
 -- Returns as the envelope. Caller: worker.
 -- @include envelope.lua
 local VALUES_MAX = 4000 -- of an entry's names and values in the dead stream: unpack() fails at 8000
+local DEAD_BYTES = 262144 -- of one of them
 
 function op(r)
     local a = r.a
@@ -15,7 +16,7 @@ function op(r)
         local entry = {'XADD', op_key(1), 'MAXLEN', '~', op_arg(1), '*', 'reason', ARGV[a + 4], 'stream',
             STREAM, 'entry', r.entry}
         for i = 1, math.min(VALUES_MAX, tonumber(ARGV[a + 5])) do
-            entry[#entry + 1] = ARGV[a + 5 + i]
+            entry[#entry + 1] = string.sub(ARGV[a + 5 + i], 1, DEAD_BYTES)
         end
         call(unpack(entry))
     end

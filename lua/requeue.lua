@@ -2,10 +2,14 @@
 -- requeue: hands on what is pending on a consumer whose worker is gone (DESIGN §2).
 -- KEYS  1 the request stream   2 cb:stream:dead
 -- ARGV  1 prefix with colon   2 consumer   3 limit (≤ 100)   4 the entry that its worker was handling when it
---       died ('' = none)   5 how it died, e.g. "signal 11"   6 limits.dead_entries   7 crashes that are too
---       many (3)   8 redeliveries that are too many (10)
+--       died ('' = none is known, '*' = none is to blame)   5 how it died, e.g. "signal 11"
+--       6 limits.dead_entries   7 crashes that are too many (3)   8 redeliveries that are too many (10)
 -- Returns {handed on, dead, still pending}. When nothing is pending any more, the consumer is deleted.
 -- Caller: supervisor (handon.c); a worker after it lost its connection.
+--
+-- Whoever is to blame is charged a crash and a redelivery. The others are charged a redelivery only when none is
+-- known: else a few bad requests in one batch would take their neighbours over the limit. What was handed on
+-- has redelivered ≥ 1 in any case, so that it is handled by itself.
 local P = ARGV[1]
 local call = redis.call
 local stream, dead_stream, consumer = KEYS[1], KEYS[2], ARGV[2]
@@ -18,6 +22,13 @@ local OWN = {origin = true, redelivered = true, crashes = true, crash = true}
 local KNOWN = {id = true, method = true, params = true, reply = true, actor = true, session = true,
     agent = true, ttl_ms = true, idem = true, trace = true}
 local VALUES_MAX = 4000
+local DEAD_BYTES = 262144 -- of one value in the dead stream
+
+-- What an entry says of its past; a caller may have written anything there.
+local function counter(text)
+    local n = tonumber(text)
+    return n and n > 0 and math.floor(n) or 0
+end
 
 -- Copies an entry's fields, with the counters that requeue owns set anew. Returns the XADD's tail.
 local function fields_again(entry, origin, redelivered, crashes)
@@ -54,35 +65,48 @@ local function answer_dead(f)
     call('PEXPIRE', key, 60000)
 end
 
+-- A copy for operators. A dead stream of a wrong type must not keep the caller from being answered.
+local function bury(id, again, reason)
+    for i = 2, #again, 2 do
+        again[i] = string.sub(again[i], 1, DEAD_BYTES)
+    end
+    redis.pcall('XADD', dead_stream, 'MAXLEN', '~', ARGV[6], '*', 'reason', reason, 'stream', stream, 'entry', id,
+        unpack(again))
+end
+
 local pending = redis.pcall('XPENDING', stream, 'workers', '-', '+', limit, consumer)
 if pending.err then -- no such group: nothing to hand on
     return {0, 0, 0}
+end
+local is_known = crashed == '*'
+for i = 1, #pending do
+    is_known = is_known or pending[i][1] == crashed
 end
 local moved, dead = 0, 0
 for i = 1, #pending do
     local id = pending[i][1]
     local found = call('XRANGE', stream, id, id)
-    call('XACK', stream, 'workers', id)
     if found[1] then
         local entry, f = found[1][2], {}
         for j = 1, #entry, 2 do
             f[entry[j]] = entry[j + 1]
         end
-        local redelivered = (tonumber(f.redelivered) or 0) + 1
-        local crashes = (tonumber(f.crashes) or 0) + (id == crashed and 1 or 0)
-        local again = fields_again(entry, f.origin or id, redelivered, crashes)
+        local is_blamed = id == crashed
+        local redelivered = math.max(1, counter(f.redelivered) + ((is_blamed or not is_known) and 1 or 0))
+        local crashes = counter(f.crashes) + (is_blamed and 1 or 0)
+        local origin = string.match(f.origin or '', '^%d+%-%d+$') or id
+        local again = fields_again(entry, origin, redelivered, crashes)
         if crashes >= max_crashes or redelivered >= max_redelivered then
-            local reason = crashes >= max_crashes and 'crashed: ' .. how or 'redelivered too often'
-            call('XADD', dead_stream, 'MAXLEN', '~', ARGV[6], '*', 'reason', reason, 'stream', stream, 'entry',
-                id, unpack(again))
+            bury(id, again, crashes >= max_crashes and 'crashed: ' .. how or 'redelivered too often')
             pcall(answer_dead, f)
             dead = dead + 1
         else
-            call('XADD', stream, '*', unpack(again))
+            call('XADD', stream, '*', unpack(again)) -- before the XACK: what cannot be added is not lost
             moved = moved + 1
         end
-        call('XDEL', stream, id)
     end
+    call('XACK', stream, 'workers', id)
+    call('XDEL', stream, id)
 end
 local rest = 0
 if #pending == limit then

@@ -22,19 +22,35 @@ local function renew(id, token, worker)
     return nil
 end
 
+-- The instance held more tasks under an older incarnation than its registration could move.
+local function move_old(id, incarnation)
+    local moved, rest = held_release(id, 100, incarnation)
+    if #moved == 0 and rest <= 100 then -- all of them were looked at
+        call('HDEL', instance_key(id), 'old')
+    elseif #moved > 0 then
+        emit('task.reassigned', {'ids', table.concat(moved, ' '), 'from', id, 'reason', 'new incarnation'})
+    end
+end
+
 function op(r)
     local a = r.a
     local id, incarnation = ARGV[a + 1], ARGV[a + 2]
     local key = instance_key(id)
-    local known = call('HMGET', key, 'inc', 'st', 'lease', 'kind')
+    local known = call('HMGET', key, 'inc', 'st', 'lease', 'kind', 'old')
     if not known[1] or known[2] ~= 'ACTIVE' or known[4] == 'daemon' then
         return '{"alive":false,"leader":' .. leader_json() .. ',"cancel":[]}'
     end
     if known[1] ~= incarnation then
         return conflict('stale_incarnation', 'ACTIVE', 'the instance was registered again')
     end
+    want('stream', EVENTS)
+    want('zset', P .. 'leases')
+    want('zset', P .. 'instances:active')
     call('HSET', key, 'beat', NOW, 'health', ARGV[a + 3], 'load', ARGV[a + 4])
     call('ZADD', P .. 'instances:active', I(EFF() + tonumber(known[3])), id)
+    if known[5] then
+        move_old(id, incarnation)
+    end
     local cancel = {}
     for i = 1, tonumber(ARGV[a + 5]) do
         local task, token = ARGV[a + 4 + 2 * i], ARGV[a + 5 + 2 * i]

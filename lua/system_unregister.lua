@@ -17,6 +17,10 @@ function op(r)
     if known[1] ~= incarnation or known[2] == 'daemon' then
         return conflict('stale_incarnation', 'ACTIVE', 'the instance was registered again')
     end
+    want('stream', EVENTS)
+    want('zset', P .. 'instances:active')
+    want('zset', P .. 'instances:offline')
+    want('set', held_key(id))
     local moved = instance_end(id, 100, 'unregistered', emit)
     return '{"unregistered":true,"released":' .. #moved .. '}'
 end

@@ -21,6 +21,7 @@ function op(r)
     if not ok then
         return nil, code, message, data
     end
+    claim_want(r.a)
     local tasks, memo = claim_take(r.a)
     return claim_result(tasks), memo
 end

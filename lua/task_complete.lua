@@ -56,8 +56,15 @@ function op(r)
     if not verdict then
         return nil, code, message, data
     end
+    if has_next then
+        claim_want(a + 5)
+    end
     local outcome = t.outcome
     if verdict == 'go' then
+        want('stream', EVENTS)
+        want('zset', P .. 'leases')
+        want('zset', P .. 'tasks:completed')
+        want('set', held_key(t.holder))
         outcome = complete_task(id, key, t, ARGV[a + 4])
     end
     if not has_next then

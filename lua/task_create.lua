@@ -13,6 +13,8 @@ function op(r)
     if queue_room(create_first_key(a), MAX_PENDING) < 1 then
         return create_full(ARGV[a + 3])
     end
+    want('stream', EVENTS)
+    want_queue(ARGV[a + 3], ARGV[a + 10])
     local id = create_task(a)
     emit('task.created', {'id', id, 'queue', ARGV[a + 3], 'priority', ARGV[a + 2]})
     return '{"id":"' .. id .. '","text":' .. ARGV[a + 1] .. ',"status":"pending","priority":'

@@ -20,6 +20,11 @@ function op(r)
             return create_full(ARGV[a + 3])
         end
     end
+    want('stream', EVENTS)
+    for i = 0, count - 1 do
+        local a = first + i * CREATE_ARGS
+        want_queue(ARGV[a + 3], ARGV[a + 10])
+    end
     local ids = {}
     for i = 0, count - 1 do
         ids[i + 1] = create_task(first + i * CREATE_ARGS)

@@ -31,6 +31,12 @@ function op(r)
     if verdict == 'again' then
         return t.outcome
     end
+    want('stream', EVENTS)
+    want('zset', P .. 'leases')
+    want('zset', P .. 'queue:delayed')
+    want('zset', P .. 'tasks:failed')
+    want('zset', P .. 'queue:dead')
+    want('set', held_key(t.holder))
     local outcome
     unlease(id, t.holder)
     if ARGV[a + 4] == '1' and t.attempts < t.max_attempts then

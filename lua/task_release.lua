@@ -21,6 +21,10 @@ function op(r)
     if verdict == 'again' then
         return t.outcome
     end
+    want('stream', EVENTS)
+    want('zset', P .. 'leases')
+    want('set', held_key(t.holder))
+    want_queue(t.queue, t.roles)
     local outcome = '{"id":"' .. id .. '","status":"pending"}'
     unlease(id, t.holder)
     to_pending(id, t.queue, t.priority, t.roles, math.max(0, t.attempts - 1))

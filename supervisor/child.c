@@ -240,6 +240,7 @@ static void do_replace(struct child *c)
     int64_t wait_ms = 0;
 
     c->restarts++;
+    atomic_fetch_add(&c->env->scoreboard->global.restarts, 1);
     if (has_lived_well(c)) {
         backoff_reset(&c->brake);
         c->short_lives = 0;

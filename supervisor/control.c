@@ -211,6 +211,7 @@ static void on_pause_over(evutil_socket_t fd, short what, void *arg)
 static void on_acceptable(evutil_socket_t fd, short what, void *arg)
 {
     struct control *ctl = arg;
+    /* cppcheck-suppress nullPointer ; who it is tells SO_PEERCRED */
     int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     (void)what;
 
@@ -287,9 +288,11 @@ void control_free(struct control *ctl)
 {
     if (!ctl)
         return;
-    while (ctl->first) {
-        flush(ctl->first);
-        client_free(ctl->first);
+    struct client *next;
+    for (struct client *c = ctl->first; c; c = next) {
+        next = c->next;
+        flush(c);
+        client_free(c);
     }
     event_free(ctl->acceptable);
     event_free(ctl->pause);

@@ -6,11 +6,9 @@
 #include "common/compat.h"
 #include "supervisor/daemonize.h"
 
-#include "common/clock.h"
 #include "common/exitcode.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/wait.h>
 
 static int ready_fd = -1;
@@ -31,25 +29,21 @@ static int child_code(pid_t pid)
     return WIFEXITED(status) ? WEXITSTATUS(status) : EXITCODE_SOFTWARE;
 }
 
+/* The child's word: "" = ready, else why not. Its end without a word is its death. */
 static CB_NORETURN void wait_for_child(pid_t pid, int fd)
 {
-    int64_t deadline = clock_mono_ms() + DAEMONIZE_WAIT_MS;
-    struct pollfd p = {.fd = fd, .events = POLLIN};
-    char word;
+    char text[256];
+    ssize_t n;
 
-    for (;;) {
-        int64_t left = deadline - clock_mono_ms();
-        int n = poll(&p, 1, left > 0 ? (int)left : 0);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            break;
-        ssize_t got = read(fd, &word, 1);
-        if (got < 0 && errno == EINTR)
-            continue;
-        _exit(got == 1 ? EXITCODE_OK : child_code(pid));
-    }
-    fprintf(stderr, "claudebenchd: started (pid %ld), but not ready yet; see the log\n", (long)pid);
+    do
+        n = read(fd, text, sizeof text - 1);
+    while (n < 0 && errno == EINTR);
+    if (n <= 0)
+        _exit(child_code(pid));
+    text[n] = '\0';
+    if (text[0])
+        fprintf(stderr, "claudebenchd: started (pid %ld), but not ready yet: %s\n", (long)pid,
+                text);
     _exit(EXITCODE_OK);
 }
 
@@ -74,7 +68,8 @@ void daemonize_start(void)
         fail("setsid");
 }
 
-void daemonize_ready(void)
+/* One write of the text with its NUL. */
+static void tell_parent(const char *text)
 {
     if (ready_fd < 0)
         return;
@@ -84,10 +79,20 @@ void daemonize_ready(void)
             dup2(null, fd);
         close(null);
     }
-    ssize_t ignored = write(ready_fd, "r", 1);
+    ssize_t ignored = write(ready_fd, text, strnlen(text, 250) + 1);
     (void)ignored;
     close(ready_fd);
     ready_fd = -1;
+}
+
+void daemonize_ready(void)
+{
+    tell_parent("");
+}
+
+void daemonize_not_ready(const char *why)
+{
+    tell_parent(why[0] ? why : "unknown");
 }
 
 bool daemonize_is_on(void)

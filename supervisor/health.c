@@ -160,8 +160,12 @@ void health_update(struct health *h)
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
+    struct health *h = arg;
     (void)fd, (void)what;
-    health_update(arg);
+
+    health_update(h);
+    if (!h->was_ready && clock_mono_ms() - h->supervisor->started_ms >= DAEMONIZE_WAIT_MS)
+        daemonize_not_ready(h->len ? h->reasons[0] : "");
 }
 
 static void on_settle(evutil_socket_t fd, short what, void *arg)

@@ -35,7 +35,8 @@ static void secure_stdio(void)
         close(fd);
 }
 
-static int load(const struct args *args, struct options **ret, bool *ret_is_system)
+/* *ret_file: where the configuration came from, NULL for the defaults; the caller frees. */
+static int load(const struct args *args, struct options **ret, bool *ret_is_system, char **ret_file)
 {
     CB_CLEANUP(options_source_done) struct options_source source = {0};
     struct options_errors errs = OPTIONS_ERRORS_INIT;
@@ -46,6 +47,7 @@ static int load(const struct args *args, struct options **ret, bool *ret_is_syst
         paths_init(&paths, source.mode, &err) < 0)
         return complain(&err);
     *ret_is_system = paths.is_system;
+    *ret_file = source.file ? mem_strdup(source.file) : NULL;
     if (options_load(&source, ret, &errs) == 0)
         return EXITCODE_OK;
     CB_CLEANUP(buf_done) struct buf text = BUF_INIT;
@@ -81,6 +83,14 @@ static int open_log(const struct options *opts)
     return complain(&err);
 }
 
+/* On the terminal, and in the log when that is somewhere else. */
+static int refuse(const struct options *opts, enum log_event event, const struct cb_error *err)
+{
+    if (strcmp(opts->log.destination, "stderr") != 0)
+        log_event(event, LOG_S("error", err->text), LOG_I("code", err->code));
+    return complain(err);
+}
+
 static int run(const struct options *opts, bool is_system)
 {
     struct pidfile pidfile = PIDFILE_INIT;
@@ -88,29 +98,33 @@ static int run(const struct options *opts, bool is_system)
     struct cb_error err = {0};
     int code;
 
-    if (setup_dir_of(opts->supervisor.pidfile, is_system, &err) < 0 ||
-        pidfile_open(&pidfile, opts->supervisor.pidfile, &err) < 0)
-        return complain(&err);
+    if (setup_dir_of(opts->supervisor.pidfile, is_system, &err) < 0)
+        return refuse(opts, EV_daemon_failed, &err);
+    if (pidfile_open(&pidfile, opts->supervisor.pidfile, &err) < 0)
+        return refuse(opts, err.code == EXITCODE_TEMPFAIL ? EV_already_running : EV_daemon_failed,
+                      &err);
     sdnotify_init();
     if (supervisor_init(&s, opts, is_system, &err) == 0)
         code = supervisor_run(&s);
     else
-        code = complain(&err);
+        code = refuse(opts, EV_daemon_failed, &err);
     supervisor_done(&s);
     sdnotify_done();
     pidfile_close(&pidfile);
     return code;
 }
 
-static int start(const struct args *args, struct options *opts, bool is_system)
+static int start(const struct args *args, struct options *opts, const char *file, bool is_system)
 {
     apply_args(args, opts);
     umask(0077);
     if (args->is_daemon)
         daemonize_start();
     int code = open_log(opts);
-    if (code == EXITCODE_OK)
+    if (code == EXITCODE_OK) {
+        log_event(EV_config_loaded, LOG_S("file", file ? file : "built-in defaults"));
         code = run(opts, is_system);
+    }
     log_close();
     return code;
 }
@@ -127,17 +141,19 @@ static int dump(const struct options *opts)
 int main(int argc, char **argv)
 {
     CB_CLEANUP(options_free_ptr) struct options *opts = NULL;
+    CB_CLEANUP(mem_free_ptr) char *file = NULL;
     struct args args;
     bool is_system = false;
 
     secure_stdio();
     int code = args_parse(argc, argv, &args);
     if (code < 0)
-        code = load(&args, &opts, &is_system);
+        code = load(&args, &opts, &is_system, &file);
     else
         return code;
     if (code != EXITCODE_OK)
         return code;
+    cb_assert(opts);
     switch (args.mode) {
     case ARGS_TEST:
         printf("claudebenchd: the configuration is good\n");
@@ -145,6 +161,6 @@ int main(int argc, char **argv)
     case ARGS_DUMP:
         return dump(opts);
     default:
-        return start(&args, opts, is_system);
+        return start(&args, opts, file, is_system);
     }
 }

@@ -3,7 +3,11 @@
  *
  * Two users. `daemon` is the supervisor and its workers: every data command under our prefix, nothing
  * that administers the server but what handing on needs. `client` is claudebench: it appends requests,
- * pops its replies, and reads the public streams. The default user is off.
+ * pops its replies, and reads the public streams.
+ *
+ * The default user is off and has no password, so nobody can be it; yet it keeps all rights, because
+ * Redis loads its append-only file as that user and checks EXEC: with -@all every transaction in the file,
+ * and so every effect of a script, is silently left out at the next start (seen with 7.0.15).
  */
 #include "common/compat.h"
 #include "supervisor/redis_config.h"
@@ -38,7 +42,7 @@ static const char *const fixed_lines[] = {
 };
 
 static const char daemon_rights[] = "-@all +@all -@admin -@dangerous +info +role +config|get "
-                                    "+client|list +client|kill";
+                                    "+client|list +client|kill +client|unblock";
 
 static const char client_rights[] = "-@all +auth +hello +ping +echo +quit +reset +select "
                                     "+client|setname +client|getname +client|id "
@@ -79,7 +83,7 @@ static void put_users(const struct redis_config *cfg, struct buf *out)
 {
     const char *p = cfg->opts->redis.prefix;
 
-    buf_puts(out, "user default off resetkeys resetchannels -@all\n");
+    buf_puts(out, "user default off resetpass ~* &* +@all\n");
     buf_printf(out, "user daemon on #%s resetkeys resetchannels ~%s:* &%s:* %s\n", cfg->daemon_hash,
                p, p, daemon_rights);
     buf_printf(out, "user client on #%s resetkeys resetchannels ~%s:requests:* ", cfg->client_hash,

@@ -249,10 +249,11 @@ static void reload_script(struct redis_conn *c, struct pending *p)
     push(c, p->fn, p->arg, NULL); /* a second NOSCRIPT is the caller's */
 }
 
-/* Answers that say: not this server, not now. */
-static bool is_fatal(enum redis_fault fault)
+/* Answers that say: not this server, not now. (A right that we lack for one command is its sender's.) */
+static bool is_fatal(enum redis_fault fault, const reply_t *reply)
 {
-    return fault == REDIS_LOADING || fault == REDIS_READONLY || fault == REDIS_AUTH;
+    return fault == REDIS_LOADING || fault == REDIS_READONLY ||
+           (fault == REDIS_AUTH && strncmp(reply_str(reply), "NOPERM", 6) != 0);
 }
 
 static void handle_reply(struct redis_conn *c, const reply_t *reply)
@@ -262,7 +263,7 @@ static void handle_reply(struct redis_conn *c, const reply_t *reply)
 
     if (fault == REDIS_NOSCRIPT && p->script) {
         reload_script(c, p);
-    } else if (is_fatal(fault)) {
+    } else if (is_fatal(fault, reply)) {
         if (p->fn)
             p->fn(p->arg, NULL);
         fail(c, fault, reply_str(reply));

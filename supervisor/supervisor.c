@@ -92,7 +92,6 @@ static void on_dead(void *arg, const struct child_death *death)
                                .entry = death->entry,
                                .how = death->how};
 
-    atomic_fetch_add(&s->scoreboard->global.restarts, 1);
     handon_add(s->handon, &item);
 }
 

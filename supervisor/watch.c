@@ -72,6 +72,7 @@ struct watch *watch_new(struct services *services)
 
     w->services = services;
     w->last_us = clock_mono_us();
+    atomic_store(&services->env.scoreboard->global.supervisor_beat_us, w->last_us);
     w->timer = evtimer_new(services->env.base, on_timer, w);
     cb_assert(w->timer);
     arm(w);

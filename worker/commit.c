@@ -273,10 +273,12 @@ commit_repair(struct commit *c, const struct handler_context *ctx, struct arena 
         if (!link)
             return -1;
         reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
-        if (scripts_run(link, &c->call, &reply, err) == 0)
+        if (session_repair(session, link, &c->call, &reply, err) == 0)
             return commit_take(c, reply, session->sup, weather, err);
         if (redis_link_is_lost(link) || err->code == REDIS_READONLY)
             return -1;
+        if (err->code == REDIS_NOSCRIPT) /* flushed again between loading and calling */
+            continue;
         log_event(EV_script_error, LOG_S("script", scripts_name(c->script)), LOG_S("error", err->text));
         if (is_weather(err->code)) {
             supervised_wait(session->sup, backoff_next_full_jitter(&wait));

@@ -6,6 +6,10 @@
  * that a request that kills its worker takes no others with it again. When the connection is lost, the
  * commits in hand are run again on the new one (their XACK test makes that safe) before what else is
  * pending on this consumer is handed on.
+ *
+ * Requests that are each within their limits may together be more than a link takes in one reply (64 MiB).
+ * The worker then reads them one at a time for a while; one that is too large by itself is charged like
+ * a crash, so that it ends in the dead stream and its neighbours are served.
  */
 #include "common/compat.h"
 #include "worker/consume.h"
@@ -14,7 +18,7 @@
 #include "common/fault.h"
 #include "common/log.h"
 
-enum { BLOCK_MS = 1000, FAULT_WAIT_MIN_MS = 50, FAULT_WAIT_MAX_MS = 2000 };
+enum { BLOCK_MS = 1000, FAULT_WAIT_MIN_MS = 50, FAULT_WAIT_MAX_MS = 2000, CAREFUL_MS = 10000 };
 
 struct consumer {
     struct session *session;
@@ -25,7 +29,9 @@ struct consumer {
     reply_t *entries;        /* XREADGROUP's reply that the batch points into */
     struct request *requests;
     size_t len;
-    struct backoff trouble;  /* error replies to XREADGROUP */
+    struct backoff trouble;  /* error replies to XREADGROUP, and what repeats after a reconnect */
+    int64_t careful_until_ms; /* read one at a time until then */
+    bool was_careful;        /* the read under way asks for one entry */
     char batch_size[8];
     char block_ms[8];
 };
@@ -35,8 +41,10 @@ struct consumer {
 static void
 append_read(struct consumer *c)
 {
-    const char *argv[] = {"XREADGROUP", "GROUP", "workers", c->session->consumer, "COUNT", c->batch_size,
-                          "BLOCK", c->block_ms, "STREAMS", c->session->stream, ">"};
+    c->was_careful = clock_mono_ms() < c->careful_until_ms;
+    const char *argv[] = {"XREADGROUP", "GROUP", "workers", c->session->consumer, "COUNT",
+                          c->was_careful ? "1" : c->batch_size, "BLOCK", c->block_ms, "STREAMS",
+                          c->session->stream, ">"};
     redis_link_append(c->session->link, (int)CB_ARRAY_LEN(argv), argv, NULL);
 }
 
@@ -82,8 +90,12 @@ read_trouble(struct consumer *c, const reply_t *reply, struct cb_error *err)
     enum redis_fault fault = reply_fault(reply);
 
     cb_error_set(err, (int)fault, "%s", reply_str(reply));
-    if (fault == REDIS_NOGROUP)
-        return session_create_group(c->session, c->session->link, err);
+    if (fault == REDIS_NOGROUP) {
+        if (session_create_group(c->session, c->session->link, err) == 0)
+            return 0;
+        if (err->code != REDIS_OOM)
+            return -1;
+    }
     log_event(EV_redis_error, LOG_S("command", "XREADGROUP"), LOG_S("error", err->text));
     if (fault == REDIS_READONLY || fault == REDIS_PROTOCOL)
         return -1;
@@ -119,6 +131,7 @@ settle(struct consumer *c, struct commit *list, struct cb_error *err)
                 session_drop(c->session);
                 if (c->sup->is_orphan)
                     return -1;
+                supervised_wait(c->sup, backoff_next_full_jitter(&c->trouble));
             }
         }
     }
@@ -137,10 +150,12 @@ exchange(struct consumer *c, struct commit *list, bool read_next, reply_t **ret_
         scripts_append(link, &m->call);
     if (read_next)
         append_read(c);
-    fault_point("before_commit");
 #ifdef CB_FAILPOINTS
-    redis_link_on_writable(link, err);
-    fault_point("commit_sent");
+    if (list) {
+        fault_point("before_commit");
+        redis_link_on_writable(link, err);
+        fault_point("commit_sent");
+    }
 #endif
     for (struct commit *m = list; m; m = m->next) {
         reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
@@ -185,17 +200,36 @@ sort_redelivered(struct consumer *c)
     return fresh;
 }
 
+/* A reply that the link does not take: if it was that of a single entry, the entry is to blame. */
+static int
+give_back_unread(struct consumer *c, const char *how, struct cb_error *err)
+{
+    char entry[SESSION_ENTRY_SIZE] = "*";
+
+    c->careful_until_ms = clock_mono_ms() + CAREFUL_MS;
+    if (c->was_careful && session_oldest_pending(c->session, entry, err) != 0)
+        return -1;
+    if (session_hand_on(c->session, entry, how, err) != 0)
+        return -1;
+    supervised_wait(c->sup, backoff_next_full_jitter(&c->trouble));
+    return 0;
+}
+
 /* After a lost connection: finish what is in hand, then give back what never arrived. */
 static int
 recover(struct consumer *c, struct commit *list, struct cb_error *err)
 {
+    struct cb_error lost = *err;
+
     log_event(EV_redis_lost, LOG_S("reason", err->text), LOG_S("next", "reconnect"));
     session_drop(c->session);
     if (session_restore(c->session, err) != 0 || settle(c, list, err) != 0)
         return -1;
     if (!c->session->link && session_restore(c->session, err) != 0)
         return -1;
-    return session_hand_on(c->session, err);
+    if (lost.code == REDIS_PROTOCOL)
+        return give_back_unread(c, lost.text, err);
+    return session_hand_on(c->session, "", "connection lost", err);
 }
 
 /* Commits requests [from, from + len) and, when they are the last ones, reads the next batch in the same
@@ -211,7 +245,7 @@ commit_span(struct consumer *c, size_t from, size_t len, bool is_last, reply_t *
     if (exchange(c, list, read_next, ret_read, err) != 0) {
         status = recover(c, list, err);
         while (status != 0 && !c->sup->is_draining) {
-            session_drop(c->session);
+            supervised_wait(c->sup, backoff_next_full_jitter(&c->trouble));
             status = recover(c, list, err);
         }
     }

@@ -4,6 +4,8 @@
 #include "common/compat.h"
 #include "worker/request.h"
 
+#define ARRIVAL_MAX_MS (INT64_C(1) << 52) /* what Lua still counts in ones, with room for a ttl */
+
 static const struct {
     const char *name;
     size_t offset;
@@ -59,9 +61,24 @@ request_parse(const reply_t *entry, struct request *ret)
     return true;
 }
 
+/* Milliseconds of a stream id, or -1: whoever added the entry may have chosen its id or its origin. */
+static int64_t
+id_ms(const char *id)
+{
+    char *end;
+
+    errno = 0;
+    long long ms = strtoll(id, &end, 10);
+    return errno == 0 && id[0] >= '0' && id[0] <= '9' && *end == '-' && ms <= ARRIVAL_MAX_MS ? ms : -1;
+}
+
 int64_t
 request_arrival_ms(const struct request *r)
 {
-    const char *id = r->origin.at ? r->origin.at : r->entry_id;
-    return strtoll(id, NULL, 10);
+    int64_t own = id_ms(r->entry_id);
+    int64_t first = r->origin.at ? id_ms(r->origin.at) : -1;
+
+    if (own < 0)
+        own = ARRIVAL_MAX_MS;
+    return first >= 0 && first < own ? first : own;
 }

@@ -43,7 +43,8 @@ struct request {
 /* Fills the fields from an element of XREADGROUP's reply ([id, [name, value, …]]). False when the
  * entry has no fields (it was deleted while pending). */
 bool request_parse(const reply_t *entry, struct request *ret);
-/* Wall ms of its first arrival: `origin` if it was handed on, else its own id. */
+/* Wall ms of its first arrival: `origin` if it was handed on, else its own id; never later than that, and
+ * never so large that a ttl could not be added. */
 int64_t request_arrival_ms(const struct request *r);
 
 #endif

@@ -48,13 +48,21 @@ session_done(struct session *s)
     free(s->dead_stream);
 }
 
+/* Beats while it connects: a Redis that accepts and does not answer must not look like a hung worker. */
 static int
 open_link(struct session *s, struct redis_link **ret, struct cb_error *err)
 {
-    if (redis_link_open(&s->target, s->consumer, ret, err) != 0)
+    struct redis_link *link = NULL;
+
+    if (redis_link_start(&s->target, s->consumer, &link, err) != 0)
         return -1;
-    redis_link_set_idle(*ret, supervised_idle, s->sup);
-    redis_link_set_wake_fd(*ret, s->sup->is_orphan ? -1 : FRAME_FD);
+    redis_link_set_idle(link, supervised_idle, s->sup);
+    redis_link_set_wake_fd(link, s->sup->is_orphan ? -1 : FRAME_FD);
+    if (redis_link_await(link, err) != 0) {
+        redis_link_free(link);
+        return -1;
+    }
+    *ret = link;
     return 0;
 }
 
@@ -65,9 +73,12 @@ session_second(struct session *s, struct cb_error *err)
         redis_link_free(s->second);
         s->second = NULL;
     }
-    if (!s->second && open_link(s, &s->second, err) != 0)
-        return NULL;
-    return s->second;
+    if (s->second)
+        return s->second;
+    s->is_repairing = true; /* the hook of the opening must not open it as well */
+    int status = open_link(s, &s->second, err);
+    s->is_repairing = false;
+    return status == 0 ? s->second : NULL;
 }
 
 int
@@ -80,19 +91,33 @@ session_create_group(struct session *s, struct redis_link *link, struct cb_error
     return -1;
 }
 
-/* The server may still hold our old connection, blocked in a read that would take entries. Ids only grow
- * while a server runs, so a smaller new id means that it was restarted and the old one is gone. */
+/* The server may still hold our old connection, blocked in a read that would take entries. A server that was
+ * restarted may have given its id to somebody else: only one with our name is ours. */
 static int
 kill_old_connection(struct session *s, struct redis_link *link, struct cb_error *err)
 {
-    char id[24];
+    reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
+    char id[24], name[160];
 
-    if (s->link_id == 0 || redis_link_id(link) < s->link_id)
+    if (s->link_id == 0 || redis_link_id(link) == s->link_id)
         return 0;
     snprintf(id, sizeof id, "%" PRId64, s->link_id);
+    snprintf(name, sizeof name, " name=%s ", s->consumer);
+    if (redis_link_callv(link, &reply, err, "CLIENT", "LIST", "ID", id, NULL) != 0)
+        return err->code == REDIS_ERROR ? 0 : -1;
+    if (!strstr(reply_str(reply), name))
+        return 0;
     if (redis_link_callv(link, NULL, err, "CLIENT", "KILL", "ID", id, NULL) != 0 && err->code != REDIS_ERROR)
         return -1;
     return 0;
+}
+
+/* Memory full: Redis refuses XGROUP CREATE even of a group that exists. If it does not, the first read says
+ * NOGROUP. */
+static int
+ensure_group(struct session *s, struct redis_link *link, struct cb_error *err)
+{
+    return session_create_group(s, link, err) == 0 || err->code == REDIS_OOM ? 0 : -1;
 }
 
 static int
@@ -102,7 +127,7 @@ try_restore(struct session *s, struct cb_error *err)
 
     if (open_link(s, &link, err) != 0)
         return -1;
-    if (kill_old_connection(s, link, err) != 0 || session_create_group(s, link, err) != 0) {
+    if (kill_old_connection(s, link, err) != 0 || ensure_group(s, link, err) != 0) {
         redis_link_free(link);
         return -1;
     }
@@ -145,7 +170,8 @@ session_restore(struct session *s, struct cb_error *err)
 
 /* One step of at most HAND_ON_STEP entries; *ret_rest = how many are left. */
 static int
-hand_on_step(struct session *s, struct script_call *call, int64_t *ret_rest, struct cb_error *err)
+hand_on_step(struct session *s, struct script_call *call, const char *blame, const char *how,
+             int64_t *ret_rest, struct cb_error *err)
 {
     reply_t *reply = NULL;
 
@@ -157,8 +183,8 @@ hand_on_step(struct session *s, struct script_call *call, int64_t *ret_rest, str
     script_call_arg_str(call, prefix);
     script_call_arg_str(call, s->consumer);
     script_call_arg_int(call, HAND_ON_STEP);
-    script_call_arg_str(call, "");
-    script_call_arg_str(call, "connection lost");
+    script_call_arg_str(call, blame);
+    script_call_arg_str(call, how);
     script_call_arg_int(call, s->opts->limits.dead_entries);
     script_call_arg_int(call, 3);
     script_call_arg_int(call, 10);
@@ -168,13 +194,13 @@ hand_on_step(struct session *s, struct script_call *call, int64_t *ret_rest, str
     *ret_rest = reply_int(reply_at(reply, 2));
     if (moved + dead > 0)
         log_event(EV_requests_handed_on, LOG_S("consumer", s->consumer), LOG_I("requests", moved),
-                  LOG_I("dead", dead), LOG_S("reason", "connection lost"));
+                  LOG_I("dead", dead), LOG_S("reason", how));
     reply_free(reply);
     return 0;
 }
 
 int
-session_hand_on(struct session *s, struct cb_error *err)
+session_hand_on(struct session *s, const char *blame, const char *how, struct cb_error *err)
 {
     struct script_call call;
     int64_t rest = 1;
@@ -182,9 +208,21 @@ session_hand_on(struct session *s, struct cb_error *err)
 
     script_call_init(&call, SCRIPT_REQUEUE);
     for (int i = 0; i < ROUNDS_MAX && rest > 0 && status == 0; i++)
-        status = hand_on_step(s, &call, &rest, err);
+        status = hand_on_step(s, &call, blame, how, &rest, err);
     script_call_done(&call);
     return status;
+}
+
+int
+session_oldest_pending(struct session *s, char ret_entry[SESSION_ENTRY_SIZE], struct cb_error *err)
+{
+    reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
+
+    if (redis_link_callv(s->link, &reply, err, "XPENDING", s->stream, "workers", "-", "+", "1", s->consumer,
+                         NULL) != 0)
+        return -1;
+    snprintf(ret_entry, SESSION_ENTRY_SIZE, "%s", reply_str(reply_at(reply_at(reply, 0), 0)));
+    return 0;
 }
 
 void
@@ -193,7 +231,8 @@ session_unblock(struct session *s)
     struct cb_error err = {0};
     char id[24];
 
-    if (!s->link)
+    s->is_unblock_due = s->is_repairing;
+    if (!s->link || s->is_repairing)
         return;
     if (s->sup->is_orphan) /* an fd at its end is always readable */
         redis_link_set_wake_fd(s->link, -1);
@@ -202,4 +241,16 @@ session_unblock(struct session *s)
         return;
     snprintf(id, sizeof id, "%" PRId64, s->link_id);
     redis_link_callv(second, NULL, &err, "CLIENT", "UNBLOCK", id, NULL);
+}
+
+int
+session_repair(struct session *s, struct redis_link *second, struct script_call *call,
+               reply_t **ret_reply, struct cb_error *err)
+{
+    s->is_repairing = true;
+    int status = scripts_run(second, call, ret_reply, err);
+    s->is_repairing = false;
+    if (s->is_unblock_due && !redis_link_is_lost(second))
+        session_unblock(s);
+    return status;
 }

@@ -15,12 +15,16 @@
 #include "common/scripts.h"
 #include "worker/supervised.h"
 
+enum { SESSION_ENTRY_SIZE = 44 }; /* two numbers of 20 digits */
+
 struct session {
     const struct options *opts;
     struct supervised *sup;
     struct redis_target target;
     struct redis_link *link;   /* NULL while Redis is away */
     struct redis_link *second; /* NULL until needed */
+    bool is_repairing;         /* `second` is being opened, or a call on it is under way */
+    bool is_unblock_due;       /* …and session_unblock() waits for its end */
     int64_t link_id;           /* CLIENT ID of `link`, kept after its loss */
     char *consumer;
     char *stream;
@@ -42,9 +46,17 @@ void session_drop(struct session *s);
 struct redis_link *session_second(struct session *s, struct cb_error *err);
 /* XGROUP CREATE from id 0, and the stream with it; fine when it exists. */
 int session_create_group(struct session *s, struct redis_link *link, struct cb_error *err);
-/* Hands on what is pending on our own consumer: entries that a lost connection took with it. */
-int session_hand_on(struct session *s, struct cb_error *err);
-/* Makes a blocked XREADGROUP on the first link return at once (for draining). */
+/* Hands on what is pending on our own consumer: entries that a lost connection took with it. `blame` as
+ * lua/requeue.lua has it: an entry to charge with a crash by `how`, "" = each is charged a redelivery, "*" =
+ * none is charged. */
+int session_hand_on(struct session *s, const char *blame, const char *how, struct cb_error *err);
+/* The oldest entry that is pending on our own consumer, "" when there is none. */
+int session_oldest_pending(struct session *s, char ret_entry[SESSION_ENTRY_SIZE], struct cb_error *err);
+/* Makes a blocked XREADGROUP on the first link return at once (for draining). May be called from the idle
+ * hook of any call: while the second link is in use it is put off to that call's end. */
 void session_unblock(struct session *s);
+/* scripts_run() on the second link. */
+int session_repair(struct session *s, struct redis_link *second, struct script_call *call,
+                   reply_t **ret_reply, struct cb_error *err);
 
 #endif

@@ -122,10 +122,11 @@ void
 supervised_wait(struct supervised *s, int64_t ms)
 {
     int64_t until = clock_mono_ms() + ms;
+    bool was_draining = s->is_draining;
     for (;;) {
         supervised_turn(s);
         int64_t left = until - clock_mono_ms();
-        if (left <= 0 || s->is_draining)
+        if (left <= 0 || (s->is_draining && !was_draining))
             return;
         struct pollfd fd = {.fd = s->is_orphan ? -1 : FRAME_FD, .events = POLLIN};
         if (poll(&fd, 1, (int)(left < REDIS_LINK_IDLE_MS ? left : REDIS_LINK_IDLE_MS)) > 0) {

@@ -29,7 +29,8 @@ bool supervised_idle(void *arg);
 void supervised_state(struct supervised *s, enum worker_state state);
 /* READY with the connection that reads requests; also after each reconnect, for the slot. */
 int supervised_ready(struct supervised *s, int64_t redis_id, struct cb_error *err);
-/* Waits up to `ms`, beating; ends early on a control message. */
+/* Waits up to `ms`, beating; ends early on a control message, and when a drain begins (one that is under way
+ * is no reason to spin). */
 void supervised_wait(struct supervised *s, int64_t ms);
 void supervised_bye(struct supervised *s, enum frame_bye reason);
 

@@ -68,6 +68,22 @@ local function instance_key(instance)
     return P .. 'instance:' .. instance
 end
 
+-- An operation looks at the types of the keys that it will write before its first write, so that a wrong
+-- one (someone else's, or a damaged one) does not leave half of it done. Once per key and call.
+local typed = {}
+local function has_type(kind, key)
+    if not typed[key] then
+        local found = call('TYPE', key).ok
+        typed[key] = (found == kind or found == 'none') and 'fits' or found
+    end
+    return typed[key] == 'fits'
+end
+local function want(kind, key)
+    if not has_type(kind, key) then
+        error({err = 'WRONGTYPE ' .. key .. ' is a ' .. typed[key]})
+    end
+end
+
 -- Task ids, fences and epochs: max(last + 1, TIME in µs), so that a Redis that lost data does not hand
 -- one out again. Written back once, by numbers_save().
 local numbers_last

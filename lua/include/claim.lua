@@ -52,6 +52,14 @@ local function claim_incarnation_error(a)
     return true
 end
 
+-- Said before the first write: what claim_take() writes has the right types (it sees the queues' own).
+local function claim_want(a)
+    want('stream', EVENTS)
+    want('zset', P .. 'leases')
+    want('set', held_key(ARGV[a + 1]))
+    want_queue(ARGV[a + 6], ARGV[a + 7])
+end
+
 -- Leases tasks. Returns the array of their JSON, and the memo ("id token id token …").
 local function claim_take(a)
     local worker, incarnation, limit = ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
@@ -68,7 +76,7 @@ local function claim_take(a)
         if t[2] ~= 'pending' then
             queue_remove(id, queue)
             queue_remove(id, queue, t[10] or ARGV[a + 7])
-        else
+        elseif queue_fits(queue, t[10]) then
             local lease_ms = ARGV[a + 4] ~= '' and ARGV[a + 4] or t[11] or LEASE_MS
             local token = I(next_number()) .. '-' .. ARGV[a + 5]
             local lease_end = I(NOW + tonumber(lease_ms))

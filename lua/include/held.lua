@@ -5,13 +5,16 @@
 local function held_release(instance, limit, keep_incarnation)
     local key = held_key(instance)
     local moved = {}
+    want('zset', P .. 'leases')
+    want('zset', P .. 'tasks:failed')
+    want('zset', P .. 'queue:dead')
     local ids = call('SRANDMEMBER', key, limit)
     for i = 1, #ids do
         local id = ids[i]
         local t = call('HMGET', task_key(id), 'st', 'ho', 'hi', 'q', 'pr', 'ro', 'at', 'ma')
         if t[1] ~= 'in_progress' or t[2] ~= instance then
             call('SREM', key, id)
-        elseif not keep_incarnation or t[3] ~= keep_incarnation then
+        elseif (not keep_incarnation or t[3] ~= keep_incarnation) and queue_fits(t[4], t[6]) then
             unlease(id, instance)
             if tonumber(t[7]) >= tonumber(t[8]) then
                 to_dead(id, '"the worker was lost at the last attempt"')

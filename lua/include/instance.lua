@@ -1,7 +1,8 @@
 -- instance.lua: instances (daemons and agents) and their end. Needs task.lua and held.lua.
 --
 -- Fields: inc incarnation; kind daemon|agent; st ACTIVE|OFFLINE; roles metadata (JSON); capacity; lease lease_ms;
--- reg first registered, beat last beat (wall ms); health load (as reported); sec hash of a daemon's secret.
+-- reg first registered, beat last beat (wall ms); health load (as reported); sec hash of a daemon's secret;
+-- old = it may hold tasks of an older incarnation.
 
 -- The leader's id as JSON, or null; a leader whose lease has ended is none.
 local function leader_json()

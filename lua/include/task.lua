@@ -37,6 +37,24 @@ local function queue_remove(id, queue, roles)
     end
 end
 
+-- Can the task be put on, or taken off, its queue?
+local function queue_fits(queue, roles)
+    if not roles or roles == '' then
+        return has_type('zset', queue_key(queue)) and has_type('zset', P .. 'queues')
+    end
+    for role in string.gmatch(roles, '%S+') do
+        if not has_type('zset', role_key(queue, role)) then
+            return false
+        end
+    end
+    return has_type('zset', P .. 'queues')
+end
+local function want_queue(queue, roles)
+    if not queue_fits(queue, roles) then
+        error({err = 'WRONGTYPE a set of queue ' .. queue})
+    end
+end
+
 -- A task in progress leaves its holder: indexes and holder fields only; the caller sets the new state.
 local function unlease(id, holder)
     call('ZREM', P .. 'leases', id)

@@ -8,7 +8,7 @@ import signal
 import procs
 import tap
 from caller import Caller
-from resp import Resp
+from resp import Resp, RespError
 
 FAST = {
     "supervisor": {"restart_min_ms": 50, "restart_max_ms": 1000, "stop_timeout_ms": 5000},
@@ -73,7 +73,11 @@ class Daemon:
                     "dir": self.redis_dir,
                     "prefix": prefix,
                 },
-                "supervisor": {"pidfile": f"{self.dir}/pid", "control_socket": f"{self.dir}/control.sock"},
+                "supervisor": {
+                    "pidfile": f"{self.dir}/pid",
+                    "control_socket": f"{self.dir}/control.sock",
+                    "state_dir": f"{self.dir}/state",
+                },
             },
             FAST,
         )
@@ -92,6 +96,8 @@ class Daemon:
             f.write(yaml(self.config) + "\n")
 
     def start(self, ready=True):
+        for name in ("claudebenchd", "claudebench", "claudebench-worker"):
+            tap.check(os.path.exists(procs.binary(name)), f"{procs.binary(name)} is not built")
         self.write_config()
         os.makedirs(self.redis_dir, exist_ok=True)
         with open(self.log_path, "ab") as log:
@@ -123,8 +129,10 @@ class Daemon:
 
     def stop(self, check=True, signum=signal.SIGTERM, timeout=12.0, want=0):
         """Ends the daemon; with check: exit status, no process left, no fd growth, no sanitizer report."""
-        grown = None
+        grown, refused = None, None
         if self.running():
+            if check:
+                refused = self.refused_commands()
             if check and self.fds_at_start is not None:
                 try:
                     tap.wait_until(lambda: procs.fd_count(self.pid) <= self.fds_at_start, 2, "fds back")
@@ -150,7 +158,17 @@ class Daemon:
             tap.equal(code, want, f"exit status of claudebenchd\n{self.log_tail()}")
             tap.check(not shown, "processes left behind:\n" + "\n".join(shown))
             tap.check(grown is None, f"more descriptors than the {self.fds_at_start} at the start: {grown}")
+            tap.check(not refused, f"commands that the ACL refused: {refused}")
             self.check_log()
+
+    def refused_commands(self):
+        """Of the embedded server: how often our users were told NOPERM since it started."""
+        try:
+            with self.connect(timeout=2) as r:
+                stats = r.info("errorstats")
+        except (OSError, RespError):
+            return None
+        return stats.get("errorstat_NOPERM") if self.redis is None else None
 
     def check_log(self):
         log = self.log()

@@ -194,9 +194,15 @@ class Verdict:
     def good(self):
         return all(ok for _, _, ok, _ in self.rows)
 
+    def summary(self):
+        """One line when all is well, the table when not."""
+        if not self.good:
+            return str(self)
+        return "\n".join(["oracle: " + " ".join(n for n, *_ in self.rows) + " ok", *self.notes])
+
     def __str__(self):
-        out = [f"{'':3} {'invariant':44} {'':4} seen"]
-        out += [f"{n:3} {t:44} {'ok' if ok else 'FAIL':4} {seen}" for n, t, ok, seen in self.rows]
+        out = [f"{'':3} {'invariant':50} {'':4} seen"]
+        out += [f"{n:3} {t:50} {'ok' if ok else 'FAIL':4} {seen}" for n, t, ok, seen in self.rows]
         return "\n".join(out + self.notes)
 
 

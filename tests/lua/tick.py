@@ -170,11 +170,15 @@ def again():
     for _ in range(2):
         s.claim("agent", 100, incarnation="a1")
     s.register("agent", "a2")
-    mine = None
-    for _ in range(5):
-        s.tick()
-    mine = s.redis.call("SCARD", s.key("queue:instance:agent"))
-    equal(mine, 0, "tasks that the old incarnation still holds")
+    equal(s.redis.call("SCARD", s.key("queue:instance:agent")), 50, "at most 100 go at once")
+    kept = s.claim("agent", 3, incarnation="a2")["result"]["tasks"]
+    for _ in range(2):
+        s.heartbeat("agent", "a2")
+    equal(s.redis.call("SCARD", s.key("queue:instance:agent")), 3, "the next beats move the rest")
+    s.heartbeat("agent", "a2")
+    check("old" not in s.redis.hash(s.key("instance:agent")), "and that is all")
+    for t in kept:
+        equal(s.get(t["id"])["result"]["status"], "in_progress")
     equal(s.heartbeat("agent", "a1")["error"]["data"]["reason"], "stale_incarnation")
     equal(s.claim("agent", 1, incarnation="a1")["error"]["data"]["reason"], "stale_incarnation")
     equal(s.claim("agent", 1, incarnation="a2")["result"]["claimed"], True)

@@ -58,7 +58,11 @@ def behind():
     env = failpoints_env(failpoint("after_commit", "stop", once=f"{folder}/once"))
     with Daemon(env=env, config=merge(PATIENT, {"domains": {"task": {"workers": 2}}})) as d:
         c = d.caller()
-        replies = c.wait_all(c.send_many([("task.create", {"text": f"t{i}"}, {}) for i in range(20)]), 10)
+        # One transaction, so that no part of it waits for the worker that stops.
+        entries = [c.entry("task.create", {"text": f"t{i}"}) for i in range(20)]
+        with d.connect() as r:
+            r.pipeline([["MULTI"], *[command for _, command in entries], ["EXEC"]])
+        replies = c.wait_all([rid for rid, _ in entries], 10)
         equal(len({r.result["id"] for r in replies}), 20)
         pid = wait_until(lambda: stopped(d), 5, "a stopped worker")[0]
         # Its pending read may take new entries into its hands; they wait for it.

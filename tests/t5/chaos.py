@@ -118,7 +118,7 @@ def run(name, tasks, seconds, external, bound, agents=4, processes=0, stop_every
         check(chaos.done["worker"] >= len([p for p in chaos.plan if p[1] == "worker"]) * 0.7, "workers were killed")
         check(chaos.done["redis"] >= len([p for p in chaos.plan if p[1] == "redis"]) * 0.7, "Redis was killed")
         left = problems_of(d, before)
-        load.verdict(bound, slots=slots(d), workers_left=left)
+        load.verdict(bound, slots=slots(d), workers_left=left, table=True)
         d.stop()
     finally:
         if d.running():

@@ -1,0 +1,247 @@
+"""command_line.py: claudebenchd's flags, exit codes, pid file, background mode and service manager."""
+
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import time
+
+from cbtest import Daemon, PrivateRedis, case, check, equal, main, procs, wait_until
+from supervised import FakeDaemon, is_sanitized, status
+
+BINARY = procs.binary("claudebenchd")
+
+
+def run(*args, env=None, timeout=20):
+    done = procs.run([BINARY, *args], env=env, timeout=timeout)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def config_file(text):
+    path = procs.subfolder("c") + "/claudebench.yaml"
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+    return path
+
+
+def quiet_daemon(kind=Daemon, **kw):
+    """Not started; logs into its folder itself, not through stderr."""
+    folder = procs.subfolder("d")
+    return kind(start=False, folder=folder, config={"log": {"destination": f"{folder}/log"}}, **kw)
+
+
+@case("--help and --version answer on stdout, exit 0")
+def help_and_version():
+    for flag in ("-h", "--help"):
+        code, out, err = run(flag)
+        equal((code, err), (0, ""))
+        for word in ("-d, --daemon", "-c, --config FILE", "-t, --test", "-T, --dump", "-p, --pidfile FILE", "claudebenchd(8)"):
+            check(word in out, f"{word} in {out}")
+    for flag in ("-V", "--version"):
+        code, out, err = run(flag)
+        check(code == 0 and re.fullmatch(r"claudebenchd \d+\.\d+\.\d+\n", out) and not err, f"{code} {out} {err}")
+
+
+@case("a wrong command line: 64 and a hint on stderr")
+def usage():
+    for args in (["-x"], ["--nonsense"], ["operand"], ["-c"], ["-t", "operand"], ["--daemon=yes"]):
+        code, out, err = run(*args)
+        equal((code, out), (64, ""), f"{args}")
+        check("--help" in err, err)
+
+
+@case("-t: good is 0, bad is 78 with every error")
+def test_flag():
+    code, out, err = run("-t", "-c", config_file("config_version: 1\n"))
+    equal((code, err), (0, ""))
+    check("good" in out, out)
+    path = config_file("config_version: 1\nsupervisor: { watchdog_ms: x, nonsense: 1 }\ndomains: { task: { workers: 999 } }\n")
+    code, out, err = run("-t", "-c", path)
+    equal((code, out), (78, ""))
+    equal(len(err.strip().split("\n")), 3, err)
+    check(all(line.startswith(path + ":") for line in err.strip().split("\n")), err)
+    code, _, err = run("-c", path)
+    equal(code, 78)
+    code, _, err = run("-t", "-c", "/does/not/exist.yaml")
+    equal(code, 78)
+    check("/does/not/exist.yaml" in err, err)
+
+
+@case("-T prints a configuration that reads back to itself")
+def dump():
+    code, out, err = run("-T", "-c", config_file("config_version: 1\nsupervisor: { watchdog_ms: 777 }\n"))
+    equal((code, err), (0, ""))
+    check("watchdog_ms: 777" in out, out)
+    code, again, err = run("-T", "-c", config_file(out))
+    equal((code, err), (0, ""))
+    bare = lambda text: [line for line in text.split("\n") if not line.lstrip().startswith("#")]
+    equal(bare(again), bare(out))
+
+
+@case("the pid file: ours, readable, replaced when stale, -p before the configuration")
+def pidfile():
+    with FakeDaemon(ready=False) as d:
+        wait_until(lambda: os.path.exists(f"{d.dir}/pid"), 5, "there")
+        wait_until(lambda: open(f"{d.dir}/pid", encoding="ascii").read() == f"{d.pid}\n", 1, "filled")
+        equal(oct(stat.S_IMODE(os.stat(f"{d.dir}/pid").st_mode)), oct(0o644))
+        d.wait_ready()
+        d.process.kill()
+        d.process.wait()
+        equal(open(f"{d.dir}/pid", encoding="ascii").read(), f"{d.pid}\n", "stale")
+        d.start()
+        equal(open(f"{d.dir}/pid", encoding="ascii").read(), f"{d.pid}\n")
+        code, _, err = run("-c", d.config_path, "-p", f"{d.dir}/other.pid")
+        equal(code, 75)
+        check("already running" in err, err)
+        check(not os.path.exists(f"{d.dir}/other.pid"), "the loser removes its own")
+
+
+@case("-d returns 0 when ready, and holds nothing of its starter")
+def background():
+    d = quiet_daemon()
+    d.write_config()
+    began = time.monotonic()
+    # communicate() returns only when nobody holds the pipes any more
+    done = procs.run([BINARY, "-d", "-c", d.config_path], env={"CBTEST_DAEMON": d.dir}, timeout=20)
+    equal((done.returncode, done.stdout, done.stderr), (0, b"", b""))
+    check(time.monotonic() - began < 5, "soon")
+    with open(f"{d.dir}/pid", encoding="ascii") as f:
+        pid = int(f.read())
+    try:
+        s = status(d)
+        equal((s["pid"], s["status"]), (pid, "healthy"))
+        equal(os.getsid(pid), pid, "a session of its own")
+        equal(os.readlink(f"/proc/{pid}/cwd"), "/")
+        for p in [pid, *(w["pid"] for w in s["workers"])]:
+            fds = procs.fd_list(p)
+            equal([fds[0], fds[1], fds[2]], ["/dev/null"] * 3, f"{procs.describe(p)}")
+    finally:
+        procs.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not procs.alive(pid), 5, "ended")
+    check("event=daemon_stopped code=0" in d.log(), d.log_tail())
+    procs.reap_orphans()
+
+
+@case("-d that fails says why on stderr and takes over the exit code")
+def background_fails():
+    d = quiet_daemon()
+    d.write_config()
+    for env, code, word in (({"PATH": "/nonexistent"}, 69, "redis-server"), ({"CLAUDEBENCH_WORKER": "/x"}, 69, "CLAUDEBENCH_WORKER")):
+        got, out, err = run("-d", "-c", d.config_path, env=env)
+        equal((got, out), (code, ""), err)
+        check(word in err and err.count("\n") == 1, err)
+    with FakeDaemon() as other:
+        d.config["supervisor"]["pidfile"] = f"{other.dir}/pid"
+        d.write_config()
+        got, _, err = run("-d", "-c", d.config_path)
+        equal(got, 75)
+        check(f"already running, pid {other.pid}" in err, err)
+    procs.reap_orphans()
+
+
+@case("-d: a refused instance id is said on the terminal, too")
+def background_refused():
+    with FakeDaemon() as first:
+        d = quiet_daemon(redis=first.redis)
+        d.write_config()
+        code, _, err = run("-d", "-c", d.config_path)
+        equal(code, 75, err)
+        check("in use by another live daemon" in err, err)
+    procs.reap_orphans()
+
+
+@case("-d that is not ready in time says why, and returns 0")
+def background_not_ready():
+    d = quiet_daemon(redis=PrivateRedis(start=False))
+    d.write_config()
+    began = time.monotonic()
+    code, out, err = run("-d", "-c", d.config_path)
+    equal((code, out), (0, ""), err)
+    check(9 < time.monotonic() - began < 13, f"{time.monotonic() - began}")
+    check("not ready yet: redis is down" in err, err)
+    with open(f"{d.dir}/pid", encoding="ascii") as f:
+        pid = int(f.read())
+    equal(status(d)["status"], "degraded")
+    procs.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not procs.alive(pid), 5, "ended")
+    procs.reap_orphans()
+
+
+@case("-v logs at debug")
+def verbose():
+    d = Daemon(start=False)
+    d.write_config()
+    with open(d.log_path, "ab") as log:
+        d.process = procs.start([BINARY, "-v", "-c", d.config_path], env={"CBTEST_DAEMON": d.dir}, stdout=log, stderr=log)
+    with d:
+        d.wait_ready()
+        check(" debug claudebenchd[" in d.log(), d.log_tail())
+
+
+@case("the service manager is told: READY once, STATUS, WATCHDOG, STOPPING")
+def service_manager():
+    folder = procs.subfolder("n")
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    s.bind(f"{folder}/notify")
+    s.settimeout(5)
+    d = FakeDaemon(start=False)
+    d.env.update(NOTIFY_SOCKET=f"{folder}/notify", WATCHDOG_USEC="400000")
+    d.start()
+    pid = d.pid
+    worker_env = open(f"/proc/{d.workers()[0] if d.workers() else status(d)['workers'][0]['pid']}/environ", "rb").read()
+    check(b"NOTIFY_SOCKET" not in worker_env, "workers do not inherit the socket")
+    with d:
+        wait_until(lambda: status(d)["status"] == "healthy", 5, "healthy")
+        time.sleep(1)  # the measured time
+    got = []
+    s.settimeout(0.1)
+    try:
+        while True:
+            got.append(s.recv(4096).decode())
+    except OSError:
+        pass
+    equal(len([g for g in got if "READY=1" in g]), 1, f"{got}")
+    check(f"MAINPID={pid}" in [g for g in got if "READY=1" in g][0], f"{got}")
+    check(len([g for g in got if g == "WATCHDOG=1"]) >= 4, f"{got}")
+    check("STOPPING=1" in got, f"{got}")
+    check(any(g.startswith("STATUS=healthy") for g in got), f"{got}")
+    check(got.index("STOPPING=1") > next(i for i, g in enumerate(got) if "READY=1" in g), "in order")
+
+
+@case("closed stdin, stdout and stderr do no harm")
+def closed_stdio():
+    d = quiet_daemon(FakeDaemon)
+    d.write_config()
+    d.process = subprocess.Popen(["/bin/sh", "-c", f"exec '{BINARY}' -c '{d.config_path}' <&- >&- 2>&-"],
+                                 env=procs.environment({"CBTEST_DAEMON": d.dir, **d.env}), cwd="/")
+    with d:
+        d.wait_ready()
+        fds = procs.fd_list(d.pid)
+        equal([fds[0], fds[1], fds[2]], ["/dev/null"] * 3)
+
+
+@case("started by hand, the worker says that it is not meant to be")
+def worker_by_hand():
+    done = procs.run([procs.binary("claudebench-worker"), "-d", "task"])
+    equal(done.returncode, 64)
+    check(b"claudebenchd" in done.stderr, done.stderr)
+
+
+@case("start to ready within 1 s with the embedded Redis, and small")
+def quick_and_small():
+    began = time.monotonic()
+    with Daemon() as d:
+        took = time.monotonic() - began
+        event = d.events("daemon_ready")[0]
+        check(int(event["uptime_ms"]) < 1000, f"{event}")
+        check(took < 2, f"{took} s")
+        if not is_sanitized():
+            check(procs.rss_kib(d.pid) <= 12 * 1024, f"{procs.rss_kib(d.pid)} KiB")
+            for p in d.workers():
+                check(procs.rss_kib(p) <= 8 * 1024, f"{procs.rss_kib(p)} KiB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""control_socket.py: the control socket under good, greedy, slow, lying and vanishing clients."""
+
+import json
+import os
+import socket
+import time
+
+from cbtest import case, check, equal, main, procs, wait_until
+from supervised import Control, FakeDaemon, status, timed_status
+
+
+def raw(daemon):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    s.settimeout(5)
+    s.connect(f"{daemon.dir}/control.sock")
+    return s
+
+
+def drain(s):
+    """What comes until the end of the file."""
+    got = b""
+    try:
+        while chunk := s.recv(65536):
+            got += chunk
+    except ConnectionResetError:
+        pass
+    return got
+
+
+@case("status says all that it promises")
+def fields():
+    with FakeDaemon() as d:
+        s = status(d)
+        equal(sorted(s), ["incarnation", "instance", "leader", "methods", "pid", "reasons", "redis", "requests", "since",
+                          "status", "uptime_ms", "version", "workers"])
+        equal((s["pid"], s["instance"], s["reasons"]), (d.pid, "test-host", []))
+        equal(sorted(s["redis"]), ["embedded", "max_memory", "since", "state", "url", "used_memory"])
+        equal(s["redis"]["url"], d.redis.url)
+        wait_until(lambda: status(d)["redis"]["used_memory"] > 500000, 3, "memory is known")
+        wait_until(lambda: status(d)["leader"]["is_self"], 3, "leads")
+        equal(sorted(status(d)["leader"]), ["epoch", "id", "is_self"])
+        for w in s["workers"]:
+            equal(sorted(w), ["age_ms", "domain", "entry", "generation", "method", "next_start_ms", "pid", "requests",
+                              "restarts", "slot", "state"])
+
+
+@case("many requests on one connection, answered in order")
+def pipelined():
+    with FakeDaemon() as d:
+        with Control(d) as c:
+            c.send(b'{"cmd":"ping"}\n' * 50 + b'{"cmd":"status"}\n' + b' { "cmd" : "ping" } \n')
+            for _ in range(50):
+                equal(c.answer(), {"ok": True, "pid": d.pid})
+            equal(c.answer()["pid"], d.pid)
+            equal(c.answer()["ok"], True)
+
+
+@case("what is no request gets an error and the next one is served")
+def nonsense():
+    with FakeDaemon() as d:
+        with Control(d) as c:
+            for line in (b"", b"x", b"{", b"[]", b"1", b"{}", b'{"cmd":1}', b'{"cmd":"launch"}', b'{"cmd":null}', b"\xff\xfe",
+                         b'{"cmd":"ping"}}', b'{"cmd":"ping"} x', b"\0", b'{"cmd":' + b"[" * 300 + b"}"):
+                c.send(line + b"\n")
+                check("error" in c.answer(), f"{line!r}")
+            equal(c.ask("ping")["ok"], True)
+
+
+@case("a line without an end is cut off, others are served")
+def long_line():
+    with FakeDaemon() as d:
+        s = raw(d)
+        try:
+            s.sendall(b"x" * 100000)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        equal(drain(s), b"")
+        equal(status(d)["status"], "healthy")
+
+
+@case("clients that never read, never write, or vanish cost nothing")
+def slow_and_gone():
+    with FakeDaemon() as d:
+        fds = procs.fd_count(d.pid)
+        greedy = raw(d)
+        greedy.settimeout(0.2)
+        try:
+            for _ in range(400):  # some MB of answers that nobody takes
+                greedy.sendall(b'{"cmd":"status"}\n' * 50)
+        except (socket.timeout, BrokenPipeError, ConnectionResetError):
+            pass
+        silent = [raw(d) for _ in range(10)]
+        for _ in range(50):
+            gone = raw(d)
+            gone.sendall(b'{"cmd":"status"}\n')
+            gone.close()
+        half = raw(d)
+        half.sendall(b'{"cmd":"sta')
+        _, ms = timed_status(d)
+        check(ms < 50, f"answered in {ms:.1f} ms")
+        check(procs.rss_kib(d.pid) < 64 * 1024, f"{procs.rss_kib(d.pid)} KiB")
+        for s in [greedy, half, *silent]:
+            s.close()
+        wait_until(lambda: procs.fd_count(d.pid) <= fds, 8, "descriptors are back")
+
+
+@case("more clients than there is room for: the surplus is closed, the rest work")
+def crowd():
+    with FakeDaemon() as d:
+        crowd_ = [raw(d) for _ in range(60)]
+        closed = 0
+        for s in crowd_:
+            try:
+                s.sendall(b'{"cmd":"ping"}\n')
+                closed += not s.recv(4096)
+            except (BrokenPipeError, ConnectionResetError):
+                closed += 1
+        check(20 <= closed <= 40, f"{closed} closed")
+        for s in crowd_:
+            s.close()
+        wait_until(lambda: status(d)["status"] == "healthy", 2, "room again")
+
+
+@case("a peer of another user and group is refused")
+def other_user():
+    if os.geteuid() != 0:
+        from cbtest import Skip
+
+        raise Skip("needs root to become somebody else")
+    with FakeDaemon() as d:
+        for path in (d.dir, procs.folder()):
+            os.chmod(path, 0o755)
+        os.chmod(f"{d.dir}/control.sock", 0o666)  # even then
+        program = ("import os,socket,sys\nos.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+                   "s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])\n"
+                   "try:\n s.sendall(b'{\"cmd\":\"stop\"}\\n'); print(s.recv(100))\n"
+                   "except OSError: print(b'')\n")
+        done = procs.run(["python3", "-c", program, f"{d.dir}/control.sock"])
+        equal(done.stdout.strip(), b"b''", done.stderr.decode())
+        equal(status(d)["status"], "healthy")
+        check(d.events("control_client_error"), "said in the log")
+
+
+@case("counters of dead workers are not lost")
+def totals():
+    from cbtest import Daemon
+
+    with Daemon() as d:
+        c = d.caller()
+        for i in range(30):
+            c.call("task.create", {"text": f"t{i}"})
+        wait_until(lambda: status(d)["methods"].get("task.create", {}).get("requests") == 30, 3, "counted")
+        before = status(d)
+        for pid in d.workers("task"):
+            procs.kill(pid)
+        wait_until(lambda: status(d)["status"] == "healthy" and len(d.workers("task")) == 2, 5, "replaced")
+        after = status(d)
+        equal(after["methods"]["task.create"]["requests"], 30)
+        check(after["requests"]["total"] >= before["requests"]["total"], f"{before['requests']} {after['requests']}")
+        m = after["methods"]["task.create"]
+        check(0 < m["p50_us"] <= m["p95_us"] <= m["p99_us"] < 10**6, f"{m}")
+
+
+@case("the answer is one line of valid JSON, also for hostile names")
+def one_line():
+    with FakeDaemon() as d:
+        s = raw(d)
+        s.sendall(b'{"cmd":"status"}\n')
+        got = b""
+        while not got.endswith(b"\n"):
+            got += s.recv(65536)
+        equal(got.count(b"\n"), 1)
+        json.loads(got)
+        s.close()
+        time.sleep(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,321 @@
+"""embedded.py: the private redis-server: users and rights, locks, adoption, death, and a missing program."""
+
+import fcntl
+import os
+import signal
+import socket
+import stat
+import time
+
+from cbtest import Daemon, Resp, RespError, case, check, equal, holds_for, main, note, procs, wait_until
+from supervised import status, timed_status
+
+REFUSED = 75
+
+
+def refused(call):
+    try:
+        call()
+    except RespError as problem:
+        return problem.code == "NOPERM" or "not allowed" in problem.text
+    return False
+
+
+def as_client(d):
+    with open(f"{d.redis_dir}/client.password", encoding="ascii") as f:
+        return Resp(f"{d.dir}/redis.sock", "client", f.readline().strip())
+
+
+def run_daemon(d, env=None, timeout=20, args=()):
+    """A start that is expected to fail: (exit code, stderr)."""
+    d.write_config()
+    done = procs.run([procs.binary("claudebenchd"), "-c", d.config_path, *args], env=env, timeout=timeout)
+    return done.returncode, done.stderr.decode()
+
+
+@case("unix socket only, files and folders with the least modes")
+def modes():
+    with Daemon() as d:
+        with d.connect() as r:
+            conf = dict(zip(*[iter(x.decode() for x in r.call("CONFIG", "GET", "*"))] * 2))
+        wanted = {"port": "0", "appendonly": "yes", "maxmemory-policy": "noeviction", "save": "",
+                  "hash-max-listpack-value": "1024", "unixsocketperm": "770", "appendfsync": "everysec"}
+        equal({k: conf[k] for k in wanted}, wanted)
+        mode = lambda p: stat.S_IMODE(os.stat(f"{d.dir}/{p}").st_mode)
+        equal(oct(mode("redis.sock")), oct(0o770))
+        equal(oct(mode("control.sock")), oct(0o660))
+        equal(oct(mode("redis/daemon.password")), oct(0o600))
+        equal(oct(mode("redis/client.password")), oct(0o640))
+        equal(oct(mode("state/instance.secret")), oct(0o600))
+        check(mode("redis/appendonlydir") & 0o077 == 0, "the data are nobody else's")
+        words = " ".join(procs.cmdline(d.redis_pid()))
+        with open(f"{d.redis_dir}/daemon.password", encoding="ascii") as f:
+            secret = f.read().strip()
+        check(secret not in words and len(secret) >= 40, "no password on a command line")
+        check(secret not in d.log(), "no password in the log")
+        equal(os.path.exists(f"{d.redis_dir}/daemon.password.new"), False)
+
+
+@case("a new redis.dir is made 0700")
+def new_folder():
+    d = Daemon(start=False)
+    d.redis_dir = f"{d.dir}/sub/redis"
+    d.config["redis"]["dir"] = d.redis_dir
+    d.write_config()
+    with open(d.log_path, "ab") as log:
+        d.process = procs.start([procs.binary("claudebenchd"), "-c", d.config_path],
+                                env={"CBTEST_DAEMON": d.dir}, stdout=log, stderr=log)
+    with d:
+        d.wait_ready()
+        system = os.geteuid() == 0
+        equal(oct(stat.S_IMODE(os.stat(d.redis_dir).st_mode)), oct(0o710 if system else 0o700))
+
+
+@case("passwords are drawn once, and survive")
+def passwords_once():
+    d = Daemon()
+    with d:
+        read = lambda: [open(f"{d.redis_dir}/{u}.password", encoding="ascii").read() for u in ("daemon", "client")]
+        first = read()
+        check(first[0] != first[1], "two passwords")
+        with d.connect() as r:
+            r.call("SET", "cb:probe", "kept")
+        d.stop()
+        d.start()
+        equal(read(), first)
+        with d.connect() as r:
+            equal(r.call("GET", "cb:probe"), b"kept")
+            r.call("DEL", "cb:probe")
+
+
+@case("the user `client` may submit, take its replies and read events, and nothing else")
+def client_rights():
+    with Daemon() as d:
+        d.refused_commands = lambda: None  # they are the test
+        with as_client(d) as r:
+            check(r.call("XADD", "cb:requests:task", "*", "method", "task.list") is not None, "XADD")
+            equal(r.call("XLEN", "cb:stream:events") >= 0, True)
+            r.call("XRANGE", "cb:stream:events", "-", "+", "COUNT", "1")
+            r.call("BLMPOP", "0.01", "1", "cb:reply:aaaaaaaaaaaaaaaaaaaa", "LEFT")
+            equal(r.call("PING"), b"PONG")
+            for words in (["FLUSHALL"], ["CONFIG", "GET", "*"], ["KEYS", "*"], ["SHUTDOWN"], ["CLIENT", "LIST"],
+                          ["GET", "cb:meta"], ["HGETALL", "cb:leader:current"], ["SET", "cb:x", "1"], ["DEL", "cb:meta"],
+                          ["XADD", "cb:stream:events", "*", "a", "b"], ["XADD", "other", "*", "a", "b"],
+                          ["XREADGROUP", "GROUP", "workers", "me", "STREAMS", "cb:requests:task", ">"],
+                          ["BLMPOP", "0.01", "1", "cb:requests:task", "LEFT"], ["UNLINK", "cb:requests:task"],
+                          ["EVAL", "return redis.call('GET','cb:meta')", "0"], ["ACL", "LIST"], ["SCRIPT", "FLUSH"],
+                          ["SUBSCRIBE", "other"]):
+                check(refused(lambda w=words: r.call(*w)), f"{words} must be refused")
+
+
+@case("the user `daemon` has what it needs and does not administer")
+def daemon_rights():
+    with Daemon() as d:
+        d.refused_commands = lambda: None  # they are the test
+        with d.connect() as r:
+            for words in (["FLUSHALL"], ["CONFIG", "SET", "appendonly", "no"], ["SHUTDOWN"], ["KEYS", "*"],
+                          ["ACL", "LIST"], ["DEBUG", "SLEEP", "0"], ["SET", "other", "1"], ["BGREWRITEAOF"],
+                          ["MONITOR"], ["REPLICAOF", "NO", "ONE"], ["MODULE", "LIST"]):
+                check(refused(lambda w=words: r.call(*w)), f"{words} must be refused")
+            r.call("INFO")
+            r.call("CLIENT", "LIST", "TYPE", "normal")
+        try:
+            Resp(f"{d.dir}/redis.sock").call("PING")
+            check(False, "the default user is on")
+        except RespError as problem:
+            equal(problem.code, "NOAUTH")
+
+
+@case("kill -9 of redis-server: restarted at once, healthy within 2 s, nothing is lost")
+def redis_dies():
+    with Daemon() as d:
+        c = d.caller()
+        made = c.call("task.create", {"text": "kept"})
+        for n in range(3):
+            pid = d.redis_pid()
+            wait_until(lambda: status(d)["redis"]["state"] == "up", 3, "up")
+            time.sleep(1.1)  # a life that is long enough not to be braked
+            procs.kill(pid)
+            began = time.monotonic()
+            wait_until(lambda: d.redis_pid() not in (None, pid), 3, "a new redis-server")
+            wait_until(lambda: status(d)["status"] == "healthy" and status(d)["redis"]["pid"] != pid, 3, "healthy again")
+            note(f"healthy after {(time.monotonic() - began) * 1000:.0f} ms")
+            check(time.monotonic() - began < 2.5, "in time")
+            equal(status(d)["redis"]["restarts"], n + 1)
+        c.drop()
+        reply = c.insist("task.get", {"id": made["id"]})
+        check(reply.ok and reply.result["text"] == "kept", f"{reply.raw}")
+        check(not [e for e in d.events("child_died") if e["service"] == "task"], "no worker died of it")
+
+
+@case("a redis-server that dies at once is braked, and said why")
+def redis_crash_loop():
+    folder = procs.subfolder("p")
+    with open(f"{folder}/redis-server", "w", encoding="ascii") as f:
+        f.write("#!/bin/sh\necho 'no space for redis' >&2\nexit 3\n")
+    os.chmod(f"{folder}/redis-server", 0o755)
+    d = Daemon(env={"PATH": f"{folder}:{os.environ['PATH']}"}, ready=False,
+               config={"supervisor": {"restart_min_ms": 100, "restart_max_ms": 500}})
+    with d:
+        wait_until(lambda: len(d.events("redis_died")) >= 3, 6, "died three times")
+        check("no space for redis" in d.log(), "its last words are in the log")
+        before, began = len(d.events("redis_died")), time.monotonic()
+        holds_for(lambda: status(d)["status"] == "degraded", 2.0, "degraded, and it answers", step=0.1)
+        rate = (len(d.events("redis_died")) - before) / (time.monotonic() - began)
+        check(rate <= 3, f"{rate} starts a second")
+        check("redis is down" in status(d)["reasons"][0], f"{status(d)['reasons']}")
+
+
+@case("SIGSTOP of redis-server: status within 50 ms, workers are reaped and replaced, the log stays quiet")
+def redis_stopped():
+    with Daemon(config={"redis": {"timeout_ms": 1000}}) as d:
+        redis = d.redis_pid()
+        workers = d.workers()
+        lines = len(d.log().splitlines())
+        procs.kill(redis, signal.SIGSTOP)
+        began = time.monotonic()
+        victim = d.workers("task")[0]
+        procs.kill(victim)
+        slowest = 0
+        while time.monotonic() - began < 5:
+            _, ms = timed_status(d)
+            slowest = max(slowest, ms)
+            time.sleep(0.02)  # paces the questions
+        note(f"slowest answer {slowest:.1f} ms")
+        check(slowest < 50, f"an answer took {slowest:.1f} ms")
+        check(not procs.alive(victim) and len(d.workers()) == len(workers), "the dead worker is replaced")
+        s = status(d)
+        equal((s["status"], s["redis"]["state"]), ("degraded", "down"))
+        others = [w for w in workers if w != victim]
+        check(all(procs.alive(w) for w in others), "no other worker was killed")
+        grown = len(d.log().splitlines()) - lines
+        check(grown <= 25, f"{grown} lines in 5 s:\n{d.log_tail(grown)}")
+        procs.kill(redis, signal.SIGCONT)
+        wait_until(lambda: status(d)["status"] == "healthy", 8, "healthy after SIGCONT")
+
+
+@case("a second daemon: on the same pid file, the same state folder, the same redis.dir")
+def second():
+    with Daemon() as d:
+        code, text = run_daemon(d)
+        equal(code, REFUSED)
+        check(f"already running, pid {d.pid}" in text, text)
+        other = Daemon(start=False)
+        other.config["supervisor"]["state_dir"] = d.config["supervisor"]["state_dir"]
+        code, text = run_daemon(other)
+        equal(code, REFUSED)
+        check(f"already running, pid {d.pid}" in text, text)
+        other = Daemon(start=False)
+        other.config["redis"]["dir"] = d.redis_dir
+        code, text = run_daemon(other)
+        equal(code, REFUSED)
+        check(f"used by another claudebenchd, pid {d.pid}" in text, text)
+        equal(status(d)["status"], "healthy")
+
+
+@case("redis.dir locked by a stranger: refused with 75 after redis.timeout_ms")
+def locked():
+    d = Daemon(start=False, config={"redis": {"timeout_ms": 300}})
+    os.makedirs(d.redis_dir, exist_ok=True)
+    with open(f"{d.redis_dir}/lock", "w", encoding="ascii") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        code, text = run_daemon(d)
+        equal(code, REFUSED)
+        check(f"{d.redis_dir}/lock is held by another process" in text, text)
+        check("event=redis_started" not in text, "no second server")
+
+
+@case("a lock that is let go in time: started after all")
+def locked_for_a_moment():
+    d = Daemon(start=False)
+    os.makedirs(d.redis_dir, exist_ok=True)
+    with open(f"{d.redis_dir}/lock", "w", encoding="ascii") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        d.start(ready=False)
+        holds_for(lambda: d.redis_pid() is None, 0.4, "waits for the lock")
+    with d:
+        d.wait_ready()
+
+
+@case("an adopted redis-server that dies is replaced by one of our own")
+def adopted_dies():
+    with Daemon() as d:
+        redis = d.redis_pid()
+        d.kill9()
+        d.start()
+        equal((status(d)["redis"]["pid"], status(d)["redis"]["adopted"]), (redis, True))
+        procs.kill(redis)
+        wait_until(lambda: status(d)["redis"]["pid"] not in (0, redis), 3, "replaced")
+        wait_until(lambda: status(d)["status"] == "healthy", 3, "healthy")
+        equal(status(d)["redis"]["adopted"], False)
+        d.fds_at_start = None  # one more: the lock is ours now
+
+
+@case("an adopted redis-server is stopped in order with the daemon")
+def adopted_stops():
+    d = Daemon()
+    redis = d.redis_pid()
+    d.kill9()
+    d.start()
+    with d:
+        equal(status(d)["redis"]["adopted"], True)
+    check(not procs.alive(redis), "it has ended with its new supervisor")
+
+
+@case("another server on our socket is not taken for ours")
+def stranger_on_socket():
+    d = Daemon(start=False, config={"redis": {"timeout_ms": 500}})
+    os.makedirs(d.redis_dir, exist_ok=True)
+    # Somebody listens where our server would: no password of ours will do there.
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    s.bind(f"{d.dir}/redis.sock")
+    s.listen(5)
+    d.start()  # our own replaces the socket: the folder is ours
+    with d:
+        equal(status(d)["redis"]["state"], "up")
+        s.close()
+
+
+@case("no redis-server program: 69, with the package that has it")
+def missing():
+    d = Daemon(start=False)
+    code, text = run_daemon(d, env={"PATH": "/nonexistent"})
+    equal(code, 69)
+    check("apt install redis-server" in text and "redis.embedded" in text, text)
+
+
+@case("redis.log is bounded")
+def bounded_log():
+    d = Daemon(start=False)
+    os.makedirs(d.redis_dir, exist_ok=True)
+    with open(f"{d.redis_dir}/redis.log", "wb") as f:
+        f.write(b"x" * (2 << 20))
+    d.start()
+    with d:
+        check(os.path.getsize(f"{d.redis_dir}/redis.log") < 100000, "a new one was begun")
+        equal(os.path.getsize(f"{d.redis_dir}/redis.log.1"), 2 << 20)
+
+
+@case("Redis that was emptied: groups, scripts and registration are back within 5 s")
+def emptied():
+    with Daemon() as d:
+        c = d.caller()
+        before = c.call("task.create", {"text": "x"})["id"]
+        redis = d.redis_pid()
+        time.sleep(1.1)  # a life that is long enough not to be braked
+        for name in os.listdir(f"{d.redis_dir}/appendonlydir"):
+            os.unlink(f"{d.redis_dir}/appendonlydir/{name}")
+        procs.kill(redis)
+        began = time.monotonic()
+        wait_until(lambda: d.redis_pid() not in (None, redis) and status(d)["status"] == "healthy", 5, "healthy again")
+        c.drop()
+        after = c.insist("task.create", {"text": "y"}).result["id"]
+        check(time.monotonic() - began < 5, f"{time.monotonic() - began} s")
+        check(after > before, f"{after} after {before}")
+        with d.connect() as r:
+            check(r.call("EXISTS", "cb:instance:test-host") == 1, "registered again")
+            check(r.call("HGET", "cb:leader:current", "id") == b"test-host", "leads again")
+
+
+if __name__ == "__main__":
+    main()

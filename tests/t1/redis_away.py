@@ -1,0 +1,272 @@
+"""redis_away.py: Redis that is down at the start, dies, hangs, is too old, a replica, or refuses our password."""
+
+import os
+import socket
+import threading
+import time
+
+from cbtest import Daemon, PrivateRedis, case, check, equal, holds_for, main, note, procs, wait_until
+from supervised import FakeDaemon, status, timed_status
+
+
+def external(url, **config):
+    """A daemon on an address where no PrivateRedis of ours is (or not one that we know)."""
+    d = Daemon(start=False, config=config)
+    d.config["redis"].update(embedded=False, url=url)
+    return d
+
+
+def run_to_end(d, timeout=15):
+    d.write_config()
+    done = procs.run([procs.binary("claudebenchd"), "-c", d.config_path], timeout=timeout)
+    return done.returncode, done.stderr.decode()
+
+
+class OldRedis(threading.Thread):
+    """Answers as a Redis of another version would, as far as we get."""
+
+    def __init__(self, info):
+        super().__init__(daemon=True)
+        self.path = procs.subfolder("o") + "/s"
+        self.info = info.encode()
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path)
+        self.listener.listen(16)
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                s, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(s,), daemon=True).start()
+
+    def serve(self, s):
+        buffer = b""
+        try:
+            while chunk := s.recv(65536):
+                buffer += chunk
+                while b"\r\n" in buffer and buffer.startswith(b"*"):
+                    head, rest = buffer.split(b"\r\n", 1)
+                    words = []
+                    for _ in range(int(head[1:])):
+                        size, rest = rest.split(b"\r\n", 1)
+                        words.append(rest[: int(size[1:])])
+                        rest = rest[int(size[1:]) + 2 :]
+                    buffer = rest
+                    name = words[0].upper()
+                    if name == b"INFO":
+                        s.sendall(b"$%d\r\n%b\r\n" % (len(self.info), self.info))
+                    elif name == b"CLIENT" and words[1].upper() == b"ID":
+                        s.sendall(b":7\r\n")
+                    elif name == b"PING":
+                        s.sendall(b"+PONG\r\n")
+                    else:
+                        s.sendall(b"+OK\r\n")
+        except (OSError, ValueError):
+            pass
+        s.close()
+
+
+@case("Redis down at the start: the daemon stays up, degraded, and is ready once Redis is there")
+def down_at_start():
+    redis = PrivateRedis(aof=True, start=False)
+    with Daemon(redis=redis, ready=False, config={"supervisor": {"ready_timeout_ms": 500}}) as d:
+        wait_until(lambda: os.path.exists(f"{d.dir}/control.sock"), 5, "it runs")
+        holds_for(lambda: status(d)["status"] == "degraded", 2.5, "degraded", step=0.1)
+        check("redis is down" in status(d)["reasons"][0], f"{status(d)['reasons']}")
+        equal(len(d.events("child_started")), 4, "the READY deadline stands still while Redis is away")
+        lines = len(d.log().splitlines())
+        check(lines < 40, f"{lines} lines:\n{d.log_tail()}")
+        redis.start()
+        d.wait_ready(8)
+    redis.stop()
+
+
+@case("Redis stops and comes back, again and again")
+def up_and_down():
+    redis = PrivateRedis(aof=True)
+    with Daemon(redis=redis) as d:
+        for _ in range(3):
+            redis.kill9()
+            wait_until(lambda: status(d)["redis"]["state"] == "down", 3, "down is noticed")
+            redis.start()
+            began = time.monotonic()
+            wait_until(lambda: status(d)["status"] == "healthy", 8, "healthy")
+            note(f"healthy {time.monotonic() - began:.2f} s after Redis")
+        equal([e for e in d.events("child_died")], [])
+    redis.stop()
+
+
+@case("Redis hangs: the connection is dropped after redis.timeout_ms, reconnects are spread, the log is quiet")
+def hangs():
+    redis = PrivateRedis(aof=True)
+    with FakeDaemon(redis=redis, config={"redis": {"timeout_ms": 500}}) as d:
+        redis.sigstop()
+        lines = len(d.log().splitlines())
+        wait_until(lambda: status(d)["redis"]["state"] == "down", 2, "noticed")
+        worst = 0
+        for _ in range(50):
+            worst = max(worst, timed_status(d)[1])
+            time.sleep(0.02)  # paces the questions
+        check(worst < 50, f"{worst:.1f} ms")
+        check(len(d.log().splitlines()) - lines <= 6, d.log_tail(20))
+        redis.cont()
+        wait_until(lambda: status(d)["status"] == "healthy", 8, "healthy")
+    redis.stop()
+
+
+@case("every worker survives a Redis that hangs for longer than the watchdog")
+def workers_survive_hang():
+    redis = PrivateRedis(aof=True)
+    with Daemon(redis=redis, config={"redis": {"timeout_ms": 2500}}) as d:
+        pids = d.workers()
+        redis.sigstop()
+        holds_for(lambda: d.workers() == pids, 6.0, "the same workers, also while they reconnect", step=0.05)
+        redis.cont()
+        wait_until(lambda: status(d)["status"] == "healthy", 8, "healthy")
+        equal(d.workers(), pids)
+    redis.stop()
+
+
+@case("a Redis below 7.0 is refused: 78")
+def too_old():
+    old = OldRedis("redis_version:6.2.14\r\nrole:master\r\naof_enabled:1\r\nmaxmemory_policy:noeviction\r\n")
+    code, text = run_to_end(external(f"unix://{old.path}"))
+    equal(code, 78, text)
+    check("6.2.14 is too old" in text, text)
+
+
+@case("advice about eviction and persistence is given once")
+def advice():
+    redis = PrivateRedis(aof=False, lines=["maxmemory 100mb"])
+    with redis.client() as r:
+        r.call("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    with FakeDaemon(redis=redis) as d:
+        wait_until(lambda: len(d.events("redis_advice")) == 2, 3, "two pieces of advice")
+        redis.restart()
+        wait_until(lambda: len(d.events("redis_connected")) >= 2 and status(d)["status"] == "healthy", 8, "again")
+        equal(len(d.events("redis_advice")), 2)
+    redis.stop()
+
+
+@case("a replica is not used; when it is promoted it is")
+def replica():
+    main_ = PrivateRedis(tcp=True)
+    redis = PrivateRedis(lines=[f"replicaof 127.0.0.1 {main_.port}"])
+    with FakeDaemon(redis=redis, ready=False) as d:
+        wait_until(lambda: d.events("redis_unsuitable"), 5, "refused")
+        equal(status(d)["redis"]["state"], "down")
+        with redis.client() as r:
+            r.call("REPLICAOF", "NO", "ONE")
+        wait_until(lambda: status(d)["redis"]["state"] == "up", 10, "used")
+    main_.stop()
+    redis.stop()
+
+
+@case("password and user from a file; a wrong one is said and not tried in a hot loop")
+def passwords():
+    redis = PrivateRedis(aof=True, lines=["user default off resetpass ~* &* +@all", "user me on >geheim123 ~* &* +@all"])
+    folder = procs.subfolder("p")
+    with open(f"{folder}/pw", "w", encoding="ascii") as f:
+        f.write("wrong\n")
+    more = {"redis": {"user": "me", "password_file": f"{folder}/pw"}}
+    with FakeDaemon(redis=redis, config=more, ready=False) as d:
+        wait_until(lambda: d.events("redis_auth"), 5, "said")
+        check("geheim123" not in d.log() and "wrong" not in d.log().replace("WRONGPASS", ""), "no secrets in the log")
+        holds_for(lambda: len(d.events("redis_auth")) <= 3, 1.5, "no hot loop", step=0.1)
+    with open(f"{folder}/pw", "w", encoding="ascii") as f:
+        f.write("geheim123\n")
+    with FakeDaemon(redis=redis, config=more) as d:
+        equal(status(d)["status"], "healthy")
+    redis.process.kill()
+
+
+@case("two daemons with one instance id: the second ends with 75, a restarted one goes on at once")
+def same_id():
+    redis = PrivateRedis(aof=True)
+    with FakeDaemon(redis=redis) as d:
+        other = external(redis.url)
+        code, text = run_to_end(other)
+        equal(code, 75, text)
+        check("the instance id test-host is in use by another live daemon" in text, text)
+        equal(status(d)["status"], "healthy")
+        d.process.kill()  # and at once again: its secret proves it
+        d.process.wait()
+        d.start()
+        equal(status(d)["status"], "healthy")
+    redis.stop()
+
+
+@case("at most three commands a second from an idle supervisor")
+def idle():
+    redis = PrivateRedis(aof=True)
+    with FakeDaemon(redis=redis) as d:
+        with redis.client() as r:
+            def calls():
+                rows = r.call("INFO", "commandstats").decode().splitlines()
+                found = {row.split(":")[0]: int(row.split("calls=")[1].split(",")[0]) for row in rows if "calls=" in row}
+                return sum(found.get(f"cmdstat_{n}", 0) for n in ("evalsha", "info", "ping", "client|list", "xinfo|consumers"))
+            first, began = calls(), time.monotonic()
+            time.sleep(4)  # the measured time
+            rate = (calls() - first - 1) / (time.monotonic() - began)
+        note(f"{rate:.2f} commands a second")
+        check(rate <= 3.05, f"{rate} commands a second")
+        with open(f"/proc/{d.pid}/stat", encoding="ascii", errors="replace") as f:
+            before = f.read().rpartition(")")[2].split()
+        time.sleep(3)  # the measured time
+        with open(f"/proc/{d.pid}/stat", encoding="ascii", errors="replace") as f:
+            after = f.read().rpartition(")")[2].split()
+        ticks = sum(int(after[i]) - int(before[i]) for i in (11, 12))
+        check(ticks <= 6, f"{ticks} ticks of CPU in 3 s")
+    redis.stop()
+
+
+@case("SCRIPT FLUSH goes unnoticed")
+def script_flush():
+    redis = PrivateRedis(aof=True)
+    with FakeDaemon(redis=redis) as d:
+        with redis.client() as r:
+            for _ in range(5):
+                r.call("SCRIPT", "FLUSH")
+                before = r.call("HGET", "cb:instance:test-host", "beat")
+                wait_until(lambda b=before: r.call("HGET", "cb:instance:test-host", "beat") != b, 2, "the next beat")
+        check(not d.events("script_error"), d.log_tail())
+        equal(status(d)["status"], "healthy")
+    redis.stop()
+
+
+@case("connections that are cut every 100 ms do not stop it, nor fill the log")
+def cut():
+    redis = PrivateRedis(aof=True)
+    with FakeDaemon(redis=redis) as d:
+        lines = len(d.log().splitlines())
+        with redis.client() as r:
+            for _ in range(30):
+                r.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+                time.sleep(0.1)  # paces the faults
+        grown = len(d.log().splitlines()) - lines
+        check(grown <= 60, f"{grown} lines in 3 s")
+        wait_until(lambda: status(d)["status"] == "healthy", 8, "healthy")
+    redis.stop()
+
+
+@case("a leader that cannot renew steps down in time")
+def steps_down():
+    redis = PrivateRedis(aof=True)
+    with FakeDaemon(redis=redis, config={"redis": {"timeout_ms": 10000}}) as d:
+        wait_until(lambda: status(d)["leader"]["is_self"], 3, "it leads")
+        redis.sigstop()
+        began = time.monotonic()
+        wait_until(lambda: not status(d)["leader"]["is_self"], 3, "steps down")
+        took = time.monotonic() - began
+        check(took <= 2.0, f"after {took:.2f} s, the lease is 2 s")
+        check(d.events("leader_lost"), "said")
+        redis.cont()
+        wait_until(lambda: status(d)["leader"]["is_self"], 5, "leads again")
+    redis.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+#!/usr/bin/env python3
+"""client_call.py: the command line, `claudebench call`, exit codes, and what reaches a terminal."""
+
+import json
+import os
+import re
+import signal
+import threading
+
+from cbtest import *
+
+daemon = None
+c = None
+
+
+def start():
+    global daemon, c
+    daemon = Daemon()
+    at_exit(daemon.stop)
+    c = daemon.caller()
+
+
+def call(*args, **kw):
+    return daemon.client("call", *args, **kw)
+
+
+def expect(done, code, text=None):
+    equal(done.returncode, code, f"stderr {done.stderr!r}, stdout {done.stdout[:200]!r}")
+    if text:
+        check(text.encode() in done.stderr, f"{text!r} in {done.stderr!r}")
+    return done
+
+
+@case("wrong use is exit 64 on stderr, with the nearest command, option or method")
+def wrong_use():
+    for words, text in (
+        (["taks", "list"], 'did you mean "task list"'),
+        (["task", "imprt", "x"], 'did you mean "task import"'),
+        (["stauts"], 'did you mean "status"'),
+        (["task"], "task what?"),
+        (["nonsense-of-mine"], 'unknown command "nonsense-of-mine"'),
+        (["task", "list", "--limt", "3"], "did you mean --limit"),
+        (["task", "add"], "TEXT is missing"),
+        (["task", "add", "a", "b"], 'unexpected argument "b"'),
+        (["task", "add", "a", "--priority", "x"], "--priority"),
+        (["task", "add", "a", "--priority"], "needs a value"),
+        (["--nonsense", "status"], "unknown option"),
+        (["call", "tsak.create"], "did you mean task.create"),
+        (["call", "nodomain"], "no method"),
+        (["work"], "COMMAND"),
+        (["events", "--since", "yesterday"], "--since"),
+    ):
+        done = expect(daemon.client(*words), 64, text)
+        equal(done.stdout, b"")
+    done = daemon.client()
+    equal(done.returncode, 64)
+    check(b"Usage:" in done.stderr, done.stderr)
+
+
+@case("help and version go to stdout, exit 0; every verb has help")
+def help_and_version():
+    top = expect(daemon.client("--help"), 0).stdout.decode()
+    verbs = re.findall(r"^  ((?:task )?[a-z]+)(?: |$)", top.split("Commands:")[1].split("Options:")[0], re.M)
+    check(len(verbs) >= 8, verbs)
+    for verb in verbs:
+        done = expect(daemon.client(*verb.split(), "--help"), 0)
+        check(done.stdout.startswith(f"Usage: claudebench {verb} ".encode()), done.stdout[:80])
+        equal(done.stderr, b"")
+    equal(expect(daemon.client("--version"), 0).stdout.count(b"\n"), 1)
+    check(expect(daemon.client("--version", "--verbose"), 0).stdout.count(b"\n") > 1, "libraries")
+
+
+@case("a result is printed byte by byte")
+def verbatim():
+    payload = '{"n":9007199254740993,"e":[],"o":{},"f":1e400,"s":"\\u00e9\\u001b\u009b","z":-0}'
+    done = expect(call("task.create", '{"text":"x","payload":' + payload + "}"), 0)
+    task = json.loads(done.stdout)["id"]
+    equal(done.stdout.count(b"\n"), 1)
+    done = expect(call("task.get", json.dumps({"id": task})), 0)
+    check(payload.encode() in done.stdout, done.stdout)
+    done = expect(call("task.create", "-", input=b' {"text":"from stdin"}\n'), 0)
+    equal(json.loads(done.stdout)["text"], "from stdin")
+    done = expect(call("--raw", "task.get", json.dumps({"id": task})), 0)
+    whole = json.loads(done.stdout)
+    equal((whole["jsonrpc"], whole["result"]["id"]), ("2.0", task))
+
+
+@case("errors: readable on stderr with code, path and expectation, then the error object; exit codes of the table")
+def errors():
+    done = expect(call("task.create", '{"text":""}'), 65, "text")
+    lines = done.stderr.decode().splitlines()
+    check(lines[0].startswith("claudebench: task.create: ") and "-32602" in lines[0], lines)
+    error = json.loads(lines[1])
+    equal((error["code"], error["data"]["path"]), (-32602, "text"))
+    equal(done.stdout, b"")
+    expect(call("task.create", "{"), 65, "-32700")
+    expect(call("task.create", "[]"), 65, "-32600")
+    expect(call("task.create", '{"text":"a","text":"b"}'), 65, "-32700")
+    expect(call("task.create", b"\xff"), 65, "-32700")
+    expect(call("task.nothing"), 64, "-32601")
+    expect(call("task.get", '{"id":"t-1"}'), 66, "-32004")
+    task = json.loads(call("task.create", '{"text":"x"}').stdout)["id"]
+    expect(call("task.complete", json.dumps({"id": task})), 73, "-32005")
+    done = expect(call("--raw", "task.get", '{"id":"t-1"}'), 66)
+    equal(json.loads(done.stdout)["error"]["code"], -32004)
+    expect(call("task.create", "-", input=b"x" * (5 * 1024 * 1024)), 65, "larger than")
+
+
+@case("--idem: a repeat gets the first outcome, other parameters are refused")
+def idem():
+    one = json.loads(expect(call("--idem", "key-1", "task.create", '{"text":"once"}'), 0).stdout)
+    two = json.loads(expect(call("--idem", "key-1", "task.create", '{"text":"once"}'), 0).stdout)
+    equal(one["id"], two["id"])
+    expect(call("--idem", "key-1", "task.create", '{"text":"other"}'), 65, "idempotency")
+    expect(call("--idem", "x" * 129, "task.create", "{}"), 64)
+
+
+@case("the session and the caller are recorded with what happens")
+def recorded():
+    task = json.loads(expect(call("--session", "s-17", "task.create", '{"text":"x"}'), 0).stdout)["id"]
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    other = json.loads(call("task.create", '{"text":"x"}', env={"TRACEPARENT": trace, "CLAUDEBENCH_AGENT": "a-1"}).stdout)["id"]
+    events = {f.get("id", b"").decode(): f for _, f in daemon.stream("stream:events")}
+    equal(events[task]["session"], b"s-17")
+    check(b"@" in events[task]["actor"], events[task])
+    equal((events[other]["trace"], events[other]["agent"]), (trace.encode(), b"a-1"))
+    third = json.loads(call("task.create", '{"text":"x"}', env={"TRACEPARENT": "junk"}).stdout)["id"]
+    events = {f.get("id", b"").decode(): f for _, f in daemon.stream("stream:events")}
+    check("trace" not in events[third], events[third])
+
+
+@case("no daemon: one clear line, exit 69; a configuration error is 78")
+def no_daemon():
+    with open(f"{procs.folder()}/nowhere.yaml", "w", encoding="ascii") as f:
+        f.write(f'config_version: 1\nredis:\n  embedded: false\n  url: "unix://{procs.folder()}/nowhere.sock"\n'
+                f'supervisor:\n  control_socket: {procs.folder()}/nowhere.ctl\n')
+    for words in (["call", "task.list"], ["task", "list"], ["events"], ["status"], ["work", "--", "true"],
+                  ["task", "import", "/dev/null"]):
+        done = expect(daemon.client("-c", f"{procs.folder()}/nowhere.yaml", *words), 69)
+        equal(done.stderr.count(b"\n"), 1, done.stderr)
+        check(b"claudebenchd" in done.stderr and b"nowhere" in done.stderr, done.stderr)
+    with open(f"{procs.folder()}/bad.yaml", "w", encoding="ascii") as f:
+        f.write("config_version: 1\nredsi:\n  url: x\n")
+    expect(daemon.client("status", "-c", f"{procs.folder()}/bad.yaml"), 78, "bad.yaml:2:")
+    expect(daemon.client("-c", "/no/such/file", "status"), 78, "/no/such/file")
+    expect(daemon.client("status", env={"CLAUDEBENCH_CONFIG": "/no/such/file"}), 78)
+
+
+@case("nobody answers: exit 69 after --timeout, saying that the outcome is unknown and how to repeat it")
+def nobody_answers():
+    workers = daemon.workers("task")
+    for pid in workers:
+        procs.kill(pid, signal.SIGSTOP)
+    try:
+        done = expect(call("--timeout", "300", "task.create", '{"text":"unknown"}'), 69, "outcome is unknown")
+        key = re.search(r"--idem (\S+?)[: ]", done.stderr.decode()).group(1)
+        done = expect(call("--timeout", "300", "task.list"), 69, "no reply in time")
+        check(b"unknown" not in done.stderr, done.stderr)
+    finally:
+        for pid in workers:
+            procs.kill(pid, signal.SIGCONT)
+    done = expect(call("--idem", key, "task.create", '{"text":"unknown"}'), 0)
+    again = expect(call("--idem", key, "task.create", '{"text":"unknown"}'), 0)
+    equal(done.stdout, again.stdout)
+    listed = [t for t in c.call("task.list", {"limit": 500})["tasks"] if t["text"] == "unknown"]
+    equal(len(listed), 1, "created once")
+
+
+@case("a deadline that has passed in the stream: exit 75, nothing done")
+def ttl():
+    workers = daemon.workers("task")
+    for pid in workers:
+        procs.kill(pid, signal.SIGSTOP)
+    answers = []
+    asker = threading.Thread(target=lambda: answers.append(call("--ttl", "50", "task.create", '{"text":"late"}')))
+    asker.start()
+    try:
+        wait_until(lambda: daemon.backlog("task") > 0, 5, "the request waits")
+        with daemon.connect() as r:
+            entry = int(r.call("XRANGE", "cb:requests:task", "-", "+")[-1][0].split(b"-")[0])
+
+            def late():
+                seconds, micros = r.call("TIME")
+                return int(seconds) * 1000 + int(micros) // 1000 > entry + 60
+
+            wait_until(late, 5, "its deadline has passed")
+    finally:
+        for pid in workers:
+            procs.kill(pid, signal.SIGCONT)
+    asker.join(10)
+    expect(answers[0], 75, "-32006")
+
+
+@case("Redis dies and comes back in the middle of a call: it is answered, and done once")
+def redis_dies():
+    workers = daemon.workers("task")
+    for pid in workers:
+        procs.kill(pid, signal.SIGSTOP)
+    answers = []
+    asker = threading.Thread(
+        target=lambda: answers.append(call("--timeout", "20000", "task.create", '{"text":"survivor"}', timeout=30)))
+    asker.start()
+    old = daemon.redis_pid()
+    try:
+        wait_until(lambda: daemon.backlog("task") > 0, 5, "the request waits")
+        procs.kill(old)
+    finally:
+        for pid in workers:
+            procs.kill(pid, signal.SIGCONT)
+    wait_until(lambda: daemon.redis_pid() not in (None, old), 10, "Redis again")
+    asker.join(25)
+    expect(answers[0], 0)
+    c.drop()
+    reply = c.insist("task.list", {"limit": 500})
+    equal(len([t for t in reply.result["tasks"] if t["text"] == "survivor"]), 1, "created once")
+
+
+@case("nothing that a task holds steers a terminal: tables, show, errors, and JSON stays JSON")
+def terminal():
+    text = "evil\x1b]0;owned\x07\u009b31m\u202e\r\n\x7f"
+    task = c.insist("task.create", {"text": text, "payload": {"p": text}}).result["id"]
+    bad = re.compile(rb"[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80\xae")
+    escapes = re.compile(rb"\x1b\[(?:0|1)m")
+    for words in (["task", "list"], ["task", "show", task], ["task", "list", "--json"], ["call", "task.get", f'{{"id":"{task}"}}'],
+                  ["task", "show", "--json", task], ["events"], ["events", "--json"], ["task", "show", "t-1\x1b[31m"],
+                  ["\x1b[31mverb"]):
+        _, out = procs.run_on_terminal([procs.binary("claudebench"), *words], env={"CLAUDEBENCH_CONFIG": daemon.config_path})
+        left = escapes.sub(b"", out)
+        check(b"\x1b" not in left and not bad.search(left.replace(b"\r", b"")), f"{words}: {out!r}")
+    _, out = procs.run_on_terminal([procs.binary("claudebench"), "task", "show", "--json", task],
+                                   env={"CLAUDEBENCH_CONFIG": daemon.config_path})
+    equal(json.loads(out)["text"], text, "the same JSON")
+
+
+@case("colours: none in a pipe or with NO_COLOR, bold titles on a terminal")
+def colors():
+    equal(daemon.client("task", "list").stdout.count(b"\x1b"), 0)
+    argv = [procs.binary("claudebench"), "task", "list"]
+    env = {"CLAUDEBENCH_CONFIG": daemon.config_path}
+    check(b"\x1b[1m" in procs.run_on_terminal(argv, {**env, "NO_COLOR": ""})[1], "bold")
+    check(b"\x1b" not in procs.run_on_terminal(argv, {**env, "NO_COLOR": "1"})[1], "NO_COLOR")
+    check(b"\x1b" not in procs.run_on_terminal(argv, {**env, "NO_COLOR": "", "TERM": "dumb"})[1], "TERM=dumb")
+
+
+@case("stdout that cannot be written is not success")
+def full_stdout():
+    with open("/dev/full", "wb") as full:
+        process = procs.start([procs.binary("claudebench"), "task", "list"], env={"CLAUDEBENCH_CONFIG": daemon.config_path},
+                              stdout=full)
+        check(process.wait(10) != 0, "exit status")
+
+
+start()
+main()

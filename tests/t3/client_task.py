@@ -1,0 +1,235 @@
+#!/usr/bin/env python3
+"""client_task.py: `claudebench task add, list, show, import`."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+
+from cbtest import *
+
+daemon = None
+c = None
+counter = 0
+
+
+def start():
+    global daemon, c
+    daemon = Daemon()
+    at_exit(daemon.stop)
+    c = daemon.caller()
+
+
+def task(*args, **kw):
+    return daemon.client("task", *args, **kw)
+
+
+def good(done):
+    equal(done.returncode, 0, done.stderr.decode(errors="replace"))
+    return done.stdout.decode()
+
+
+def path(text=None):
+    global counter
+    counter += 1
+    name = f"{procs.folder()}/file-{counter}.jsonl"
+    if text is not None:
+        with open(name, "wb") as f:
+            f.write(text if isinstance(text, bytes) else text.encode())
+    return name
+
+
+def listed(queue):
+    found, cursor = [], None
+    while True:
+        page = c.insist("task.list", {"queue": queue, "limit": 500, **({"cursor": cursor} if cursor else {})}).result
+        found += page["tasks"]
+        cursor = page.get("next")
+        if not cursor:
+            return found
+
+
+@case("task add: every option arrives; prints the id, with --json the result")
+def add():
+    out = good(task("add", "do it", "-p", "70", "--queue", "qa", "--role", "x,y", "-r", "z", "--payload", '{"n":9007199254740993}',
+                    "--metadata", '{"k":[]}', "--max-attempts", "5", "--lease", "5000"))
+    check(re.fullmatch(r"t-\d+\n", out), out)
+    got = json.loads(good(task("show", "--json", out.strip())))
+    equal((got["text"], got["priority"], got["queue"], got["roles"], got["maxAttempts"]), ("do it", 70, "qa", ["x", "y", "z"], 5))
+    equal((got["payload"], got["metadata"]), ({"n": 9007199254740993}, {"k": []}))
+    got = json.loads(good(task("add", "--json", "--", "--dashes")))
+    equal((got["text"], got["status"], got["priority"]), ("--dashes", "pending", 50))
+    one, two = good(task("add", "x", "--idem", "k1")), good(task("add", "x", "--idem", "k1"))
+    equal(one, two)
+
+
+@case("task add: what is no JSON, no UTF-8 or out of range is refused with 65, and nothing is sent through")
+def add_bad():
+    for words, text in (
+        (["x", "--payload", "{"], "--payload is not JSON"),
+        (["x", "--payload", '1,"priority":99'], "--payload is not JSON"),
+        (["x", "--metadata", "[]"], "metadata"),
+        (["x", "--priority", "101"], "priority"),
+        (["x", "--queue", "no such:queue"], "queue"),
+        (["x" * 501], "text"),
+        ([""], "text"),
+        ([b"\xff\xfe"], "UTF-8"),
+    ):
+        done = task("add", *words)
+        equal(done.returncode, 65, f"{words} {done.stderr!r}")
+        check(text.encode() in done.stderr, done.stderr)
+
+
+@case("task list: pages by cursor, filters, --json a line each; task show prints every member")
+def list_and_show():
+    ids = [r.result["id"] for r in c.insist_all([("task.create", {"text": f"n{i}", "queue": "many", "priority": i % 100}, token())
+                                                 for i in range(450)])]
+    lines = good(task("list", "--queue", "many", "--all", "--json")).splitlines()
+    equal(sorted(json.loads(line)["id"] for line in lines), sorted(ids))
+    equal(len(good(task("list", "--queue", "many", "--json")).splitlines()), 50)
+    equal(len(good(task("list", "--queue", "many", "--limit", "7")).splitlines()), 8)
+    priorities = [json.loads(line)["priority"] for line in lines]
+    equal(priorities, sorted(priorities, reverse=True))
+    equal(good(task("list", "--queue", "many", "--status", "completed", "--all", "--json")), "")
+    table = good(task("list", "--queue", "many", "--limit", "3")).splitlines()
+    check(table[0].split() == ["ID", "STATUS", "PRIO", "QUEUE", "TRY", "WORKER", "CREATED", "TEXT"], table[0])
+    shown = good(task("show", ids[0]))
+    for name in ("id:", "text:", "status:", "priority:", "queue:", "createdAt:"):
+        check(f"{name} " in shown, shown)
+    done = task("show", "t-12345")
+    equal(done.returncode, 66, done.stderr)
+    equal(task("list", "--status", "nonsense").returncode, 65)
+
+
+@case("task import: every good line once, in order; bad ones by number; exit 65")
+def import_lines():
+    lines = ['{"text":"one","priority":90}', "", '{"text":"two","payload":{"n":9007199254740993,"e":[]}}', "{", "[1]",
+             '{"text":""}', '{"txt":"x"}', '{"text":"three","queue":"elsewhere"}', '{"text":"dup","text":"dup"}',
+             "\ufeff{}", '  {"text" : "four"}  \r', '{"text":"no newline at the end"}']
+    done = task("import", path("\ufeff" + "\n".join(lines)), "--queue", "imp1")
+    equal(done.returncode, 65, done.stderr.decode())
+    numbers = [int(n) for n in re.findall(r"line (\d+):", done.stderr.decode())]
+    equal(sorted(numbers), [4, 5, 6, 7, 9, 10], done.stderr.decode())
+    check("line 6: text: " in done.stderr.decode(), done.stderr.decode())
+    check(b"5 tasks created" in done.stdout and b"6 bad lines" in done.stdout, done.stdout)
+    equal({t["text"] for t in listed("imp1")}, {"one", "two", "four", "no newline at the end"})
+    equal([t["text"] for t in listed("elsewhere")], ["three"])
+    two = [t for t in listed("imp1") if t["text"] == "two"][0]["id"]
+    check(b'"payload":{"n":9007199254740993,"e":[]}' in task("show", "--json", two).stdout, "byte by byte")
+
+
+@case("task import: a thousand lines from a pipe; --json names line and id")
+def import_many():
+    text = "".join(f'{{"text":"n{i}","queue":"imp2"}}\n' for i in range(1050))
+    done = task("import", "-", "--json", input=text.encode())
+    rows = [json.loads(line) for line in good(done).splitlines()]
+    equal(rows[-1], {"created": 1050, "bad": 0})
+    equal(sorted(r["line"] for r in rows[:-1]), list(range(1, 1051)))
+    by_line = {r["line"]: r["id"] for r in rows[:-1]}
+    tasks = {t["id"]: t["text"] for t in listed("imp2")}
+    equal(len(tasks), 1050)
+    check(all(tasks[i] == f"n{n - 1}" for n, i in by_line.items()), "ids belong to their lines")
+
+
+@case("task import --strict stops at the first bad line, whoever finds it")
+def import_strict():
+    for queue, bad in (("imp3", "{"), ("imp4", '{"text":""}')):
+        lines = [f'{{"text":"n{i}"}}' for i in range(150)] + [bad] + [f'{{"text":"m{i}"}}' for i in range(2000)]
+        done = task("import", "--strict", "--queue", queue, path("\n".join(lines)))
+        equal(done.returncode, 65, done.stderr)
+        equal(re.findall(r"line (\d+):", done.stderr.decode()), ["151"], done.stderr.decode())
+        got = {t["text"] for t in listed(queue)}
+        check({f"n{i}" for i in range(150)} <= got, "what stands before it is imported")
+        check(len(got) < 1200, f"{len(got)} imported")
+
+
+@case("task import: repeated under the same --idem it adds nothing, also with bad lines in it")
+def import_idem():
+    lines = [f'{{"text":"n{i}"}}' for i in range(250)]
+    lines[120] = '{"text":""}'
+    lines[30] = "nonsense"
+    name = path("\n".join(lines))
+    for _ in range(3):
+        done = task("import", "--idem", "same", "--queue", "imp5", name)
+        equal(done.returncode, 65, done.stderr)
+        check(b"248 tasks created" in done.stdout, done.stdout)
+    equal(len(listed("imp5")), 248)
+
+
+@case("task import: files that cannot be read; long lines; nothing at all")
+def import_odd():
+    equal(task("import", "/no/such/file").returncode, 66)
+    equal(task("import", procs.folder()).returncode, 66)
+    check(b"0 tasks created" in task("import", path("\n\n")).stdout, "empty")
+    big = '{"text":"big","payload":"' + "x" * 300000 + '"}'
+    done = task("import", "--queue", "imp6", path(f'{{"text":"a"}}\n{big}\n{{"text":"b"}}\n'))
+    equal(done.returncode, 65)
+    check(b"line 2: longer than" in done.stderr, done.stderr)
+    equal(len(listed("imp6")), 2)
+
+
+@case("task import: connections cut and a worker killed under it: every line once")
+def import_under_fire():
+    count = 20000 if LONG else 4000
+    name = path("".join(f'{{"text":"n{i}","queue":"imp7"}}\n' for i in range(count)))
+    process = procs.start([procs.binary("claudebench"), "task", "import", name], env={"CLAUDEBENCH_CONFIG": daemon.config_path},
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    cuts, victim = 0, daemon.workers("task")[0]
+    with daemon.connect() as r:
+        while process.poll() is None and cuts < 20:
+            for line in r.call("CLIENT", "LIST").decode().splitlines():
+                found = re.search(r"^id=(\d+) .* name=claudebench ", line)
+                if found:
+                    r.call("CLIENT", "KILL", "ID", found.group(1))
+                    cuts += 1
+            if cuts >= 3 and victim:
+                procs.kill(victim)
+                victim = None
+    out, err = process.communicate(timeout=60)
+    equal(process.returncode, 0, err.decode())
+    check(f"{count} tasks created".encode() in out, out)
+    note(f"{cuts} cuts")
+    texts = [t["text"] for t in listed("imp7")]
+    equal(len(texts), count)
+    equal(len(set(texts)), count, "none twice")
+
+
+def peak_kib(count):
+    """The largest resident size of an import of so many lines."""
+    name, result = path(), path()
+    with open(name, "w", encoding="ascii") as f:
+        for i in range(count):
+            f.write(f'{{"text":"n{i}","queue":"imp8","payload":"{"p" * 400}"}}\n')
+    script = ("import resource, subprocess, sys\n"
+              "code = subprocess.call(sys.argv[2:])\n"
+              "open(sys.argv[1], 'w').write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))\n"
+              "sys.exit(code)\n")
+    done = procs.run(["python3", "-c", script, result, procs.binary("claudebench"), "task", "import", name],
+                     env={"CLAUDEBENCH_CONFIG": daemon.config_path, "ASAN_OPTIONS": "quarantine_size_mb=1"}, timeout=120)
+    equal(done.returncode, 0, done.stderr.decode())
+    with open(result, encoding="ascii") as f:
+        return int(f.read())
+
+
+@case("task import: memory does not grow with the file")
+def import_memory():
+    small, large = peak_kib(3000), peak_kib(30000)
+    note(f"peak {small} KiB for 3000 lines, {large} KiB for 30000")
+    check(large < small + 4096, f"{small} and {large} KiB")
+
+
+@case("task import shows a bar on a terminal, and nothing of it elsewhere")
+def import_bar():
+    name = path("".join(f'{{"text":"n{i}","queue":"imp9"}}\n' for i in range(5000)))
+    code, out = procs.run_on_terminal([procs.binary("claudebench"), "task", "import", name],
+                                      env={"CLAUDEBENCH_CONFIG": daemon.config_path}, timeout=60)
+    equal(code, 0)
+    check(b"[==" in out and b"\r" in out, out[-300:])
+    done = task("import", "--queue", "imp10", name)
+    check(b"\r" not in done.stderr and b"[" not in done.stderr, done.stderr)
+
+
+start()
+main()

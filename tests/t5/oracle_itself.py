@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+"""oracle_itself.py: the oracle sees what it is there to see: each invariant is broken once on purpose."""
+
+import os
+
+import oracle
+from cbtest import *
+
+
+def world(tasks=3):
+    """A journal, ledger, events and states in which all is well."""
+    ids = [f"t-{i}" for i in range(tasks)]
+    journal = ({f"k{i}" for i in range(tasks)}, {f"k{i}": t for i, t in enumerate(ids)})
+    ledger = {t: [[1, f"f{t}", 1, 0, 1]] for t in ids}
+    events = [("1-1", {"type": "leader.elected", "epoch": "5"})]
+    events += [(f"2-{i}", {"type": "task.completed", "id": t}) for i, t in enumerate(ids)]
+    states = {t: {"st": b"completed", "text": f'"k{i}"'.encode()} for i, t in enumerate(ids)}
+    return journal, ledger, events, states
+
+
+def judge(journal, ledger, events, states, **kw):
+    return oracle.judge(journal, ledger, events, states, text_key=lambda t: t["text"].decode().strip('"'), **kw)
+
+
+def failing(verdict):
+    return {name for name, _, ok, _ in verdict.rows if not ok}
+
+
+@case("all is well")
+def fine():
+    equal(failing(judge(*world())), set())
+    check("oracle: I1" in judge(*world()).summary(), "summary")
+
+
+@case("I1: an acked task is neither completed nor dead, or is gone")
+def lost():
+    journal, ledger, events, states = world()
+    states["t-1"]["st"] = b"pending"
+    check("I1" in failing(judge(journal, ledger, events, states)), "pending")
+    journal, ledger, events, states = world()
+    del states["t-1"]
+    check("I1" in failing(judge(journal, ledger, events, states)), "gone")
+    journal, ledger, events, states = world()
+    states["t-1"].update(st=b"failed", de=b"1")
+    events.pop(2)
+    equal(failing(judge(journal, ledger, events, states)), set(), "a dead letter is not lost")
+
+
+@case("I2: completed twice, or by hash only, or by event only")
+def twice():
+    journal, ledger, events, states = world()
+    events.append(("3-1", {"type": "task.completed", "ids": "t-0 t-9"}))
+    equal(failing(judge(journal, ledger, events, states)), {"I2", "I2b"})
+    journal, ledger, events, states = world()
+    events.pop()
+    equal(failing(judge(journal, ledger, events, states)), {"I2b"})
+
+
+@case("I3: a finished task that nobody attempted, and a key with two tasks")
+def unexpected():
+    journal, ledger, events, states = world()
+    states["t-7"] = {"st": b"completed", "text": b'"stranger"'}
+    events.append(("3-1", {"type": "task.completed", "id": "t-7"}))
+    ledger["t-7"] = [[1, "f7", 1, 0, 1]]
+    equal(failing(judge(journal, ledger, events, states)), {"I3"})
+    journal, ledger, events, states = world()
+    states["t-7"] = {"st": b"pending", "text": b'"k1"'}
+    equal(failing(judge(journal, ledger, events, states)), {"I3b"})
+
+
+@case("I4: a second execution needs an ended lease; one lease is never executed twice")
+def executions():
+    journal, ledger, events, states = world()
+    ledger["t-1"].append([2, "g", 2, 5, 6])
+    equal(failing(judge(journal, ledger, events, states)), {"I4"})
+    events.append(("3-1", {"type": "task.lease_expired", "ids": "t-1 t-2"}))
+    equal(failing(judge(journal, ledger, events, states)), set())
+    ledger["t-2"].append([1, "ft-2", 2, 5, 6])
+    equal(failing(judge(journal, ledger, events, states)), {"I4b"})
+    journal, ledger, events, states = world()
+    del ledger["t-0"]
+    equal(failing(judge(journal, ledger, events, states)), {"I4c"})
+
+
+@case("I5: an epoch that does not rise")
+def epochs():
+    journal, ledger, events, states = world()
+    for epoch, bad in (("6", set()), ("6", {"I5"}), ("3", {"I5"})):
+        events.append(("3-1", {"type": "leader.elected", "epoch": epoch}))
+        equal(failing(judge(journal, ledger, events, states)), bad, epoch)
+
+
+@case("I6, I7, I8: pending entries, backlog, consumers, time, processes")
+def rest():
+    now = {"families": {"requests": 2}, "pel": 0, "backlog": 0, "consumers": {1, 2}, "memory": 1}
+    for change, bad in (({}, False), ({"pel": 1}, True), ({"backlog": 2}, True), ({"consumers": {1, 2, 3}}, True),
+                        ({"families": {"requests": 3}}, True)):
+        got = failing(judge(*world(), before=now, after={**now, **change}, slots=2))
+        equal(got, {"I6"} if bad else set(), str(change))
+    equal(failing(judge(*world(), drained_in=2.0, drain_bound=1.0)), {"I7"})
+    equal(failing(judge(*world(), workers_left="a zombie")), {"I8"})
+
+
+@case("journal and ledger files are read back as they were written, also by the program")
+def files():
+    folder = procs.subfolder("o")
+    journal, ledger = oracle.Journal(f"{folder}/j"), oracle.Ledger(f"{folder}/l")
+    with Daemon() as d:
+        c = d.caller()
+        journal.attempted(["k0", "k1"])
+        for key in ("k0", "k1"):
+            journal.acked([(key, c.call("task.create", {"text": key})["id"])])
+        tasks = c.call("task.claim", {"workerId": "w", "maxTasks": 2})["tasks"]
+        for t in tasks:
+            ledger.begin(t["id"], t["attempt"], t["lease_token"])
+            ledger.end(t["id"], t["attempt"], t["lease_token"])
+        ids = [t["id"] for t in tasks]
+        equal(oracle.read_journal(f"{folder}/j"), ({"k0", "k1"}, {"k0": ids[0], "k1": ids[1]}))
+        runs = oracle.read_ledger(f"{folder}/l")
+        equal([len(runs[i]) for i in ids], [1, 1])
+        check(all(r[0][4] is not None for r in runs.values()), "ends")
+        words = ["python3", os.path.join(os.path.dirname(os.path.abspath(oracle.__file__)), "oracle.py"), "--journal",
+                 f"{folder}/j", "--ledger", f"{folder}/l", "--socket", f"{d.dir}/redis.sock", "--user", "daemon",
+                 "--password-file", f"{d.redis_dir}/daemon.password"]
+        done = procs.run(words)
+        equal(done.returncode, 1, "two tasks are not finished yet")
+        check(b"I1" in done.stdout and b"FAIL" in done.stdout, done.stdout.decode() + done.stderr.decode())
+        for t in tasks:
+            c.call("task.complete", {"id": t["id"], "lease_token": t["lease_token"]})
+        done = procs.run(words)
+        equal(done.returncode, 0, done.stdout.decode() + done.stderr.decode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""client_manual.py: claudebench(1) and claudebench-work(1) say what --help says, no more and no less."""
+
+import os
+import re
+
+from cbtest import *
+
+SRC = procs.top_srcdir()
+
+
+def page(name):
+    with open(os.path.join(SRC, "man", name), encoding="utf-8") as f:
+        return f.read()
+
+
+def helped(verb):
+    """{long name: letter or ''} from --help."""
+    done = procs.run([procs.binary("claudebench"), *verb.split(), "--help"])
+    equal(done.returncode, 0, done.stderr.decode())
+    found = re.findall(r"^  (?:-(\w), |    )--([a-z-]+)(?:=| |$)", done.stdout.decode(), re.M)
+    return {name: letter for letter, name in found}
+
+
+def verbs():
+    top = procs.run([procs.binary("claudebench"), "--help"]).stdout.decode()
+    return re.findall(r"^  ((?:task )?[a-z]+)(?: |$)", top.split("Commands:")[1].split("Options:")[0], re.M)
+
+
+def items(text):
+    """{long name: letter or ''} of the .It Fl lines."""
+    found = {}
+    for line in re.findall(r"^\.It Fl (.*)$", text, re.M):
+        words = [w for w in line.split() if w != ","]
+        letter = words[0] if len(words[0]) == 1 else ""
+        name = [w for w in words if w.startswith("-")][0].lstrip("-")
+        found[name] = letter
+    return found
+
+
+def described(verb):
+    """The part of claudebench(1) about a verb."""
+    commands = page("claudebench.1").split("\n.Sh COMMANDS\n")[1].split("\n.Sh ENVIRONMENT")[0]
+    parts = re.split(r"^\.It Cm ", commands.split("\nEvery command also takes:")[0], flags=re.M)
+    found = [p for p in parts if re.match(re.escape(verb) + r"( Ar| Op| Oo|$)", p, re.M)]
+    equal(len(found), 1, f"claudebench(1) has one item for `{verb}`")
+    return found[0]
+
+
+COMMON = {"config": "c", "help": "h"}
+
+
+@case("every verb is in claudebench(1), with exactly the options of its --help")
+def options():
+    for verb in verbs():
+        if verb != "work":
+            equal({**items(described(verb)), **COMMON}, helped(verb), f"options of `claudebench {verb}`")
+    commands = re.findall(r"^\.It Cm ([a-z ]+?)(?: (?:Ar|Op|Oo).*)?$", page("claudebench.1"), re.M)
+    equal(sorted(c for c in commands if c in verbs() or " " in c or c == "call"), sorted(verbs()), "no verb too many")
+
+
+@case("claudebench-work(1) has exactly the options of its --help")
+def work_options():
+    text = page("claudebench-work.1").split("\n.Sh OPTIONS\n")[1].split("\n.Sh ENVIRONMENT")[0]
+    equal(items(text), helped("work"))
+
+
+@case("the synopsis of both pages names each option")
+def synopsis():
+    text = page("claudebench.1").split("\n.Sh SYNOPSIS\n")[1].split("\n.Sh DESCRIPTION")[0]
+    for part in text.split("\n.Nm\n"):
+        found = re.search(r"^\.Cm ([a-z ]+)$", part, re.M)
+        if found and found.group(1) != "work":
+            flags = set(re.findall(r"\.Op Fl -?([a-z-]+)", part)) - {"c"}
+            wanted = {letter or name for name, letter in helped(found.group(1)).items() if name not in COMMON}
+            equal(flags, wanted, found.group(1))
+    text = page("claudebench-work.1").split("\n.Sh SYNOPSIS\n")[1].split("\n.Sh DESCRIPTION")[0]
+    flags = set(re.findall(r"\.Op Fl -?([a-z-]+)", text))
+    equal(flags, {letter or name for name, letter in helped("work").items() if name != "help"})
+
+
+@case("defaults and limits that the manual names are those of --help")
+def numbers():
+    done = procs.run([procs.binary("claudebench"), "work", "--help"]).stdout.decode()
+    check("default 10000" in done and "at most 64" in done, done)
+    text = page("claudebench-work.1")
+    check("by default 10000" in text and "1 to 64" in text, "claudebench-work(1)")
+
+
+main()
