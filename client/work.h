@@ -48,31 +48,33 @@ enum work_tag {
 };
 
 struct job {
-    enum job_state state;
-    enum job_fate fate;
-    unsigned index;
     char id[40];
     char token[136];
     char queue[72];
+    char why[128]; /* a failure that is ours: could not start, result too large */
+    struct buf out;
+    struct buf err; /* the tail */
     int64_t attempt;
     int64_t lease_ms;
-    uint32_t serial; /* of the claim: a late renewal is not the next task's */
-    bool is_renewing;
     int64_t renewed_ms; /* monotonic: when the last successful claim or renewal was sent */
-    pid_t pid;          /* 0 = none */
-    int out_fd, err_fd; /* -1 = closed */
-    struct buf out;
-    bool is_out_too_large;
-    struct buf err; /* the tail */
     int64_t started_ms;
-    int64_t kill_ms; /* when TERM becomes KILL; 0 = no TERM was sent */
-    bool is_killed;
-    int status;        /* of waitpid */
-    unsigned promised; /* free slots that this completion's `next` asks for beside its own */
-    char why[128];     /* a failure that is ours: could not start, result too large */
-    bool is_final;     /* … and that another attempt would meet again */
-    int64_t retry_ms;  /* REPORTING: when to tell it again; 0 = it is on the way */
+    int64_t kill_ms;  /* when TERM becomes KILL; 0 = no TERM was sent */
+    int64_t retry_ms; /* REPORTING: when to tell it again; 0 = it is on the way */
+    enum job_state state;
+    enum job_fate fate;
     enum work_tag retry_kind;
+    unsigned index;
+    unsigned promised;  /* free slots that this completion's `next` asks for beside its own */
+    uint32_t serial;    /* of the claim: a late renewal is not the next task's */
+    pid_t pid;          /* 0 = none */
+    int status;         /* of waitpid */
+    int out_fd, err_fd; /* -1 = closed */
+    bool is_out_too_large;
+    bool is_final; /* another attempt would meet the same failure */
+    bool is_killed;
+    bool is_renewing;
+    bool has_next;        /* its completion asks for the next tasks … */
+    bool is_next_refused; /* … or may not: we are not registered as it says */
 };
 
 enum stop_level { STOP_NO, STOP_DRAIN, STOP_NOW };

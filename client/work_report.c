@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "common/exitcode.h"
+#include "common/fault.h"
 #include "common/rfc3339.h"
 
 enum { RETRY_MS = 500 };
@@ -166,7 +167,8 @@ static void put_result(const struct job *job, struct buf *params)
 static void put_next(struct work *w, struct job *job, struct buf *params)
 {
     job->promised = 0;
-    if (!wants_tasks(w) || w->is_once)
+    job->has_next = wants_tasks(w) && !w->is_once && !job->is_next_refused;
+    if (!job->has_next)
         return;
     job->promised = free_slots(w);
     json_put_key(params, "next");
@@ -181,6 +183,7 @@ static void report_completion(struct work *w, struct job *job)
     struct buf params = BUF_INIT;
     size_t limit = (size_t)w->s.opts->limits.params_bytes;
 
+    fault_point("work_job_ended");
     buf_puts(&params, "{");
     put_text(&params, "id", job->id);
     put_text(&params, "workerId", w->id);
@@ -276,6 +279,7 @@ static void take_task(struct work *w, struct json_span task, int64_t sent_ms)
     struct job *job = free_job(w);
     struct json_item item;
 
+    fault_point("work_claimed");
     cb_assert(job != NULL);
     read_text(task, "id", job->id, sizeof job->id);
     read_text(task, "lease_token", job->token, sizeof job->token);
@@ -330,6 +334,13 @@ static void queue_is_empty(struct work *w)
         w->stop = STOP_DRAIN;
 }
 
+/* The caller is not, or no more, the instance that it says. */
+static bool is_registration_refused(const struct requests_reply *reply)
+{
+    return lease_is_stale_incarnation(reply) ||
+           (reply->outcome == REQUESTS_ERROR && reply->code == -32004);
+}
+
 static void take_claim(struct work *w, const struct requests_reply *reply, int64_t sent_ms)
 {
     w->is_claiming = false;
@@ -342,6 +353,8 @@ static void take_claim(struct work *w, const struct requests_reply *reply, int64
             return;
         if (lease_is_stale_incarnation(reply))
             lease_taken_over(w);
+        else if (is_registration_refused(reply))
+            lease_forgotten(w);
         else if (session_reply_exit(reply) != EXITCODE_TEMPFAIL)
             session_report("task.claim", reply);
         return;
@@ -400,8 +413,14 @@ static void take_completion(struct work *w, struct job *job, const struct reques
 
     job->promised = 0;
     w->promised -= promised < w->promised ? promised : w->promised;
+    fault_point("work_completed");
     if (tries_again(job, TAG_COMPLETE, reply))
         return;
+    if (job->has_next && is_registration_refused(reply)) {
+        job->is_next_refused = true; /* the outcome itself depends on the lease alone */
+        report_completion(w, job);
+        return;
+    }
     if (reply->outcome == REQUESTS_ERROR && reply->code == -32602) {
         snprintf(job->why, sizeof job->why, "the result was refused: %.90s", reply->message);
         job->is_final = true;

@@ -1,5 +1,5 @@
 /*
- * keys.h: the only place in C that spells a Redis key (lua/include/keys.lua is its twin for the keys
+ * keys.h: the only place in C that spells a Redis key (lua/include/base.lua is its twin for the keys
  * that a script learns inside). The rows are in keys.def.
  */
 #ifndef CB_KEYS_H

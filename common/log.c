@@ -98,8 +98,13 @@ static bool find_journal(void)
 
 static int open_file(const char *path, struct cb_error *err)
 {
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+    const int flags = O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY;
+    int fd = open(path, flags | O_CREAT | O_EXCL, 0640);
 
+    if (fd >= 0)
+        fchmod(fd, 0640); /* whatever the umask: the group may read a log that is ours */
+    else if (errno == EEXIST)
+        fd = open(path, flags);
     if (fd < 0) {
         int saved = errno;
         return cb_error_set(err, saved, "cannot open the log %s: %s", path, strerror(saved));

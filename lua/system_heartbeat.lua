@@ -10,25 +10,20 @@
 -- @include instance.lua
 
 -- Renews one lease; returns nil, or why it is not the caller's any more.
-local function renew(id, token, worker)
-    local key = task_key(id)
-    local t = call('HMGET', key, 'st', 'tk', 'lm')
+local function renew(id, token)
+    local t = redis.pcall('HMGET', task_key(id), 'st', 'tk', 'lm', 'le')
     if t[1] ~= 'in_progress' or t[2] ~= token then
         return t[1] == 'cancelled' and 'cancelled' or 'lease_lost'
     end
-    local lease_ms = tonumber(t[3] or op_arg(1))
-    call('HSET', key, 'le', I(NOW + lease_ms))
-    call('ZADD', P .. 'leases', I(EFF() + lease_ms), id)
+    extend_lease(id, t[4], nil, t[3] or op_arg(1))
     return nil
 end
 
 -- The instance held more tasks under an older incarnation than its registration could move.
 local function move_old(id, incarnation)
-    local moved, rest = held_release(id, 100, incarnation)
+    local moved, rest = held_release(id, 100, incarnation, 'new incarnation', emit)
     if #moved == 0 and rest <= 100 then -- all of them were looked at
         call('HDEL', instance_key(id), 'old')
-    elseif #moved > 0 then
-        emit('task.reassigned', {'ids', table.concat(moved, ' '), 'from', id, 'reason', 'new incarnation'})
     end
 end
 
@@ -44,8 +39,8 @@ function op(r)
         return conflict('stale_incarnation', 'ACTIVE', 'the instance was registered again')
     end
     want('stream', EVENTS)
-    want('zset', P .. 'leases')
     want('zset', P .. 'instances:active')
+    held_want(id)
     call('HSET', key, 'beat', NOW, 'health', ARGV[a + 3], 'load', ARGV[a + 4])
     call('ZADD', P .. 'instances:active', I(EFF() + tonumber(known[3])), id)
     if known[5] then
@@ -54,7 +49,7 @@ function op(r)
     local cancel = {}
     for i = 1, tonumber(ARGV[a + 5]) do
         local task, token = ARGV[a + 4 + 2 * i], ARGV[a + 5 + 2 * i]
-        local why = renew(task, token, id)
+        local why = renew(task, token)
         if why then
             cancel[#cancel + 1] = '{"id":"' .. task .. '","lease_token":"' .. token .. '","reason":"' .. why
                 .. '"}'

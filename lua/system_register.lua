@@ -24,19 +24,19 @@ function op(r)
     end
     want('stream', EVENTS)
     want('zset', P .. 'instances:offline')
-    want('set', held_key(id))
+    held_want(id)
     local lease = ARGV[a + 4] ~= '' and ARGV[a + 4] or op_arg(1)
     call('HSET', key, 'inc', incarnation, 'kind', 'agent', 'st', 'ACTIVE', 'roles', ARGV[a + 2], 'capacity',
         ARGV[a + 3], 'lease', lease, 'metadata', ARGV[a + 5], 'reg', NOW, 'beat', NOW)
     call('ZADD', P .. 'instances:active', I(EFF() + tonumber(lease)), id)
+    if known[1] == 'daemon' then -- the daemon that was here does not come back with its secret
+        call('HDEL', key, 'sec')
+    end
     call('ZREM', P .. 'instances:offline', id)
     emit('instance.registered', {'instance', id, 'incarnation', incarnation})
-    local moved, rest = held_release(id, 100, incarnation)
+    local _, rest = held_release(id, 100, incarnation, 'new incarnation', emit)
     if rest > 0 then
         call('HSET', key, 'old', '1') -- its beats move the rest
-    end
-    if #moved > 0 then
-        emit('task.reassigned', {'ids', table.concat(moved, ' '), 'from', id, 'reason', 'new incarnation'})
     end
     return '{"registered":true,"incarnation":"' .. incarnation .. '","leader":' .. leader_json() .. '}'
 end

@@ -20,7 +20,7 @@ function op(r)
     want('stream', EVENTS)
     want('zset', P .. 'instances:active')
     want('zset', P .. 'instances:offline')
-    want('set', held_key(id))
+    held_want(id)
     local moved = instance_end(id, 100, 'unregistered', emit)
     return '{"unregistered":true,"released":' .. #moved .. '}'
 end

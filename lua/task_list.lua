@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- task_list: a page of tasks. Looks at no more than 500 per call; what a state's index holds is exact.
+-- task_list: a page of tasks. Looks at no more than 500 tasks and sets per call; what a state's index holds is exact.
 -- KEYS  the envelope's
 -- ARGV  request: state ('' = all), queue ('' = all), assigned to ('' = all), text that the task's text contains
 --       ('' = all), limit, cursor ('' = from the start): stage, set, score and id of the last one looked at,
@@ -9,6 +9,7 @@
 -- @include task.lua
 
 local EXAMINE, BYTES = 500, 700000
+local BEHIND_ALL = ' 1e999 t-0' -- score and id of a cursor that stands behind a whole set
 local STAGES = {'pending', 'delayed', 'in_progress', 'completed', 'failed', 'cancelled'}
 local INDEX = {delayed = 'queue:delayed', in_progress = 'leases', completed = 'tasks:completed',
     failed = 'tasks:failed', cancelled = 'tasks:cancelled'}
@@ -62,12 +63,16 @@ local function matches(t, set, queue, assigned, text)
         and (text == '' or string.find(t[1], text, 1, true))
 end
 
+local function page_json(tasks, cursor)
+    return '{"tasks":[' .. table.concat(tasks, ',') .. (cursor and '],"next":"' .. cursor .. '"}' or ']}')
+end
+
 function op(r)
     local a = r.a
     local status, queue, assigned, text = ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4]
     local limit = tonumber(ARGV[a + 5])
     local stage, set, score, last = string.match(ARGV[a + 6], '^(%d+) (%S+) (%S+) (%S+)$')
-    local out, examined, bytes, cursor = {}, 0, 0, nil
+    local out, examined, bytes = {}, 0, 0
     local columns = {}
     for i = 1, TASK_SUMMARY do
         columns[i] = TASK_PUBLIC[i]
@@ -97,16 +102,20 @@ function op(r)
                         out[#out + 1] = '{' .. task_members(page[i], t) .. '}'
                         bytes = bytes + #out[#out]
                     end
-                    cursor = n .. ' ' .. name .. ' ' .. page[i + 1] .. ' ' .. page[i]
+                    local cursor = n .. ' ' .. name .. ' ' .. page[i + 1] .. ' ' .. page[i]
                     if #out >= limit or bytes > BYTES or examined >= EXAMINE then
-                        return '{"tasks":[' .. table.concat(out, ',') .. '],"next":"' .. cursor .. '"}'
+                        return page_json(out, cursor)
                     end
+                end
+                examined = examined + 1
+                if examined >= EXAMINE then
+                    return page_json(out, n .. ' ' .. name .. BEHIND_ALL)
                 end
                 name, key = next_set(state, name, queue)
             end
         end
         set = nil
     end
-    return '{"tasks":[' .. table.concat(out, ',') .. ']}'
+    return page_json(out)
 end
 -- @include commit.lua

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- task_renew: extends a lease, counted from now.
 -- KEYS  the envelope's; request: the task
--- ARGV  operation: task.lease_ms; request: task id, lease token, extend_ms ('' = the task's lease_ms)
+-- ARGV  operation: task.lease_ms; request: task id, lease token, extend_ms ('' = the task's lease_ms, or what the
+--       claim asked for if that is longer)
 -- Returns as the envelope. Caller: worker, task.renew.
 -- @include envelope.lua
 -- @include task.lua
@@ -17,9 +18,8 @@ function op(r)
     if t.status ~= 'in_progress' or t.token ~= ARGV[a + 2] then
         return conflict('stale_lease', t.status, 'the lease is not the current one')
     end
-    local extend = tonumber(ARGV[a + 3] ~= '' and ARGV[a + 3] or t.lease_ms or op_arg(1))
-    call('HSET', key, 'le', I(NOW + extend))
-    call('ZADD', P .. 'leases', I(EFF() + extend), id)
-    return '{"lease_until":' .. ISO(NOW + extend) .. '}'
+    want('zset', P .. 'leases')
+    local asked = ARGV[a + 3] ~= '' and ARGV[a + 3] or nil
+    return '{"lease_until":' .. ISO(extend_lease(id, t.lease_end, asked, t.lease_ms or op_arg(1))) .. '}'
 end
 -- @include commit.lua

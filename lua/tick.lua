@@ -10,8 +10,9 @@
 --       11 events.maxlen   12 task.keep_finished   13 task.keep_finished_ms   14 task.keep_finished_min_ms
 --       15 data generation, if none was drawn yet
 -- Returns {state, effective ms, leader's id or '', leader's epoch or '0', 1 = this one leads, leases ended,
---       tasks promoted, tasks moved from silent instances}
+--       tasks promoted, tasks moved from silent instances, what went wrong in the sweep or ''}
 -- State: ok | refused (the id is in use by a live daemon that is not this one; nothing was changed).
+-- A damaged key (a wrong type) stops neither beats and leader nor the rest of the sweep: it is told, and tried again.
 -- Caller: supervisor (instance.c).
 local P = ARGV[1]
 -- @include base.lua
@@ -20,22 +21,40 @@ local P = ARGV[1]
 -- @include instance.lua
 -- @include retention.lua
 local SWEEP = 100
+local POSTPONE_MS = 30000 -- for what cannot go where it belongs
 local id, incarnation, secret = ARGV[2], ARGV[3], ARGV[4]
 local leaving = ARGV[6] == '1'
 
+local problem = ''
+local function complain(why)
+    if problem == '' then
+        problem = type(why) == 'table' and tostring(why.err) or tostring(why)
+    end
+end
+
+-- Runs a part of the sweep; returns how much it did.
+local function guarded(part, ...)
+    local ok, done = pcall(part, ...)
+    if not ok then
+        complain(done)
+        return 0
+    end
+    return done
+end
+
 local function emit(kind, fields)
-    call('XADD', KEYS[5], 'MAXLEN', '~', ARGV[11], '*', 'type', kind, 'at', I(NOW), unpack(fields))
+    local added = redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', ARGV[11], '*', 'type', kind, 'at', I(NOW),
+        unpack(fields))
+    if type(added) == 'table' and added.err then
+        complain(added)
+    end
 end
 
 -- Effective time: the wall time since the last tick of anybody, at most two ticks, never back.
 local function advance_clock()
     local c = call('HMGET', KEYS[1], 'eff', 'at')
-    local eff = tonumber(c[1] or NOW)
-    if c[2] then
-        eff = eff + math.max(0, math.min(NOW - tonumber(c[2]), 2 * tonumber(ARGV[7])))
-    end
-    call('HSET', KEYS[1], 'eff', I(eff), 'at', I(NOW))
-    effective = eff
+    effective = c[1] and effective_at({c[1], c[2], ARGV[7]}) or NOW
+    call('HSET', KEYS[1], 'eff', I(effective), 'at', I(NOW), 'tick', ARGV[7])
 end
 
 -- May this process speak for the id? A live registration of another incarnation is taken over only by the
@@ -91,12 +110,18 @@ end
 
 -- A lease that ended is an attempt that was started and lost.
 local function sweep_leases()
+    want('zset', P .. 'tasks:failed')
+    want('zset', P .. 'queue:dead')
     local ids = call('ZRANGEBYSCORE', P .. 'leases', '-inf', I(EFF()), 'LIMIT', 0, SWEEP)
     local again, dead = {}, {}
     for i = 1, #ids do
-        local t = call('HMGET', task_key(ids[i]), 'st', 'ho', 'q', 'pr', 'ro', 'at', 'ma')
+        local t = redis.pcall('HMGET', task_key(ids[i]), 'st', 'ho', 'q', 'pr', 'ro', 'at', 'ma')
         if t[1] ~= 'in_progress' then
             call('ZREM', P .. 'leases', ids[i])
+        elseif not (t[3] and t[4] and t[6] and t[7]) or not queue_fits(t[3], t[5])
+            or not has_type('set', held_key(t[2] or '')) then
+            complain('no whole task, or a wrong type, behind the lease of ' .. ids[i])
+            call('ZADD', P .. 'leases', I(EFF() + POSTPONE_MS), ids[i])
         else
             unlease(ids[i], t[2])
             if tonumber(t[6]) >= tonumber(t[7]) then
@@ -121,9 +146,14 @@ local function sweep_delayed()
     local ids = call('ZRANGEBYSCORE', P .. 'queue:delayed', '-inf', I(NOW), 'LIMIT', 0, SWEEP)
     local due = {}
     for i = 1, #ids do
-        call('ZREM', P .. 'queue:delayed', ids[i])
-        local t = call('HMGET', task_key(ids[i]), 'st', 'q', 'pr', 'ro', 'at')
-        if t[1] == 'delayed' then
+        local t = redis.pcall('HMGET', task_key(ids[i]), 'st', 'q', 'pr', 'ro', 'at')
+        if t[1] == 'delayed' and not (t[2] and t[3] and t[5] and queue_fits(t[2], t[4])) then
+            complain('no whole task, or a queue of a wrong type: ' .. ids[i])
+            call('ZADD', P .. 'queue:delayed', I(NOW + POSTPONE_MS), ids[i])
+        elseif t[1] ~= 'delayed' then
+            call('ZREM', P .. 'queue:delayed', ids[i])
+        else
+            call('ZREM', P .. 'queue:delayed', ids[i])
             call('HDEL', task_key(ids[i]), 'du')
             to_pending(ids[i], t[2], t[3], t[4], t[5])
             due[#due + 1] = ids[i]
@@ -141,6 +171,10 @@ local function beats_are_late()
     return oldest and NOW - tonumber(string.match(oldest[1], '^%d+')) > tonumber(ARGV[10])
 end
 
+local function end_instance(instance, limit, reason)
+    return #instance_end(instance, limit, reason or 'failed', emit)
+end
+
 local function sweep_instances()
     if beats_are_late() then
         return 0
@@ -151,7 +185,7 @@ local function sweep_instances()
         if left <= 0 then
             break
         end
-        local n = #instance_end(ids[i], left, 'failed', emit)
+        local n = guarded(end_instance, ids[i], left)
         left, moved = left - math.max(n, 1), moved + n
     end
     local old = call('ZRANGEBYSCORE', P .. 'instances:offline', '-inf', I(EFF() - 3600000), 'LIMIT', 0, 10)
@@ -164,10 +198,10 @@ end
 
 local function sweep_finished()
     local keep, before, before_count = tonumber(ARGV[12]), NOW - tonumber(ARGV[13]), NOW - tonumber(ARGV[14])
-    retention_trim(P .. 'tasks:completed', SWEEP, before, keep, before_count)
-    retention_trim(P .. 'tasks:failed', SWEEP, before, keep, before_count, P .. 'queue:dead')
-    retention_trim(P .. 'tasks:cancelled', SWEEP, before, keep, before_count)
-    local names = call('ZRANDMEMBER', P .. 'queues', 5) -- names of queues that are empty go
+    guarded(retention_trim, P .. 'tasks:completed', SWEEP, before, keep, before_count)
+    guarded(retention_trim, P .. 'tasks:failed', SWEEP, before, keep, before_count, P .. 'queue:dead')
+    guarded(retention_trim, P .. 'tasks:cancelled', SWEEP, before, keep, before_count)
+    local names = call('ZRANDMEMBER', P .. 'queues', 20) -- names of empty sets that no claim has seen go
     for i = 1, #names do
         local q, role = string.match(names[i], '^(%S+) ?(%S*)$')
         if call('EXISTS', role ~= '' and role_key(q, role) or queue_key(q)) == 0 then
@@ -177,16 +211,17 @@ local function sweep_finished()
 end
 
 if not may_act() then
-    return {'refused', '0', '', '0', 0, 0, 0, 0}
+    return {'refused', '0', '', '0', 0, 0, 0, 0, ''}
 end
 advance_clock()
 if leaving then
-    instance_end(id, SWEEP, 'unregistered', emit)
+    guarded(end_instance, id, SWEEP, 'unregistered')
 else
     beat()
 end
 local leader, epoch, leads = lead()
-local expired, promoted, moved = sweep_leases(), sweep_delayed(), sweep_instances()
-sweep_finished()
 numbers_save()
-return {'ok', I(EFF()), leader, epoch, leads, expired, promoted, moved}
+local expired, promoted = guarded(sweep_leases), guarded(sweep_delayed)
+local moved = guarded(sweep_instances)
+guarded(sweep_finished)
+return {'ok', I(EFF()), leader, epoch, leads, expired, promoted, moved, problem}

@@ -141,6 +141,8 @@ static void take_tick(struct instance *i, const reply_t *reply)
         log_event(EV_leases_expired, LOG_I("leases", expired));
     if (moved > 0)
         log_event(EV_instance_offline, LOG_I("tasks", moved));
+    if (reply_len(reply_at(reply, 8)) > 0)
+        log_event(EV_script_error, LOG_S("script", "tick"), LOG_S("error", reply_str(reply_at(reply, 8))));
     note_registered(i);
 }
 

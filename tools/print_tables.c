@@ -4,22 +4,76 @@
  *
  *   print_tables options-sample    etc/claudebench.yaml
  *   print_tables options-mdoc      the list of options in claudebench.yaml(5)
- *   print_tables events-mdoc       the list of log events
+ *   print_tables events-mdoc       the list of log events in claudebenchd(8)
+ *   print_tables keys-mdoc         the list of keys in claudebench-keys(7)
+ *   print_tables methods-mdoc      the list of methods in claudebench-methods(7)
  */
 #include "common/compat.h"
 
 #include "common/exitcode.h"
+#include "common/keys.h"
 #include "common/log.h"
 #include "common/options_doc.h"
+#include "worker/registry.h"
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(log_event_name(*(const enum log_event *)a), log_event_name(*(const enum log_event *)b));
+}
 
 static void put_events(struct buf *out)
 {
-    buf_puts(out, ".Bl -tag -width Ds\n");
+    enum log_event events[EV_COUNT];
+
     for (int ev = 0; ev < EV_COUNT; ev++)
-        buf_printf(out, ".It Cm %s Pq %s\n%s\n", log_event_name((enum log_event)ev),
-                   log_level_name(log_event_level((enum log_event)ev)),
-                   log_event_text((enum log_event)ev));
+        events[ev] = (enum log_event)ev;
+    qsort(events, EV_COUNT, sizeof events[0], by_name);
+    buf_puts(out, ".Bl -tag -width Ds\n");
+    for (int i = 0; i < EV_COUNT; i++)
+        buf_printf(out, ".It Li %s Pq %s\n%s\n", log_event_name(events[i]),
+                   log_level_name(log_event_level(events[i])), log_event_text(events[i]));
     buf_puts(out, ".El\n");
+}
+
+/* "queue:%:role:%" becomes "cb:queue:<...>:role:<...>". */
+static void put_keys(struct buf *out)
+{
+    buf_puts(out, ".Bl -tag -width Ds\n");
+    for (int i = 0; i < KEY_COUNT; i++) {
+        const struct key_row *row = keys_row((enum key_id)i);
+        buf_puts(out, ".It Li cb:");
+        for (const char *p = row->pattern; *p; p++)
+            buf_printf(out, *p == '%' ? "<\\&...>" : "%c", *p);
+        buf_printf(out, "\n%s: %s.\nCap: %s.\n", row->type, row->text, row->cap);
+    }
+    buf_puts(out, ".El\n");
+}
+
+static void put_fields(struct buf *out, const char *title, const struct field *table)
+{
+    buf_printf(out, ".Pp\n%s:\n.Bd -literal -offset indent\n", title);
+    if (fields_count(table))
+        fields_put_help(table, out);
+    else
+        buf_puts(out, "none\n");
+    buf_puts(out, ".Ed\n");
+}
+
+static void put_methods(struct buf *out)
+{
+    for (int i = 0; i < METHOD_COUNT; i++) {
+        const struct handler *h = registry_handler((enum method_id)i);
+        unsigned flags = methods[i].flags;
+        buf_printf(out, ".Ss %s\n%s\n", methods[i].name, h->summary);
+        if (flags & METHOD_WRITE)
+            buf_puts(out, "It writes: send an idempotency key.\n");
+        if (flags & METHOD_CREATES)
+            buf_puts(out, "It is refused when memory or the backlog is full.\n");
+        if (flags & METHOD_FINISHES)
+            buf_puts(out, "It works when memory is full.\n");
+        put_fields(out, "Parameters", h->params);
+        put_fields(out, "Result", h->result);
+    }
 }
 
 static const struct {
@@ -29,6 +83,8 @@ static const struct {
     {"options-sample", options_doc_sample},
     {"options-mdoc", options_doc_mdoc},
     {"events-mdoc", put_events},
+    {"keys-mdoc", put_keys},
+    {"methods-mdoc", put_methods},
 };
 
 int main(int argc, char **argv)
@@ -42,6 +98,6 @@ int main(int argc, char **argv)
             return fflush(stdout) == 0 ? EXITCODE_OK : EXITCODE_SOFTWARE;
         }
     }
-    fprintf(stderr, "usage: print_tables options-sample|options-mdoc|events-mdoc\n");
+    fprintf(stderr, "usage: print_tables options-sample|options-mdoc|events-mdoc|keys-mdoc|methods-mdoc\n");
     return EXITCODE_USAGE;
 }

@@ -8,7 +8,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-enum { REPLIES_DUPLICATE = -1, FAULT_WAIT_MIN_MS = 50, FAULT_WAIT_MAX_MS = 2000 };
+enum { REPLIES_DUPLICATE = -1, CODE_INTERNAL = -32603, FAULT_WAIT_MIN_MS = 50, FAULT_WAIT_MAX_MS = 2000 };
 
 /* ---- grouping ---- */
 
@@ -194,6 +194,20 @@ commit_build(struct commit *c, const struct handler_context *ctx, struct arena *
 
 /* ---- the reply ---- */
 
+/* What a reader of the log needs to find a request again: its entry, its id, what it asked for. */
+static void
+log_outcome(const struct request *r, int64_t code)
+{
+    if (code >= 0 || (code != CODE_INTERNAL && !r->dead_reason && !log_is_wanted(EV_request_refused)))
+        return;
+    enum log_event ev = code == CODE_INTERNAL ? EV_request_failed
+                        : r->dead_reason      ? EV_dead_letter
+                                              : EV_request_refused;
+    log_event(ev, LOG_S("entry", r->entry_id), LOG_SN("id", r->id.at ? r->id.at : "", r->id.len),
+              LOG_SN("method", r->method.at ? r->method.at : "", r->method.len < 64 ? r->method.len : 64),
+              LOG_I("code", code), LOG_S("reason", r->dead_reason ? r->dead_reason : r->message));
+}
+
 static void
 count_request(struct supervised *sup, const struct request *r, int64_t code)
 {
@@ -202,8 +216,10 @@ count_request(struct supervised *sup, const struct request *r, int64_t code)
     atomic_fetch_add_explicit(&slot->requests, 1, memory_order_relaxed);
     if (code == REPLIES_DUPLICATE) {
         atomic_fetch_add_explicit(&slot->duplicates, 1, memory_order_relaxed);
+        log_event(EV_commit_superseded, LOG_S("entry", r->entry_id));
         return;
     }
+    log_outcome(r, code);
     if (!r->handler)
         return;
     struct scoreboard_method *m = &slot->methods[r->handler->method];
@@ -279,7 +295,7 @@ commit_repair(struct commit *c, const struct handler_context *ctx, struct arena 
             return -1;
         if (err->code == REDIS_NOSCRIPT) /* flushed again between loading and calling */
             continue;
-        log_event(EV_script_error, LOG_S("script", scripts_name(c->script)), LOG_S("error", err->text));
+        log_event(EV_commit_retried, LOG_S("script", scripts_name(c->script)), LOG_S("error", err->text));
         if (is_weather(err->code)) {
             supervised_wait(session->sup, backoff_next_full_jitter(&wait));
             if (session->sup->is_orphan)

@@ -215,21 +215,34 @@ give_back_unread(struct consumer *c, const char *how, struct cb_error *err)
     return 0;
 }
 
-/* After a lost connection: finish what is in hand, then give back what never arrived. */
+static int
+try_recover(struct consumer *c, struct commit *list, const struct cb_error *lost, struct cb_error *err)
+{
+    session_drop(c->session);
+    if (session_restore(c->session, err) != 0 || settle(c, list, err) != 0)
+        return -1;
+    if (!c->session->link && session_restore(c->session, err) != 0)
+        return -1;
+    if (lost->code == REDIS_PROTOCOL)
+        return give_back_unread(c, lost->text, err);
+    return session_hand_on(c->session, "", "connection lost", err);
+}
+
+/* After a lost connection: finish what is in hand, then give back what never arrived. Tried until it is done;
+ * -1 when the worker must leave first. */
 static int
 recover(struct consumer *c, struct commit *list, struct cb_error *err)
 {
     struct cb_error lost = *err;
 
     log_event(EV_redis_lost, LOG_S("reason", err->text), LOG_S("next", "reconnect"));
-    session_drop(c->session);
-    if (session_restore(c->session, err) != 0 || settle(c, list, err) != 0)
-        return -1;
-    if (!c->session->link && session_restore(c->session, err) != 0)
-        return -1;
-    if (lost.code == REDIS_PROTOCOL)
-        return give_back_unread(c, lost.text, err);
-    return session_hand_on(c->session, "", "connection lost", err);
+    while (try_recover(c, list, &lost, err) != 0) {
+        if (c->sup->is_draining || err->code == SESSION_UNSUITABLE)
+            return -1;
+        log_event(EV_redis_error, LOG_S("command", "recovery"), LOG_S("error", err->text));
+        supervised_wait(c->sup, backoff_next_full_jitter(&c->trouble));
+    }
+    return 0;
 }
 
 /* Commits requests [from, from + len) and, when they are the last ones, reads the next batch in the same
@@ -244,7 +257,7 @@ commit_span(struct consumer *c, size_t from, size_t len, bool is_last, reply_t *
 
     if (exchange(c, list, read_next, ret_read, err) != 0) {
         status = recover(c, list, err);
-        while (status != 0 && !c->sup->is_draining) {
+        while (status != 0 && !c->sup->is_draining && err->code != SESSION_UNSUITABLE) {
             supervised_wait(c->sup, backoff_next_full_jitter(&c->trouble));
             status = recover(c, list, err);
         }

@@ -89,14 +89,16 @@ serve(struct supervised *sup, const struct options *opts, const struct arguments
     }
     if (session_restore(&session, &err) == 0
         && supervised_ready(sup, session.link_id, &err) == 0) {
+        log_event(EV_worker_ready, LOG_I("redis_id", session.link_id));
         while (!sup->may_go && !sup->is_draining)
             supervised_wait(sup, REDIS_LINK_IDLE_MS);
         status = sup->may_go ? consume_run(&session, &ctx, &err) : 0;
     }
+    log_event(EV_worker_stopping, LOG_I("requests", atomic_load(&sup->slot->requests)));
     int code = status == 0 || sup->is_draining ? EXITCODE_OK : EXITCODE_SOFTWARE;
     if (code != EXITCODE_OK) {
         log_event(EV_worker_failed, LOG_S("reason", err.text));
-        if (err.code == REDIS_AUTH)
+        if (err.code == REDIS_AUTH || err.code == SESSION_UNSUITABLE)
             code = EXITCODE_CONFIG;
     }
     session_done(&session);
@@ -134,6 +136,7 @@ main(int argc, char **argv)
                                     .destination = opts->log.destination};
     if (log_open(&settings, &err) != 0)
         log_event(EV_worker_failed, LOG_S("reason", err.text), LOG_S("next", "log to stderr"));
+    log_event(EV_worker_started, LOG_S("version", PACKAGE_VERSION));
     name_methods(sup.slot);
     int code = serve(&sup, opts, &args, consumer);
     scoreboard_detach(sup.board);

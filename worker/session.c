@@ -12,6 +12,9 @@
 
 enum { RECONNECT_MIN_MS = 50, RECONNECT_MAX_MS = 5000, HAND_ON_STEP = 100, ROUNDS_MAX = 1000, START_PATIENCE_MS = 2000 };
 
+/* The schemas of the data that the compiled-in scripts can work on (lua/tick.lua writes it). */
+enum { SCHEMA_MIN = 1, SCHEMA_MAX = 1 };
+
 int
 session_init(struct session *s, const struct options *opts, struct supervised *sup,
              const char *domain, const char *consumer, struct cb_error *err)
@@ -91,33 +94,69 @@ session_create_group(struct session *s, struct redis_link *link, struct cb_error
     return -1;
 }
 
-/* The server may still hold our old connection, blocked in a read that would take entries. A server that was
- * restarted may have given its id to somebody else: only one with our name is ours. */
+/* Is the connection with this id still ours? After a restart of Redis ids begin again, and the old one may
+ * be somebody else's by now. */
+static bool
+is_our_connection(struct session *s, struct redis_link *link, const char *id)
+{
+    struct cb_error err = {0};
+    reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
+
+    if (redis_link_callv(link, &reply, &err, "CLIENT", "LIST", "ID", id, NULL) != 0)
+        return false;
+    char *name = mem_printf(" name=%s ", s->consumer);
+    bool found = strstr(reply_str(reply), name) != NULL;
+    free(name);
+    return found;
+}
+
+/* The server may still hold our old connection, blocked in a read that would take entries. */
 static int
 kill_old_connection(struct session *s, struct redis_link *link, struct cb_error *err)
 {
-    reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
-    char id[24], name[160];
+    char id[24];
 
-    if (s->link_id == 0 || redis_link_id(link) == s->link_id)
-        return 0;
     snprintf(id, sizeof id, "%" PRId64, s->link_id);
-    snprintf(name, sizeof name, " name=%s ", s->consumer);
-    if (redis_link_callv(link, &reply, err, "CLIENT", "LIST", "ID", id, NULL) != 0)
-        return err->code == REDIS_ERROR ? 0 : -1;
-    if (!strstr(reply_str(reply), name))
+    if (s->link_id == 0 || s->link_id == redis_link_id(link) || !is_our_connection(s, link, id))
         return 0;
     if (redis_link_callv(link, NULL, err, "CLIENT", "KILL", "ID", id, NULL) != 0 && err->code != REDIS_ERROR)
         return -1;
     return 0;
 }
 
-/* Memory full: Redis refuses XGROUP CREATE even of a group that exists. If it does not, the first read says
- * NOGROUP. */
+/* Data of a newer version is not for these scripts: the worker must not touch it (exit 78). */
+static int
+check_schema(struct session *s, struct redis_link *link, struct cb_error *err)
+{
+    struct arena arena = ARENA_INIT;
+    reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
+    const char *meta = keys_make(&arena, s->opts->redis.prefix, KEY_META);
+    int status = redis_link_callv(link, &reply, err, "HGET", meta, "schema", NULL);
+
+    arena_done(&arena);
+    if (status != 0)
+        return -1;
+    int64_t schema = reply_int(reply);
+    if (reply_type(reply) == REPLY_NIL || (schema >= SCHEMA_MIN && schema <= SCHEMA_MAX))
+        return 0;
+    log_event(EV_schema_unsuitable, LOG_I("schema", schema), LOG_I("from", SCHEMA_MIN), LOG_I("to", SCHEMA_MAX));
+    return cb_error_set(err, SESSION_UNSUITABLE, "the data has schema %" PRId64 ", this version knows %d to %d", schema,
+                        SCHEMA_MIN, SCHEMA_MAX);
+}
+
+/* XGROUP CREATE is refused when memory is full, also for a group that exists: then it is looked for. */
 static int
 ensure_group(struct session *s, struct redis_link *link, struct cb_error *err)
 {
-    return session_create_group(s, link, err) == 0 || err->code == REDIS_OOM ? 0 : -1;
+    struct cb_error ignored = {0};
+    reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
+
+    if (session_create_group(s, link, err) == 0)
+        return 0;
+    if (err->code != REDIS_OOM
+        || redis_link_callv(link, &reply, &ignored, "XINFO", "GROUPS", s->stream, NULL) != 0)
+        return -1;
+    return reply_len(reply) > 0 ? 0 : -1;
 }
 
 static int
@@ -127,7 +166,8 @@ try_restore(struct session *s, struct cb_error *err)
 
     if (open_link(s, &link, err) != 0)
         return -1;
-    if (kill_old_connection(s, link, err) != 0 || ensure_group(s, link, err) != 0) {
+    if (check_schema(s, link, err) != 0 || kill_old_connection(s, link, err) != 0
+        || ensure_group(s, link, err) != 0) {
         redis_link_free(link);
         return -1;
     }
@@ -150,7 +190,7 @@ session_restore(struct session *s, struct cb_error *err)
         supervised_turn(s->sup);
         if (try_restore(s, err) == 0)
             break;
-        if (err->code == REDIS_AUTH && !was_connected)
+        if (err->code == SESSION_UNSUITABLE || (err->code == REDIS_AUTH && !was_connected))
             return -1;
         if (!complained && (was_connected || clock_mono_ms() > patient_until)) {
             log_event(EV_redis_lost, LOG_S("reason", err->text), LOG_S("next", "reconnect"));
@@ -195,6 +235,9 @@ hand_on_step(struct session *s, struct script_call *call, const char *blame, con
     if (moved + dead > 0)
         log_event(EV_requests_handed_on, LOG_S("consumer", s->consumer), LOG_I("requests", moved),
                   LOG_I("dead", dead), LOG_S("reason", how));
+    if (dead > 0)
+        log_event(EV_dead_letter, LOG_S("consumer", s->consumer), LOG_I("requests", dead),
+                  LOG_S("reason", "redelivered too often"));
     reply_free(reply);
     return 0;
 }

@@ -17,6 +17,9 @@
 
 enum { SESSION_ENTRY_SIZE = 44 }; /* two numbers of 20 digits */
 
+/* In err->code, beside enum redis_fault: the data is not for this version. */
+enum { SESSION_UNSUITABLE = 1000 };
+
 struct session {
     const struct options *opts;
     struct supervised *sup;
@@ -37,8 +40,8 @@ int session_init(struct session *s, const struct options *opts, struct supervise
 void session_done(struct session *s);
 
 /* (Re)connects and makes sure that the group exists; waits for Redis with full jitter for as long as it
- * takes, beating. Returns 0, or -1 when the worker is to drain before it could. A configuration error
- * (wrong password, no permission) is told in err->code REDIS_AUTH. */
+ * takes, beating. Returns 0, or -1 when the worker is to drain before it could, or when waiting is of no use:
+ * err->code REDIS_AUTH (wrong password, no permission; at the first connection only), SESSION_UNSUITABLE. */
 int session_restore(struct session *s, struct cb_error *err);
 /* Drops both links: the next use restores them. */
 void session_drop(struct session *s);

@@ -14,22 +14,26 @@
 #include <signal.h>
 
 static volatile sig_atomic_t term_came;
+static volatile sig_atomic_t usr1_came;
 
 static void
-on_term(int signo)
+on_signal(int signo)
 {
-    (void)signo;
-    term_came = 1;
+    if (signo == SIGUSR1)
+        usr1_came = 1;
+    else
+        term_came = 1;
 }
 
-/* TERM ends a wait (no SA_RESTART) and is looked at by the next turn. A terminal's INT and HUP reach the
+/* TERM and USR1 end a wait (no SA_RESTART) and are looked at by the next turn. A terminal's INT and HUP reach the
  * whole foreground group: they are the supervisor's to act on. */
 static void
 catch_signals(void)
 {
-    struct sigaction sa = {.sa_handler = on_term};
+    struct sigaction sa = {.sa_handler = on_signal};
     sigemptyset(&sa.sa_mask);
     sigaction(SIGTERM, &sa, NULL);
+    sigaction(SIGUSR1, &sa, NULL);
     sa.sa_handler = SIG_IGN;
     sigaction(SIGINT, &sa, NULL);
     sigaction(SIGHUP, &sa, NULL);
@@ -92,6 +96,12 @@ supervised_turn(struct supervised *s)
     read_control(s);
     if (term_came)
         begin_drain(s);
+    if (usr1_came) {
+        struct cb_error err = {0};
+        usr1_came = 0;
+        if (log_reopen(&err) != 0)
+            log_event(EV_log_reopen_failed, LOG_S("reason", err.text));
+    }
 }
 
 bool

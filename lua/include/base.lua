@@ -100,16 +100,20 @@ local function numbers_save()
     end
 end
 
--- Effective time, ms: what leases and beats are measured in. Only ticks advance it.
+-- Effective time, ms: what leases and beats are measured in. Only ticks advance it; between two of them it is
+-- what a tick would make it now, so that a lease is not shorter by the age of the last tick.
 local effective
+local function effective_at(c)
+    return tonumber(c[1]) + math.max(0, math.min(NOW - tonumber(c[2]), 2 * tonumber(c[3] or '500')))
+end
 local function EFF()
     if not effective then
-        local stored = call('HGET', P .. 'clock', 'eff')
-        if not stored then
-            stored = I(NOW)
-            call('HSET', P .. 'clock', 'eff', stored, 'at', stored)
+        local c = call('HMGET', P .. 'clock', 'eff', 'at', 'tick')
+        if not c[1] then
+            c = {I(NOW), I(NOW)}
+            call('HSET', P .. 'clock', 'eff', c[1], 'at', c[2])
         end
-        effective = tonumber(stored)
+        effective = effective_at(c)
     end
     return effective
 end

@@ -43,11 +43,19 @@ local function claim_json(id, t, token, lease_end)
         .. ISO(lease_end) .. '}'
 end
 
--- Is the caller the instance that it says? Nothing to say when it gave no incarnation.
+-- Is the caller the instance that it says? Nothing to say when it gave no incarnation. One that is not there any
+-- more, or was given up, is told so: it is to register again, while a stale one has lost its name.
 local function claim_incarnation_error(a)
     local incarnation = ARGV[a + 2]
-    if incarnation ~= '' and call('HGET', instance_key(ARGV[a + 1]), 'inc') ~= incarnation then
-        return conflict('stale_incarnation', 'unknown', 'the instance was registered again or is unknown')
+    if incarnation == '' then
+        return true
+    end
+    local known = call('HMGET', instance_key(ARGV[a + 1]), 'inc', 'st')
+    if known[1] and known[1] ~= incarnation then
+        return conflict('stale_incarnation', known[2], 'the instance was registered again')
+    end
+    if known[2] ~= 'ACTIVE' then
+        return nil, -32004, 'the instance is unknown or was given up: register again', '{"reason":"unknown"}'
     end
     return true
 end
@@ -60,20 +68,23 @@ local function claim_want(a)
     want_queue(ARGV[a + 6], ARGV[a + 7])
 end
 
--- Leases tasks. Returns the array of their JSON, and the memo ("id token id token …").
+-- Leases tasks. Returns the array of their JSON, and the memo ("id token id token …"). All of it is put together
+-- before the first lease is written: a task that cannot be shown must not leave others half leased.
 local function claim_take(a)
     local worker, incarnation, limit = ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
     local queue = ARGV[a + 6]
     local ids = claim_candidates(queue, ARGV[a + 7], limit + CLAIM_STALE)
-    local out, memo, leases, bytes, now = {}, {}, {}, 0, I(NOW)
+    local out, memo, leases, held, bytes, now = {}, {}, {}, {}, 0, I(NOW)
+    local hashes, plain, with_roles = {}, {}, {}
     for i = 1, #ids do
         local id, key = ids[i], task_key(ids[i])
         if #out == limit or bytes > CLAIM_BYTES then
             break
         end
-        local t = call('HMGET', key, 'text', 'st', 'pr', 'q', 'at', 'ma', 'cr', 'up', 'v', 'ro', 'lm', 'meta',
-            'payload', 'cc')
-        if t[2] ~= 'pending' then
+        -- pcall: what is no hash has no fields either.
+        local t = redis.pcall('HMGET', key, 'text', 'st', 'pr', 'q', 'at', 'ma', 'cr', 'up', 'v', 'ro', 'lm',
+            'meta', 'payload', 'cc')
+        if t[2] ~= 'pending' or not (t[1] and t[5] and t[6] and t[7] and t[9]) then
             queue_remove(id, queue)
             queue_remove(id, queue, t[10] or ARGV[a + 7])
         elseif queue_fits(queue, t[10]) then
@@ -81,13 +92,14 @@ local function claim_take(a)
             local token = I(next_number()) .. '-' .. ARGV[a + 5]
             local lease_end = I(NOW + tonumber(lease_ms))
             local attempt, version = I(tonumber(t[5]) + 1), I(tonumber(t[9]) + 1)
-            call('HSET', key, 'st', 'in_progress', 'ho', worker, 'hi', incarnation, 'tk', token, 'le',
-                lease_end, 'at', attempt, 'up', now, 'v', version)
+            hashes[#hashes + 1] = {'HSET', key, 'st', 'in_progress', 'ho', worker, 'hi', incarnation, 'tk', token,
+                'le', lease_end, 'at', attempt, 'up', now, 'v', version}
             if t[10] and t[10] ~= '' then
-                queue_remove(id, queue, t[10])
+                with_roles[id] = t[10]
             else
-                call('ZREM', queue_key(queue), id)
+                plain[#plain + 1] = id
             end
+            held[#held + 1] = id
             leases[#leases + 1] = I(EFF() + tonumber(lease_ms))
             leases[#leases + 1] = id
             local json = claim_json(id, {t[1], 'in_progress', t[3], t[4], attempt, t[6], t[7], now, version,
@@ -98,15 +110,24 @@ local function claim_take(a)
             memo[#memo + 1] = token
         end
     end
-    if #out > 0 then
-        local held = {}
-        for i = 1, #memo, 2 do
-            held[#held + 1] = memo[i]
-        end
-        call('ZADD', P .. 'leases', unpack(leases))
-        call('SADD', held_key(worker), unpack(held))
-        emit('task.claimed', {'ids', table.concat(held, ' '), 'worker', worker, 'queue', queue})
+    if #out == 0 then
+        return out, ''
     end
+    for i = 1, #hashes do
+        call(unpack(hashes[i]))
+    end
+    call('ZADD', P .. 'leases', unpack(leases))
+    call('SADD', held_key(worker), unpack(held))
+    if #plain > 0 then
+        call('ZREM', queue_key(queue), unpack(plain))
+    end
+    for id, roles in pairs(with_roles) do
+        queue_remove(id, queue, roles)
+    end
+    if #ids < limit + CLAIM_STALE then -- that was all of it
+        queue_forget(queue, ARGV[a + 7])
+    end
+    emit('task.claimed', {'ids', table.concat(held, ' '), 'worker', worker, 'queue', queue})
     return out, table.concat(memo, ' ')
 end
 

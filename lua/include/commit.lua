@@ -59,13 +59,14 @@ local function handle(r)
         return result, code, message, data
     end
     local memo
+    local ttl = r.hash ~= '' and idem_ttl_now() -- asked for now: what fails must fail before the effect
     result, memo, message, data = op(r)
     if not result then
         return nil, memo, message, data
     end
     if r.hash ~= '' then
         local value = memo and r.hash .. '~' .. memo or r.hash .. '=' .. result
-        call('SET', r.idem, value, 'PX', idem_ttl_now())
+        call('SET', r.idem, value, 'PX', ttl)
         idem_written = idem_written + #value + #r.idem + 100
     end
     return result
@@ -134,14 +135,23 @@ local finished, problem = pcall(finish)
 if not finished then
     errors[#errors + 1] = type(problem) == 'table' and tostring(problem.err) or tostring(problem)
 end
+-- A caller that sends and never reads keeps its newest replies; a list that is short is not looked at.
+local function cap_replies(key, length)
+    if length > 10000 then
+        call('LTRIM', key, -10000, -1)
+    elseif length > 100 then
+        local bytes = redis.pcall('MEMORY', 'USAGE', key)
+        if type(bytes) == 'number' and bytes > 67108864 then
+            call('LTRIM', key, -100, -1)
+        end
+    end
+end
 for j, list in pairs(replies) do
     local key = KEYS[5 + K + j]
     local pushed, length = pcall(call, 'RPUSH', key, unpack(list))
     if pushed then
         call('PEXPIRE', key, 60000)
-        if length > 10000 then -- a caller that sends and never reads
-            call('LTRIM', key, -10000, -1)
-        end
+        cap_replies(key, length)
     else
         errors[#errors + 1] = 'reply list: ' .. (type(length) == 'table' and tostring(length.err)
             or tostring(length))

@@ -20,7 +20,7 @@ local function instance_is_live(id)
 end
 
 -- Marks it OFFLINE once, and hands at most `limit` of its tasks back. When it holds none, it leaves the
--- live index. Returns the ids that moved.
+-- live index. Returns the ids that left it.
 local function instance_end(id, limit, reason, emit_event)
     local key = instance_key(id)
     if call('HGET', key, 'st') == 'ACTIVE' then
@@ -28,10 +28,7 @@ local function instance_end(id, limit, reason, emit_event)
         call('ZADD', P .. 'instances:active', 0, id)
         emit_event(reason == 'failed' and 'instance.failed' or 'instance.unregistered', {'instance', id})
     end
-    local moved, rest = held_release(id, limit)
-    if #moved > 0 then
-        emit_event('task.reassigned', {'ids', table.concat(moved, ' '), 'from', id, 'reason', reason})
-    end
+    local moved, rest = held_release(id, limit, nil, reason, emit_event)
     if rest == 0 then
         call('ZREM', P .. 'instances:active', id)
         call('ZADD', P .. 'instances:offline', EFF(), id)

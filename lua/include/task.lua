@@ -37,6 +37,18 @@ local function queue_remove(id, queue, roles)
     end
 end
 
+-- The names of sets that are empty go from cb:queues at once, else one name per task could pile up there.
+local function queue_forget(queue, roles)
+    if call('EXISTS', queue_key(queue)) == 0 then
+        call('ZREM', P .. 'queues', queue)
+    end
+    for role in string.gmatch(roles, '%S+') do
+        if call('EXISTS', role_key(queue, role)) == 0 then
+            call('ZREM', P .. 'queues', queue .. ' ' .. role)
+        end
+    end
+end
+
 -- Can the task be put on, or taken off, its queue?
 local function queue_fits(queue, roles)
     if not roles or roles == '' then
@@ -62,6 +74,20 @@ local function unlease(id, holder)
         call('SREM', held_key(holder), id)
     end
     call('HDEL', task_key(id), 'ho', 'hi', 'tk', 'le')
+end
+
+-- Renews a lease, counted from now; `ends` is its end so far (wall ms). With no length asked for, it is the
+-- task's, and a claim that asked for a longer one is not cut short. Returns the new end.
+local function extend_lease(id, ends, asked_ms, default_ms)
+    local ms = tonumber(asked_ms or default_ms)
+    local le = asked_ms and NOW + ms or math.max(NOW + ms, tonumber(ends) or 0)
+    call('HSET', task_key(id), 'le', I(le))
+    if asked_ms then
+        call('ZADD', P .. 'leases', I(EFF() + ms), id)
+    else
+        call('ZADD', P .. 'leases', 'GT', I(EFF() + ms), id)
+    end
+    return le
 end
 
 -- Back to its queue with `attempts` charged so far.

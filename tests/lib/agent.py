@@ -25,6 +25,7 @@ def main():
     parser.add_argument("--password-file")
     parser.add_argument("--prefix", default="cb")
     parser.add_argument("--lease-ms", type=int, default=2000)
+    parser.add_argument("--work-ms", type=int, default=40)
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, on_term)
 
@@ -45,7 +46,7 @@ def main():
         tasks = reply.result["tasks"]
         for task in tasks:
             ledger.begin(task["id"], task["attempt"], task["lease_token"])
-            time.sleep(0.002)
+            time.sleep(args.work_ms / 1000)
             ledger.end(task["id"], task["attempt"], task["lease_token"])
         done = [("task.complete", {"id": t["id"], "lease_token": t["lease_token"]}, token()) for t in tasks]
         if done:

@@ -199,7 +199,7 @@ class Scripts:
                                       "stream:events", "meta", "requests:system")]
         got = self.eval("tick", keys, [self.prefix + ":", instance, incarnation, secret, register, leave, tick_ms, offline,
                                        leader_lease, suspect, 100000, *keep, generation])
-        names_ = ("state", "eff", "leader", "epoch", "leads", "expired", "promoted", "moved")
+        names_ = ("state", "eff", "leader", "epoch", "leads", "expired", "promoted", "moved", "problem")
         return {n: (v.decode() if isinstance(v, bytes) else v) for n, v in zip(names_, got)}
 
     def requeue(self, consumer="c1", limit=100, crashed="", how="signal 9", dead_entries=10000, max_crashes=3,

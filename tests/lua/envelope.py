@@ -133,6 +133,19 @@ def reply_cap():
     check(b'"id":"r4"' in s.redis.call("LINDEX", s.key(f"reply:{A}"), -1), "the newest is kept")
 
 
+@case("a reply list that nobody reads is capped by its bytes, too")
+def reply_bytes():
+    fresh()
+    t = s.create("x", payload='"' + "p" * 500000 + '"')["result"]["id"]
+    for _ in range(6):
+        answer = s.commit("task_get", [Request(t, keys=[s.key(f"task:{t}")], reply=A) for _ in range(40)])
+        equal([answer.codes, answer.errors], [[0] * 40, []])
+    used = s.redis.call("MEMORY", "USAGE", s.key(f"reply:{A}"))
+    check(used < 70 * 1048576, f"{used} bytes")
+    check(s.redis.call("LLEN", s.key(f"reply:{A}")) >= 100, "the newest are kept")
+    s.replies(A)
+
+
 @case("deadline: refused behind it, done before it, and nothing is stored")
 def deadline():
     fresh()

@@ -250,6 +250,60 @@ def wrongtype():
     equal(s.redis.call("GET", s.stream()), b"x")
 
 
+
+@case("when it is known who is to blame, the others are not charged: they outlive any number of bad ones")
+def neighbours():
+    fresh()
+    s.deliver(1)
+    for n in range(25):
+        s.deliver(1, fields=("method", "bad", "n", n))
+        bad = redeliver() or [e for e, f in entries() if f["method"] == b"bad"]
+        equal(s.requeue(crashed=bad[-1])[:2], [2, 0])
+        redeliver()
+        bad = [e for e, f in entries() if f["method"] == b"bad"]
+        s.redis.call("XACK", s.stream(), "workers", *bad)
+        s.redis.call("XDEL", s.stream(), *bad)
+    equal([f["redelivered"] for _, f in entries()], [b"1"])
+    equal(s.requeue(crashed="*"), [1, 0, 0])
+    equal([f["redelivered"] for _, f in entries()], [b"1"])
+
+
+@case("what cannot be added again is not lost; a dead stream of a wrong type keeps nobody from the answer")
+def nothing_lost():
+    fresh()
+    ids = s.deliver(2, fields=("method", "x", "id", "r", "reply", TOKEN, "crashes", "2"))
+    s.redis.call("SET", s.key("stream:dead"), "x")
+    equal(s.requeue(crashed=ids[0]), [1, 1, 0])
+    equal(len(s.replies(TOKEN)), 1)
+    fresh()
+    s.deliver(2)
+    s.redis.call("XADD", s.stream(), "18446744073709551615-18446744073709551615", "last", "id")
+    try:
+        fail(f"handed on: {s.requeue()}")
+    except RespError as problem:
+        check("exhausted" in problem.text, problem.text)
+    equal(pending(), 2)
+
+
+@case("forged counters do not make a request immortal, and are whole numbers afterwards")
+def forged_more():
+    for value in ("-1000000", "nan", "-inf", "0x-5", "0.5"):
+        fresh()
+        s.deliver(1, fields=("method", "x", "redelivered", value, "origin", "soon"))
+        first = entries()[0][0]
+        equal(s.requeue(), [1, 0, 0])
+        f = entries()[0][1]
+        equal([f["redelivered"], f["origin"].decode()], [b"1", first], value)
+
+
+@case("a value of a dead letter is cut at 256 KiB")
+def dead_bytes():
+    fresh()
+    s.deliver(1, fields=("method", "x", "redelivered", "50", "params", "p" * 1000000))
+    equal(s.requeue(), [0, 1, 0])
+    equal(len(dead()[0]["params"]), 262144)
+
+
 if __name__ == "__main__":
     arguments()
     s = Scripts()

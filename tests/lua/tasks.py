@@ -498,6 +498,76 @@ def check_indexes():
     equal(set(done), {i for i, t in states.items() if t["st"] == b"completed"})
 
 
+
+@case("a claim past damaged tasks: what is no whole task is cleared away, the others are leased whole")
+def damaged_claim():
+    for damage in ("wrong type", "no such field"):
+        fresh()
+        good, bad, last = one(), one(), one()
+        if damage == "wrong type":
+            s.redis.call("DEL", s.key(f"task:{bad}"))
+            s.redis.call("SET", s.key(f"task:{bad}"), "x")
+        else:
+            s.redis.call("HDEL", s.key(f"task:{bad}"), "cr")
+        equal([t["id"] for t in s.claim(count=3)["result"]["tasks"]], [good, last], damage)
+        for t in (good, last):
+            equal(indexes(t), {"leases", "queue:instance:w1"}, damage)
+        equal(indexes(bad), set(), damage)
+
+
+@case("a renewal that names no length does not cut short what the claim asked for; one that does may")
+def renew_keeps():
+    fresh()
+    one()
+    s.register("agent", "a1")
+    t = s.claim("agent", lease="600000")["result"]["tasks"][0]
+    ends = s.redis.call("ZSCORE", s.key("leases"), t["id"])
+    equal(s.renew(t["id"], t["lease_token"])["result"]["lease_until"], t["lease_until"])
+    equal(s.heartbeat("agent", "a1", [(t["id"], t["lease_token"])])["result"]["cancel"], [])
+    equal(s.redis.call("ZSCORE", s.key("leases"), t["id"]), ends)
+    equal(s.get(t["id"])["result"]["lease_until"], t["lease_until"])
+    check(s.renew(t["id"], t["lease_token"], "1000")["result"]["lease_until"] < t["lease_until"], "asked for")
+    check(int(s.redis.call("ZSCORE", s.key("leases"), t["id"])) < int(ends), "and so it is")
+
+
+@case("names of queues go with their last task, and a list is bounded however many are left")
+def queue_names():
+    fresh()
+    for i in range(50):
+        one(queue=f"q{i}", roles="gpu" if i % 2 else "")
+        equal(len(s.claim(queue=f"q{i}", roles="gpu")["result"]["tasks"]), 1)
+    equal(s.redis.call("ZCARD", s.key("queues")), 0)
+    s.redis.call("ZADD", s.key("queues"), *[x for i in range(5000) for x in (0, f"a{i}")])
+    task = one(queue="z")
+    found, cursor, calls = [], "", 0
+
+    def looked():
+        return int(s.redis.info("commandstats")["cmdstat_zrange"].split(",")[0][len("calls="):])
+
+    while calls < 30:
+        before = looked()
+        doc = s.listing(status="pending", cursor=cursor)["result"]
+        check(looked() - before <= 501, f"{looked() - before} ZRANGE in one call")
+        calls += 1
+        found += [t["id"] for t in doc["tasks"]]
+        cursor = doc.get("next", "")
+        if not cursor:
+            break
+    equal(found, [task])
+    check(10 <= calls <= 12, f"{calls} calls")
+
+
+@case("a wrong type behind the outcome to be stored: nothing is done")
+def outcome_first():
+    fresh()
+    t = claimed()
+    s.redis.call("DEL", s.key("meta"))
+    s.redis.call("SET", s.key("meta"), "x")
+    doc = s.complete(t["id"], t["lease_token"], params_hash="h" * 16, idem=s.key("idem:q"))
+    equal(doc["error"]["code"], -32603)
+    equal(indexes(t["id"]), {"leases", "queue:instance:w1"})
+
+
 if __name__ == "__main__":
     arguments()
     s = Scripts()

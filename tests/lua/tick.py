@@ -220,6 +220,8 @@ def unregister():
     equal(s.unregister("agent", "a1")["result"], {"unregistered": True, "released": 1})
     equal(s.heartbeat("agent", "a1")["result"]["alive"], False)
     equal(s.redis.call("ZCARD", s.key("queue:tasks:pending")), 1)
+    equal(s.claim("agent", incarnation="a1")["error"]["code"], -32004, "a claim of one that left")
+    equal(s.claim("nobody", incarnation="a1")["error"]["code"], -32004, "a claim of an unknown one")
     check("result" in s.register("agent", "a2"), "and it may come back")
 
 
@@ -443,6 +445,80 @@ def rough():
         equal(s.redis.call("ZCARD", s.key(key)), 0, key)
     equal(s.redis.call("ZSCORE", s.key("instances:active"), "ghost"), None)
     equal(s.redis.scan(s.key("task:*")), set())
+
+
+
+@case("a damaged key stops neither beats nor leader nor the rest of the sweep, and is told")
+def damaged():
+    for key in ("queue:delayed", "tasks:failed", "tasks:completed", "instances:offline", "queues", "stream:events"):
+        fresh()
+        s.tick(register=1)
+        s.create("x")
+        t = s.claim()["result"]["tasks"][0]
+        s.redis.call("DEL", s.key(key))
+        s.redis.call("SET", s.key(key), "x")
+        s.age(3600)
+        got = s.tick()
+        equal(got["state"], "ok", key)
+        equal([got["leads"], got["leader"]], [1, "host-a"], key)
+        check("WRONG" in got["problem"] or "wrong" in got["problem"], f"{key}: {got}")
+        s.redis.call("DEL", s.key(key))
+        s.age(3600)
+        s.tick()
+        equal(s.get(t["id"])["result"]["status"], "pending", key)
+        equal(s.tick()["problem"], "", key)
+
+
+@case("a lease on a damaged task holds up no other")
+def damaged_lease():
+    fresh()
+    s.tick(register=1)
+    for _ in range(3):
+        s.create("x")
+    wrong, partial, good = s.claim(count=3)["result"]["tasks"]
+    s.redis.call("DEL", s.key(f"task:{wrong['id']}"))
+    s.redis.call("SET", s.key(f"task:{wrong['id']}"), "x")
+    s.redis.call("HDEL", s.key(f"task:{partial['id']}"), "ma")
+    s.age(3600)
+    check(partial["id"] in s.tick()["problem"], "told")
+    equal(s.get(good["id"])["result"]["status"], "pending")
+    equal(s.redis.call("ZRANGE", s.key("leases"), 0, -1), [partial["id"].encode()])
+
+
+@case("an instance that ended claims nothing until it registers again")
+def ended_claims():
+    fresh()
+    s.create("x")
+    s.register("agent", "a1")
+    s.unregister("agent", "a1")
+    for name in ("agent", "nobody"):
+        equal(s.claim(name, incarnation="a1")["error"]["code"], -32004, name)
+    equal(s.redis.call("ZCARD", s.key("leases")), 0)
+    s.register("agent", "a2")
+    equal(s.claim("agent", incarnation="a1")["error"]["data"]["reason"], "stale_incarnation")
+    check(s.claim("agent", incarnation="a2")["result"]["claimed"], "registered again")
+
+
+@case("an agent that took over an ended daemon's id is safe from the daemon's secret")
+def secret_goes():
+    fresh()
+    s.tick("host", "d1", "sec", register=1)
+    s.tick("host", "d1", "sec", leave=1)
+    s.register("host", "a1")
+    equal(s.tick("host", "d2", "sec", register=1)["state"], "refused")
+    equal(s.heartbeat("host", "a1")["result"]["alive"], True)
+
+
+@case("a task whose worker is lost at its last attempt is dead, and its event says so")
+def lost_for_good():
+    fresh()
+    s.register("agent", "a1")
+    last, other = (s.create("x", max_attempts=n)["result"]["id"] for n in (1, 2))
+    s.claim("agent", 2, incarnation="a1")
+    s.unregister("agent", "a1")
+    equal([s.get(t)["result"]["status"] for t in (last, other)], ["failed", "pending"])
+    equal([(e["ids"], e["dead"]) for e in s.events("task.failed")], [(last, "1")])
+    equal([e["ids"] for e in s.events("task.reassigned")], [other])
 
 
 if __name__ == "__main__":

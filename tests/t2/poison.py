@@ -46,7 +46,7 @@ def innocent():
     with Daemon(env=env, config=config) as d:
         c = d.caller()
         ids = []
-        for _ in range(2):  # each costs the others three redeliveries, and ten are too many
+        for _ in range(2):
             entries = [c.entry("task.create", {"text": t}) for t in ("good", "POISON", "good")]
             with d.connect() as r:
                 r.pipeline([["MULTI"], *[command for _, command in entries], ["EXEC"]])
@@ -54,6 +54,21 @@ def innocent():
         codes = [r.code for r in c.wait_all(ids, 40)]
         equal(codes, [0, -32603, 0] * 2)
         equal(len(d.stream("stream:dead")), 2)
+
+
+@case("five poisonous ones in one batch: their neighbours outlive fifteen deaths")
+def many():
+    env = failpoints_env(failpoint("prepare", "kill", match="POISON"))
+    config = {"domains": {"task": {"workers": 1}}, "supervisor": {"restart_min_ms": 10, "restart_max_ms": 50}}
+    with Daemon(env=env, config=config) as d:
+        c = d.caller()
+        bad = range(5, 30, 5)
+        entries = [c.entry("task.create", {"text": "POISON" if i in bad else "good"}) for i in range(40)]
+        with d.connect() as r:
+            r.pipeline([["MULTI"], *[command for _, command in entries], ["EXEC"]])
+        codes = [r.code for r in c.wait_all([rid for rid, _ in entries], 40)]
+        equal(codes, [-32603 if i in bad else 0 for i in range(40)])
+        equal({letter["crashes"] for _, letter in d.stream("stream:dead")}, {b"3"})
 
 
 if __name__ == "__main__":

@@ -255,6 +255,48 @@ def long_fields():
     equal(daemon.events("child_died"), [])
 
 
+@case("an origin that a caller made up: garbage is ignored, a later one than the entry's own gives no more time")
+def forged_origin():
+    for origin in ("99999999999999999999999", "9223372036854775807-1", "-99999999999999999999", "abc", ""):
+        check(c.ask("task.create", {"text": "o"}, ttl_ms=5000, more=[("origin", origin)]).ok, origin)
+    equal(c.ask("task.create", {"text": "o"}, ttl_ms=5000, more=[("origin", "1000-0")]).code, -32006)
+    equal(daemon.events("child_died"), [])
+
+
+@case("cursors that no page gave are -32602")
+def forged_cursors():
+    for cursor in ("x", "1 / 0 t-1", "1 //x 0 t-1", "1 default . t-1", "1 default e+ t-1", "7 default 0 t-1", "1 default 0 t-",
+                   "1 default " + "1" * 40 + " t-1"):
+        equal(c.ask("task.list", {"cursor": cursor}).code, -32602, cursor)
+    check(c.ask("task.list", {"cursor": "1 default -50 t-1"}).ok, "one that a page could have given")
+
+
+@case("requests that are together more than one reply takes are served, uncharged")
+def together_too_large():
+    batch = dumps({"tasks": [{"text": "b", "queue": "large", "payload": "p" * 200000}] * 19})
+    entries = [c.entry("task.create_batch", batch) for _ in range(20)]
+    entries += [c.entry("task.create", {"text": "s", "queue": "large"}) for _ in range(5)]
+    with daemon.connect() as r:
+        r.pipeline([["MULTI"], *[command for _, command in entries], ["EXEC"]])
+    equal({r.code for r in c.wait_all([rid for rid, _ in entries], 40)}, {0})
+    with daemon.connect() as r:
+        r.call("DEL", "cb:queue:large:pending", *r.scan("cb:task:*"))
+
+
+@case("a request that is too large by itself: a dead letter, cut; those beside it are served")
+def alone_too_large():
+    before = len(daemon.stream("stream:dead"))
+    large = c.entry("task.create", b'{"text":"' + b"x" * (66 << 20) + b'"}')
+    entries = [large] + [c.entry("task.create", {"text": "beside"}) for _ in range(20)]
+    with daemon.connect(timeout=30) as r:
+        r.pipeline([["MULTI"], *[command for _, command in entries], ["EXEC"]])
+    codes = [r.code for r in c.wait_all([rid for rid, _ in entries], 40)]
+    equal(codes, [-32603] + [0] * 20)
+    letters = daemon.stream("stream:dead")[before:]
+    equal([(len(f["params"]), f["crashes"]) for _, f in letters], [(262144, b"3")])
+    equal(daemon.events("child_died"), [])
+
+
 if __name__ == "__main__":
     arguments()
     start()

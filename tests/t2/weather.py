@@ -4,7 +4,7 @@ F20, F21, F23): no hot loop, no loss, nothing twice."""
 
 
 import re
-
+import signal
 import threading
 import time
 
@@ -291,6 +291,66 @@ def wrong_type():
             r.call("DEL", "cb:requests:task")
             r.call("RENAME", "cb:keep", "cb:requests:task")
         check(c.ask("task.create", {"text": "x"}, timeout=10).ok, "served again")
+
+
+@case("at maxmemory a worker whose connection was cut comes back, and finishing methods work")
+def oom_reconnect():
+    with PrivateRedis() as redis, Daemon(redis) as d:
+        c = d.caller()
+        task = c.call("task.create", {"text": "x"})["id"]
+        submit = scripts.text("submit")
+        with redis.client() as r:
+            r.call("CONFIG", "SET", "maxmemory", int(r.info("memory")["used_memory"]) // 2)
+            try:
+                for line in r.call("CLIENT", "LIST").decode().splitlines():
+                    if re.search(r" name=\S+/(task|system)/", line):
+                        r.call("CLIENT", "KILL", "ID", re.match(r"id=(\d+)", line).group(1))
+                rid, command = c.entry("task.claim", {"workerId": "a"})
+                r.call("EVAL", submit, 1, command[1], *command[3:])
+                equal([t["id"] for t in c.wait(rid, 5).result["tasks"]], [task])
+            finally:
+                r.call("CONFIG", "SET", "maxmemory", 0)
+        equal(d.events("child_died"), [])
+
+
+@case("a drain while Redis refuses all writes: no hot loop, and the request in hand is done when it lets us")
+def drain_in_bad_weather():
+    with PrivateRedis() as redis, Daemon(redis, config={"domains": {"task": {"workers": 1}}}) as d:
+        c = d.caller()
+        with redis.client() as r:
+            rid, command = c.entry("task.create", {"text": "x"})
+            r.pipeline([["MULTI"], command, ["CONFIG", "SET", "min-replicas-to-write", "1"], ["EXEC"]])
+            wait_until(lambda: d.pending(), 5, "the worker has it in hand")
+            procs.kill(d.workers("task")[0], signal.SIGTERM)
+            time.sleep(2)
+            calls = int(re.search(r"rejected_calls=(\d+)", r.info("commandstats")["cmdstat_evalsha"]).group(1))
+            check(calls < 200, f"{calls} refused calls in 2 s")
+            r.call("CONFIG", "SET", "min-replicas-to-write", "0")
+        check(c.wait(rid, 10).ok, "done")
+
+
+@case("after a restart of Redis nobody who was given a worker's old connection id is cut off")
+def old_ids():
+    with PrivateRedis() as redis, Daemon(redis) as d:
+        check(d.caller().ask("task.create", {"text": "x"}).ok, "before")
+        with redis.client() as r:
+            listed = r.call("CLIENT", "LIST").decode().splitlines()
+            old = [int(re.match(r"id=(\d+)", line).group(1)) for line in listed if " name=test-host/" in line]
+        stopped = [d.pid, *d.workers()]
+        for pid in stopped:
+            procs.kill(pid, signal.SIGSTOP)
+        redis.restart()
+        links = {}
+        for _ in range(max(old) + 10):
+            link = redis.client()
+            links[link.call("CLIENT", "ID")] = link
+        check(set(old) & set(links), "somebody has an old id")
+        for pid in reversed(stopped):
+            procs.kill(pid, signal.SIGCONT)
+        check(d.caller().insist("task.create", {"text": "x"}, timeout=10).ok, "after")
+        time.sleep(1)
+        for number, link in links.items():
+            equal(link.call("PING"), b"PONG", f"connection {number}")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def start():
 class Work:
     """A running `claudebench work`. Its stderr is in .said()."""
 
-    def __init__(self, *options, command, queue=None):
+    def __init__(self, *options, command, queue=None, env=None):
         global counter
         counter += 1
         self.queue = queue or f"q{counter}"
@@ -41,7 +41,7 @@ class Work:
         with open(self.log, "wb") as log:
             self.process = procs.start(
                 [procs.binary("claudebench"), "work", "--queue", self.queue, *words, "--", *command],
-                env={"CLAUDEBENCH_CONFIG": daemon.config_path, "SECRET_OF_MINE": "1"},
+                env={"CLAUDEBENCH_CONFIG": daemon.config_path, "SECRET_OF_MINE": "1", **(env or {})},
                 stdout=log,
                 stderr=log,
             )
@@ -209,7 +209,8 @@ def failures():
         check("\x1b" not in w.said(), "nothing raw on our stderr")
     queue = queue_name()
     task = add(queue, max_attempts=1)
-    w = Work("--once", command=["sh", "-c", "i=0; while [ $i -lt 2000 ]; do echo line-$i >&2; i=$((i+1)); done; exit 1"], queue=queue)
+    many = script("i=0; while [ $i -lt 2000 ]; do echo line-$i >&2; i=$((i+1)); done; exit 1")
+    w = Work("--once", command=[many], queue=queue)
     equal(w.wait(), 0, w.said())
     error = wait_status(task, "failed")["error"]
     check(error.startswith("exit status 1: line-") and error.endswith("line-1999"), error[:60] + "…" + error[-60:])
@@ -448,6 +449,25 @@ def forgotten():
     w.stop()
 
 
+@case("a completion of a worker that was given up meanwhile is still decided by its lease; it registers again")
+def given_up():
+    queue = queue_name()
+    gate = fifo()
+    task = add(queue, lease_ms=60000)
+    w = Work("--lease", "60000", command=["cat", gate], queue=queue)
+    wait_status(task, "in_progress")
+    with daemon.connect() as r:
+        first = r.hash(daemon.key(f"instance:{w.id}"))["inc"]
+        r.call("HSET", daemon.key(f"instance:{w.id}"), "st", "OFFLINE")
+        let_go(gate)
+        equal(wait_status(task, "completed")["attempt"], 1)
+        r.call("ZADD", daemon.key("instances:active"), 0, w.id)
+        wait_until(lambda: r.hash(daemon.key(f"instance:{w.id}")).get("inc", first) != first, 10, "a new incarnation")
+    second = add(queue)
+    let_all_go(gate, lambda: get(second)["status"] == "completed")
+    w.stop()
+
+
 @case("a second process of the same name takes over; the first leaves with 73 and its task goes back")
 def taken_over():
     queue = queue_name()
@@ -532,6 +552,24 @@ def killed():
     equal(wait_status(task, "completed", 10)["attempt"], 2)
     other.stop()
     wait_until(lambda: not [p for p in procs.token_holders() if "@work-keeper" in procs.cmdline(p)], 5, "no keeper left")
+
+
+@case("work killed at each step of a task's life: the task is completed once, by it or by another")
+def killed_at_steps():
+    need_failpoints(procs.binary("claudebench"))
+    for step, attempts in (("work_claimed", 2), ("work_job_ended", 2), ("work_completed", 1)):
+        queue = queue_name()
+        task = add(queue)
+        w = Work(command=["sh", "-c", "echo $CLAUDEBENCH_ATTEMPT"], queue=queue, env=failpoints_env(failpoint(step, "kill")))
+        equal(w.wait(), -signal.SIGKILL, step)
+        other = Work(command=["sh", "-c", "echo $CLAUDEBENCH_ATTEMPT"], queue=queue)
+        last = add(queue)
+        wait_status(last, "completed")
+        done = wait_status(task, "completed", 10)
+        equal((done["attempt"], done["result"]), (attempts, attempts), step)
+        other.stop()
+        completed = [f["id"].decode() for _, f in daemon.stream("stream:events") if f["type"] == b"task.completed"]
+        equal(completed.count(task), 1, step)
 
 
 # ---- Redis ----

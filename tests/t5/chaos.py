@@ -2,8 +2,8 @@
 """chaos.py: 8 workers, kill -9 of a random worker every second and of redis-server every five (F01, F13).
 
 Short form (make check): 1500 tasks. Long form (make check-faults, CB_CHAOS=long or CB_LONG=1): 10 000
-tasks each with the embedded and with an external redis-server, agents that are killed, too, and
-SIGSTOPs. The schedule of faults comes from the seed: --seed N repeats it.
+tasks each with the embedded and with an external redis-server, and workers that are stopped. Agents
+are killed and stopped, too. The schedule of faults comes from the seed: --seed N repeats it.
 """
 
 import os
@@ -29,10 +29,10 @@ def slots(d):
 class Chaos:
     """Draws the whole schedule from the seed, then carries it out while the load runs."""
 
-    def __init__(self, name, seconds, worker_every=1.0, redis_every=5.0, stop_every=None):
+    def __init__(self, name, seconds, worker_every=1.0, redis_every=5.0, stop_every=None, agent_every=3.0):
         draw = rng(name)
         self.plan = []
-        for what, every in (("worker", worker_every), ("redis", redis_every), ("stop", stop_every)):
+        for what, every in (("worker", worker_every), ("redis", redis_every), ("stop", stop_every), ("agent", agent_every)):
             at = 0.0
             while every:
                 at += draw.uniform(0.6, 1.4) * every
@@ -46,13 +46,16 @@ class Chaos:
         began = time.monotonic()
         for at, what, pick in self.plan:
             wait_until(lambda t=at: load.check() or time.monotonic() - began >= t, at + 5, "time")
+            for agent in agents:
+                agent.wake_if_due()
             if what == "redis":
                 self.kill_redis(d, redis)
+            elif what == "agent":
+                if agents:
+                    agents[int(pick * len(agents))].hit()
+                    self.done["agent"] += 1
             else:
                 self.hit_worker(d, pick, signal.SIGSTOP if what == "stop" else signal.SIGKILL, what)
-            if agents and what == "worker" and self.done["worker"] % 3 == 0:
-                agents[int(pick * len(agents))].kill_and_restart()
-                self.done["agent"] += 1
 
     def hit_worker(self, d, pick, signum, what):
         pids = sorted(d.workers())
@@ -73,7 +76,8 @@ class AgentProcess:
     """An agent as a process of its own (tests/lib/agent.py), so that it can be killed."""
 
     def __init__(self, d, ledger, number):
-        self.d, self.ledger, self.number, self.lives = d, ledger, number, 0
+        self.d, self.ledger, self.number, self.lives, self.hits = d, ledger, number, 0, number
+        self.wake_at = None
         self.process = None
         self.start()
 
@@ -89,26 +93,41 @@ class AgentProcess:
         self.process = procs.start(words, env={"PYTHONPATH": os.path.dirname(os.path.abspath(procs.__file__))},
                                    stdout=subprocess.DEVNULL)
 
-    def kill_and_restart(self):
-        self.process.kill()
-        self.process.wait()
-        self.start()
+    def hit(self):
+        """In turn: killed and replaced; stopped for longer than its leases (a zombie when it wakes)."""
+        self.hits += 1
+        if self.hits % 2:
+            self.process.kill()
+            self.process.wait()
+            self.wake_at = None
+            self.start()
+        elif self.wake_at is None:
+            procs.kill(self.process.pid, signal.SIGSTOP)
+            self.wake_at = time.monotonic() + 3.5
+
+    def wake_if_due(self, now=False):
+        if self.wake_at is not None and (now or time.monotonic() > self.wake_at):
+            procs.kill(self.process.pid, signal.SIGCONT)
+            self.wake_at = None
 
     def stop(self):
+        self.wake_if_due(now=True)
         self.process.terminate()
         self.process.wait(20)
 
 
-def run(name, tasks, seconds, external, bound, agents=4, processes=0, stop_every=None):
+def run(name, tasks, seconds, external, bound, agents=4, processes=0, stop_every=None, redis_every=5.0):
     redis = PrivateRedis(aof=True) if external else None
     config = merge(CONFIG, {"supervisor": {"watchdog_ms": 700}}) if stop_every else CONFIG
     d = Daemon(redis, config=config)
     try:
         before = {"workers": len(d.workers()), "fds": procs.fd_count(d.pid)}
-        chaos = Chaos(name, seconds, stop_every=stop_every)
+        chaos = Chaos(name, seconds, stop_every=stop_every, redis_every=redis_every)
         with Load(d, tasks=tasks, agents=agents, producers=4, rate=tasks / seconds, lease_ms=2000) as load:
             running = [AgentProcess(d, load.ledger.path, i) for i in range(processes)]
             chaos.run(d, redis, load, running)
+            for agent in running:
+                wait_until(lambda a=agent: a.wake_if_due() or a.wake_at is None, 5, "its time to wake", step=0.02)
             load.finish(bound)
             for agent in running:
                 agent.stop()
@@ -154,7 +173,7 @@ else:
 
     @case("1500 tasks, 8 workers: workers and the embedded Redis are killed, the oracle agrees")
     def short():
-        run("short", 1500, 11, False, 30)
+        run("short", 1500, 11, False, 30, processes=2, redis_every=4.0)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,18 @@ static const struct field result[] = {
     FIELD_END,
 };
 
+static bool
+is_number(const char *s, size_t len)
+{
+    char text[33], *end;
+
+    if (len == 0 || len >= sizeof text)
+        return false;
+    memcpy(text, s, len);
+    text[len] = '\0';
+    strtod(text, &end);
+    return end != text && *end == '\0';
+}
 
 /* "<stage> <set> <score> <task id>": a digit, names, a number, an id. */
 static bool
@@ -39,11 +51,11 @@ is_cursor(const char *s)
         return false;
     s += 2;
     size_t n = strspn(s, names);
-    if (n == 0 || s[n] != ' ')
+    if (n == 0 || s[n] != ' ' || s[0] == '/')
         return false;
     s += n + 1;
     n = strspn(s, "0123456789.e+-");
-    if (n == 0 || n > 32 || s[n] != ' ')
+    if (s[n] != ' ' || !is_number(s, n))
         return false;
     s += n + 1;
     return strncmp(s, "t-", 2) == 0 && strspn(s + 2, "0123456789") == strlen(s + 2) && s[2];

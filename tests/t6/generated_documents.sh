@@ -1,11 +1,11 @@
 #!/bin/sh
-# The sample configuration and the manual's list of options are what the option table says. When this fails:
+# The sample configuration and the lists in the manual are what the tables say. When this fails:
 # make update-docs.
 set -u
 top_srcdir=${TOP_SRCDIR:-.}
 top_builddir=${TOP_BUILDDIR:-build}
 print=$top_builddir/tools/print_tables
-tmp=$(mktemp -d "${TMPDIR:-/tmp}/options_documents.XXXXXX") || exit 99
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/generated_documents.XXXXXX") || exit 99
 trap 'rm -rf "$tmp"' EXIT
 
 n=0
@@ -37,8 +37,14 @@ sh "$top_srcdir/tools/splice.sh" "$top_srcdir/man/claudebench.yaml.5" options-md
 result "claudebench.yaml(5) has a place for it" $?
 same "claudebench.yaml(5) is current" "$top_srcdir/man/claudebench.yaml.5" "$tmp/page"
 
-"$print" events-mdoc >"$tmp/events" && [ -s "$tmp/events" ]
-result "the list of log events can be made" $?
+for list in claudebenchd.8:events claudebench-keys.7:keys claudebench-methods.7:methods; do
+    page=${list%:*} name=${list#*:}-mdoc
+    "$print" "$name" >"$tmp/mdoc" && [ -s "$tmp/mdoc" ]
+    result "the list $name can be made" $?
+    sh "$top_srcdir/tools/splice.sh" "$top_srcdir/man/$page" "$name" <"$tmp/mdoc" >"$tmp/page"
+    result "$page has a place for it" $?
+    same "$page is current" "$top_srcdir/man/$page" "$tmp/page"
+done
 "$print" nonsense 2>/dev/null
 [ $? -eq 64 ]
 result "an unknown document is refused" $?

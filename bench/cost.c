@@ -1,0 +1,89 @@
+/*
+ * cost.c: what a run costs: CPU time and RSS from /proc, commands from INFO.
+ */
+#include "common/compat.h"
+#include "bench/bench.h"
+
+#include <sys/resource.h>
+
+/* utime + stime of a process, seconds; 0 when it is gone. */
+static double cpu_of(pid_t pid)
+{
+    char path[64], text[1024];
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *f = pid > 0 ? fopen(path, "re") : NULL;
+    if (!f)
+        return 0;
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    text[n] = '\0';
+    char *p = strrchr(text, ')');
+    for (int i = 0; p && i < 12; i++)
+        p = strchr(p + 1, ' ');
+    if (!p)
+        return 0;
+    char *end;
+    unsigned long user = strtoul(p, &end, 10), sys = strtoul(end, NULL, 10);
+    return (double)(user + sys) / (double)sysconf(_SC_CLK_TCK);
+}
+
+static long rss_kb(pid_t pid)
+{
+    char path[64], line[256];
+    long kb = 0;
+    snprintf(path, sizeof path, "/proc/%d/status", pid);
+    FILE *f = pid > 0 ? fopen(path, "re") : NULL;
+    while (f && fgets(line, sizeof line, f))
+        if (strncmp(line, "VmRSS:", 6) == 0)
+            kb = strtol(line + 6, NULL, 10);
+    if (f)
+        fclose(f);
+    return kb;
+}
+
+static double commands_processed(struct bench_env *env)
+{
+    struct redis_link *link = NULL;
+    struct cb_error err;
+    reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
+    double n = 0;
+
+    if (redis_link_open(&env->target, NULL, &link, &err) != 0)
+        return 0;
+    if (redis_link_callv(link, &reply, &err, "INFO", "stats", NULL) == 0) {
+        const char *at = strstr(reply_str(reply), "total_commands_processed:");
+        n = at ? strtod(at + strlen("total_commands_processed:"), NULL) : 0;
+    }
+    redis_link_free(link);
+    return n;
+}
+
+struct bench_cost cost_now(struct bench_env *env)
+{
+    struct bench_cost c = {.redis_s = cpu_of(env->redis), .supervisor_s = cpu_of(env->daemon)};
+    struct rusage self;
+
+    for (unsigned i = 0; i < env->nworkers; i++) {
+        c.workers_s += cpu_of(env->workers[i]);
+        long kb = rss_kb(env->workers[i]);
+        c.worker_kb = kb > c.worker_kb ? kb : c.worker_kb;
+    }
+    getrusage(RUSAGE_SELF, &self);
+    c.client_s = (double)(self.ru_utime.tv_sec + self.ru_stime.tv_sec)
+                 + (double)(self.ru_utime.tv_usec + self.ru_stime.tv_usec) / 1e6;
+    c.commands = commands_processed(env);
+    c.redis_kb = rss_kb(env->redis);
+    c.supervisor_kb = rss_kb(env->daemon);
+    return c;
+}
+
+struct bench_cost cost_between(const struct bench_cost *before, const struct bench_cost *after)
+{
+    struct bench_cost c = *after;
+    c.redis_s -= before->redis_s;
+    c.workers_s -= before->workers_s;
+    c.supervisor_s -= before->supervisor_s;
+    c.client_s -= before->client_s;
+    c.commands -= before->commands;
+    return c;
+}
