@@ -105,7 +105,11 @@ START_TEST(signals_are_as_if_nobody_had_touched_them)
     signal(SIGHUP, SIG_IGN);
     run("grep -E '^Sig(Blk|Ign)' /proc/self/status | tr -d '\\t'", NULL, 0, (struct spawn_plan){0},
         out, sizeof out);
-    ck_assert_str_eq(out, "SigBlk:0000000000000000\nSigIgn:0000000000000000\n");
+    unsigned long long blocked, ignored;
+    ck_assert_int_eq(sscanf(out, "SigBlk:%llx\nSigIgn:%llx", &blocked, &ignored), 2);
+    ck_assert_uint_eq(blocked, 0);
+    /* 32 and 33 are libc's own: sigaction() refuses them, and they stay as our own parent left them. */
+    ck_assert_uint_eq(ignored & ~(1ULL << 31 | 1ULL << 32), 0);
     sigprocmask(SIG_SETMASK, NULL, &now); /* ours is what it was */
     ck_assert_int_eq(sigismember(&now, SIGTERM), 1);
 }
