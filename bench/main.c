@@ -129,7 +129,7 @@ static void run_row(struct bench_env *env, const struct row *row, const struct a
     struct bench_load load = {.method = row->method, .params = make_params(row, text), .in_flight = row->in_flight,
                               .total = row->total / args->divide, .with_idem = row->with_idem};
     struct bench_result system = {0}, bare = {0};
-    double ratios[64];
+    double ratios[64] = {0};
     unsigned rounds = args->rounds < CB_ARRAY_LEN(ratios) ? args->rounds : CB_ARRAY_LEN(ratios);
 
     for (unsigned i = 0; i < rounds; i++) {
