@@ -165,10 +165,45 @@ local function sweep_delayed()
     return #due
 end
 
--- Nobody is declared silent while beats may still wait in the stream.
+local function is_late(entry_id)
+    return NOW - tonumber(string.match(entry_id, '^%d+')) > tonumber(ARGV[10])
+end
+
+-- The last entry of cb:requests:system that was given to a worker.
+local function last_delivered()
+    local groups = call('XINFO', 'GROUPS', KEYS[7])
+    for i = 1, #groups do
+        local group = {}
+        for j = 1, #groups[i], 2 do
+            group[groups[i][j]] = groups[i][j + 1]
+        end
+        if group.name == 'workers' then
+            return group['last-delivered-id']
+        end
+    end
+    return '0-0'
+end
+
+-- Nobody is declared silent while beats may still wait: unread, or with a worker of a live daemon, which hands on
+-- what a dead worker had. What a dead daemon's worker had read says nothing: it would wait for ever, and so should
+-- we for its daemon. (A consumer's name begins with its instance.)
 local function beats_are_late()
     local oldest = call('XRANGE', KEYS[7], '-', '+', 'COUNT', 1)[1]
-    return oldest and NOW - tonumber(string.match(oldest[1], '^%d+')) > tonumber(ARGV[10])
+    if not oldest or not is_late(oldest[1]) then
+        return false
+    end
+    local last = last_delivered()
+    local unread = call('XRANGE', KEYS[7], '(' .. last, '+', 'COUNT', 1)[1]
+    if unread and is_late(unread[1]) then
+        return true
+    end
+    local pending = last ~= '0-0' and call('XPENDING', KEYS[7], 'workers', '-', '+', SWEEP) or {}
+    for i = 1, #pending do
+        if is_late(pending[i][1]) and instance_is_live(string.match(pending[i][2], '^[^/]*')) then
+            return true
+        end
+    end
+    return false
 end
 
 local function end_instance(instance, limit, reason)

@@ -8,6 +8,7 @@ WAYS = {"segv": "signal 11", "abort": "signal 6", "kill": "signal 9", "exit=1": 
 
 def poison(action, trace):
     env = failpoints_env(failpoint("prepare", action, match="POISON"))
+    env["ASAN_OPTIONS"] = "handle_segv=0:handle_abort=0"  # a sanitizer build dies as any other
     config = {"domains": {"task": {"workers": 1}}, "supervisor": {"restart_min_ms": 10, "restart_max_ms": 100}}
     with Daemon(env=env, config=config) as d:
         c = d.caller()

@@ -318,6 +318,8 @@ def drain_in_bad_weather():
     with PrivateRedis() as redis, Daemon(redis, config={"domains": {"task": {"workers": 1}}}) as d:
         c = d.caller()
         with redis.client() as r:
+            wait_until(lambda: re.search(r"name=\S*/task/.* flags=b.* cmd=xreadgroup", r.text("CLIENT", "LIST")), 5,
+                       "the worker waits for requests")
             rid, command = c.entry("task.create", {"text": "x"})
             r.pipeline([["MULTI"], command, ["CONFIG", "SET", "min-replicas-to-write", "1"], ["EXEC"]])
             wait_until(lambda: d.pending(), 5, "the worker has it in hand")

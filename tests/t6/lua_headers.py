@@ -124,8 +124,9 @@ def load():
 def used():
     listed = read(folder("Makefile.inc"))
     sources = ""
-    for base, _, files in os.walk(procs.top_srcdir()):
-        if "/build" in base or "/.git" in base:
+    top = os.path.realpath(procs.top_srcdir())
+    for base, _, files in os.walk(top):
+        if re.match(r"(build|\.git)", os.path.relpath(base, top)):
             continue
         sources += "".join(read(os.path.join(base, f)) for f in files if f.endswith((".c", ".h", ".def")))
     for name in scripts.names():

@@ -7,7 +7,8 @@
 static const struct field params[] = {
     FIELD_TASK_ID("id", REQUIRED, "The task."),
     FIELD_TOKEN("lease_token", REQUIRED, "The token of the claim."),
-    FIELD_INT("extend_ms", OPTIONAL, 100, 86400000, "From now (default: the task's lease)."),
+    FIELD_INT("extend_ms", OPTIONAL, 100, 86400000,
+              "From now (default: the task's lease, never cutting short what the claim asked for)."),
     FIELD_END,
 };
 
