@@ -115,7 +115,7 @@ local function sweep_leases()
     local ids = call('ZRANGEBYSCORE', P .. 'leases', '-inf', I(EFF()), 'LIMIT', 0, SWEEP)
     local again, dead = {}, {}
     for i = 1, #ids do
-        local t = redis.pcall('HMGET', task_key(ids[i]), 'st', 'ho', 'q', 'pr', 'ro', 'at', 'ma')
+        local t = redis.pcall('HMGET', task_key(ids[i]), 'st', 'ho', 'q', 'pr', 'ro', 'at', 'ma', 'cc', 'mc')
         if t[1] ~= 'in_progress' then
             call('ZREM', P .. 'leases', ids[i])
         elseif not (t[3] and t[4] and t[6] and t[7]) or not queue_fits(t[3], t[5])
@@ -124,13 +124,10 @@ local function sweep_leases()
             call('ZADD', P .. 'leases', I(EFF() + POSTPONE_MS), ids[i])
         else
             unlease(ids[i], t[2])
-            if tonumber(t[6]) >= tonumber(t[7]) then
-                to_dead(ids[i], '"the lease ended at the last attempt"')
-                dead[#dead + 1] = ids[i]
-            else
-                to_pending(ids[i], t[3], t[4], t[5], t[6])
-                again[#again + 1] = ids[i]
-            end
+            local lost = {queue = t[3], priority = t[4], roles = t[5], attempts = tonumber(t[6]),
+                max_attempts = tonumber(t[7]), losses = t[8], max_losses = t[9]}
+            local list = to_lost(ids[i], lost, 'the lease ended') and dead or again
+            list[#list + 1] = ids[i]
         end
     end
     if #again > 0 then

@@ -11,7 +11,7 @@
 #include "common/rnd.h"
 #include "supervisor/secret.h"
 
-enum { INCARNATION_LEN = 22, GENERATION_LEN = 22, MEMORY_MS = 1000 };
+enum { INCARNATION_LEN = 22, GENERATION_LEN = 22, MEMORY_MS = 1000, SWEEP_BOUND = 100 /* SWEEP in lua/tick.lua */ };
 
 struct instance {
     const struct options *opts;
@@ -123,9 +123,17 @@ static void note_registered(struct instance *i)
     i->hooks.registered(i->hooks.arg);
 }
 
+/* A sweep that was cut off at its bound has more to do: at once, not a tick later. */
+static void go_on_sweeping(struct instance *i)
+{
+    struct timeval now = {0, 0};
+    evtimer_add(i->timer, &now);
+}
+
 static void take_tick(struct instance *i, const reply_t *reply)
 {
     int64_t expired = reply_int(reply_at(reply, 5));
+    int64_t promoted = reply_int(reply_at(reply, 6));
     int64_t moved = reply_int(reply_at(reply, 7));
     bool is_self = reply_int(reply_at(reply, 4)) == 1;
 
@@ -144,6 +152,8 @@ static void take_tick(struct instance *i, const reply_t *reply)
     if (reply_len(reply_at(reply, 8)) > 0)
         log_event(EV_script_error, LOG_S("script", "tick"), LOG_S("error", reply_str(reply_at(reply, 8))));
     note_registered(i);
+    if (expired >= SWEEP_BOUND || promoted >= SWEEP_BOUND || moved >= SWEEP_BOUND)
+        go_on_sweeping(i);
 }
 
 static void on_tick(void *arg, const reply_t *reply)

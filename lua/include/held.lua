@@ -18,17 +18,21 @@ local function held_release(instance, limit, keep_incarnation, reason, emit_even
     local ids = call('SRANDMEMBER', key, limit)
     for i = 1, #ids do
         local id = ids[i]
-        local t = redis.pcall('HMGET', task_key(id), 'st', 'ho', 'hi', 'q', 'pr', 'ro', 'at', 'ma')
+        local t = redis.pcall('HMGET', task_key(id), 'st', 'ho', 'hi', 'q', 'pr', 'ro', 'at', 'ma', 'cc',
+            'mc')
         if t[1] ~= 'in_progress' or t[2] ~= instance then
             call('SREM', key, id)
         elseif (not keep_incarnation or t[3] ~= keep_incarnation) and t[4] and t[5] and t[7] and t[8]
             and queue_fits(t[4], t[6]) then
             unlease(id, instance)
-            if tonumber(t[7]) >= tonumber(t[8]) then
-                to_dead(id, '"the worker was lost at the last attempt"')
+            local lost = {queue = t[4], priority = t[5], roles = t[6], attempts = tonumber(t[7]),
+                max_attempts = tonumber(t[8]), losses = t[9], max_losses = t[10]}
+            if reason == 'unregistered' and lost.attempts < lost.max_attempts then
+                to_pending(id, t[4], t[5], t[6], t[7])
+                again[#again + 1] = id
+            elseif to_lost(id, lost, 'the worker was lost') then
                 dead[#dead + 1] = id
             else
-                to_pending(id, t[4], t[5], t[6], t[7])
                 again[#again + 1] = id
             end
             moved[#moved + 1] = id

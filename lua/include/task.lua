@@ -107,6 +107,19 @@ local function to_dead(id, reason_json)
     call('ZADD', P .. 'queue:dead', NOW, id)
 end
 
+-- The holder of a task was lost, or let its lease end. `t` = q, pr, ro, at, ma, cc, mc. Returns true when that was
+-- the last attempt, or one loss too many: a task that kills its workers does not get all attempts.
+local function to_lost(id, t, what)
+    local losses = tonumber(t.losses or '0') + 1
+    call('HSET', task_key(id), 'cc', losses)
+    if t.attempts >= t.max_attempts or losses >= tonumber(t.max_losses or '3') then
+        to_dead(id, S(what .. (t.attempts >= t.max_attempts and ' at the last attempt' or ' once too often')))
+        return true
+    end
+    to_pending(id, t.queue, t.priority, t.roles, t.attempts)
+    return false
+end
+
 local TASK_PUBLIC = {'text', 'st', 'pr', 'q', 'at', 'ma', 'cr', 'up', 'v', 'ro', 'ho', 'le', 'du', 'en',
     'de', 'meta', 'err', 'cc', 'payload', 'result'}
 local TASK_SUMMARY = 18 -- how many of these a list shows

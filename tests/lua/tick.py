@@ -522,6 +522,21 @@ def lost_for_good():
     equal([e["ids"] for e in s.events("task.reassigned")], [other])
 
 
+@case("a task that loses its holder max_crashes times is dead, whatever attempts it has left")
+def lost_too_often():
+    fresh()
+    s.tick(register=1)
+    task = s.create("x", max_attempts=10, max_crashes=2, lease=1000)["result"]["id"]
+    for state, losses in (("pending", "1"), ("failed", "2")):
+        equal(len(s.claim()["result"]["tasks"]), 1)
+        s.age(5)
+        s.tick()
+        equal(s.task(task)["st"], state)
+        equal(s.task(task)["cc"], losses)
+    shown = s.get(task)["result"]
+    equal((shown["dead"], shown["attempt"], shown["crashes"]), (True, 2, 2))
+    equal(shown["error"], "the lease ended once too often")
+
 
 @case("beats in a live daemon's hands count as waiting; those in a dead one's hold up nobody's end")
 def beats_in_hand():
