@@ -531,8 +531,8 @@ def lost_too_often():
         equal(len(s.claim()["result"]["tasks"]), 1)
         s.age(5)
         s.tick()
-        equal(s.task(task)["st"], state)
-        equal(s.task(task)["cc"], losses)
+        equal(s.task(task)["st"].decode(), state)
+        equal(s.task(task)["cc"].decode(), losses)
     shown = s.get(task)["result"]
     equal((shown["dead"], shown["attempt"], shown["crashes"]), (True, 2, 2))
     equal(shown["error"], "the lease ended once too often")
