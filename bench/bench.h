@@ -70,6 +70,11 @@ void env_kill(pid_t *pid);
 struct bench_cost cost_now(struct bench_env *env);
 struct bench_cost cost_between(const struct bench_cost *before, const struct bench_cost *after);
 
+/* Commands that somebody sent (those inside scripts left out), of the kinds that an idle daemon sends. */
+double cost_idle_commands(struct bench_env *env);
+/* used_memory of Redis, bytes. */
+double cost_used_memory(struct bench_env *env);
+
 /* load.c: runs the load in this process and takes the time of each request. */
 struct bench_result load_run(struct bench_env *env, const struct bench_load *load);
 

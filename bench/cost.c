@@ -4,6 +4,8 @@
 #include "common/compat.h"
 #include "bench/bench.h"
 
+#include "common/mem.h"
+
 #include <sys/resource.h>
 
 /* utime + stime of a process, seconds; 0 when it is gone. */
@@ -41,20 +43,51 @@ static long rss_kb(pid_t pid)
     return kb;
 }
 
-static double commands_processed(struct bench_env *env)
+/* A section of INFO, in the caller's memory; "" when Redis does not answer. */
+static char *info(struct bench_env *env, const char *section)
 {
     struct redis_link *link = NULL;
     struct cb_error err;
     reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
-    double n = 0;
 
     if (redis_link_open(&env->target, NULL, &link, &err) != 0)
-        return 0;
-    if (redis_link_callv(link, &reply, &err, "INFO", "stats", NULL) == 0) {
-        const char *at = strstr(reply_str(reply), "total_commands_processed:");
-        n = at ? strtod(at + strlen("total_commands_processed:"), NULL) : 0;
-    }
+        return mem_strdup("");
+    int status = redis_link_callv(link, &reply, &err, "INFO", section, NULL);
     redis_link_free(link);
+    return mem_strdup(status == 0 ? reply_str(reply) : "");
+}
+
+/* The number behind `name` in a section, 0 when it is not there. */
+static double number_behind(const char *text, const char *name)
+{
+    const char *at = strstr(text, name);
+    return at ? strtod(at + strlen(name), NULL) : 0;
+}
+
+static double commands_processed(struct bench_env *env)
+{
+    char *text = info(env, "stats");
+    double n = number_behind(text, "total_commands_processed:");
+    free(text);
+    return n;
+}
+
+double cost_idle_commands(struct bench_env *env)
+{
+    static const char *const outer[] = {"cmdstat_evalsha:calls=", "cmdstat_xreadgroup:calls=", "cmdstat_ping:calls="};
+    char *text = info(env, "commandstats");
+    double n = number_behind(text, "cmdstat_info:calls=");
+    for (size_t i = 0; i < CB_ARRAY_LEN(outer); i++)
+        n += number_behind(text, outer[i]);
+    free(text);
+    return n;
+}
+
+double cost_used_memory(struct bench_env *env)
+{
+    char *text = info(env, "memory");
+    double n = number_behind(text, "used_memory:");
+    free(text);
     return n;
 }
 

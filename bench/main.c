@@ -34,6 +34,7 @@ static const struct row rows[] = {
     {"create, 64 in flight, idempotency keys", "task.create", 200, 64, 60000, 1, 64, 0, true},
     {"create, 64 in flight, 16 KiB payload", "task.create", 16384, 64, 10000, 1, 64, 0, false},
     {"create_batch of 100, 8 in flight", "task.create_batch", 200, 8, 1000, 1, 64, 100, false},
+    {"create_batch of 100, 8 in flight, 2 workers", "task.create_batch", 200, 8, 1000, 2, 64, 100, false},
 };
 
 struct arguments {
@@ -144,7 +145,7 @@ static void run_row(struct bench_env *env, const struct row *row, const struct a
     free(load.params);
 }
 
-/* ---- idle ---- */
+/* ---- idle, memory ---- */
 
 static void run_idle(struct bench_env *env, const struct arguments *args)
 {
@@ -153,16 +154,43 @@ static void run_idle(struct bench_env *env, const struct arguments *args)
     struct timespec settle = {1, 0}, window = {args->idle_s, 0};
     nanosleep(&settle, NULL); /* the start is over */
     struct bench_cost before = cost_now(env);
+    double commands = cost_idle_commands(env);
     nanosleep(&window, NULL); /* this is the measurement: nothing happens */
+    commands = cost_idle_commands(env) - commands - 1; /* its own INFO */
     struct bench_cost after = cost_now(env);
     struct bench_cost c = cost_between(&before, &after);
     double seconds = args->idle_s;
-    printf("\nIdle, a supervisor with 2 task and 2 system workers, %u s: %.1f Redis commands/s in all (those inside "
-           "scripts included), CPU supervisor %.2f %%, task workers %.2f %%, redis %.2f %%; RSS supervisor %ld KiB, "
-           "worker %ld KiB, redis %ld KiB.\n",
-           args->idle_s, c.commands / seconds, c.supervisor_s / seconds * 100, c.workers_s / seconds * 100,
-           c.redis_s / seconds * 100, after.supervisor_kb, after.worker_kb, after.redis_kb);
+    printf("\nIdle, a supervisor with 2 task and 2 system workers, %u s: %.2f Redis commands/s in all (a supervisor may "
+           "send 3 and a worker 1.5: 9 together), CPU supervisor %.2f %%, task workers %.2f %%, redis %.2f %%; RSS "
+           "supervisor %ld KiB, worker %ld KiB.\n",
+           args->idle_s, commands / seconds, c.supervisor_s / seconds * 100, c.workers_s / seconds * 100,
+           c.redis_s / seconds * 100, after.supervisor_kb, after.worker_kb);
     env_stop_daemon(env);
+}
+
+/* What a queued task takes in Redis beyond its payload: batches without idempotency keys, so that nothing but the
+ * tasks, their queue and about one event per hundred is left. */
+static void run_memory(struct bench_env *env)
+{
+    enum { TASKS = 100, REQUESTS = 500, PAYLOAD = 1000 };
+    char *payload = make_text(PAYLOAD - 2);
+    struct buf params = BUF_INIT;
+
+    buf_puts(&params, "{\"tasks\":[");
+    for (unsigned i = 0; i < TASKS; i++)
+        buf_printf(&params, "%s{\"text\":\"a task of the bench\",\"payload\":%s}", i ? "," : "", payload);
+    buf_puts(&params, "]}");
+    struct bench_load load = {.method = "task.create_batch", .params = params.data, .in_flight = 1, .total = REQUESTS};
+    env_flush(env);
+    env_start_daemon(env, 1, 64);
+    double before = cost_used_memory(env);
+    load_run(env, &load);
+    double each = (cost_used_memory(env) - before) / (TASKS * REQUESTS);
+    printf("\nMemory: %.0f bytes of Redis a queued task with a payload of %d bytes: %.0f beyond the payload.\n", each,
+           PAYLOAD, each - PAYLOAD);
+    env_stop_daemon(env);
+    buf_done(&params);
+    free(payload);
 }
 
 /* ---- the program ---- */
@@ -252,8 +280,10 @@ int main(int argc, char **argv)
         print_head(modes[m], &args);
         for (size_t i = 0; i < CB_ARRAY_LEN(rows); i++)
             run_row(&env, &rows[i], &args);
-        if (args.idle_s && m == 0)
+        if (args.idle_s && m == 0) {
             run_idle(&env, &args);
+            run_memory(&env);
+        }
         env_close(&env);
     }
     return EXITCODE_OK;

@@ -33,23 +33,25 @@ end
 -- The request being handled, for emit().
 local current
 
--- Appends an event; `fields` is a flat list of names and values.
+-- Appends an event; `fields` is a flat list of names and values. Empty values are left out.
+local EVENT_AT = I(NOW)
+local CARRIED = {'actor', 'session', 'agent', 'trace'}
 local function emit(kind, fields)
-    local entry = {'XADD', EVENTS, 'MAXLEN', '~', EVENTS_MAX, '*', 'type', kind, 'at', I(NOW)}
-    local function add(name, value)
+    local entry = {'XADD', EVENTS, 'MAXLEN', '~', EVENTS_MAX, '*', 'type', kind, 'at', EVENT_AT}
+    local n = #entry
+    for i = 1, #fields, 2 do
+        local value = fields[i + 1]
         if value and value ~= '' then
-            entry[#entry + 1] = name
-            entry[#entry + 1] = value
+            entry[n + 1], entry[n + 2] = fields[i], value
+            n = n + 2
         end
     end
-    for i = 1, #fields, 2 do
-        add(fields[i], fields[i + 1])
-    end
-    if current then
-        add('actor', current.actor)
-        add('session', current.session)
-        add('agent', current.agent)
-        add('trace', current.trace)
+    for i = 1, #CARRIED do
+        local value = current and current[CARRIED[i]]
+        if value and value ~= '' then
+            entry[n + 1], entry[n + 2] = CARRIED[i], value
+            n = n + 2
+        end
     end
     call(unpack(entry))
 end

@@ -175,7 +175,8 @@ def main(argv=None, timeout=None):
         sys.exit(0)
     faulthandler.enable()
     # A hang shows where; the janitor (procs.py) ends what the test started.
-    faulthandler.dump_traceback_later(timeout or float(os.environ.get("CB_TEST_TIMEOUT", "280")), exit=True)
+    limit = timeout or float(os.environ.get("CB_TEST_TIMEOUT", "3600" if LONG else "280"))
+    faulthandler.dump_traceback_later(limit, exit=True)
     print(f"1..{len(chosen) + (1 if _at_exit else 0)}", flush=True)
     note(f"seed {SEED}")
     good = True
