@@ -12,7 +12,7 @@ import time
 
 import schema
 import tap
-from resp import Lost, RespError, to_bytes
+from resp import RespError, to_bytes
 
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 ERROR_NAMES = {

@@ -4,7 +4,7 @@
 import json
 
 from cbtest import *
-from scripts import Request, Scripts
+from scripts import Scripts
 
 s = None
 
