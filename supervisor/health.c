@@ -64,7 +64,8 @@ static enum health_status look_at_service(struct health *h, const struct service
         add_reason(h, "%s: %d in a crash loop", service->name, n.looping);
     if (n.gave_up > 0)
         add_reason(h, "%s: %d gave up (exit code 78)", service->name, n.gave_up);
-    if (n.up == 0 && n.wanted > 0)
+    /* One in a crash loop may be up for a moment: that is no worker to rely on. */
+    if (n.wanted > 0 && (n.up == 0 || n.looping >= n.wanted))
         return HEALTH_UNHEALTHY;
     return n.up < n.wanted || n.looping > 0 ? HEALTH_DEGRADED : HEALTH_HEALTHY;
 }
