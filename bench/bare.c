@@ -29,8 +29,11 @@ static CB_NORETURN void fail(const struct cb_error *err)
 
 static void add_task(struct bare *b)
 {
-    static const char *const rest[] = {"50", "default", "", "", "3", "3", "", "", ""};
-    script_call_arg_str(&b->call, b->config->text);
+    static const char *const rest[] = {"", "3", "3", "", "", ""};
+    script_call_arg_str(&b->call, b->config->payload ? "\"x\"" : b->config->text);
+    script_call_arg_str(&b->call, "50");
+    script_call_arg_str(&b->call, "default");
+    script_call_arg_str(&b->call, b->config->payload ? b->config->payload : "");
     for (size_t i = 0; i < CB_ARRAY_LEN(rest); i++)
         script_call_arg_str(&b->call, rest[i]);
 }

@@ -85,6 +85,7 @@ struct bare_config {
     bool is_batch;       /* task.create_batch: the params hold `tasks` tasks */
     unsigned tasks;
     const char *text;    /* the task's text as a JSON literal */
+    const char *payload; /* the same, NULL = none; with one the text is "x" */
     bool with_idem;
 };
 void bare_serve(struct bench_env *env, const void *arg);
