@@ -9,9 +9,9 @@
 -- @include task.lua
 -- @include lease.lua
 -- @include retention.lua
+-- @include complete.lua
 local LEASE_MS = op_arg(1)
 -- @include claim.lua
-local completed = 0
 
 local function complete_result(outcome, tasks)
     if not tasks then
@@ -22,18 +22,9 @@ end
 
 -- Ends the attempt; returns the outcome.
 local function complete_task(id, key, t, result)
-    local outcome = '{"id":"' .. id .. '","status":"completed","completedAt":' .. ISO(NOW) .. '}'
-    local h = {'HSET', key, 'st', 'completed', 'en', NOW, 'up', NOW, 'dop', 'complete', 'dtk', t.token,
-        'dby', t.holder, 'dou', outcome}
-    if result ~= '' then
-        h[#h + 1] = 'result'
-        h[#h + 1] = result
-    end
-    call(unpack(h))
-    call('HINCRBY', key, 'v', 1)
+    local outcome = complete_write(id, key, t, result)
     unlease(id, t.holder)
     call('ZADD', P .. 'tasks:completed', NOW, id)
-    completed = completed + 1
     emit('task.completed', {'id', id, 'worker', t.holder, 'attempt', I(t.attempts), 'queue', t.queue})
     return outcome
 end
@@ -61,9 +52,7 @@ function op(r)
     end
     local outcome = t.outcome
     if verdict == 'go' then
-        want('stream', EVENTS)
-        want('zset', P .. 'leases')
-        want('zset', P .. 'tasks:completed')
+        complete_want()
         want('set', held_key(t.holder))
         outcome = complete_task(id, key, t, ARGV[a + 4])
     end
@@ -77,13 +66,5 @@ end
 function op_replay(r, memo)
     local outcome, claimed = string.match(memo, '^([^\n]*)\n(.*)$')
     return complete_result(outcome, claim_again(claimed))
-end
-
--- Finished tasks leave at least as fast as they come.
-function after_group()
-    if completed > 0 then
-        retention_trim(P .. 'tasks:completed', math.min(100, 2 * completed), NOW - tonumber(op_arg(3)),
-            tonumber(op_arg(2)), NOW - tonumber(op_arg(4)))
-    end
 end
 -- @include commit.lua

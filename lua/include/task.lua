@@ -67,13 +67,16 @@ local function want_queue(queue, roles)
     end
 end
 
+-- What a task has only while it is in progress.
+local HOLDER_FIELDS = {'ho', 'hi', 'tk', 'le'}
+
 -- A task in progress leaves its holder: indexes and holder fields only; the caller sets the new state.
 local function unlease(id, holder)
     call('ZREM', P .. 'leases', id)
     if holder then
         call('SREM', held_key(holder), id)
     end
-    call('HDEL', task_key(id), 'ho', 'hi', 'tk', 'le')
+    call('HDEL', task_key(id), unpack(HOLDER_FIELDS))
 end
 
 -- Renews a lease, counted from now; `ends` is its end so far (wall ms). With no length asked for, it is the

@@ -164,6 +164,12 @@ class Scripts:
         args = [task, lease_token, worker, result, 1 if next_args else 0, *(next_args or [])]
         return self.ask("task_complete", *args, op_args=[30000, *keep], keys=[self.key(f"task:{task}")], **kw)
 
+    def complete_batch(self, items, worker="", keep=(100000, 86400000, 600000), **kw):
+        """items: (task, token[, result])…"""
+        flat = [x for item in items for x in (*item, "")[:3]]
+        return self.ask("task_complete_batch", worker, len(items), *flat, op_args=[30000, *keep],
+                        keys=[self.key(f"task:{item[0]}") for item in items], **kw)
+
     def fail(self, task, lease_token, error='"boom"', retry=1, random=500, backoff=1000, backoff_max=3600000,
              keep=(100000, 86400000, 600000), **kw):
         return self.ask("task_fail", task, lease_token, error, retry, random, op_args=[backoff, backoff_max, *keep],

@@ -74,17 +74,6 @@ prepare(struct prepare *p)
     return 0;
 }
 
-static void
-operation(const struct handler_context *ctx, struct arena *arena, struct arg_list *keys,
-          struct arg_list *args)
-{
-    (void)keys;
-    task_operation_int(arena, args, ctx->opts->task.lease_ms);
-    task_operation_int(arena, args, ctx->opts->task.keep_finished);
-    task_operation_int(arena, args, ctx->opts->task.keep_finished_ms);
-    task_operation_int(arena, args, ctx->opts->task.keep_finished_min_ms);
-}
-
 const struct handler handler_task_complete = {
     .method = METHOD_task_complete,
     .summary = "Complete a task with its result, and claim the next ones.",
@@ -92,5 +81,5 @@ const struct handler handler_task_complete = {
     .result = result,
     .script = SCRIPT_TASK_COMPLETE,
     .prepare = prepare,
-    .operation = operation,
+    .operation = task_complete_operation,
 };

@@ -47,6 +47,13 @@ const struct field task_claimed_element[] = {
     FIELD_END,
 };
 
+const struct field task_error_fields[] = {
+    FIELD_INT("code", REQUIRED, -33000, -32000, "As the code of an error reply."),
+    FIELD_STR("message", REQUIRED, 1, 1000, "For people."),
+    FIELD_OBJECT("data", REQUIRED, NULL, "Details, as in an error reply."),
+    FIELD_END,
+};
+
 const struct field task_create_params[] = {
     FIELD_STR("text", REQUIRED, 1, 500, "What is to be done."),
     FIELD_INT("priority", DEFAULT(50), 0, 100, "Higher is sooner."),
@@ -126,6 +133,17 @@ task_create_operation(const struct handler_context *ctx, struct arena *arena, st
 {
     (void)keys;
     task_operation_int(arena, args, ctx->opts->task.max_pending);
+}
+
+void
+task_complete_operation(const struct handler_context *ctx, struct arena *arena, struct arg_list *keys,
+                        struct arg_list *args)
+{
+    (void)keys;
+    task_operation_int(arena, args, ctx->opts->task.lease_ms);
+    task_operation_int(arena, args, ctx->opts->task.keep_finished);
+    task_operation_int(arena, args, ctx->opts->task.keep_finished_ms);
+    task_operation_int(arena, args, ctx->opts->task.keep_finished_min_ms);
 }
 
 static void

@@ -15,6 +15,9 @@ extern const struct field task_fields[];
 extern const struct field task_claimed_fields[];
 extern const struct field task_claimed_element[];
 
+/* An error inside a result: one item of a batch that failed. */
+extern const struct field task_error_fields[];
+
 /* What task.create takes; also one element of task.create_batch. */
 extern const struct field task_create_params[];
 extern const struct field task_role_element[];
@@ -25,6 +28,10 @@ int task_put_create_args(struct prepare *p, const struct field_value *values, co
 /* task.max_pending, for the two creating scripts. */
 void task_create_operation(const struct handler_context *ctx, struct arena *arena,
                            struct arg_list *keys, struct arg_list *args);
+
+/* task.lease_ms and the three of retention, for the scripts that complete tasks and may claim. */
+void task_complete_operation(const struct handler_context *ctx, struct arena *arena,
+                             struct arg_list *keys, struct arg_list *args);
 
 /* The seven arguments of lua/include/claim.lua. Any field may be NULL (absent). */
 struct task_claim_args {

@@ -1,0 +1,32 @@
+-- complete.lua: ends attempts with success. Needs task.lua, lease.lua and retention.lua; the operation's arguments
+-- 2 to 4 are keep_finished, keep_finished_ms, keep_finished_min_ms.
+local completed = 0
+
+-- Said before the first write: the sets that a completion writes, apart from the holder's own.
+local function complete_want()
+    want('stream', EVENTS)
+    want('zset', P .. 'leases')
+    want('zset', P .. 'tasks:completed')
+end
+
+-- Writes the result and the outcome, which it returns; the indexes are the caller's to change.
+local function complete_write(id, key, t, result)
+    local outcome = '{"id":"' .. id .. '","status":"completed","completedAt":' .. ISO(NOW) .. '}'
+    local h = {'HSET', key, 'st', 'completed', 'en', NOW, 'up', NOW, 'v', I(t.version + 1), 'dop', 'complete',
+        'dtk', t.token, 'dby', t.holder, 'dou', outcome}
+    if result ~= '' then
+        h[#h + 1] = 'result'
+        h[#h + 1] = result
+    end
+    call(unpack(h))
+    completed = completed + 1
+    return outcome
+end
+
+-- Finished tasks leave at least as fast as they come.
+function after_group()
+    if completed > 0 then
+        retention_trim(P .. 'tasks:completed', math.min(100, 2 * completed), NOW - tonumber(op_arg(3)),
+            tonumber(op_arg(2)), NOW - tonumber(op_arg(4)))
+    end
+end

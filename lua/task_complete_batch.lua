@@ -1,0 +1,80 @@
+#!lua flags=allow-oom
+-- task_complete_batch: accepts the results of up to 100 tasks, each by itself.
+-- KEYS  the envelope's; request: the task of each item
+-- ARGV  operation: task.lease_ms (not used), keep_finished, keep_finished_ms, keep_finished_min_ms
+--       request: worker id ('' = none), number of items, then task id, lease token ('' = none) and result (JSON or '')
+--       of each
+-- Returns as the envelope. Caller: worker, task.complete_batch.
+-- @include envelope.lua
+-- @include task.lua
+-- @include lease.lua
+-- @include retention.lua
+-- @include complete.lua
+
+local function error_json(code, message, data)
+    return '"error":{"code":' .. code .. ',"message":' .. S(message) .. ',"data":' .. (data or '{}') .. '}}'
+end
+
+-- Reads the tasks, each once. One that cannot be read or written is `false`: its item fails, not its neighbours.
+local function read_tasks(r, count)
+    local tasks = {}
+    for i = 1, count do
+        local key = KEYS[r.k + i]
+        if tasks[key] == nil then
+            local ok, t = pcall(lease_read, key)
+            if ok and t and t.status == 'in_progress' and not (t.token and t.holder and t.version
+                and has_type('set', held_key(t.holder))) then
+                ok = false
+            end
+            tasks[key] = ok and (t or 'none')
+        end
+    end
+    return tasks
+end
+
+-- The indexes of all that were completed, at once.
+local function move(ids, by_holder)
+    local ended = {}
+    for i = 1, #ids do
+        ended[2 * i - 1], ended[2 * i] = NOW, ids[i]
+    end
+    call('ZREM', P .. 'leases', unpack(ids))
+    for holder, held in pairs(by_holder) do
+        call('SREM', held_key(holder), unpack(held))
+    end
+    call('ZADD', P .. 'tasks:completed', unpack(ended))
+end
+
+function op(r)
+    local worker, count = ARGV[r.a + 1], tonumber(ARGV[r.a + 2])
+    complete_want()
+    local tasks = read_tasks(r, count)
+    local out, ids, by_holder = {}, {}, {}
+    for i = 1, count do
+        local a, key = r.a + 3 * i, KEYS[r.k + i]
+        local id, t = ARGV[a], tasks[key]
+        local verdict, code, message, data
+        if not t then
+            code, message = -32603, 'internal error'
+        elseif t == 'none' then
+            verdict, code, message, data = not_found(id)
+        else
+            verdict, code, message, data = lease_check(t, 'complete', ARGV[a + 1], worker)
+        end
+        if verdict == 'go' then
+            t.outcome = complete_write(id, key, t, ARGV[a + 2])
+            call('HDEL', key, unpack(HOLDER_FIELDS))
+            t.status, t.done_op, t.done_token, t.done_by = 'completed', 'complete', t.token, t.holder
+            ids[#ids + 1] = id
+            by_holder[t.holder] = by_holder[t.holder] or {}
+            table.insert(by_holder[t.holder], id)
+        end
+        out[i] = '{"id":"' .. id .. '",' .. (verdict and '"status":"completed"}' or error_json(code, message, data))
+    end
+    if #ids > 0 then
+        move(ids, by_holder)
+        emit('task.completed', {'ids', table.concat(ids, ' '), 'worker', worker})
+    end
+    return '{"items":[' .. table.concat(out, ',') .. ']}'
+end
+-- @include commit.lua
