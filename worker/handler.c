@@ -90,6 +90,13 @@ prepare_arg_number(struct prepare *p, const struct field_value *v)
         prepare_arg(p, "", 0);
 }
 
+/* The caller's literal may have any number of digits; ours has few. */
+void
+prepare_arg_real(struct prepare *p, const struct field_value *v)
+{
+    prepare_arg_str(p, v->is_set ? arena_printf(p->arena, "%.15g", v->real) : "");
+}
+
 void
 prepare_arg_names(struct prepare *p, const struct field_value *v)
 {

@@ -76,6 +76,8 @@ void prepare_arg_raw(struct prepare *p, const struct field_value *v);
 void prepare_arg_literal(struct prepare *p, const struct field_value *v);
 /* An integer field, "" when it is absent. */
 void prepare_arg_number(struct prepare *p, const struct field_value *v);
+/* A number as a JSON literal of our own, "" when it is absent. */
+void prepare_arg_real(struct prepare *p, const struct field_value *v);
 /* A list of names, joined by spaces. */
 void prepare_arg_names(struct prepare *p, const struct field_value *v);
 /* `bytes` random bytes from the kernel as hex. */

@@ -103,7 +103,7 @@ local function claim_take(a)
             leases[#leases + 1] = I(EFF() + tonumber(lease_ms))
             leases[#leases + 1] = id
             local json = claim_json(id, {t[1], 'in_progress', t[3], t[4], attempt, t[6], t[7], now, version,
-                t[10], worker, nil, nil, nil, nil, t[12], nil, t[14], t[13]}, token, lease_end)
+                t[10], worker, nil, nil, nil, nil, t[12], nil, t[14], nil, t[13]}, token, lease_end)
             bytes = bytes + #json
             out[#out + 1] = json
             memo[#memo + 1] = id
@@ -136,10 +136,10 @@ local function claim_again(memo)
     local out = {}
     for id, token in string.gmatch(memo, '(%S+) (%S+)') do
         local t = call('HMGET', task_key(id), 'text', 'st', 'pr', 'q', 'at', 'ma', 'cr', 'up', 'v', 'ro', 'ho',
-            'le', 'meta', 'payload', 'cc', 'tk')
+            'le', 'meta', 'payload', 'cc', 'tk', 'pg')
         if t[2] == 'in_progress' and t[16] == token then
             out[#out + 1] = claim_json(id, {t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11],
-                nil, nil, nil, nil, t[13], nil, t[15], t[14]}, token, t[12])
+                nil, nil, nil, nil, t[13], nil, t[15], t[17], t[14]}, token, t[12])
         end
     end
     return out

@@ -4,6 +4,7 @@
 -- q queue; ro roles, joined by spaces; cr up created and updated, wall ms; v version; at attempts
 -- charged; ma max_attempts; cc crashes; mc max_crashes; bo backoff_ms; lm lease_ms; ho holder; hi
 -- its incarnation; tk lease token; le lease end, wall ms as told; du due, wall ms; en end, wall ms; de dead;
+-- pg progress of this attempt (JSON); pe wall ms of the last event about it;
 -- dop dtk dby dou = operation, token, worker and outcome of the last finishing call.
 
 local function conflict(reason, state, message)
@@ -68,7 +69,7 @@ local function want_queue(queue, roles)
 end
 
 -- What a task has only while it is in progress.
-local HOLDER_FIELDS = {'ho', 'hi', 'tk', 'le'}
+local HOLDER_FIELDS = {'ho', 'hi', 'tk', 'le', 'pg', 'pe'}
 
 -- A task in progress leaves its holder: indexes and holder fields only; the caller sets the new state.
 local function unlease(id, holder)
@@ -124,8 +125,8 @@ local function to_lost(id, t, what)
 end
 
 local TASK_PUBLIC = {'text', 'st', 'pr', 'q', 'at', 'ma', 'cr', 'up', 'v', 'ro', 'ho', 'le', 'du', 'en',
-    'de', 'meta', 'err', 'cc', 'payload', 'result'}
-local TASK_SUMMARY = 18 -- how many of these a list shows
+    'de', 'meta', 'err', 'cc', 'pg', 'payload', 'result'}
+local TASK_SUMMARY = 19 -- how many of these a list shows
 
 -- JSON members of a task, without the braces, from a HMGET of TASK_PUBLIC.
 local function task_members(id, t)
@@ -146,7 +147,8 @@ local function task_members(id, t)
     if t[16] then add('metadata', t[16]) end
     if t[17] then add('error', t[17]) end
     if t[18] and t[18] ~= '0' then add('crashes', t[18]) end
-    if t[19] then add('payload', t[19]) end
-    if t[20] then add('result', t[20]) end
+    if t[19] then add('progress', t[19]) end
+    if t[20] then add('payload', t[20]) end
+    if t[21] then add('result', t[21]) end
     return table.concat(out)
 end

@@ -181,6 +181,12 @@ class Scripts:
     def renew(self, task, lease_token, extend=""):
         return self.ask("task_renew", task, lease_token, extend, op_args=[30000], keys=[self.key(f"task:{task}")])
 
+    def progress(self, task, lease_token, percent="50", note="", **kw):
+        return self.ask("task_progress", task, lease_token, percent, note, keys=[self.key(f"task:{task}")], **kw)
+
+    def delete(self, task, **kw):
+        return self.ask("task_delete", task, keys=[self.key(f"task:{task}")], **kw)
+
     def get(self, task):
         return self.ask("task_get", task, keys=[self.key(f"task:{task}")])
 

@@ -23,6 +23,12 @@ def claimed(worker="w1", **kw):
     return s.claim(worker, queue=kw.get("queue", "default"), roles=kw.get("roles", ""))["result"]["tasks"][0]
 
 
+def held():
+    """A task in progress: id, token."""
+    t = claimed()
+    return t["id"], t["lease_token"]
+
+
 def show(task):
     return s.get(task)["result"]
 
@@ -168,12 +174,104 @@ def batch_edges():
 
 @case("complete_batch: wrong types")
 def batch_types():
-    def prepare():
-        t = claimed()
-        return t["id"], t["lease_token"]
-
-    with_wrong_types("complete_batch", ("leases", "tasks:completed", "stream:events"), prepare,
+    with_wrong_types("complete_batch", ("leases", "tasks:completed", "stream:events"), held,
                      lambda task, lease_token: s.complete_batch([(task, lease_token)]))
+
+
+# ---- progress ----
+
+
+@case("progress: kept with the running attempt, shown by get and list, gone with its end")
+def progress():
+    fresh()
+    t = claimed()
+    task, lease_token = t["id"], t["lease_token"]
+    version = show(task)["version"]
+    equal(s.progress(task, lease_token, "12.5", '"half\\nway"')["result"], {})
+    got = show(task)
+    equal([got["progress"]["percent"], got["progress"]["note"], got["version"]], [12.5, "half\nway", version])
+    check(got["progress"]["at"].endswith("Z"), got)
+    equal(s.listing()["result"]["tasks"][0]["progress"], got["progress"])
+    s.progress(task, lease_token, "20")
+    check("note" not in show(task)["progress"], "the note is the last one's")
+    secret_is_kept(lease_token)
+    s.release(task, lease_token)
+    check("progress" not in show(task), "gone")
+    t = s.claim()["result"]["tasks"][0]
+    check("progress" not in show(task), "the next attempt begins anew")
+    s.progress(task, t["lease_token"], "100")
+    s.complete(task, t["lease_token"])
+    check("progress" not in show(task) and "pg" not in s.task(task), "completed")
+
+
+@case("progress: at most one event a second, whichever way the clock goes")
+def progress_events():
+    fresh()
+    t, other = claimed(), claimed()
+    for i in range(50):
+        s.progress(t["id"], t["lease_token"], str(i))
+    s.progress(other["id"], other["lease_token"], "1")
+    equal([(e["id"], e["percent"]) for e in s.events("task.progress")], [(t["id"], "0"), (other["id"], "1")])
+    equal(show(t["id"])["progress"]["percent"], 49)
+    for offset in (-1000, 5000):
+        s.redis.call("HSET", s.key(f"task:{t['id']}"), "pe", s.wall() + offset)
+        s.progress(t["id"], t["lease_token"], "60")
+    equal(len(s.events("task.progress")), 4)
+
+
+@case("progress: only for the holder of the lease, in every other state refused and without effect")
+def progress_states():
+    fresh()
+    for state in ("delayed", "completed", "failed", "pending"):
+        task, lease_token = in_state(state)
+        doc = unchanged(lambda x=task, y=lease_token: s.progress(x, y or "none"), state)
+        equal(problem(doc), (-32005, "stale_lease", state))
+    fresh()
+    t = claimed()
+    equal(problem(unchanged(lambda: s.progress(t["id"], "forged"), "forged")), (-32005, "stale_lease", "in_progress"))
+    equal(problem(s.progress("t-1", "x")), (-32004, "unknown", None))
+    with_wrong_types("progress", ("stream:events", "task:{id}"), held, s.progress)
+
+
+# ---- delete ----
+
+
+@case("delete: from every state that nobody works in; the hash and every index forget it")
+def delete():
+    for state in ("delayed", "completed", "failed", "pending"):
+        fresh()
+        task, _ = in_state(state)
+        equal(s.delete(task)["result"], {"id": task, "status": "deleted"}, state)
+        equal(s.redis.call("EXISTS", s.key(f"task:{task}")), 0, state)
+        equal(indexes(task), set(), state)
+        equal(s.redis.scan(s.key("queue*")), set(), state)
+        equal([(e["id"], e["state"]) for e in s.events("task.deleted")], [(task, state)])
+        equal(problem(s.delete(task)), (-32004, "unknown", None))
+    fresh()
+    task, keep = one(roles="a b", queue="q"), one(roles="b", queue="q")
+    s.delete(task)
+    equal(indexes(task), set())
+    equal([t["id"] for t in s.claim(queue="q", roles="a b", count=5)["result"]["tasks"]], [keep])
+
+
+@case("delete: a task in progress is refused; the same idem gets the same outcome")
+def delete_refused():
+    fresh()
+    t = claimed()
+    equal(problem(unchanged(lambda: s.delete(t["id"]), "in progress")), (-32005, "state", "in_progress"))
+    s.complete(t["id"], t["lease_token"])
+    same = {"params_hash": "h" * 16, "idem": s.key("idem:d")}
+    first = s.delete(t["id"], **same)
+    equal(s.delete(t["id"], **same)["result"], first["result"])
+    equal(len(s.events("task.deleted")), 1)
+
+
+@case("delete: wrong types")
+def delete_types():
+    for state, keys in (("pending", ("queue:tasks:pending", "queues", "stream:events", "task:{id}")),
+                        ("delayed", ("queue:delayed",)), ("completed", ("tasks:completed",)),
+                        ("failed", ("tasks:failed", "queue:dead"))):
+        with_wrong_types(f"delete of {state}", keys, lambda x=state: in_state(x)[:1], s.delete)
 
 
 if __name__ == "__main__":

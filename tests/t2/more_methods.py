@@ -46,6 +46,37 @@ def complete_batch():
     equal({i["status"] for i in c.call("task.complete_batch", {"items": items})["items"]}, {"completed"})
 
 
+@case("progress: shown to everybody, bounded, whatever the literals look like")
+def progress():
+    make()
+    t = claim()[0]
+    own = {"id": t["id"], "lease_token": t["lease_token"]}
+    for literal, value in ((b"0", 0), (b"1e2", 100), (b"33.333333333333333333333333", 33.3333333333333), (b"-0", 0),
+                           (b"0." + b"0" * 200000 + b"1", 0), (b"1E-5", 1e-05)):
+        c.call("task.progress", dumps(own)[:-1] + b',"percent":' + literal + b"}")
+        equal(c.call("task.get", {"id": t["id"]})["progress"]["percent"], value, literal[:20])
+    note = "\u0001\x1b[31m\u2028" + "x" * 480
+    c.call("task.progress", {**own, "percent": 1, "note": note})
+    equal(c.call("task.get", {"id": t["id"]})["progress"]["note"], note)
+    c.refused("task.progress", {**own, "percent": 1, "note": "x" * 501})
+    c.call("task.complete", own)
+    equal(c.refused("task.progress", {**own, "percent": 1}, -32005)["reason"], "stale_lease")
+
+
+@case("delete: once; its repeat under one idem is answered alike, another is told that there is none")
+def delete():
+    task = make()[0]
+    key = token()
+    first = c.call("task.delete", {"id": task}, idem=key)
+    equal(first, {"id": task, "status": "deleted"})
+    equal(c.call("task.delete", {"id": task}, idem=key), first)
+    equal(c.refused("task.delete", {"id": task}, -32004)["reason"], "unknown")
+    equal(c.refused("task.get", {"id": task}, -32004)["reason"], "unknown")
+    make()
+    t = claim()[0]
+    equal(c.refused("task.delete", {"id": t["id"]}, -32005), {"reason": "state", "state": "in_progress"})
+
+
 if __name__ == "__main__":
     arguments()
     start()

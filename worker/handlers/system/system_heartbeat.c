@@ -54,7 +54,7 @@ prepare(struct prepare *p)
     prepare_arg_text(p, prepare_value(p, "instanceId"));
     prepare_arg_text(p, prepare_value(p, "incarnation"));
     prepare_arg_text(p, prepare_value(p, "health"));
-    prepare_arg_raw(p, prepare_value(p, "load"));
+    prepare_arg_real(p, prepare_value(p, "load"));
     prepare_arg_int(p, (int64_t)renew->len);
     for (size_t i = 0; i < renew->len; i++) {
         const struct field_value *lease = renew->sub[i].sub;

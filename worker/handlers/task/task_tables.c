@@ -10,6 +10,13 @@ const char *const task_states[] = {"delayed",   "pending", "in_progress", "compl
 
 const struct field task_role_element[] = {FIELD_NAME("", REQUIRED, "A role."), FIELD_END};
 
+static const struct field progress_fields[] = {
+    FIELD_NUM("percent", REQUIRED, 0, 100, "How much is done."),
+    FIELD_STR("note", OPTIONAL, 1, 500, "What is being done."),
+    FIELD_TIME("at", REQUIRED, "When the holder said so."),
+    FIELD_END,
+};
+
 #define TASK_FIELDS                                                                               \
     FIELD_TASK_ID("id", REQUIRED, "The task's id."),                                              \
         FIELD_STR("text", REQUIRED, 1, 500, "What is to be done."),                               \
@@ -31,6 +38,7 @@ const struct field task_role_element[] = {FIELD_NAME("", REQUIRED, "A role."), F
         FIELD_OBJECT("metadata", OPTIONAL, NULL, "What its creator said about it."),              \
         FIELD_ANY("error", OPTIONAL, "Why the last attempt failed."),                             \
         FIELD_INT("crashes", OPTIONAL, 0, INT32_MAX, "How often its worker died."),               \
+        FIELD_OBJECT("progress", OPTIONAL, progress_fields, "How far its holder is."),            \
         FIELD_ANY("payload", OPTIONAL, "What its creator gave it to work on."),                   \
         FIELD_ANY("result", OPTIONAL, "What its holder completed it with.")
 
