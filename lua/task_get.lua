@@ -8,10 +8,10 @@
 
 function op(r)
     local id = ARGV[r.a + 1]
-    local t = call('HMGET', KEYS[r.k + 1], unpack(TASK_PUBLIC))
-    if not t[2] then
+    local json = task_json(id, KEYS[r.k + 1])
+    if not json then
         return not_found(id)
     end
-    return '{' .. task_members(id, t) .. '}'
+    return json
 end
 -- @include commit.lua

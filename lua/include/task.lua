@@ -152,3 +152,9 @@ local function task_members(id, t)
     if t[21] then add('result', t[21]) end
     return table.concat(out)
 end
+
+-- The whole task as everybody may see it, or nil.
+local function task_json(id, key)
+    local t = call('HMGET', key, unpack(TASK_PUBLIC))
+    return t[2] and '{' .. task_members(id, t) .. '}'
+end

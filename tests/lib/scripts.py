@@ -184,6 +184,10 @@ class Scripts:
     def progress(self, task, lease_token, percent="50", note="", **kw):
         return self.ask("task_progress", task, lease_token, percent, note, keys=[self.key(f"task:{task}")], **kw)
 
+    def update(self, task, text_="", status="", priority="", metadata="", version="", keep=(100000, 86400000, 600000), **kw):
+        return self.ask("task_update", task, version, text_, status, priority, metadata, op_args=keep,
+                        keys=[self.key(f"task:{task}")], **kw)
+
     def delete(self, task, **kw):
         return self.ask("task_delete", task, keys=[self.key(f"task:{task}")], **kw)
 

@@ -55,6 +55,10 @@ def in_state(state):
     """A task in a state, made by the methods themselves: (id, its token or '')."""
     if state == "pending":
         return one(), ""
+    if state == "cancelled":
+        task = one()
+        s.update(task, status="cancelled")
+        return task, ""
     t = claimed()
     task, lease_token = t["id"], t["lease_token"]
     if state == "delayed":
@@ -123,12 +127,12 @@ def batch_items():
     good = claimed()
     forged = claimed()
     items = [("t-1", "x"), (good["id"], good["lease_token"]), (forged["id"], "forged"), (done, done_token)]
-    states = ("delayed", "failed", "pending")
+    states = ("delayed", "failed", "cancelled", "pending")
     items += [(in_state(state)[0], "") for state in states]
     first = s.complete_batch(items)["result"]["items"]
     equal([i["id"] for i in first], [i[0] for i in items])
     got = [i.get("status") or (i["error"]["code"], i["error"]["data"]["reason"]) for i in first]
-    equal(got, [(-32004, "unknown"), "completed", (-32005, "stale_lease"), "completed"] + 3 * [(-32005, "state")])
+    equal(got, [(-32004, "unknown"), "completed", (-32005, "stale_lease"), "completed"] + 4 * [(-32005, "state")])
     equal([i["error"]["data"]["state"] for i in first[4:]], list(states))
     equal(unchanged(lambda: s.complete_batch(items), "repeat")["result"]["items"], first)
     equal(show(forged["id"])["status"], "in_progress")
@@ -222,7 +226,7 @@ def progress_events():
 @case("progress: only for the holder of the lease, in every other state refused and without effect")
 def progress_states():
     fresh()
-    for state in ("delayed", "completed", "failed", "pending"):
+    for state in ("delayed", *FINISHED, "pending"):
         task, lease_token = in_state(state)
         doc = unchanged(lambda x=task, y=lease_token: s.progress(x, y or "none"), state)
         equal(problem(doc), (-32005, "stale_lease", state))
@@ -233,12 +237,131 @@ def progress_states():
     with_wrong_types("progress", ("stream:events", "task:{id}"), held, s.progress)
 
 
+# ---- update ----
+
+
+@case("update: text, metadata and priority of live tasks; the version goes up by one, one event says what changed")
+def update():
+    for state in ("pending", "delayed", "in_progress"):
+        fresh()
+        task, lease_token = in_state(state)
+        before = show(task)
+        got = s.update(task, '"new"', metadata='{"m":[]}', priority=7)["result"]
+        equal(got, show(task))
+        equal([got["text"], got["metadata"], got["priority"]], ["new", {"m": []}, 7])
+        equal([got["status"], got["version"]], [state, before["version"] + 1])
+        equal([e["fields"] for e in s.events("task.updated")], ["text priority metadata"])
+        if lease_token:
+            check(lease_token not in json.dumps(got), "the token is in the reply")
+
+
+@case("update: a pending task's new priority moves it in every set that it is in")
+def update_priority():
+    fresh()
+    low, high, gpu = one(priority=10), one(priority=90), one(priority=20, roles="gpu cpu", queue="default")
+    s.update(low, priority=95)
+    s.update(gpu, priority=99)
+    equal([t["id"] for t in s.claim(count=3, roles="gpu")["result"]["tasks"]], [gpu, low, high])
+    equal(indexes(gpu), {"leases", "queue:instance:w1"})
+    t = show(low)
+    s.update(low, priority=1)
+    s.release(low, s.task(low)["tk"].decode())
+    other = one(priority=2)
+    equal([x["id"] for x in s.claim(count=2)["result"]["tasks"]], [other, low])
+    check(t["priority"] == 95, t)
+
+
+@case("update: every move between states; the illegal ones change nothing")
+def update_moves():
+    states = ("delayed", "pending", "in_progress", "completed", "failed", "cancelled")
+    legal = {("delayed", "pending"), ("delayed", "cancelled"), ("pending", "cancelled")}
+    same = {("delayed", "delayed"), ("pending", "pending"), ("in_progress", "in_progress"), ("cancelled", "cancelled")}
+    for before in states:
+        for after in states:
+            fresh()
+            task, _ = in_state(before)
+            if (before, after) in legal:
+                got = s.update(task, status=after)["result"]
+                equal(got["status"], after, (before, after))
+                equal(indexes(task), {"tasks:cancelled"} if after == "cancelled" else {"queue:tasks:pending"})
+                check("next_run_at" not in got and ("endedAt" in got) == (after == "cancelled"), got)
+                kind = "task.cancelled" if after == "cancelled" else "task.due"
+                equal(len(s.events(kind)), 1, kind)
+                if after == "cancelled":
+                    equal(s.redis.scan(s.key("queue*")), set())
+            elif (before, after) in same:
+                equal(unchanged(lambda x=task, y=after: s.update(x, status=y), "same")["result"]["status"], before)
+            else:
+                doc = unchanged(lambda x=task, y=after: s.update(x, '"t"', status=y), (before, after))
+                equal(problem(doc), (-32005, "state", before), (before, after))
+
+
+@case("update: what has ended is not written anew; an update of nothing gives the task; unknown tasks")
+def update_ended():
+    for state in FINISHED:
+        fresh()
+        task, _ = in_state(state)
+        for kw in ({"text_": '"x"'}, {"priority": 1}, {"metadata": "{}"}):
+            doc = unchanged(lambda x=task, y=kw: s.update(x, **y), state)
+            equal(problem(doc), (-32005, "state", state))
+        equal(unchanged(lambda x=task: s.update(x), state)["result"], show(task))
+    equal(problem(s.update("t-1", '"x"')), (-32004, "unknown", None))
+
+
+@case("update: if_version keeps the later of two from overwriting the first")
+def update_version():
+    fresh()
+    task = one()
+    equal(s.update(task, '"a"', version=1)["result"]["version"], 2)
+    doc = unchanged(lambda: s.update(task, '"b"', version=1), "old version")
+    equal(doc["error"]["code"], -32005)
+    equal(doc["error"]["data"], {"reason": "version", "state": "pending", "version": 2})
+    equal(s.update(task, '"b"', version=2)["result"]["version"], 3)
+
+
+@case("update: a repeat under the same idem changes nothing more, and shows the task as it is by then")
+def update_repeat():
+    fresh()
+    task = one(payload='"' + "p" * 10000 + '"')
+    same = {"params_hash": "h" * 16, "idem": s.key("idem:u")}
+    first = s.update(task, priority=7, **same)["result"]
+    check(s.redis.call("STRLEN", s.key("idem:u")) < 100, "the reply is not stored twice")
+    equal(s.update(task, priority=7, **same)["result"], first)
+    s.update(task, '"later"')
+    equal(s.update(task, priority=7, **same)["result"], show(task))
+    s.delete(task)
+    equal(problem(s.update(task, priority=7, **same)), (-32004, "unknown", None))
+
+
+@case("update: cancelled tasks are trimmed as they come; a cancelled delayed task never becomes due")
+def update_cancel():
+    fresh()
+    for _ in range(50):
+        s.update(one(), status="cancelled", keep=(10, 86400000, 0))
+    check(s.redis.call("ZCARD", s.key("tasks:cancelled")) <= 50, "trimmed")
+    fresh()
+    task, _ = in_state("delayed")
+    s.update(task, status="cancelled")
+    s.tick(register=1)
+    equal(show(task)["status"], "cancelled")
+
+
+@case("update: wrong types")
+def update_types():
+    with_wrong_types("cancel of pending", ("queue:tasks:pending", "queues", "tasks:cancelled", "stream:events"),
+                     lambda: in_state("pending")[:1], lambda task: s.update(task, status="cancelled"))
+    with_wrong_types("run now", ("queue:delayed", "queue:tasks:pending", "stream:events"),
+                     lambda: in_state("delayed")[:1], lambda task: s.update(task, status="pending"))
+    with_wrong_types("priority", ("queue:tasks:pending", "stream:events", "task:{id}"),
+                     lambda: in_state("pending")[:1], lambda task: s.update(task, priority=1))
+
+
 # ---- delete ----
 
 
 @case("delete: from every state that nobody works in; the hash and every index forget it")
 def delete():
-    for state in ("delayed", "completed", "failed", "pending"):
+    for state in ("delayed", *FINISHED, "pending"):
         fresh()
         task, _ = in_state(state)
         equal(s.delete(task)["result"], {"id": task, "status": "deleted"}, state)
@@ -270,7 +393,7 @@ def delete_refused():
 def delete_types():
     for state, keys in (("pending", ("queue:tasks:pending", "queues", "stream:events", "task:{id}")),
                         ("delayed", ("queue:delayed",)), ("completed", ("tasks:completed",)),
-                        ("failed", ("tasks:failed", "queue:dead"))):
+                        ("failed", ("tasks:failed", "queue:dead")), ("cancelled", ("tasks:cancelled",))):
         with_wrong_types(f"delete of {state}", keys, lambda x=state: in_state(x)[:1], s.delete)
 
 

@@ -63,6 +63,23 @@ def progress():
     equal(c.refused("task.progress", {**own, "percent": 1}, -32005)["reason"], "stale_lease")
 
 
+@case("update: the task comes back whole; a repeat under one idem changes nothing, other params are refused")
+def update():
+    task = c.call("task.create", {"text": "old", "payload": {"big": "x" * 200000}, "metadata": {"a": 1}})["id"]
+    key = token()
+    updates = {"text": "new \u0001 \u2028", "priority": 99, "metadata": {"b": [9007199254740993]}}
+    got = c.call("task.update", {"id": task, "updates": updates, "if_version": 1}, idem=key)
+    equal([got["text"], got["priority"], got["metadata"], got["version"]], [*list(updates.values()), 2])
+    equal(len(got["payload"]["big"]), 200000)
+    equal(c.call("task.update", {"id": task, "updates": updates, "if_version": 1}, idem=key), got)
+    equal(c.refused("task.update", {"id": task, "updates": updates, "if_version": 1}, -32005),
+          {"reason": "version", "state": "pending", "version": 2})
+    c.refused("task.update", {"id": task, "updates": {"text": "y"}}, -32602, idem=key)
+    c.refused("task.update", {"id": task, "updates": {"queue": "y"}})
+    equal(c.call("task.update", {"id": task, "updates": {"status": "cancelled"}})["status"], "cancelled")
+    equal(c.refused("task.update", {"id": task, "updates": {"text": "y"}}, -32005)["state"], "cancelled")
+
+
 @case("delete: once; its repeat under one idem is answered alike, another is told that there is none")
 def delete():
     task = make()[0]

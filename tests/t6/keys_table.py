@@ -46,6 +46,8 @@ def use_everything(d):
     c.call("task.release", {"id": tasks[3]["id"], "lease_token": tasks[3]["lease_token"]})
     c.call("task.renew", {"id": tasks[4]["id"], "lease_token": tasks[4]["lease_token"]})
     c.call("task.progress", {"id": tasks[4]["id"], "lease_token": tasks[4]["lease_token"], "percent": 5})
+    c.call("task.update", {"id": ids[2], "updates": {"priority": 1, "metadata": {}}})
+    c.call("task.update", {"id": ids[2], "updates": {"status": "cancelled"}})
     c.call("task.delete", {"id": c.call("task.create", {"text": "short life", "queue": "brief"})["id"]})
     c.call("task.complete_batch", {"items": [{"id": ids[0]}]})
     c.call("task.get", {"id": ids[0]})

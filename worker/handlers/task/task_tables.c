@@ -144,14 +144,21 @@ task_create_operation(const struct handler_context *ctx, struct arena *arena, st
 }
 
 void
-task_complete_operation(const struct handler_context *ctx, struct arena *arena, struct arg_list *keys,
-                        struct arg_list *args)
+task_retention_operation(const struct handler_context *ctx, struct arena *arena, struct arg_list *keys,
+                         struct arg_list *args)
 {
     (void)keys;
-    task_operation_int(arena, args, ctx->opts->task.lease_ms);
     task_operation_int(arena, args, ctx->opts->task.keep_finished);
     task_operation_int(arena, args, ctx->opts->task.keep_finished_ms);
     task_operation_int(arena, args, ctx->opts->task.keep_finished_min_ms);
+}
+
+void
+task_complete_operation(const struct handler_context *ctx, struct arena *arena, struct arg_list *keys,
+                        struct arg_list *args)
+{
+    task_operation_int(arena, args, ctx->opts->task.lease_ms);
+    task_retention_operation(ctx, arena, keys, args);
 }
 
 static void

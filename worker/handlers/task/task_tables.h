@@ -29,7 +29,10 @@ int task_put_create_args(struct prepare *p, const struct field_value *values, co
 void task_create_operation(const struct handler_context *ctx, struct arena *arena,
                            struct arg_list *keys, struct arg_list *args);
 
-/* task.lease_ms and the three of retention, for the scripts that complete tasks and may claim. */
+/* keep_finished, keep_finished_ms, keep_finished_min_ms, for scripts that end tasks. */
+void task_retention_operation(const struct handler_context *ctx, struct arena *arena,
+                              struct arg_list *keys, struct arg_list *args);
+/* task.lease_ms and these three of retention, for the scripts that complete tasks and may claim. */
 void task_complete_operation(const struct handler_context *ctx, struct arena *arena,
                              struct arg_list *keys, struct arg_list *args);
 
