@@ -23,7 +23,7 @@ end
 -- Ends the attempt; returns the outcome.
 local function complete_task(id, key, t, result)
     local outcome = complete_write(id, key, t, result)
-    unlease(id, t.holder)
+    unlease(id, t.holder, t.assigned)
     call('ZADD', P .. 'tasks:completed', NOW, id)
     emit('task.completed', {'id', id, 'worker', t.holder, 'attempt', I(t.attempts), 'queue', t.queue})
     return outcome
@@ -53,7 +53,7 @@ function op(r)
     local outcome = t.outcome
     if verdict == 'go' then
         complete_want()
-        want('set', held_key(t.holder))
+        lease_want(t)
         outcome = complete_task(id, key, t, ARGV[a + 4])
     end
     if not has_next then

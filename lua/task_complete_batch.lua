@@ -23,7 +23,8 @@ local function read_tasks(r, count)
         if tasks[key] == nil then
             local ok, t = pcall(lease_read, key)
             if ok and t and t.status == 'in_progress' and not (t.token and t.holder and t.version
-                and has_type('set', held_key(t.holder))) then
+                and has_type('set', held_key(t.holder))
+                and (not t.assigned or has_type('zset', assigned_key(t.holder)))) then
                 ok = false
             end
             tasks[key] = ok and (t or 'none')
@@ -48,6 +49,7 @@ end
 function op(r)
     local worker, count = ARGV[r.a + 1], tonumber(ARGV[r.a + 2])
     complete_want()
+    want('zset', P .. 'leases')
     local tasks = read_tasks(r, count)
     local out, ids, by_holder = {}, {}, {}
     for i = 1, count do
@@ -64,6 +66,9 @@ function op(r)
         if verdict == 'go' then
             t.outcome = complete_write(id, key, t, ARGV[a + 2])
             call('HDEL', key, unpack(HOLDER_FIELDS))
+            if t.assigned then
+                call('ZREM', assigned_key(t.holder), id)
+            end
             t.status, t.done_op, t.done_token, t.done_by = 'completed', 'complete', t.token, t.holder
             ids[#ids + 1] = id
             by_holder[t.holder] = by_holder[t.holder] or {}

@@ -32,13 +32,12 @@ function op(r)
         return t.outcome
     end
     want('stream', EVENTS)
-    want('zset', P .. 'leases')
     want('zset', P .. 'queue:delayed')
     want('zset', P .. 'tasks:failed')
     want('zset', P .. 'queue:dead')
-    want('set', held_key(t.holder))
+    lease_want(t)
     local outcome
-    unlease(id, t.holder)
+    unlease(id, t.holder, t.assigned)
     if ARGV[a + 4] == '1' and t.attempts < t.max_attempts then
         local due = NOW + retry_delay(t, tonumber(ARGV[a + 5]))
         outcome = '{"id":"' .. id .. '","status":"delayed","dead":false,"next_run_at":' .. ISO(due) .. '}'

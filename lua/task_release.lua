@@ -22,11 +22,10 @@ function op(r)
         return t.outcome
     end
     want('stream', EVENTS)
-    want('zset', P .. 'leases')
-    want('set', held_key(t.holder))
+    lease_want(t)
     want_queue(t.queue, t.roles)
     local outcome = '{"id":"' .. id .. '","status":"pending"}'
-    unlease(id, t.holder)
+    unlease(id, t.holder, t.assigned)
     to_pending(id, t.queue, t.priority, t.roles, math.max(0, t.attempts - 1))
     lease_done(key, t, 'release', outcome)
     emit('task.released', {'id', id, 'worker', t.holder, 'queue', t.queue})

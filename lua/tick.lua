@@ -115,15 +115,16 @@ local function sweep_leases()
     local ids = call('ZRANGEBYSCORE', P .. 'leases', '-inf', I(EFF()), 'LIMIT', 0, SWEEP)
     local again, dead = {}, {}
     for i = 1, #ids do
-        local t = redis.pcall('HMGET', task_key(ids[i]), 'st', 'ho', 'q', 'pr', 'ro', 'at', 'ma', 'cc', 'mc')
+        local t = redis.pcall('HMGET', task_key(ids[i]), 'st', 'ho', 'q', 'pr', 'ro', 'at', 'ma', 'cc', 'mc', 'as')
         if t[1] ~= 'in_progress' then
             call('ZREM', P .. 'leases', ids[i])
         elseif not (t[3] and t[4] and t[6] and t[7]) or not queue_fits(t[3], t[5])
-            or not has_type('set', held_key(t[2] or '')) then
+            or not has_type('set', held_key(t[2] or ''))
+            or t[10] and not has_type('zset', assigned_key(t[2] or '')) then
             complain('no whole task, or a wrong type, behind the lease of ' .. ids[i])
             call('ZADD', P .. 'leases', I(EFF() + POSTPONE_MS), ids[i])
         else
-            unlease(ids[i], t[2])
+            unlease(ids[i], t[2], t[10])
             local lost = {queue = t[3], priority = t[4], roles = t[5], attempts = tonumber(t[6]),
                 max_attempts = tonumber(t[7]), losses = t[8], max_losses = t[9]}
             local list = to_lost(ids[i], lost, 'the lease ended') and dead or again

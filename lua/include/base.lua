@@ -64,6 +64,9 @@ end
 local function held_key(instance)
     return P .. 'queue:instance:' .. instance
 end
+local function assigned_key(instance)
+    return P .. 'assigned:' .. instance
+end
 local function instance_key(instance)
     return P .. 'instance:' .. instance
 end
@@ -72,11 +75,9 @@ end
 -- one (someone else's, or a damaged one) does not leave half of it done. Once per key and call.
 local typed = {}
 local function has_type(kind, key)
-    if not typed[key] then
-        local found = call('TYPE', key).ok
-        typed[key] = (found == kind or found == 'none') and 'fits' or found
-    end
-    return typed[key] == 'fits'
+    local found = typed[key] or call('TYPE', key).ok
+    typed[key] = found
+    return found == kind or found == 'none'
 end
 local function want(kind, key)
     if not has_type(kind, key) then

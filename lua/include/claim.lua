@@ -4,6 +4,7 @@
 -- 16 hex digits from the kernel, queue, roles (joined by spaces).
 local CLAIM_ARGS = 7
 local CLAIM_BYTES = 450000 -- with one task of the largest size more, a reply stays under 1 MiB
+local CLAIM_ASSIGNED = 100 -- entries of cb:assigned:<instance> that one claim looks at: more there are not
 local CLAIM_STALE = 16 -- entries without a pending task behind them that one claim clears away
 
 -- The best `limit` ids of the queue and its role sets: {id, id, …}.
@@ -43,6 +44,14 @@ local function claim_json(id, t, token, lease_end)
         .. ISO(lease_end) .. '}'
 end
 
+-- What claim_held_json() needs of a task that the caller holds already.
+local CLAIM_HELD = {'text', 'st', 'pr', 'q', 'at', 'ma', 'cr', 'up', 'v', 'ro', 'ho', 'le', 'meta', 'payload', 'cc',
+    'tk', 'pg', 'hi', 'as'}
+local function claim_held_json(id, t)
+    return claim_json(id, {t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11], nil, nil, nil, nil,
+        t[13], nil, t[15], t[17], t[14]}, t[16], t[12])
+end
+
 -- Is the caller the instance that it says? Nothing to say when it gave no incarnation. One that is not there any
 -- more, or was given up, is told so: it is to register again, while a stale one has lost its name.
 local function claim_incarnation_error(a)
@@ -65,7 +74,49 @@ local function claim_want(a)
     want('stream', EVENTS)
     want('zset', P .. 'leases')
     want('set', held_key(ARGV[a + 1]))
+    want('zset', assigned_key(ARGV[a + 1]))
     want_queue(ARGV[a + 6], ARGV[a + 7])
+end
+
+-- Tasks that were assigned to the caller and wait to be handed over, oldest first: what goes into `out` and `memo`, with
+-- `ids` of those and `gone` of entries that the list is to lose. Nothing is written here.
+local function claim_assigned(a, limit, out, memo)
+    local found = {ids = {}, gone = {}, bytes = 0}
+    local key = assigned_key(ARGV[a + 1])
+    if typed[key] == 'none' then -- claim_want() has looked
+        return found
+    end
+    local ids = call('ZRANGE', key, 0, CLAIM_ASSIGNED - 1)
+    for i = 1, #ids do
+        if #out == limit or found.bytes > CLAIM_BYTES then
+            break
+        end
+        local t = redis.pcall('HMGET', task_key(ids[i]), unpack(CLAIM_HELD))
+        local whole = t[1] and t[3] and t[4] and t[6] and t[7] and t[8] and t[9] and t[12] and t[16]
+        if t[2] ~= 'in_progress' or t[11] ~= ARGV[a + 1] or not t[19] or not whole then
+            found.gone[#found.gone + 1] = ids[i]
+        elseif ARGV[a + 2] == '' or t[18] == ARGV[a + 2] then -- an older incarnation's go back to their queues
+            out[#out + 1] = claim_held_json(ids[i], t)
+            memo[#memo + 1] = ids[i]
+            memo[#memo + 1] = t[16]
+            found.bytes = found.bytes + #out[#out]
+            found.ids[#found.ids + 1] = ids[i]
+            found.gone[#found.gone + 1] = ids[i]
+        end
+    end
+    return found
+end
+
+local function claim_hand_over(worker, found)
+    if #found.gone > 0 then
+        call('ZREM', assigned_key(worker), unpack(found.gone))
+    end
+    for i = 1, #found.ids do
+        call('HDEL', task_key(found.ids[i]), 'as')
+    end
+    if #found.ids > 0 then
+        emit('task.claimed', {'ids', table.concat(found.ids, ' '), 'worker', worker, 'assigned', '1'})
+    end
 end
 
 -- Leases tasks. Returns the array of their JSON, and the memo ("id token id token …"). All of it is put together
@@ -73,8 +124,11 @@ end
 local function claim_take(a)
     local worker, incarnation, limit = ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
     local queue = ARGV[a + 6]
-    local ids = claim_candidates(queue, ARGV[a + 7], limit + CLAIM_STALE)
-    local out, memo, leases, held, bytes, now = {}, {}, {}, {}, 0, I(NOW)
+    local out, memo, leases, held, now = {}, {}, {}, {}, I(NOW)
+    local assigned = claim_assigned(a, limit, out, memo)
+    local bytes = assigned.bytes
+    local wanted = limit - #out + CLAIM_STALE
+    local ids = #out < limit and claim_candidates(queue, ARGV[a + 7], wanted) or {}
     local hashes, plain, with_roles = {}, {}, {}
     for i = 1, #ids do
         local id, key = ids[i], task_key(ids[i])
@@ -110,8 +164,9 @@ local function claim_take(a)
             memo[#memo + 1] = token
         end
     end
-    if #out == 0 then
-        return out, ''
+    claim_hand_over(worker, assigned)
+    if #held == 0 then
+        return out, table.concat(memo, ' ')
     end
     for i = 1, #hashes do
         call(unpack(hashes[i]))
@@ -124,7 +179,7 @@ local function claim_take(a)
     for id, roles in pairs(with_roles) do
         queue_remove(id, queue, roles)
     end
-    if #ids < limit + CLAIM_STALE then -- that was all of it
+    if #ids < wanted then -- that was all of it
         queue_forget(queue, ARGV[a + 7])
     end
     emit('task.claimed', {'ids', table.concat(held, ' '), 'worker', worker, 'queue', queue})
@@ -135,11 +190,9 @@ end
 local function claim_again(memo)
     local out = {}
     for id, token in string.gmatch(memo, '(%S+) (%S+)') do
-        local t = call('HMGET', task_key(id), 'text', 'st', 'pr', 'q', 'at', 'ma', 'cr', 'up', 'v', 'ro', 'ho',
-            'le', 'meta', 'payload', 'cc', 'tk', 'pg')
+        local t = call('HMGET', task_key(id), unpack(CLAIM_HELD))
         if t[2] == 'in_progress' and t[16] == token then
-            out[#out + 1] = claim_json(id, {t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11],
-                nil, nil, nil, nil, t[13], nil, t[15], t[17], t[14]}, token, t[12])
+            out[#out + 1] = claim_held_json(id, t)
         end
     end
     return out

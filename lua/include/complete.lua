@@ -2,10 +2,9 @@
 -- 2 to 4 are keep_finished, keep_finished_ms, keep_finished_min_ms.
 local completed = 0
 
--- Said before the first write: the sets that a completion writes, apart from the holder's own.
+-- Said before the first write: what a completion writes has the right types, apart from what unlease() does.
 local function complete_want()
     want('stream', EVENTS)
-    want('zset', P .. 'leases')
     want('zset', P .. 'tasks:completed')
 end
 

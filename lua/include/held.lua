@@ -6,6 +6,7 @@ local function held_want(instance)
     want('zset', P .. 'tasks:failed')
     want('zset', P .. 'queue:dead')
     want('set', held_key(instance))
+    want('zset', assigned_key(instance))
 end
 
 -- Moves at most `limit` of the tasks that `instance` holds back to their queues; one at its last attempt is dead.
@@ -19,12 +20,12 @@ local function held_release(instance, limit, keep_incarnation, reason, emit_even
     for i = 1, #ids do
         local id = ids[i]
         local t = redis.pcall('HMGET', task_key(id), 'st', 'ho', 'hi', 'q', 'pr', 'ro', 'at', 'ma', 'cc',
-            'mc')
+            'mc', 'as')
         if t[1] ~= 'in_progress' or t[2] ~= instance then
             call('SREM', key, id)
         elseif (not keep_incarnation or t[3] ~= keep_incarnation) and t[4] and t[5] and t[7] and t[8]
             and queue_fits(t[4], t[6]) then
-            unlease(id, instance)
+            unlease(id, instance, t[11])
             local lost = {queue = t[4], priority = t[5], roles = t[6], attempts = tonumber(t[7]),
                 max_attempts = tonumber(t[8]), losses = t[9], max_losses = t[10]}
             if reason == 'unregistered' and lost.attempts < lost.max_attempts then

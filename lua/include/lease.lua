@@ -3,14 +3,24 @@
 -- Reads what a finishing operation needs. Returns the fields, or nil when there is no such task.
 local function lease_read(key)
     local t = call('HMGET', key, 'st', 'tk', 'ho', 'dop', 'dtk', 'dby', 'dou', 'q', 'pr', 'ro', 'at', 'ma',
-        'bo', 'hi', 'lm', 'cc', 'le', 'v')
+        'bo', 'hi', 'lm', 'cc', 'le', 'v', 'as')
     if not t[1] then
         return nil
     end
     return {status = t[1], token = t[2], holder = t[3], done_op = t[4], done_token = t[5], done_by = t[6],
         outcome = t[7], queue = t[8], priority = t[9], roles = t[10], attempts = tonumber(t[11] or '0'),
         max_attempts = tonumber(t[12] or '1'), backoff = t[13], incarnation = t[14], lease_ms = t[15],
-        crashes = t[16], lease_end = t[17], version = tonumber(t[18] or '0')}
+        crashes = t[16], lease_end = t[17], version = tonumber(t[18] or '0'),
+        assigned = t[19]}
+end
+
+-- Said before the first write: what unlease() writes has the right types.
+local function lease_want(t)
+    want('zset', P .. 'leases')
+    want('set', held_key(t.holder))
+    if t.assigned then
+        want('zset', assigned_key(t.holder))
+    end
 end
 
 -- Decides whether (token, worker) may end this attempt with `operation`. Token '' and worker '' mean

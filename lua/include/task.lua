@@ -4,7 +4,7 @@
 -- q queue; ro roles, joined by spaces; cr up created and updated, wall ms; v version; at attempts
 -- charged; ma max_attempts; cc crashes; mc max_crashes; bo backoff_ms; lm lease_ms; ho holder; hi
 -- its incarnation; tk lease token; le lease end, wall ms as told; du due, wall ms; en end, wall ms; de dead;
--- pg progress of this attempt (JSON); pe wall ms of the last event about it;
+-- pg progress of this attempt (JSON); pe wall ms of the last event about it; as 1 = assigned, and not yet handed over;
 -- dop dtk dby dou = operation, token, worker and outcome of the last finishing call.
 
 local function conflict(reason, state, message)
@@ -69,13 +69,16 @@ local function want_queue(queue, roles)
 end
 
 -- What a task has only while it is in progress.
-local HOLDER_FIELDS = {'ho', 'hi', 'tk', 'le', 'pg', 'pe'}
+local HOLDER_FIELDS = {'ho', 'hi', 'tk', 'le', 'pg', 'pe', 'as'}
 
 -- A task in progress leaves its holder: indexes and holder fields only; the caller sets the new state.
-local function unlease(id, holder)
+local function unlease(id, holder, assigned)
     call('ZREM', P .. 'leases', id)
     if holder then
         call('SREM', held_key(holder), id)
+    end
+    if assigned then
+        call('ZREM', assigned_key(holder), id)
     end
     call('HDEL', task_key(id), unpack(HOLDER_FIELDS))
 end

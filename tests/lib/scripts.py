@@ -188,6 +188,12 @@ class Scripts:
         return self.ask("task_update", task, version, text_, status, priority, metadata, op_args=keep,
                         keys=[self.key(f"task:{task}")], **kw)
 
+    def assign(self, task, instance, salt="fedcba9876543210", **kw):
+        return self.ask("task_assign", task, instance, salt, op_args=[30000], keys=[self.key(f"task:{task}")], **kw)
+
+    def reassign(self, task, to="", why="", salt="00112233445566ff", **kw):
+        return self.ask("task_reassign", task, to, why, salt, op_args=[30000], keys=[self.key(f"task:{task}")], **kw)
+
     def delete(self, task, **kw):
         return self.ask("task_delete", task, keys=[self.key(f"task:{task}")], **kw)
 

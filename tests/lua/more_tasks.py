@@ -356,6 +356,249 @@ def update_types():
                      lambda: in_state("pending")[:1], lambda task: s.update(task, priority=1))
 
 
+# ---- assign ----
+
+
+def assigned(agent="agent/1", incarnation="i1", **kw):
+    """A task assigned to a live agent and not yet handed over: id, token."""
+    s.register(agent, incarnation)
+    task = one(**kw)
+    doc = s.assign(task, agent)
+    check("result" in doc, doc)
+    return task, s.task(task)["tk"].decode()
+
+
+@case("assign: in progress from then on; the holder's next claim returns it first, with its token, and once")
+def assign():
+    fresh()
+    s.register("agent/1", "i1")
+    urgent, task = one(priority=100), one(priority=0, queue="other", roles="gpu", payload="[1]", lease=5000)
+    doc = s.assign(task, "agent/1")["result"]
+    equal([doc["taskId"], doc["instanceId"]], [task, "agent/1"])
+    lease_token = s.task(task)["tk"].decode()
+    got = show(task)
+    equal([got["status"], got["assignedTo"], got["attempt"], got["version"]], ["in_progress", "agent/1", 1, 2])
+    equal(indexes(task), {"leases", "queue:instance:agent/1", "assigned:agent/1"})
+    equal([(e["id"], e["to"]) for e in s.events("task.assigned")], [(task, "agent/1")])
+    secret_is_kept(lease_token)
+    check(lease_token not in json.dumps(s.get(task)), "get")
+    equal([t["id"] for t in s.claim("somebody", 5)["result"]["tasks"]], [urgent])
+    urgent = one(priority=100)
+    tasks = s.claim("agent/1", 2, incarnation="i1")["result"]["tasks"]
+    equal([t["id"] for t in tasks], [task, urgent])
+    equal([tasks[0]["lease_token"], tasks[0]["attempt"], tasks[0]["payload"]], [lease_token, 1, [1]])
+    equal(tasks[0]["lease_until"], got["lease_until"], "the lease runs from the assignment")
+    equal(indexes(task), {"leases", "queue:instance:agent/1"})
+    equal(s.claim("agent/1", 2)["result"]["claimed"], False)
+    equal([e["ids"] for e in s.events("task.claimed") if e.get("assigned")], [task])
+    equal(s.complete(task, lease_token, "agent/1")["result"]["status"], "completed")
+
+
+@case("assign: only what is pending, only to a registered agent that lives; else nothing changes")
+def assign_refused():
+    fresh()
+    s.register("agent/1", "i1")
+    s.tick(register=1)
+    for state in ("delayed", *FINISHED, "in_progress"):
+        task, _ = in_state(state)
+        equal(problem(unchanged(lambda x=task: s.assign(x, "agent/1"), state)), (-32005, "state", state))
+    task = one()
+    equal(problem(s.assign("t-1", "agent/1")), (-32004, "unknown", None))
+    equal(problem(unchanged(lambda: s.assign(task, "nobody"), "unknown")), (-32004, "unknown", None))
+    equal(problem(unchanged(lambda: s.assign(task, "host-a"), "daemon")), (-32005, "state", "ACTIVE"))
+    s.register("gone", "i1")
+    s.unregister("gone", "i1")
+    equal(problem(unchanged(lambda: s.assign(task, "gone"), "offline")), (-32005, "state", "OFFLINE"))
+    s.age(31)
+    equal(problem(unchanged(lambda: s.assign(task, "agent/1"), "silent")), (-32005, "state", "OFFLINE"))
+
+
+@case("assign: oldest first, no more than asked for; a repeated claim gives them again; 100 wait at most")
+def assign_many():
+    fresh()
+    s.register("a", "i1")
+    made = [one(priority=i) for i in range(101)]
+    for task in made[:100]:
+        check("result" in s.assign(task, "a"), task)
+    doc = unchanged(lambda: s.assign(made[100], "a"), "full")
+    equal([doc["error"]["code"], doc["error"]["data"]["retry_after_ms"]], [-32007, 1000])
+    same = {"params_hash": "h" * 16, "idem": s.key("idem:c")}
+    args = s.claim_args("a", 30)
+    first = s.ask("task_claim", *args, op_args=[30000], **same)["result"]
+    equal([t["id"] for t in first["tasks"]], made[:30])
+    equal(first["taskId"], made[0])
+    equal(s.ask("task_claim", *args, op_args=[30000], **same)["result"], first)
+    rest = [t["id"] for t in s.claim("a", 100)["result"]["tasks"]]
+    equal(rest, made[30:])
+    equal(s.redis.call("EXISTS", s.key("assigned:a")), 0)
+
+
+@case("assign: `next` of a completion hands it over, too; large ones within the bytes of a claim")
+def assign_next():
+    fresh()
+    s.register("a", "i1")
+    t = claimed("a")
+    task = one(payload='"' + "p" * 200000 + '"')
+    s.assign(task, "a")
+    lease_token = s.task(task)["tk"].decode()
+    got = s.complete(t["id"], t["lease_token"], "a", next_args=s.claim_args("a", 5))["result"]["tasks"]
+    equal([(x["id"], x["lease_token"]) for x in got], [(task, lease_token)])
+    made = {one(payload='"' + "p" * 200000 + '"') for _ in range(6)}
+    for x in sorted(made):
+        s.assign(x, "a")
+    seen = set()
+    while len(seen) < 6:
+        doc = s.claim("a", 100)
+        check(doc["result"]["claimed"] and len(json.dumps(doc)) < 1000000, "within the bytes")
+        seen |= {x["id"] for x in doc["result"]["tasks"]}
+    equal(seen, made)
+
+
+@case("assign: what ends before it is handed over leaves the list: lease, silence, new incarnation, completion, release")
+def assign_ends():
+    def ended(way, want):
+        fresh()
+        task, lease_token = assigned("a", "i1", lease=1000)
+        way(task, lease_token)
+        equal(show(task)["status"], want)
+        check("as" not in s.task(task), "the mark is gone")
+        equal(s.redis.call("EXISTS", s.key("assigned:a")), 0)
+        s.register("a", "i3")
+        equal([t["id"] for t in s.claim("a", incarnation="i3")["result"]["tasks"]], [task] if want == "pending" else [])
+
+    def expire(*_):
+        s.age(2)
+        s.tick(register=1)
+
+    ended(expire, "pending")
+    ended(lambda *_: s.unregister("a", "i1"), "pending")
+    ended(lambda *_: s.register("a", "i2"), "pending")
+    ended(lambda task, lease_token: s.release(task, lease_token), "pending")
+    ended(lambda task, _: s.complete(task, "", "a"), "completed")
+    ended(lambda task, _: s.complete_batch([(task, "")], "a"), "completed")
+    ended(lambda task, lease_token: s.fail(task, lease_token, retry=0), "failed")
+    ended(lambda task, _: s.reassign(task), "pending")
+
+
+@case("assign: entries that point nowhere, or to a damaged task, do not keep a claim from what is there")
+def assign_damaged():
+    fresh()
+    bad, _ = assigned("a")
+    s.redis.call("HDEL", s.key(f"task:{bad}"), "cr")
+    for i in range(3):
+        s.redis.call("ZADD", s.key("assigned:a"), i, f"t-{i}")
+    s.redis.call("SET", s.key("task:t-1"), "x")
+    task, _ = assigned("b")
+    s.reassign(task, "a")
+    equal([t["id"] for t in s.claim("a")["result"]["tasks"]], [task])
+    equal(s.redis.call("EXISTS", s.key("assigned:a")), 0)
+
+
+@case("assign: a claim that names another incarnation does not get it")
+def assign_incarnation():
+    fresh()
+    task, _ = assigned("a", "i1")
+    equal(problem(s.claim("a", incarnation="i0")), (-32005, "stale_incarnation", "ACTIVE"))
+    s.redis.call("HSET", s.key("instance:a"), "inc", "i2")
+    equal(s.claim("a", incarnation="i2")["result"]["claimed"], False)
+    equal(indexes(task), {"leases", "queue:instance:a", "assigned:a"})
+
+
+@case("assign, reassign and the claim of what was assigned: wrong types; a repeat under the same idem")
+def assign_types():
+    def prepare():
+        s.register("a", "i1")
+        return in_state("pending")[:1]
+
+    keys = ("queue:tasks:pending", "queues", "leases", "queue:instance:a", "assigned:a", "instance:a", "instances:active",
+            "stream:events", "meta", "task:{id}")
+    with_wrong_types("assign", keys, prepare, lambda task: s.assign(task, "a"))
+    with_wrong_types("reassign to", keys, prepare, lambda task: s.reassign(task, "a"))
+    with_wrong_types("reassign", ("queue:tasks:pending", "queues", "leases", "queue:instance:w1", "stream:events"), held,
+                     lambda task, _: s.reassign(task))
+    with_wrong_types("reassign", ("assigned:a",), lambda: assigned("a"), lambda task, _: s.reassign(task))
+    with_wrong_types("claim", ("assigned:a", "stream:events"), lambda: assigned("a"), lambda *_: s.claim("a"))
+    fresh()
+    task, = prepare()
+    same = {"params_hash": "h" * 16, "idem": s.key("idem:a")}
+    first = s.assign(task, "a", **same)["result"]
+    equal(s.assign(task, "a", **same)["result"], first)
+    equal(s.redis.call("ZCARD", s.key("assigned:a")), 1)
+
+
+# ---- reassign ----
+
+
+@case("reassign: back to its queue, the attempt not charged; the old token is stale, and a beat tells its holder")
+def reassign():
+    fresh()
+    s.register("a", "i1")
+    one(priority=3)
+    t = s.claim("a", incarnation="i1")["result"]["tasks"][0]
+    task, old = t["id"], t["lease_token"]
+    equal(s.reassign(task, why="too slow \x1b[0m")["result"], {"id": task, "assignedTo": None})
+    got = show(task)
+    equal([got["status"], got["attempt"], got["version"]], ["pending", 0, t["version"] + 1])
+    equal(indexes(task), {"queue:tasks:pending"})
+    event = s.events("task.reassigned")[0]
+    equal([event["id"], event["from"], event["reason"], event.get("to")], [task, "a", "too slow \x1b[0m", None])
+    equal(s.heartbeat("a", "i1", [(task, old)])["result"]["cancel"],
+          [{"id": task, "lease_token": old, "reason": "lease_lost"}])
+    equal(problem(s.complete(task, old)), (-32005, "stale_lease", "pending"))
+    again = s.claim("b")["result"]["tasks"][0]
+    equal([again["id"], again["attempt"]], [task, 1])
+    for doc in (s.complete(task, old), s.fail(task, old), s.release(task, old), s.renew(task, old), s.progress(task, old)):
+        equal(problem(doc), (-32005, "stale_lease", "in_progress"))
+    equal(s.complete(task, again["lease_token"])["result"]["status"], "completed")
+
+
+@case("reassign to an instance: in progress there, the attempt charged once, its next claim has the new token")
+def reassign_to():
+    fresh()
+    s.register("b", "i1")
+    t = claimed("a")
+    s.progress(t["id"], t["lease_token"], "50")
+    equal(s.reassign(t["id"], "b", "b knows how")["result"], {"id": t["id"], "assignedTo": "b"})
+    got = show(t["id"])
+    equal([got["status"], got["assignedTo"], got["attempt"]], ["in_progress", "b", 1])
+    check("progress" not in got, "the progress was the other's")
+    equal(indexes(t["id"]), {"leases", "queue:instance:b", "assigned:b"})
+    equal(problem(s.complete(t["id"], t["lease_token"])), (-32005, "stale_lease", "in_progress"))
+    equal(s.claim("a")["result"]["claimed"], False)
+    # Once more, before it was handed over: only the last token is good.
+    middle = s.task(t["id"])["tk"].decode()
+    s.reassign(t["id"], "b")
+    new = s.claim("b")["result"]["tasks"][0]
+    equal([new["id"], new["attempt"]], [t["id"], 1])
+    equal(len({t["lease_token"], middle, new["lease_token"]}), 3)
+    equal(problem(s.complete(t["id"], middle)), (-32005, "stale_lease", "in_progress"))
+    secret_is_kept(new["lease_token"])
+    # A pending one is given to it as by assign.
+    task = one()
+    s.reassign(task, "b")
+    equal([x["id"] for x in s.claim("b")["result"]["tasks"]], [task])
+
+
+@case("reassign: what is neither held nor waiting is refused; a waiting one without a goal stays as it is")
+def reassign_states():
+    fresh()
+    s.register("b", "i1")
+    for state in ("delayed", *FINISHED):
+        task, _ = in_state(state)
+        for to in ("", "b"):
+            doc = unchanged(lambda x=task, y=to: s.reassign(x, y), state)
+            equal(problem(doc), (-32005, "state", state))
+    task, _ = in_state("pending")
+    equal(unchanged(lambda: s.reassign(task), "pending")["result"], {"id": task, "assignedTo": None})
+    s.delete(task)
+    t = claimed()
+    equal(problem(unchanged(lambda: s.reassign(t["id"], "nobody"), "unknown")), (-32004, "unknown", None))
+    equal(problem(s.reassign("t-1")), (-32004, "unknown", None))
+    same = {"params_hash": "h" * 16, "idem": s.key("idem:r")}
+    first = s.reassign(t["id"], "b", **same)["result"]
+    equal(unchanged(lambda: s.reassign(t["id"], "b", **same), "repeat")["result"], first)
+
+
 # ---- delete ----
 
 
@@ -395,6 +638,78 @@ def delete_types():
                         ("delayed", ("queue:delayed",)), ("completed", ("tasks:completed",)),
                         ("failed", ("tasks:failed", "queue:dead")), ("cancelled", ("tasks:cancelled",))):
         with_wrong_types(f"delete of {state}", keys, lambda x=state: in_state(x)[:1], s.delete)
+
+
+# ---- all of them together ----
+
+
+@case("random walks with every operation: each task is where its state says, and the assigned are listed")
+def walks():
+    draw = rng("more walks")
+    for _ in range(3):
+        fresh()
+        s.tick(register=1)
+        agents = ("w1", "w2")
+        for agent in agents:
+            s.register(agent, "i1")
+        made, tokens = [], {}
+        for step in range(400):
+            if step % 20 == 0:
+                for agent in agents:
+                    s.heartbeat(agent, "i1")
+            what = draw.randrange(12)
+            task = draw.choice(made) if made else one()
+            lease_token = tokens.get(task, "none") if draw.random() < 0.9 else "forged"
+            if what <= 2:
+                made.append(one(priority=draw.randint(0, 100), max_attempts=draw.randint(1, 3),
+                                roles=draw.choice(["", "a", "a b"])))
+            elif what <= 4:
+                doc = s.claim(draw.choice(agents), draw.randint(1, 4), roles=draw.choice(["", "a b"]),
+                              lease=draw.choice(["", 100]))
+                tokens.update({t["id"]: t["lease_token"] for t in doc["result"]["tasks"]})
+            elif what == 5:
+                s.age(0.2)
+                s.tick()
+            elif what == 6:
+                s.update(task, priority=draw.randint(0, 100), status=draw.choice(["", "", "cancelled", "pending"]))
+            elif what == 7:
+                s.assign(task, draw.choice(agents))
+            elif what == 8:
+                s.reassign(task, draw.choice(["", *agents]))
+            elif what == 9:
+                s.complete_batch([(x, tokens.get(x, "none")) for x in draw.sample(made, min(len(made), 2))] or [("t-1", "")])
+            elif what == 10:
+                s.progress(task, lease_token, str(draw.randint(0, 100)))
+            else:
+                draw.choice([s.delete, lambda x: s.fail(x, lease_token), lambda x: s.release(x, lease_token)])(task)
+        check_places()
+
+
+def check_places():
+    listed = set()
+    for key in s.redis.scan(s.key("task:t-*")):
+        task, t = key.decode().split(":", 2)[2], s.redis.hash(key)
+        listed.add(task)
+        status, roles = t["st"].decode(), t.get("ro", b"").decode().split()
+        holder = t.get("ho", b"?").decode()
+        want = {
+            "pending": {f"queue:default:role:{r}" for r in roles} or {"queue:tasks:pending"},
+            "in_progress": {"leases", f"queue:instance:{holder}"} | ({f"assigned:{holder}"} if "as" in t else set()),
+            "delayed": {"queue:delayed"},
+            "completed": {"tasks:completed"},
+            "failed": {"tasks:failed", "queue:dead"},
+            "cancelled": {"tasks:cancelled"},
+        }[status]
+        equal(indexes(task), want, f"{task} is {status}")
+        check(("tk" in t) == (status == "in_progress"), f"{task}: {status} and token")
+        check(int(t["at"]) <= int(t["ma"]), f"{task}: attempts {t['at']} of {t['ma']}")
+        if status == "pending":
+            for key_ in want:
+                equal(int(s.redis.call("ZSCORE", s.key(key_), task)), -int(t["pr"]), task)
+    for key in s.redis.scan():
+        if s.redis.call("TYPE", key) == b"zset" and key not in (b"cb:queues", b"cb:instances:active"):
+            members = {m.decode() for m in s.redis.call("ZRANGE", key, 0, -1)}
+            check(members <= listed, f"{key.decode()} lists {sorted(members - listed)}")
 
 
 if __name__ == "__main__":

@@ -80,6 +80,37 @@ def update():
     equal(c.refused("task.update", {"id": task, "updates": {"text": "y"}}, -32005)["state"], "cancelled")
 
 
+@case("assign and reassign: the agent's next claim has it, with a token that nobody else ever sees")
+def assign():
+    agent = c.call("system.register", {"id": "agent/1"})
+    other = c.call("system.register", {"id": "agent/2"})
+    task, urgent = make()[0], make(priority=100)[0]
+    key = token()
+    got = c.call("task.assign", {"taskId": task, "instanceId": "agent/1"}, idem=key)
+    equal(c.call("task.assign", {"taskId": task, "instanceId": "agent/1"}, idem=key), got)
+    equal(c.call("task.get", {"id": task})["assignedTo"], "agent/1")
+    first = claim("agent/1", 2, incarnation=agent["incarnation"])
+    equal([t["id"] for t in first], [task, urgent])
+    equal(c.call("task.reassign", {"id": task, "to": "agent/2", "reason": "é"}), {"id": task, "assignedTo": "agent/2"})
+    beat = c.call("system.heartbeat", {"instanceId": "agent/1", "incarnation": agent["incarnation"], "renew": [
+        {"id": t["id"], "lease_token": t["lease_token"]} for t in first]})
+    equal([(x["id"], x["reason"]) for x in beat["cancel"]], [(task, "lease_lost")])
+    own = {"id": task, "lease_token": first[0]["lease_token"]}
+    for method, more in (("complete", {}), ("fail", {"error": "e"}), ("release", {}), ("renew", {}), ("progress", {"percent": 1})):
+        equal(c.refused(f"task.{method}", {**own, **more}, -32005)["reason"], "stale_lease", method)
+    second = claim("agent/2", 1, incarnation=other["incarnation"])[0]
+    equal([second["id"], second["attempt"]], [task, 1])
+    seen = json.dumps([c.call("task.get", {"id": task}), c.call("task.list", {"limit": 500}),
+                       [{k: v.decode() for k, v in e.items()} for _, e in daemon.stream("stream:events")]])
+    for secret in (first[0]["lease_token"], second["lease_token"]):
+        check(secret not in seen, "a token is shown")
+    equal(c.call("task.reassign", {"id": task}), {"id": task, "assignedTo": None})
+    equal(c.refused("task.assign", {"taskId": task, "instanceId": "nobody"}, -32004)["reason"], "unknown")
+    c.call("task.delete", {"id": task})
+    c.call("task.release", {"id": urgent, "lease_token": first[1]["lease_token"]})
+    c.call("task.delete", {"id": urgent})
+
+
 @case("delete: once; its repeat under one idem is answered alike, another is told that there is none")
 def delete():
     task = make()[0]

@@ -48,6 +48,9 @@ def use_everything(d):
     c.call("task.progress", {"id": tasks[4]["id"], "lease_token": tasks[4]["lease_token"], "percent": 5})
     c.call("task.update", {"id": ids[2], "updates": {"priority": 1, "metadata": {}}})
     c.call("task.update", {"id": ids[2], "updates": {"status": "cancelled"}})
+    c.call("task.reassign", {"id": ids[4], "to": "agent/1:8080"})
+    c.call("task.assign", {"taskId": ids[3], "instanceId": "agent/1:8080"})
+    c.call("task.reassign", {"id": ids[3], "reason": "why not"})
     c.call("task.delete", {"id": c.call("task.create", {"text": "short life", "queue": "brief"})["id"]})
     c.call("task.complete_batch", {"items": [{"id": ids[0]}]})
     c.call("task.get", {"id": ids[0]})
@@ -96,7 +99,7 @@ def keys():
         unused = {name for name, *_ in table} - seen
         note(f"rows that this database does not show: {sorted(unused)}")
         must = {"META", "CLOCK", "REQUESTS", "REPLY", "EVENTS", "DEAD", "IDEM", "TASK", "QUEUE_DEFAULT", "QUEUE", "QUEUE_ROLE",
-                "DELAYED", "LEASES", "TASKS_DEAD", "QUEUE_INSTANCE", "TASKS_COMPLETED", "TASKS_FAILED", "INSTANCE",
+                "DELAYED", "LEASES", "ASSIGNED", "TASKS_DEAD", "QUEUE_INSTANCE", "TASKS_COMPLETED", "TASKS_FAILED", "INSTANCE",
                 "INSTANCES_ACTIVE", "LEADER"}
         check(not must & unused, f"rows that the test means to show and does not: {sorted(must & unused)}")
 

@@ -39,14 +39,6 @@ prepare(struct prepare *p)
     return 0;
 }
 
-static void
-operation(const struct handler_context *ctx, struct arena *arena, struct arg_list *keys,
-          struct arg_list *args)
-{
-    (void)keys;
-    task_operation_int(arena, args, ctx->opts->task.lease_ms);
-}
-
 const struct handler handler_task_claim = {
     .method = METHOD_task_claim,
     .summary = "Lease the next tasks of a queue.",
@@ -54,5 +46,5 @@ const struct handler handler_task_claim = {
     .result = result,
     .script = SCRIPT_TASK_CLAIM,
     .prepare = prepare,
-    .operation = operation,
+    .operation = task_lease_operation,
 };

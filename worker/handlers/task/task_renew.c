@@ -27,14 +27,6 @@ prepare(struct prepare *p)
     return 0;
 }
 
-static void
-operation(const struct handler_context *ctx, struct arena *arena, struct arg_list *keys,
-          struct arg_list *args)
-{
-    (void)keys;
-    task_operation_int(arena, args, ctx->opts->task.lease_ms);
-}
-
 const struct handler handler_task_renew = {
     .method = METHOD_task_renew,
     .summary = "Extend a lease.",
@@ -42,5 +34,5 @@ const struct handler handler_task_renew = {
     .result = result,
     .script = SCRIPT_TASK_RENEW,
     .prepare = prepare,
-    .operation = operation,
+    .operation = task_lease_operation,
 };

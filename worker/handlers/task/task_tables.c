@@ -144,6 +144,14 @@ task_create_operation(const struct handler_context *ctx, struct arena *arena, st
 }
 
 void
+task_lease_operation(const struct handler_context *ctx, struct arena *arena, struct arg_list *keys,
+                     struct arg_list *args)
+{
+    (void)keys;
+    task_operation_int(arena, args, ctx->opts->task.lease_ms);
+}
+
+void
 task_retention_operation(const struct handler_context *ctx, struct arena *arena, struct arg_list *keys,
                          struct arg_list *args)
 {

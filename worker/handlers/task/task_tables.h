@@ -29,6 +29,9 @@ int task_put_create_args(struct prepare *p, const struct field_value *values, co
 void task_create_operation(const struct handler_context *ctx, struct arena *arena,
                            struct arg_list *keys, struct arg_list *args);
 
+/* task.lease_ms, for scripts that lease tasks. */
+void task_lease_operation(const struct handler_context *ctx, struct arena *arena,
+                          struct arg_list *keys, struct arg_list *args);
 /* keep_finished, keep_finished_ms, keep_finished_min_ms, for scripts that end tasks. */
 void task_retention_operation(const struct handler_context *ctx, struct arena *arena,
                               struct arg_list *keys, struct arg_list *args);

@@ -1,0 +1,42 @@
+-- assign.lua: leases a task to an instance that has not asked for it. Needs task.lua, lease.lua and instance.lua.
+-- The task is in progress from then on, and listed in cb:assigned:<instance> until the instance's next claim hands it over
+-- with its token (include/claim.lua).
+local ASSIGNED_MAX = 100
+
+-- Can the instance take one? Returns its incarnation, or nil and the error. It says what assign_write() writes, too:
+-- called before the first write.
+local function assign_check(instance)
+    local known = call('HMGET', instance_key(instance), 'st', 'kind', 'inc')
+    if not known[1] or not known[3] then
+        return nil, -32004, 'no such instance', '{"reason":"unknown"}'
+    end
+    if known[2] == 'daemon' then
+        return conflict('state', known[1], 'a daemon takes no tasks')
+    end
+    if known[1] ~= 'ACTIVE' or not instance_is_live(instance) then
+        return conflict('state', 'OFFLINE', 'the instance is not alive')
+    end
+    want('stream', EVENTS)
+    want('zset', P .. 'leases')
+    want('set', held_key(instance))
+    want('zset', assigned_key(instance))
+    if call('ZCARD', assigned_key(instance)) >= ASSIGNED_MAX then
+        return nil, -32007, 'too many tasks wait for the instance to claim them', '{"retry_after_ms":1000}'
+    end
+    return known[3]
+end
+
+-- What is to be written, all of it reckoned before the first write: what fails, fails here.
+local function assign_plan(t, lease_ms, secret)
+    local number = next_number()
+    return {token = I(number) .. '-' .. secret, number = I(number), ends = I(NOW + tonumber(lease_ms)),
+        deadline = I(EFF() + tonumber(lease_ms)), version = I(t.version + 1)}
+end
+
+local function assign_write(id, key, plan, instance, incarnation, attempts)
+    call('HSET', key, 'st', 'in_progress', 'ho', instance, 'hi', incarnation, 'tk', plan.token, 'le', plan.ends,
+        'at', I(attempts), 'up', I(NOW), 'v', plan.version, 'as', '1')
+    call('ZADD', P .. 'leases', plan.deadline, id)
+    call('SADD', held_key(instance), id)
+    call('ZADD', assigned_key(instance), plan.number, id)
+end
