@@ -215,6 +215,9 @@ class Scripts:
         return self.ask("system_heartbeat", agent, incarnation, health, load, len(leases), *flat, op_args=[30000],
                         domain="system")
 
+    def state(self):
+        return self.ask("system_get_state", '"1.0"', domain="system")
+
     def tick(self, instance="host-a", incarnation="i1", secret="s1", register=0, leave=0, tick_ms=500, offline=2500,
              leader_lease=2000, suspect=1500, keep=(100000, 86400000, 600000), generation="gen1"):
         keys = [self.key(k) for k in ("clock", "leader:current", f"instance:{instance}", "instances:active",

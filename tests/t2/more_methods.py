@@ -125,6 +125,47 @@ def delete():
     equal(c.refused("task.delete", {"id": t["id"]}, -32005), {"reason": "state", "state": "in_progress"})
 
 
+@case("get_state: what the daemon and its agents are, without a secret; roles are kept as our own literal")
+def get_state():
+    c.call("system.register", b'{"id":"spacious","roles":[' + b" " * 200000 + b'"\\u0061b"],"capacity":2}')
+    got = c.call("system.get_state")
+    equal([(i["roles"], i["capacity"]) for i in got["instances"] if i["id"] == "spacious"], [(["ab"], 2)])
+    check(any(i["kind"] == "daemon" and i["id"] == got["leader"] for i in got["instances"]), got["instances"])
+    equal(got["recentEvents"][0]["type"], "instance.registered")
+    check("incarnation" not in json.dumps(got["instances"]), "incarnations are not shown")
+    before = got["tasks"]["pending"]
+    make(3)
+    equal(c.call("system.get_state")["tasks"]["pending"], before + 3)
+
+
+@case("metrics: what was asked is counted by method, with latencies; counts of tasks are exact")
+def metrics():
+    def of(got, method):
+        found = [m for m in got["methods"] if m["method"] == method]
+        return found[0] if found else {"requests": 0, "errors": 0, "refused": 0}
+
+    before = c.call("system.metrics")
+    for _ in range(20):
+        c.call("task.get", {"id": make()[0]})
+        c.refused("task.get", {"id": "t-1"}, -32004)
+        c.refused("task.get", {"id": "nonsense"})
+    first = of(before, "task.get")
+
+    def grown():
+        now = of(c.call("system.metrics"), "task.get")
+        return [now[n] - first[n] for n in ("requests", "errors", "refused")]
+
+    # A worker counts a request once it has read the commit's answer, when the caller may have its reply already.
+    wait_until(lambda: grown() == [60, 20, 20], 5, lambda: f"counted: {grown()}")
+    after = c.call("system.metrics")
+    b = of(after, "task.get")
+    check(0 < b["p50_ms"] <= b["p95_ms"] <= b["p99_ms"] < 10000, b)
+    check(after["counters"]["requests"] - before["counters"]["requests"] >= 80, after["counters"])
+    equal(after["tasks"]["pending"] - before["tasks"]["pending"], 20)
+    equal(after["gauges"]["workersReady"], after["gauges"]["workersWanted"])
+    check(after["instance"] and after["since"].startswith("20"), after)
+
+
 if __name__ == "__main__":
     arguments()
     start()

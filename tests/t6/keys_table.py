@@ -58,6 +58,8 @@ def use_everything(d):
     c.call("system.heartbeat", {"instanceId": "agent/1:8080", "incarnation": agent["incarnation"]})
     other = c.call("system.register", {"id": "leaving"})
     c.call("system.unregister", {"id": "leaving", "incarnation": other["incarnation"]})
+    c.call("system.get_state")
+    c.call("system.metrics")
     c.call("system.health")
     c.call("system.discover")
     c.ask(None, {}, stream="cb:requests:task")  # a dead letter

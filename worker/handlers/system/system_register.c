@@ -3,14 +3,12 @@
  */
 #include "common/compat.h"
 #include "common/rnd.h"
-#include "worker/handler.h"
-
-static const struct field role_element[] = {FIELD_NAME("", REQUIRED, "A role."), FIELD_END};
+#include "worker/handlers/system/system_tables.h"
 
 static const struct field params[] = {
     FIELD_ID("id", REQUIRED, "The instance's name."),
     {.name = "roles", .type = FIELD_TYPE_LIST, .flags = FIELD_UNIQUE, .fallback = "[]", .min = 0, .max = 16,
-     .sub = role_element, .text = "What it can do."},
+     .sub = system_role_element, .text = "What it can do."},
     FIELD_INT("capacity", DEFAULT(1), 0, 10000, "How many tasks it takes at once."),
     FIELD_INT("lease_ms", OPTIONAL, 500, 86400000,
               "How long it may be silent before its tasks move (default: cluster.agent_lease_ms)."),
@@ -26,6 +24,22 @@ static const struct field result[] = {
     FIELD_END,
 };
 
+/* Our own literal: the caller's may have any amount of white space. */
+static void
+put_roles(struct prepare *p, const struct field_value *roles)
+{
+    struct buf out = BUF_INIT;
+
+    buf_putc(&out, '[');
+    for (size_t i = 0; i < roles->len; i++) {
+        json_put_comma(&out);
+        json_put_string(&out, roles->sub[i].str, roles->sub[i].len);
+    }
+    buf_putc(&out, ']');
+    prepare_arg(p, arena_strndup(p->arena, out.data, out.len), out.len);
+    buf_done(&out);
+}
+
 static int
 prepare(struct prepare *p)
 {
@@ -33,7 +47,7 @@ prepare(struct prepare *p)
 
     rnd_token(incarnation, 24);
     prepare_arg_text(p, prepare_value(p, "id"));
-    prepare_arg_raw(p, prepare_value(p, "roles"));
+    put_roles(p, prepare_value(p, "roles"));
     prepare_arg_number(p, prepare_value(p, "capacity"));
     prepare_arg_number(p, prepare_value(p, "lease_ms"));
     prepare_arg_raw(p, prepare_value(p, "metadata"));

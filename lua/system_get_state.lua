@@ -1,0 +1,141 @@
+#!lua flags=allow-oom
+-- system_get_state: counts of tasks, the instances, and what happened last. Looks at no more than 100 queue sets, 100
+-- instances, 10 events and 30 finished tasks.
+-- KEYS  the envelope's
+-- ARGV  request: the software's version (JSON)
+-- Returns as the envelope. Caller: worker, system.get_state.
+-- @include envelope.lua
+-- @include task.lua
+-- @include held.lua
+-- @include instance.lua
+-- @include counts.lua
+local INSTANCES, RECENT = 100, 10
+local INSTANCE_BYTES, EVENT_BYTES = 400000, 200000 -- what is told of them, at most
+local VALUE_BYTES, VALUES = 2500, 40 -- of an event: 100 task ids fit
+
+-- ---- texts that others may have written ----
+
+local UTF8 = {'^[\194-\223][\128-\191]', '^\224[\160-\191][\128-\191]', '^[\225-\236\238\239][\128-\191][\128-\191]',
+    '^\237[\128-\159][\128-\191]', '^\240[\144-\191][\128-\191][\128-\191]',
+    '^[\241-\243][\128-\191][\128-\191][\128-\191]', '^\244[\128-\143][\128-\191][\128-\191]'}
+local function is_utf8(s)
+    local at = string.find(s, '[\128-\255]')
+    while at do
+        local last
+        for i = 1, #UTF8 do
+            last = last or select(2, string.find(s, UTF8[i], at))
+        end
+        if not last then
+            return false
+        end
+        at = string.find(s, '[\128-\255]', last + 1)
+    end
+    return true
+end
+
+-- A JSON string of at most `bytes` bytes; of what is no UTF-8, only the ASCII.
+local function text_json(s, bytes)
+    if #s > bytes then
+        s = string.gsub(string.sub(s, 1, bytes), '[\192-\255]?[\128-\191]*$', '')
+    end
+    if not is_utf8(s) then
+        s = string.gsub(s, '[\128-\255]', '?')
+    end
+    return S(s)
+end
+
+-- ---- instances ----
+
+local function instance_json(id)
+    local t = redis.pcall('HMGET', instance_key(id), 'kind', 'st', 'roles', 'capacity', 'load', 'beat')
+    if not (t[1] and t[2] and t[3] and t[4] and t[6]) then
+        return nil
+    end
+    return '{"id":' .. S(id) .. ',"kind":"' .. t[1] .. '","status":"' .. t[2] .. '","roles":' .. t[3] .. ',"capacity":'
+        .. t[4] .. (t[5] and ',"load":' .. t[5] or '') .. ',"lastBeat":' .. ISO(t[6]) .. '}'
+end
+
+-- Those that will live longest first, then those that ended, the latest first.
+local function instances_json()
+    local out, bytes = {}, 0
+    for _, index in ipairs({'instances:active', 'instances:offline'}) do
+        local ids = call('ZRANGE', P .. index, 0, INSTANCES - 1, 'REV')
+        for i = 1, #ids do
+            local json = #out < INSTANCES and bytes < INSTANCE_BYTES and instance_json(ids[i])
+            if json then
+                out[#out + 1] = json
+                bytes = bytes + #json
+            end
+        end
+    end
+    return table.concat(out, ',')
+end
+
+-- ---- events and tasks ----
+
+local function event_json(id, entry)
+    local kind, at, out, seen = nil, nil, {}, {}
+    for i = 1, math.min(#entry, VALUES), 2 do
+        local name, value = entry[i], entry[i + 1]
+        if name == 'type' then
+            kind = value
+        elseif name == 'at' then
+            at = string.match(value, '^%d+$')
+        else
+            local key = text_json(name, 64)
+            if not seen[key] then
+                seen[key] = true
+                out[#out + 1] = key .. ':' .. text_json(value, VALUE_BYTES)
+            end
+        end
+    end
+    if not kind or kind == '' then
+        return nil
+    end
+    if not at or #at > 15 then
+        at = string.match(id, '^%d+')
+    end
+    return '{"id":"' .. id .. '","type":' .. text_json(kind, 64) .. ',"at":' .. ISO(at) .. ',"fields":{'
+        .. table.concat(out, ',') .. '}}'
+end
+
+local function events_json()
+    local entries = call('XREVRANGE', EVENTS, '+', '-', 'COUNT', RECENT)
+    local out, bytes = {}, 0
+    for i = 1, #entries do
+        local json = event_json(entries[i][1], entries[i][2])
+        if json and bytes + #json < EVENT_BYTES then
+            out[#out + 1] = json
+            bytes = bytes + #json
+        end
+    end
+    return table.concat(out, ',')
+end
+
+-- The tasks that ended last.
+local function tasks_json()
+    local ended, out = {}, {}
+    for _, index in ipairs({'tasks:completed', 'tasks:failed', 'tasks:cancelled'}) do
+        local page = call('ZRANGE', P .. index, 0, RECENT - 1, 'REV', 'WITHSCORES')
+        for i = 1, #page, 2 do
+            ended[#ended + 1] = {page[i], tonumber(page[i + 1])}
+        end
+    end
+    table.sort(ended, function(x, y)
+        return x[2] > y[2]
+    end)
+    for i = 1, math.min(RECENT, #ended) do
+        local t = redis.pcall('HMGET', task_key(ended[i][1]), 'text', 'st', 'pr', 'q', 'en')
+        if t[1] and t[2] and t[3] and t[4] and t[5] then
+            out[#out + 1] = '{"id":"' .. ended[i][1] .. '","text":' .. t[1] .. ',"status":"' .. t[2] .. '","priority":'
+                .. t[3] .. ',"queue":"' .. t[4] .. '","endedAt":' .. ISO(t[5]) .. '}'
+        end
+    end
+    return table.concat(out, ',')
+end
+
+function op(r)
+    return '{"tasks":' .. counts_json() .. ',"instances":[' .. instances_json() .. '],"recentEvents":[' .. events_json()
+        .. '],"recentTasks":[' .. tasks_json() .. '],"leader":' .. leader_json() .. ',"version":' .. ARGV[r.a + 1] .. '}'
+end
+-- @include commit.lua

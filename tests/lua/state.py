@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""state.py: system.get_state and the counts of tasks as scripts: exact, bounded, valid JSON whatever is in Redis."""
+
+import json
+
+from cbtest import *
+from scripts import Scripts
+
+s = None
+
+
+def fresh():
+    s.redis.call("FLUSHALL")
+
+
+def state():
+    doc = s.state()
+    check("result" in doc, short(json.dumps(doc)))
+    return doc["result"]
+
+
+@case("an empty namespace")
+def empty():
+    fresh()
+    got = state()
+    counts = got.pop("tasks")
+    equal(counts.pop("pendingIsPartial"), False)
+    equal(set(counts.values()), {0})
+    equal(got, {"instances": [], "recentEvents": [], "recentTasks": [], "leader": None, "version": "1.0"})
+
+
+@case("counts of every state, exact over queues and roles; what ended last comes first")
+def counts():
+    fresh()
+    for i in range(12):
+        s.create("x", queue=["default", "q1", "q2"][i % 3], roles="gpu" if i == 0 else "")
+    held = s.claim(count=3)["result"]["tasks"] + s.claim(queue="q1", count=4)["result"]["tasks"]
+    s.complete(held[0]["id"], held[0]["lease_token"])
+    s.fail(held[1]["id"], held[1]["lease_token"])
+    s.fail(held[2]["id"], held[2]["lease_token"], retry=0)
+    task = s.create("y")["result"]["id"]
+    s.update(task, status="cancelled")
+    got = state()
+    equal(got["tasks"], {"pending": 5, "pendingIsPartial": False, "delayed": 1, "in_progress": 4, "completed": 1,
+                         "failed": 1, "dead": 1, "cancelled": 1})
+    equal({(t["id"], t["status"]) for t in got["recentTasks"]},
+          {(held[0]["id"], "completed"), (held[2]["id"], "failed"), (task, "cancelled")})
+    equal([e["type"] for e in got["recentEvents"][:2]], ["task.cancelled", "task.created"])
+    check(held[3]["lease_token"] not in json.dumps(got), "a token is shown")
+
+
+@case("instances: those that live before those that ended, without incarnation or secret")
+def instances():
+    fresh()
+    s.tick(register=1, secret="very-secret", incarnation="inc-daemon")
+    s.register("agent", "inc-agent", roles='["gpu"]', capacity=3)
+    s.heartbeat("agent", "inc-agent", load=0.5)
+    s.register("left", "inc-left")
+    s.unregister("left", "inc-left")
+    got = state()
+    shown = [(i["id"], i["kind"], i["status"], i["roles"], i["capacity"], i.get("load")) for i in got["instances"]]
+    equal(shown, [("agent", "agent", "ACTIVE", ["gpu"], 3, 0.5), ("host-a", "daemon", "ACTIVE", [], 0, None),
+                  ("left", "agent", "OFFLINE", [], 1, None)])
+    equal(got["leader"], "host-a")
+    text_ = json.dumps(got["instances"])
+    for secret in ("inc-daemon", "inc-agent", "inc-left", "very-secret"):
+        check(secret not in text_, secret)
+
+
+@case("bounded: many instances, queues, finished tasks and large events stay under 1 MiB and 100 looks each")
+def bounded():
+    fresh()
+    for i in range(150):
+        s.register(f"{i}-" + "é" * 60, "i", roles=json.dumps(["r" * 60 + f"{j:02}" for j in range(16)]))
+    for i in range(130):
+        s.create("x" * 500, queue=f"q{i:03}")
+    for i in range(20):
+        t = s.claim(queue=f"q{i:03}")["result"]["tasks"][0]
+        s.complete(t["id"], t["lease_token"])
+    for i in range(10):
+        s.redis.call("XADD", s.key("stream:events"), "*", "type", "big", *[x for n in range(20) for x in (f"n{n}", "\x01" * 100000)])
+    doc = s.state()
+    check(len(json.dumps(doc, ensure_ascii=False).encode()) < 1024 * 1024, "under 1 MiB")
+    got = doc["result"]
+    equal([len(got["instances"]), len(got["recentTasks"])], [100, 10])
+    equal([got["tasks"]["pending"], got["tasks"]["pendingIsPartial"]], [100, True])
+
+
+@case("events that others wrote: bad UTF-8, doubled names, no type, odd times; the reply is valid all the same")
+def hostile():
+    fresh()
+    add = lambda *fields: s.redis.call("XADD", s.key("stream:events"), "*", *fields)
+    add("type", "bad", "x", b"\xff\xfe\x80", "x", "double", b"\xc3", "1", "at", "99999999999999999999999")
+    add("no", "type")
+    add("type", "")
+    add("type", b"\xed\xa0\x80" * 40, "y", "é" * 2000, "at", "-5")
+    add("type", 'quote"\\\n\x1b', "z", "😀\u2028ok", "at", "x")
+    events = state()["recentEvents"]
+    equal([e["type"] for e in events], ['quote"\\\n\x1b', "?" * 63, "bad"])
+    equal(events[0]["fields"], {"z": "😀\u2028ok"})
+    check(set(events[1]["fields"]["y"]) == {"é"} and len(events[1]["fields"]["y"]) > 1200, "cut between characters")
+    equal(events[2]["fields"], {"x": "???", "?": "1"})
+
+
+@case("instances and tasks that are no hashes, or not whole, are left out; a wrong type of an index is an internal error")
+def damaged():
+    fresh()
+    s.register("good", "i")
+    for name, score in (("string", 9e15), ("half", 8e15)):
+        s.redis.call("ZADD", s.key("instances:active"), int(score), name)
+    s.redis.call("SET", s.key("instance:string"), "x")
+    s.redis.call("HSET", s.key("instance:half"), "st", "ACTIVE")
+    s.redis.call("ZADD", s.key("tasks:completed"), 1, "t-1")
+    got = state()
+    equal([i["id"] for i in got["instances"]], ["good"])
+    equal(got["recentTasks"], [])
+    for index in ("leases", "queue:delayed", "tasks:failed", "instances:active", "queues"):
+        fresh()
+        s.redis.call("SET", s.key(index), "x")
+        equal(s.state()["error"]["code"], -32603, index)
+
+
+@case("nothing is written")
+def reads_only():
+    fresh()
+    s.tick(register=1)
+    s.create("x")
+    before = s.dump()
+    state()
+    check(s.dump() == before, "something was")
+
+
+if __name__ == "__main__":
+    arguments()
+    s = Scripts()
+    at_exit(s.close)
+    main()

@@ -1,0 +1,194 @@
+/*
+ * system_metrics.c: system.metrics: counters and latencies from this host's scoreboard, summed over its
+ * workers; lua/system_metrics.lua adds the counts of tasks. What a dead worker had counted is gone from
+ * here with its slot: `claudebench status`, which asks the supervisor, still has it.
+ */
+#include "common/compat.h"
+#include "common/clock.h"
+#include "worker/handlers/system/system_tables.h"
+
+#define COUNT(name, doc) FIELD_INT(name, REQUIRED, 0, INT64_MAX, doc)
+
+static const struct field params[] = {FIELD_END};
+
+static const struct field counter_fields[] = {
+    COUNT("requests", "Requests handled, with those that were refused."),
+    COUNT("commits", "Script calls: a group of requests is one."),
+    COUNT("duplicates", "Commits that changed nothing: somebody else had the entry."),
+    COUNT("reconnects", "Connections to Redis that were lost and made again."),
+    COUNT("restarts", "Workers that died and were replaced."),
+    FIELD_END,
+};
+
+static const struct field gauge_fields[] = {
+    COUNT("workersWanted", "Worker processes that there should be."),
+    COUNT("workersReady", "Worker processes that are ready."),
+    COUNT("usedMemory", "Bytes that Redis uses."),
+    COUNT("maxMemory", "Bytes that it may use, 0 = no limit."),
+    FIELD_BOOL("isLeader", REQUIRED, "This host leads."),
+    FIELD_END,
+};
+
+static const struct field method_fields[] = {
+    FIELD_STR("method", REQUIRED, 1, 64, "The method."),
+    COUNT("requests", "Requests for it."),
+    COUNT("errors", "Those that its script answered with an error."),
+    COUNT("refused", "Those that were refused before."),
+    FIELD_NUM("p50_ms", REQUIRED, 0, 1000000000, "From read to committed: half are faster."),
+    FIELD_NUM("p95_ms", REQUIRED, 0, 1000000000, "95 % are faster."),
+    FIELD_NUM("p99_ms", REQUIRED, 0, 1000000000, "99 % are faster."),
+    FIELD_END,
+};
+static const struct field method_element[] = {
+    FIELD_OBJECT("", REQUIRED, method_fields, "A method that was asked for."),
+    FIELD_END,
+};
+
+static const struct field result[] = {
+    FIELD_ID("instance", REQUIRED_OR_NULL, "The host whose workers these are."),
+    FIELD_TIME("since", REQUIRED, "When its daemon started."),
+    FIELD_OBJECT("counters", REQUIRED, counter_fields, "What its living workers have counted."),
+    FIELD_OBJECT("gauges", REQUIRED, gauge_fields, "How it is now."),
+    FIELD_LIST("methods", REQUIRED, 0, SCOREBOARD_METHODS, method_element, "By method."),
+    FIELD_OBJECT("tasks", REQUIRED, system_counts_fields, "Tasks in each state, of all hosts."),
+    FIELD_END,
+};
+
+struct method_sum {
+    uint64_t requests;
+    uint64_t errors;
+    uint64_t refused;
+    uint64_t buckets[SCOREBOARD_BUCKETS];
+};
+
+static uint64_t get(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static void add_slot_method(const struct scoreboard_method *m, struct method_sum *sum)
+{
+    if (get(&m->requests) == 0)
+        return;
+    sum->requests += get(&m->requests);
+    sum->errors += get(&m->errors);
+    sum->refused += get(&m->refused);
+    for (size_t i = 0; i < SCOREBOARD_BUCKETS; i++)
+        sum->buckets[i] += get(&m->buckets[i]);
+}
+
+static void put_count(struct buf *out, const char *name, uint64_t n)
+{
+    json_put_key(out, name);
+    buf_printf(out, "%" PRIu64, n);
+}
+
+static void put_ms(struct buf *out, const char *name, const struct method_sum *sum, double p)
+{
+    json_put_key(out, name);
+    buf_printf(out, "%.3f", (double)scoreboard_percentile_us(sum->buckets, p) / 1000.0);
+}
+
+/* Workers of one build number the methods alike. */
+static void put_method(struct buf *out, const struct scoreboard *board, int id)
+{
+    struct method_sum sum = {0};
+
+    for (size_t i = 0; i < SCOREBOARD_SLOTS; i++)
+        if (strcmp(board->slots[i].methods[id].name, methods[id].name) == 0)
+            add_slot_method(&board->slots[i].methods[id], &sum);
+    if (sum.requests == 0)
+        return;
+    json_put_comma(out);
+    buf_putc(out, '{');
+    json_put_key(out, "method");
+    json_put_cstr(out, methods[id].name);
+    put_count(out, "requests", sum.requests);
+    put_count(out, "errors", sum.errors);
+    put_count(out, "refused", sum.refused);
+    put_ms(out, "p50_ms", &sum, 0.50);
+    put_ms(out, "p95_ms", &sum, 0.95);
+    put_ms(out, "p99_ms", &sum, 0.99);
+    buf_putc(out, '}');
+}
+
+static void put_counters(struct buf *out, const struct scoreboard *board)
+{
+    uint64_t requests = 0, commits = 0, duplicates = 0, reconnects = 0;
+
+    for (size_t i = 0; i < SCOREBOARD_SLOTS; i++) {
+        const struct scoreboard_slot *slot = &board->slots[i];
+        requests += get(&slot->requests);
+        commits += get(&slot->commits);
+        duplicates += get(&slot->duplicates);
+        reconnects += get(&slot->reconnects);
+    }
+    json_put_key(out, "counters");
+    buf_putc(out, '{');
+    put_count(out, "requests", requests);
+    put_count(out, "commits", commits);
+    put_count(out, "duplicates", duplicates);
+    put_count(out, "reconnects", reconnects);
+    put_count(out, "restarts", get(&board->global.restarts));
+    buf_putc(out, '}');
+}
+
+static uint64_t not_negative(int n)
+{
+    return n > 0 ? (uint64_t)n : 0;
+}
+
+static void put_gauges(struct buf *out, const struct scoreboard_global *g)
+{
+    json_put_key(out, "gauges");
+    buf_putc(out, '{');
+    put_count(out, "workersWanted", not_negative(atomic_load(&g->workers_wanted)));
+    put_count(out, "workersReady", not_negative(atomic_load(&g->workers_ready)));
+    put_count(out, "usedMemory", get(&g->used_memory));
+    put_count(out, "maxMemory", get(&g->max_memory));
+    json_put_key(out, "isLeader");
+    buf_puts(out, atomic_load(&g->is_leader) ? "true}" : "false}");
+}
+
+static void put_host(struct buf *out, const struct scoreboard_global *g)
+{
+    char since[CLOCK_RFC3339_SIZE], id[sizeof g->instance_id];
+
+    memcpy(id, g->instance_id, sizeof id);
+    id[sizeof id - 1] = '\0';
+    clock_format_rfc3339(atomic_load(&g->started_ms), since);
+    json_put_key(out, "instance");
+    if (id[0])
+        json_put_cstr(out, id);
+    else
+        buf_puts(out, "null");
+    json_put_key(out, "since");
+    json_put_cstr(out, since);
+}
+
+static int prepare(struct prepare *p)
+{
+    struct buf out = BUF_INIT;
+
+    buf_putc(&out, '{');
+    put_host(&out, &p->ctx->board->global);
+    put_counters(&out, p->ctx->board);
+    put_gauges(&out, &p->ctx->board->global);
+    json_put_key(&out, "methods");
+    buf_putc(&out, '[');
+    for (int i = 0; i < METHOD_COUNT; i++)
+        put_method(&out, p->ctx->board, i);
+    buf_putc(&out, ']');
+    prepare_arg(p, arena_strndup(p->arena, out.data, out.len), out.len);
+    buf_done(&out);
+    return 0;
+}
+
+const struct handler handler_system_metrics = {
+    .method = METHOD_system_metrics,
+    .summary = "Show counters and latencies of this host, and counts of tasks.",
+    .params = params,
+    .result = result,
+    .script = SCRIPT_SYSTEM_METRICS,
+    .prepare = prepare,
+};

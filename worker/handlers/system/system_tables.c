@@ -1,0 +1,22 @@
+/*
+ * system_tables.c: see system_tables.h.
+ */
+#include "common/compat.h"
+#include "worker/handlers/system/system_tables.h"
+
+#define COUNT(name, doc) FIELD_INT(name, REQUIRED, 0, INT64_MAX, doc)
+
+const struct field system_counts_fields[] = {
+    COUNT("pending", "Tasks that wait; one that asks for several roles is counted for each."),
+    FIELD_BOOL("pendingIsPartial", REQUIRED,
+               "True when there are more than 100 queues and roles: the rest is not counted."),
+    COUNT("delayed", "Tasks that wait for their time."),
+    COUNT("in_progress", "Tasks that somebody holds."),
+    COUNT("completed", "Completed tasks that are still kept."),
+    COUNT("failed", "Tasks that failed for good and are still kept."),
+    COUNT("dead", "Those of them without attempts left."),
+    COUNT("cancelled", "Cancelled tasks that are still kept."),
+    FIELD_END,
+};
+
+const struct field system_role_element[] = {FIELD_NAME("", REQUIRED, "A role."), FIELD_END};
