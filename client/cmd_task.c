@@ -1,5 +1,5 @@
 /*
- * cmd_task.c: claudebench task add, list, show. (task import: cmd_task_import.c.)
+ * cmd_task.c: claudebench task add, list, show, update, rm. (task import: cmd_task_import.c.)
  */
 #include "common/compat.h"
 #include "client/verbs.h"
@@ -8,7 +8,7 @@
 #include "client/table.h"
 #include "common/exitcode.h"
 
-/* ---- what the three share ---- */
+/* ---- what they share ---- */
 
 /* A decoded string member, or "" ; appended to `out`. */
 static void put_member(struct buf *out, struct json_span object, const char *name)
@@ -354,6 +354,14 @@ static int show_members(struct json_span task)
     return status;
 }
 
+/* {"id":<the operand> */
+static void put_id(const struct cli *cli, struct buf *params)
+{
+    buf_puts(params, "{");
+    json_put_key(params, "id");
+    json_put_cstr(params, cli->operands[0]);
+}
+
 static int run_task_show(const struct cli *cli)
 {
     struct session s CB_CLEANUP(session_close) = SESSION_INIT;
@@ -361,11 +369,120 @@ static int run_task_show(const struct cli *cli)
     struct requests_reply reply CB_CLEANUP(requests_reply_done) = REQUESTS_REPLY_INIT;
     int status = session_open(&s, cli);
 
-    buf_puts(&params, "{");
-    json_put_key(&params, "id");
-    json_put_cstr(&params, cli->operands[0]);
+    put_id(cli, &params);
     buf_puts(&params, "}");
     if (status >= 0 || (status = session_call(&s, "task.get", &params, NULL, &reply)) >= 0)
         return status;
     return cli_is_set(cli, "json") ? print_json(reply.result) : show_members(reply.result);
+}
+
+/* ---- task update ---- */
+
+static const struct cli_option update_options[] = {
+    {'t', "text", "TEXT", "What is to be done."},
+    {'s', "status", "STATUS",
+     "pending: a delayed task runs now; cancelled: a pending or delayed one is given up."},
+    {'p', "priority", "N", "0 to 100, higher is sooner."},
+    {0, "metadata", "JSON", "A JSON object in place of the one there was."},
+    {0, "if-version", "N", "Only if the task still has this version."},
+    {0, "idem", "KEY", "Idempotency key: repeating the command under the same key changes once."},
+    {'j', "json", NULL, "Print the task as JSON."},
+    {0, NULL, NULL, NULL},
+};
+
+static int run_task_update(const struct cli *cli);
+
+const struct cli_verb verb_task_update = {
+    .name = "task update",
+    .operands = "ID",
+    .min_operands = 1,
+    .max_operands = 1,
+    .summary = "Change a task's text, priority, metadata or state.",
+    .notes = "Prints the task as it is then.\n",
+    .options = update_options,
+    .run = run_task_update,
+};
+
+static int put_text(const struct cli *cli, struct buf *params, const char *option)
+{
+    const char *text = cli_value(cli, option, NULL);
+
+    if (!text)
+        return -1;
+    if (!json_is_utf8(text, strlen(text))) {
+        cli_say("--%s is not UTF-8", option);
+        return EXITCODE_DATAERR;
+    }
+    json_put_key(params, option);
+    json_put_cstr(params, text);
+    return -1;
+}
+
+static int update_params(const struct cli *cli, struct buf *params)
+{
+    int status = -1;
+
+    put_id(cli, params);
+    if ((status = put_int(cli, params, "if-version", "if_version")) >= 0)
+        return status;
+    json_put_key(params, "updates");
+    buf_puts(params, "{");
+    size_t before = params->len;
+    if ((status = put_text(cli, params, "text")) >= 0 ||
+        (status = put_text(cli, params, "status")) >= 0 ||
+        (status = put_int(cli, params, "priority", "priority")) >= 0 ||
+        (status = put_literal(cli, params, "metadata", "metadata")) >= 0)
+        return status;
+    if (params->len == before)
+        return cli_wrong_use(cli->verb, "nothing to change");
+    buf_puts(params, "}}");
+    return -1;
+}
+
+static int run_task_update(const struct cli *cli)
+{
+    struct session s CB_CLEANUP(session_close) = SESSION_INIT;
+    struct buf params CB_CLEANUP(buf_done) = BUF_INIT;
+    struct requests_reply reply CB_CLEANUP(requests_reply_done) = REQUESTS_REPLY_INIT;
+    int status = update_params(cli, &params);
+
+    if (status >= 0 || (status = session_open(&s, cli)) >= 0 ||
+        (status = session_call(&s, "task.update", &params, cli_value(cli, "idem", NULL), &reply)) >=
+            0)
+        return status;
+    return cli_is_set(cli, "json") ? print_json(reply.result) : show_members(reply.result);
+}
+
+/* ---- task rm ---- */
+
+static const struct cli_option rm_options[] = {
+    {0, "idem", "KEY", "Idempotency key: repeating the command under the same key succeeds."},
+    {0, NULL, NULL, NULL},
+};
+
+static int run_task_rm(const struct cli *cli);
+
+const struct cli_verb verb_task_rm = {
+    .name = "task rm",
+    .operands = "ID",
+    .min_operands = 1,
+    .max_operands = 1,
+    .summary = "Remove a task that nobody works on.",
+    .options = rm_options,
+    .run = run_task_rm,
+};
+
+static int run_task_rm(const struct cli *cli)
+{
+    struct session s CB_CLEANUP(session_close) = SESSION_INIT;
+    struct buf params CB_CLEANUP(buf_done) = BUF_INIT;
+    struct requests_reply reply CB_CLEANUP(requests_reply_done) = REQUESTS_REPLY_INIT;
+    int status = session_open(&s, cli);
+
+    put_id(cli, &params);
+    buf_puts(&params, "}");
+    if (status >= 0)
+        return status;
+    status = session_call(&s, "task.delete", &params, cli_value(cli, "idem", NULL), &reply);
+    return status >= 0 ? status : EXITCODE_OK;
 }

@@ -10,6 +10,8 @@ extern const struct cli_verb verb_call;
 extern const struct cli_verb verb_task_add;
 extern const struct cli_verb verb_task_list;
 extern const struct cli_verb verb_task_show;
+extern const struct cli_verb verb_task_update;
+extern const struct cli_verb verb_task_rm;
 extern const struct cli_verb verb_task_import;
 extern const struct cli_verb verb_work;
 extern const struct cli_verb verb_status;

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""client_task.py: `claudebench task add, list, show, import`."""
+"""client_task.py: `claudebench task add, list, show, update, rm, import`."""
 
 import json
 import os
@@ -101,6 +101,35 @@ def list_and_show():
     done = task("show", "t-12345")
     equal(done.returncode, 66, done.stderr)
     equal(task("list", "--status", "nonsense").returncode, 65)
+
+
+@case("task update: every option arrives; refusals are 64, 65, 66 or 73")
+def update():
+    one = good(task("add", "old", "--queue", "upd")).strip()
+    got = json.loads(good(task("update", one, "-t", "new é", "-p", "7", "--metadata", '{"k":[]}', "--if-version", "1", "--json",
+                               "--idem", "u1")))
+    equal((got["text"], got["priority"], got["metadata"], got["version"]), ("new é", 7, {"k": []}, 2))
+    again = task("update", one, "-t", "new é", "-p", "7", "--metadata", '{"k":[]}', "--if-version", "1", "--json", "--idem", "u1")
+    equal(json.loads(good(again)), got)
+    check("text:          plain\n" in good(task("update", one, "--text", "plain")), "members, one a line")
+    for words, code in ((["-p", "101"], 65), (["--if-version", "1", "-p", "5"], 73), (["-s", "completed"], 73), (["-s", "nope"], 65),
+                        ([], 64), (["--metadata", "{"], 65), (["-t", b"\xff"], 65), (["-p", "x"], 64)):
+        done = task("update", one, *words)
+        equal(done.returncode, code, f"{words} {done.stderr!r}")
+    equal(task("update", "t-12345", "-p", "1").returncode, 66)
+    equal(json.loads(good(task("update", one, "-s", "cancelled", "-j")))["status"], "cancelled")
+
+
+@case("task rm: gone, once; one in progress is refused with 73")
+def remove():
+    one = good(task("add", "x", "--queue", "rm")).strip()
+    c.call("task.claim", {"workerId": "w", "queue": "rm"})
+    done = task("rm", one)
+    equal((done.returncode, b"in_progress" in done.stderr), (73, True), done.stderr)
+    c.call("task.complete", {"id": one})
+    equal(good(task("rm", one, "--idem", "r1")), "")
+    equal(good(task("rm", one, "--idem", "r1")), "")
+    equal((task("rm", one).returncode, task("show", one).returncode), (66, 66))
 
 
 @case("task import: every good line once, in order; bad ones by number; exit 65")
