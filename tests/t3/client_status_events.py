@@ -29,7 +29,8 @@ class Follower:
 
     def rows(self):
         with open(self.path, encoding="utf-8") as f:
-            return [json.loads(line) for line in f.read().splitlines()]
+            whole = f.read().rpartition("\n")[0]  # the last line may be on its way
+            return [json.loads(line) for line in whole.splitlines()]
 
     def end(self):
         self.process.terminate()
