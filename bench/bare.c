@@ -58,21 +58,24 @@ static void add_request(struct bare *b, const reply_t *entry, size_t i)
 /* The group [from, from + n) of the entries as one call. */
 static void append_group(struct bare *b, const reply_t *entries, size_t from, size_t n)
 {
-    static const char *const keys[] = {"cb:requests:task", "cb:stream:events", "cb:duplicates:prevented",
-                                       "cb:clock", "cb:meta"};
+    static const char *const keys[] = {"cb:requests:task", "cb:stream:events",
+                                       "cb:duplicates:prevented", "cb:clock", "cb:meta"};
     static const char *const head[] = {"1", "900000", "268435456", "100000", "100000000"};
 
-    script_call_reset(&b->call, b->config->is_batch ? SCRIPT_TASK_CREATE_BATCH : SCRIPT_TASK_CREATE);
+    script_call_reset(&b->call,
+                      b->config->is_batch ? SCRIPT_TASK_CREATE_BATCH : SCRIPT_TASK_CREATE);
     for (size_t i = 0; i < CB_ARRAY_LEN(keys); i++)
         script_call_key(&b->call, keys[i]);
     const reply_t *first = reply_at(reply_at(entries, from), 1);
-    snprintf(b->reply_key, sizeof b->reply_key, "cb:reply:%s", reply_str(reply_at(first, AT_REPLY)));
+    snprintf(b->reply_key, sizeof b->reply_key, "cb:reply:%s",
+             reply_str(reply_at(first, AT_REPLY)));
     script_call_key(&b->call, b->reply_key);
     for (size_t i = 0; i < n; i++) {
         const reply_t *fields = reply_at(reply_at(entries, from + i), 1);
         snprintf(b->ids[i], sizeof b->ids[i], "\"%s\"", reply_str(reply_at(fields, AT_ID)));
         if (b->config->with_idem) {
-            snprintf(b->idem[i], sizeof b->idem[i], "cb:idem:%s", reply_str(reply_at(fields, AT_IDEM)));
+            snprintf(b->idem[i], sizeof b->idem[i], "cb:idem:%s",
+                     reply_str(reply_at(fields, AT_IDEM)));
             script_call_key(&b->call, b->idem[i]);
         }
     }
@@ -91,8 +94,8 @@ static void append_read(struct bare *b)
 {
     char count[12];
     snprintf(count, sizeof count, "%u", b->config->batch);
-    redis_link_appendv(b->link, "XREADGROUP", "GROUP", "workers", "bare", "COUNT", count, "BLOCK", "1000",
-                       "STREAMS", "cb:requests:task", ">", NULL);
+    redis_link_appendv(b->link, "XREADGROUP", "GROUP", "workers", "bare", "COUNT", count, "BLOCK",
+                       "1000", "STREAMS", "cb:requests:task", ">", NULL);
 }
 
 static reply_t *read_reply(struct bare *b)
@@ -114,11 +117,11 @@ void bare_serve(struct bench_env *env, const void *arg)
     struct cb_error err = {0};
     reply_t *read = NULL;
 
-    if (redis_link_open(&env->target, "bare", &b.link, &err) != 0
-        || redis_link_callv(b.link, NULL, &err, "XGROUP", "CREATE", "cb:requests:task", "workers", "0", "MKSTREAM",
-                            NULL) != 0
-        || scripts_load(b.link, SCRIPT_TASK_CREATE, &err) != 0
-        || scripts_load(b.link, SCRIPT_TASK_CREATE_BATCH, &err) != 0)
+    if (redis_link_open(&env->target, "bare", &b.link, &err) != 0 ||
+        redis_link_callv(b.link, NULL, &err, "XGROUP", "CREATE", "cb:requests:task", "workers", "0",
+                         "MKSTREAM", NULL) != 0 ||
+        scripts_load(b.link, SCRIPT_TASK_CREATE, &err) != 0 ||
+        scripts_load(b.link, SCRIPT_TASK_CREATE_BATCH, &err) != 0)
         fail(&err);
     script_call_init(&b.call, SCRIPT_TASK_CREATE);
     size_t group = b.config->is_batch ? 1 : b.config->batch < 64 ? b.config->batch : 64;

@@ -19,22 +19,22 @@ enum { BENCH_BUCKETS = 256, BENCH_WORKERS_MAX = 16 };
 /* What is asked for again and again. */
 struct bench_load {
     const char *method;
-    char *params;        /* the params of every request */
+    char *params; /* the params of every request */
     unsigned in_flight;
-    unsigned total;      /* requests */
-    bool with_idem;      /* an idempotency key in each */
+    unsigned total; /* requests */
+    bool with_idem; /* an idempotency key in each */
 };
 
 /* CPU, commands and memory over a run. */
 struct bench_cost {
     double redis_s, workers_s, supervisor_s, client_s; /* CPU seconds */
-    double commands;                                   /* Redis commands, those of scripts included */
-    long redis_kb, worker_kb, supervisor_kb;           /* RSS at the end; the largest worker's */
+    double commands;                         /* Redis commands, those of scripts included */
+    long redis_kb, worker_kb, supervisor_kb; /* RSS at the end; the largest worker's */
 };
 
 struct bench_result {
     unsigned total;
-    unsigned errors;  /* error replies */
+    unsigned errors; /* error replies */
     double seconds;
     double p50_ms, p95_ms, p99_ms;
     struct bench_cost cost;
@@ -63,7 +63,8 @@ void env_flush(struct bench_env *env);
 void env_start_daemon(struct bench_env *env, unsigned workers, unsigned batch);
 void env_stop_daemon(struct bench_env *env);
 /* A process of our own: fn(env, arg) and _exit(0). */
-pid_t env_fork(struct bench_env *env, void (*fn)(struct bench_env *, const void *), const void *arg);
+pid_t env_fork(struct bench_env *env, void (*fn)(struct bench_env *, const void *),
+               const void *arg);
 void env_kill(pid_t *pid);
 
 /* cost.c */
@@ -82,7 +83,7 @@ struct bench_result load_run(struct bench_env *env, const struct bench_load *loa
  * returns. `arg` is a struct bare_config. */
 struct bare_config {
     unsigned batch;
-    bool is_batch;       /* task.create_batch: the params hold `tasks` tasks */
+    bool is_batch; /* task.create_batch: the params hold `tasks` tasks */
     unsigned tasks;
     const char *text;    /* the task's text as a JSON literal */
     const char *payload; /* the same, NULL = none; with one the text is "x" */

@@ -74,7 +74,8 @@ static double commands_processed(struct bench_env *env)
 
 double cost_idle_commands(struct bench_env *env)
 {
-    static const char *const outer[] = {"cmdstat_evalsha:calls=", "cmdstat_xreadgroup:calls=", "cmdstat_ping:calls="};
+    static const char *const outer[] = {
+        "cmdstat_evalsha:calls=", "cmdstat_xreadgroup:calls=", "cmdstat_ping:calls="};
     char *text = info(env, "commandstats");
     double n = number_behind(text, "cmdstat_info:calls=");
     for (size_t i = 0; i < CB_ARRAY_LEN(outer); i++)
@@ -102,8 +103,8 @@ struct bench_cost cost_now(struct bench_env *env)
         c.worker_kb = kb > c.worker_kb ? kb : c.worker_kb;
     }
     getrusage(RUSAGE_SELF, &self);
-    c.client_s = (double)(self.ru_utime.tv_sec + self.ru_stime.tv_sec)
-                 + (double)(self.ru_utime.tv_usec + self.ru_stime.tv_usec) / 1e6;
+    c.client_s = (double)(self.ru_utime.tv_sec + self.ru_stime.tv_sec) +
+                 (double)(self.ru_utime.tv_usec + self.ru_stime.tv_usec) / 1e6;
     c.commands = commands_processed(env);
     c.redis_kb = rss_kb(env->redis);
     c.supervisor_kb = rss_kb(env->daemon);

@@ -94,9 +94,22 @@ void env_open(struct bench_env *env, const char *appendfsync, bool pinned)
     if (slash)
         *slash = '\0';
     bool aof = strcmp(appendfsync, "off") != 0;
-    const char *argv[] = {"redis-server", "--port", "0", "--unixsocket", env->socket, "--dir", env->dir,
-                          "--save", "", "--hash-max-listpack-value", "1024", "--appendonly",
-                          aof ? "yes" : "no", "--appendfsync", aof ? appendfsync : "no", NULL};
+    const char *argv[] = {"redis-server",
+                          "--port",
+                          "0",
+                          "--unixsocket",
+                          env->socket,
+                          "--dir",
+                          env->dir,
+                          "--save",
+                          "",
+                          "--hash-max-listpack-value",
+                          "1024",
+                          "--appendonly",
+                          aof ? "yes" : "no",
+                          "--appendfsync",
+                          aof ? appendfsync : "no",
+                          NULL};
     env->redis = start(env, "redis.log", argv);
     if (!wait_for(redis_answers, env))
         fail("redis-server does not answer");
@@ -134,9 +147,9 @@ void env_flush(struct bench_env *env)
 {
     struct redis_link *link = NULL;
     struct cb_error err;
-    if (redis_link_open(&env->target, NULL, &link, &err) != 0
-        || redis_link_callv(link, NULL, &err, "FLUSHALL", NULL) != 0
-        || redis_link_callv(link, NULL, &err, "CONFIG", "RESETSTAT", NULL) != 0)
+    if (redis_link_open(&env->target, NULL, &link, &err) != 0 ||
+        redis_link_callv(link, NULL, &err, "FLUSHALL", NULL) != 0 ||
+        redis_link_callv(link, NULL, &err, "CONFIG", "RESETSTAT", NULL) != 0)
         fail(err.text);
     redis_link_free(link);
 }

@@ -33,8 +33,10 @@ static void submit(struct run *r)
 
     snprintf(id, sizeof id, "%u", r->sent);
     snprintf(idem, sizeof idem, "%s-%u", r->token, r->sent);
-    const char *argv[] = {"XADD", r->stream, "*", "id", id, "method", r->load->method, "params", r->load->params,
-                          "reply", r->token, "actor", "bench", "idem", idem};
+    const char *argv[] = {
+        "XADD",   r->stream,       "*",     "id",     id,      "method", r->load->method,
+        "params", r->load->params, "reply", r->token, "actor", "bench",  "idem",
+        idem};
     redis_link_append(r->link, (int)CB_ARRAY_LEN(argv) - (r->load->with_idem ? 0 : 2), argv, NULL);
     r->sent_us[r->sent++] = clock_mono_us();
 }
@@ -97,7 +99,8 @@ struct bench_result load_run(struct bench_env *env, const struct bench_load *loa
         fail(err.text);
     rnd_token(r.token, 24);
     snprintf(r.reply_key, sizeof r.reply_key, "cb:reply:%s", r.token);
-    snprintf(r.stream, sizeof r.stream, "cb:requests:%.*s", (int)strcspn(load->method, "."), load->method);
+    snprintf(r.stream, sizeof r.stream, "cb:requests:%.*s", (int)strcspn(load->method, "."),
+             load->method);
     r.sent_us = mem_calloc(load->total, sizeof *r.sent_us);
     r.latency_us = mem_calloc(load->total, sizeof *r.latency_us);
     struct bench_cost before = cost_now(env);
@@ -110,9 +113,13 @@ struct bench_result load_run(struct bench_env *env, const struct bench_load *loa
     double seconds = (double)(clock_mono_us() - begin) / 1e6;
     struct bench_cost after = cost_now(env);
     qsort(r.latency_us, load->total, sizeof *r.latency_us, by_value);
-    struct bench_result result = {.total = load->total, .errors = r.errors, .seconds = seconds,
-                                  .p50_ms = percentile_ms(&r, 0.5), .p95_ms = percentile_ms(&r, 0.95),
-                                  .p99_ms = percentile_ms(&r, 0.99), .cost = cost_between(&before, &after)};
+    struct bench_result result = {.total = load->total,
+                                  .errors = r.errors,
+                                  .seconds = seconds,
+                                  .p50_ms = percentile_ms(&r, 0.5),
+                                  .p95_ms = percentile_ms(&r, 0.95),
+                                  .p99_ms = percentile_ms(&r, 0.99),
+                                  .cost = cost_between(&before, &after)};
     free(r.sent_us);
     free(r.latency_us);
     redis_link_free(r.link);

@@ -16,12 +16,12 @@
 struct row {
     const char *name;
     const char *method;
-    unsigned payload;   /* bytes of the text or payload */
+    unsigned payload; /* bytes of the text or payload */
     unsigned in_flight;
     unsigned total;
     unsigned workers;
-    unsigned batch;     /* most requests a group */
-    unsigned tasks;     /* task.create_batch: tasks a request */
+    unsigned batch; /* most requests a group */
+    unsigned tasks; /* task.create_batch: tasks a request */
     bool with_idem;
 };
 
@@ -36,7 +36,8 @@ static const struct row rows[] = {
     {"create, 64 in flight, idempotency keys", "task.create", 200, 64, 60000, 1, 64, 0, true},
     {"create, 64 in flight, 16 KiB payload", "task.create", 16384, 64, 10000, 1, 64, 0, false},
     {"create_batch of 100, 8 in flight", "task.create_batch", 200, 8, 1000, 1, 64, 100, false},
-    {"create_batch of 100, 8 in flight, 2 workers", "task.create_batch", 200, 8, 1000, 2, 64, 100, false},
+    {"create_batch of 100, 8 in flight, 2 workers", "task.create_batch", 200, 8, 1000, 2, 64, 100,
+     false},
 };
 
 struct arguments {
@@ -74,7 +75,8 @@ static char *make_params(const struct row *row, const char *text)
     return buf_take(&out);
 }
 
-static struct bench_result run_system(struct bench_env *env, const struct row *row, const struct bench_load *load)
+static struct bench_result run_system(struct bench_env *env, const struct row *row,
+                                      const struct bench_load *load)
 {
     env_flush(env);
     env_start_daemon(env, row->workers, row->batch);
@@ -86,11 +88,14 @@ static struct bench_result run_system(struct bench_env *env, const struct row *r
     return result;
 }
 
-static struct bench_result run_bare(struct bench_env *env, const struct row *row, const struct bench_load *load,
-                                    const char *text)
+static struct bench_result run_bare(struct bench_env *env, const struct row *row,
+                                    const struct bench_load *load, const char *text)
 {
-    struct bare_config config = {.batch = row->batch, .is_batch = row->tasks > 0, .tasks = row->tasks,
-                                 .text = text, .payload = row->payload > TEXT_MAX ? text : NULL,
+    struct bare_config config = {.batch = row->batch,
+                                 .is_batch = row->tasks > 0,
+                                 .tasks = row->tasks,
+                                 .text = text,
+                                 .payload = row->payload > TEXT_MAX ? text : NULL,
                                  .with_idem = row->with_idem};
     env_flush(env);
     env->workers[0] = env_fork(env, bare_serve, &config);
@@ -104,13 +109,15 @@ static struct bench_result run_bare(struct bench_env *env, const struct row *row
     return result;
 }
 
-static void print_result(const struct row *row, const char *side, const struct bench_result *r, double ratio)
+static void print_result(const struct row *row, const char *side, const struct bench_result *r,
+                         double ratio)
 {
     double n = r->total;
-    printf("| %s | %s | %.0f | %.3f | %.3f | %.3f | %.1f | %.1f | %.1f | %.1f | %.2f | %ld | ", row->name, side,
-           n / r->seconds * (row->tasks ? row->tasks : 1), r->p50_ms, r->p95_ms, r->p99_ms,
-           r->cost.client_s / n * 1e6, r->cost.supervisor_s / n * 1e6, r->cost.workers_s / n * 1e6,
-           r->cost.redis_s / n * 1e6, r->cost.commands / n, r->cost.worker_kb);
+    printf("| %s | %s | %.0f | %.3f | %.3f | %.3f | %.1f | %.1f | %.1f | %.1f | %.2f | %ld | ",
+           row->name, side, n / r->seconds * (row->tasks ? row->tasks : 1), r->p50_ms, r->p95_ms,
+           r->p99_ms, r->cost.client_s / n * 1e6, r->cost.supervisor_s / n * 1e6,
+           r->cost.workers_s / n * 1e6, r->cost.redis_s / n * 1e6, r->cost.commands / n,
+           r->cost.worker_kb);
     if (ratio > 0)
         printf("%.0f %% |\n", ratio * 100);
     else
@@ -130,8 +137,11 @@ static int by_value(const void *a, const void *b)
 static void run_row(struct bench_env *env, const struct row *row, const struct arguments *args)
 {
     char *text = make_text(row->payload);
-    struct bench_load load = {.method = row->method, .params = make_params(row, text), .in_flight = row->in_flight,
-                              .total = row->total / args->divide, .with_idem = row->with_idem};
+    struct bench_load load = {.method = row->method,
+                              .params = make_params(row, text),
+                              .in_flight = row->in_flight,
+                              .total = row->total / args->divide,
+                              .with_idem = row->with_idem};
     struct bench_result system = {0}, bare = {0};
     double ratios[64] = {0};
     unsigned rounds = args->rounds < CB_ARRAY_LEN(ratios) ? args->rounds : CB_ARRAY_LEN(ratios);
@@ -163,11 +173,14 @@ static void run_idle(struct bench_env *env, const struct arguments *args)
     struct bench_cost after = cost_now(env);
     struct bench_cost c = cost_between(&before, &after);
     double seconds = args->idle_s;
-    printf("\nIdle, a supervisor with 2 task and 2 system workers, %u s: %.2f Redis commands/s in all (a supervisor may "
-           "send 3 and a worker 1.5: 9 together), CPU supervisor %.2f %%, task workers %.2f %%, redis %.2f %%; RSS "
+    printf("\nIdle, a supervisor with 2 task and 2 system workers, %u s: %.2f Redis commands/s in "
+           "all (a supervisor may "
+           "send 3 and a worker 1.5: 9 together), CPU supervisor %.2f %%, task workers %.2f %%, "
+           "redis %.2f %%; RSS "
            "supervisor %ld KiB, worker %ld KiB.\n",
-           args->idle_s, commands / seconds, c.supervisor_s / seconds * 100, c.workers_s / seconds * 100,
-           c.redis_s / seconds * 100, after.supervisor_kb, after.worker_kb);
+           args->idle_s, commands / seconds, c.supervisor_s / seconds * 100,
+           c.workers_s / seconds * 100, c.redis_s / seconds * 100, after.supervisor_kb,
+           after.worker_kb);
     env_stop_daemon(env);
 }
 
@@ -181,16 +194,19 @@ static void run_memory(struct bench_env *env)
 
     buf_puts(&params, "{\"tasks\":[");
     for (unsigned i = 0; i < TASKS; i++)
-        buf_printf(&params, "%s{\"text\":\"a task of the bench\",\"payload\":%s}", i ? "," : "", payload);
+        buf_printf(&params, "%s{\"text\":\"a task of the bench\",\"payload\":%s}", i ? "," : "",
+                   payload);
     buf_puts(&params, "]}");
-    struct bench_load load = {.method = "task.create_batch", .params = params.data, .in_flight = 1, .total = REQUESTS};
+    struct bench_load load = {
+        .method = "task.create_batch", .params = params.data, .in_flight = 1, .total = REQUESTS};
     env_flush(env);
     env_start_daemon(env, 1, 64);
     double before = cost_used_memory(env);
     load_run(env, &load);
     double each = (cost_used_memory(env) - before) / (TASKS * REQUESTS);
-    printf("\nMemory: %.0f bytes of Redis a queued task with a payload of %d bytes: %.0f beyond the payload.\n", each,
-           PAYLOAD, each - PAYLOAD);
+    printf("\nMemory: %.0f bytes of Redis a queued task with a payload of %d bytes: %.0f beyond "
+           "the payload.\n",
+           each, PAYLOAD, each - PAYLOAD);
     env_stop_daemon(env);
     buf_done(&params);
     free(payload);
@@ -201,7 +217,8 @@ static void run_memory(struct bench_env *env)
 static void print_head(const char *aof, const struct arguments *args)
 {
     printf("\n## AOF %s, %s, %u rounds\n\n"
-           "| row | side | /s | p50 ms | p95 ms | p99 ms | client µs | supervisor µs | workers µs | redis µs | "
+           "| row | side | /s | p50 ms | p95 ms | p99 ms | client µs | supervisor µs | workers µs "
+           "| redis µs | "
            "commands | worker KiB | ratio |\n"
            "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
            aof, args->pinned ? "all on one core" : "not pinned", args->rounds);
@@ -219,7 +236,8 @@ static void print_machine(void)
     FILE *f = fopen("/proc/cpuinfo", "re");
     while (f && fgets(line, sizeof line, f))
         if (strncmp(line, "model name", 10) == 0)
-            snprintf(cpu, sizeof cpu, "%.*s", (int)strcspn(strchr(line, ':') + 2, "\n"), strchr(line, ':') + 2);
+            snprintf(cpu, sizeof cpu, "%.*s", (int)strcspn(strchr(line, ':') + 2, "\n"),
+                     strchr(line, ':') + 2);
     if (f)
         fclose(f);
     printf("# claudebench-bench %s\n\n%s; %s, %ld cores; %s %s.\n", PACKAGE_VERSION, date, cpu,
@@ -229,7 +247,8 @@ static void print_machine(void)
 
 static int usage(FILE *out, int code)
 {
-    fputs("usage: claudebench-bench [--rounds N] [--quick] [--aof everysec|off] [--pin] [--idle SECONDS]\n"
+    fputs("usage: claudebench-bench [--rounds N] [--quick] [--aof everysec|off] [--pin] [--idle "
+          "SECONDS]\n"
           "Measures the path through the real processes beside a bare loop; see bench/README.md.\n",
           out);
     return code;

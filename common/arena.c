@@ -15,8 +15,7 @@ struct arena_block {
     _Alignas(max_align_t) char data[];
 };
 
-void
-arena_done(struct arena *a)
+void arena_done(struct arena *a)
 {
     while (a->blocks) {
         struct arena_block *next = a->blocks->next;
@@ -25,8 +24,7 @@ arena_done(struct arena *a)
     }
 }
 
-void
-arena_reset(struct arena *a)
+void arena_reset(struct arena *a)
 {
     struct arena_block *keep = NULL;
     for (struct arena_block *b = a->blocks, *next; b; b = next) {
@@ -43,8 +41,7 @@ arena_reset(struct arena *a)
     a->blocks = keep;
 }
 
-void *
-arena_alloc(struct arena *a, size_t size)
+void *arena_alloc(struct arena *a, size_t size)
 {
     size_t align = _Alignof(max_align_t);
     cb_assert(size < SIZE_MAX / 2);
@@ -62,8 +59,7 @@ arena_alloc(struct arena *a, size_t size)
     return p;
 }
 
-char *
-arena_strndup(struct arena *a, const char *s, size_t len)
+char *arena_strndup(struct arena *a, const char *s, size_t len)
 {
     char *p = arena_alloc(a, len + 1);
     if (len)
@@ -71,8 +67,7 @@ arena_strndup(struct arena *a, const char *s, size_t len)
     return p;
 }
 
-char *
-arena_printf(struct arena *a, const char *fmt, ...)
+char *arena_printf(struct arena *a, const char *fmt, ...)
 {
     va_list ap, again;
     va_start(ap, fmt);

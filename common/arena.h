@@ -11,7 +11,10 @@ struct arena {
     struct arena_block *blocks;
 };
 
-#define ARENA_INIT {NULL}
+#define ARENA_INIT                                                                                 \
+    {                                                                                              \
+        NULL                                                                                       \
+    }
 
 /* Frees everything. Fits CB_CLEANUP(arena_done). */
 void arena_done(struct arena *a);

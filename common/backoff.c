@@ -6,23 +6,20 @@
 
 #include "common/rnd.h"
 
-void
-backoff_init(struct backoff *b, int64_t min_ms, int64_t max_ms)
+void backoff_init(struct backoff *b, int64_t min_ms, int64_t max_ms)
 {
     b->min_ms = min_ms;
     b->max_ms = max_ms;
     b->failures = 0;
 }
 
-void
-backoff_reset(struct backoff *b)
+void backoff_reset(struct backoff *b)
 {
     b->failures = 0;
 }
 
 /* min × 2^failures, at most max. */
-static int64_t
-backoff_ceiling(struct backoff *b)
+static int64_t backoff_ceiling(struct backoff *b)
 {
     int64_t ceiling = b->min_ms;
     for (unsigned i = 0; i < b->failures && ceiling < b->max_ms; i++)
@@ -31,8 +28,7 @@ backoff_ceiling(struct backoff *b)
     return ceiling < b->max_ms ? ceiling : b->max_ms;
 }
 
-int64_t
-backoff_next_full_jitter(struct backoff *b)
+int64_t backoff_next_full_jitter(struct backoff *b)
 {
     int64_t ceiling = backoff_ceiling(b) * 2;
     if (ceiling > b->max_ms)
@@ -42,8 +38,7 @@ backoff_next_full_jitter(struct backoff *b)
     return b->min_ms + (int64_t)(rnd_u64() % (uint64_t)(ceiling - b->min_ms + 1));
 }
 
-int64_t
-backoff_next_brake(struct backoff *b)
+int64_t backoff_next_brake(struct backoff *b)
 {
     int64_t wait = backoff_ceiling(b);
     int64_t spread = wait / 5;

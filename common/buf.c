@@ -6,29 +6,25 @@
 
 #include "common/mem.h"
 
-void
-buf_init(struct buf *b)
+void buf_init(struct buf *b)
 {
     *b = (struct buf)BUF_INIT;
 }
 
-void
-buf_done(struct buf *b)
+void buf_done(struct buf *b)
 {
     free(b->data);
     buf_init(b);
 }
 
-void
-buf_reset(struct buf *b)
+void buf_reset(struct buf *b)
 {
     b->len = 0;
     if (b->data)
         b->data[0] = '\0';
 }
 
-char *
-buf_reserve(struct buf *b, size_t more)
+char *buf_reserve(struct buf *b, size_t more)
 {
     cb_assert(more < SIZE_MAX / 4 && b->len < SIZE_MAX / 4);
     size_t need = b->len + more + 1;
@@ -43,8 +39,7 @@ buf_reserve(struct buf *b, size_t more)
     return b->data + b->len;
 }
 
-void
-buf_append(struct buf *b, const void *data, size_t len)
+void buf_append(struct buf *b, const void *data, size_t len)
 {
     char *to = buf_reserve(b, len);
     if (len)
@@ -53,20 +48,17 @@ buf_append(struct buf *b, const void *data, size_t len)
     b->data[b->len] = '\0';
 }
 
-void
-buf_puts(struct buf *b, const char *s)
+void buf_puts(struct buf *b, const char *s)
 {
     buf_append(b, s, strlen(s));
 }
 
-void
-buf_putc(struct buf *b, char c)
+void buf_putc(struct buf *b, char c)
 {
     buf_append(b, &c, 1);
 }
 
-void
-buf_vprintf(struct buf *b, const char *fmt, va_list ap)
+void buf_vprintf(struct buf *b, const char *fmt, va_list ap)
 {
     va_list again;
     va_copy(again, ap);
@@ -78,8 +70,7 @@ buf_vprintf(struct buf *b, const char *fmt, va_list ap)
     b->len += (size_t)n;
 }
 
-void
-buf_printf(struct buf *b, const char *fmt, ...)
+void buf_printf(struct buf *b, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -87,16 +78,14 @@ buf_printf(struct buf *b, const char *fmt, ...)
     va_end(ap);
 }
 
-void
-buf_put_int(struct buf *b, int64_t n)
+void buf_put_int(struct buf *b, int64_t n)
 {
     char digits[24];
     int len = snprintf(digits, sizeof digits, "%" PRId64, n);
     buf_append(b, digits, (size_t)len);
 }
 
-void
-buf_consume(struct buf *b, size_t n)
+void buf_consume(struct buf *b, size_t n)
 {
     cb_assert(n <= b->len);
     if (n == 0)
@@ -105,16 +94,14 @@ buf_consume(struct buf *b, size_t n)
     b->len -= n;
 }
 
-char *
-buf_take(struct buf *b)
+char *buf_take(struct buf *b)
 {
     char *data = b->data ? b->data : mem_strdup("");
     buf_init(b);
     return data;
 }
 
-const char *
-buf_peek(const struct buf *b)
+const char *buf_peek(const struct buf *b)
 {
     return b->data ? b->data : "";
 }

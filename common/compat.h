@@ -34,12 +34,12 @@
 #define CB_ARRAY_LEN(a)                 (sizeof(a) / sizeof((a)[0]))
 
 /* A bug, not an event: says where, and aborts. Stays on in release builds. */
-#define cb_assert(cond)                                                                           \
-    do {                                                                                          \
-        if (!(cond)) {                                                                            \
-            fprintf(stderr, "%s:%d: assertion failed: %s\n", __FILE__, __LINE__, #cond);          \
-            abort();                                                                              \
-        }                                                                                         \
+#define cb_assert(cond)                                                                            \
+    do {                                                                                           \
+        if (!(cond)) {                                                                             \
+            fprintf(stderr, "%s:%d: assertion failed: %s\n", __FILE__, __LINE__, #cond);           \
+            abort();                                                                               \
+        }                                                                                          \
     } while (0)
 
 #endif

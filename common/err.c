@@ -4,8 +4,7 @@
 #include "common/compat.h"
 #include "common/err.h"
 
-int
-cb_error_set(struct cb_error *err, int code, const char *fmt, ...)
+int cb_error_set(struct cb_error *err, int code, const char *fmt, ...)
 {
     va_list ap;
 
@@ -18,8 +17,7 @@ cb_error_set(struct cb_error *err, int code, const char *fmt, ...)
     return -1;
 }
 
-int
-cb_error_prefix(struct cb_error *err, const char *fmt, ...)
+int cb_error_prefix(struct cb_error *err, const char *fmt, ...)
 {
     char old[sizeof err->text];
     va_list ap;

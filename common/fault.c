@@ -19,8 +19,7 @@ struct fault_spec {
 
 static unsigned hits[64]; /* by hash of the name: enough for tests, which arm a few points */
 
-static void
-fault_act(const char *action)
+static void fault_act(const char *action)
 {
     if (strcmp(action, "kill") == 0)
         kill(getpid(), SIGKILL);
@@ -39,8 +38,7 @@ fault_act(const char *action)
     }
 }
 
-static void
-fault_option(struct fault_spec *spec, const char *option)
+static void fault_option(struct fault_spec *spec, const char *option)
 {
     if (strncmp(option, "once=", 5) == 0)
         snprintf(spec->once, sizeof spec->once, "%s", option + 5);
@@ -50,8 +48,8 @@ fault_option(struct fault_spec *spec, const char *option)
         spec->nth = (unsigned)strtoul(option + 4, NULL, 10);
 }
 
-static bool
-fault_applies(const struct fault_spec *spec, const char *name, const char *text, size_t len)
+static bool fault_applies(const struct fault_spec *spec, const char *name, const char *text,
+                          size_t len)
 {
     if (spec->match[0] && (!text || !memmem(text, len, spec->match, strlen(spec->match))))
         return false;
@@ -69,8 +67,7 @@ fault_applies(const struct fault_spec *spec, const char *name, const char *text,
     return true;
 }
 
-void
-fault_point_text(const char *name, const char *text, size_t len)
+void fault_point_text(const char *name, const char *text, size_t len)
 {
     const char *env = getenv("CLAUDEBENCH_FAILPOINT");
     if (!env || !*env)
@@ -92,8 +89,7 @@ fault_point_text(const char *name, const char *text, size_t len)
     }
 }
 
-void
-fault_point(const char *name)
+void fault_point(const char *name)
 {
     fault_point_text(name, NULL, 0);
 }

@@ -14,18 +14,18 @@
 /* STR, LIST, ANY, OBJECT: max 0 = no upper limit. INT, NUM: min and max both 0 = no limits at all.
  * ID, NAME, TASK_ID, TOKEN: the limits are the type's, whatever the row says. */
 enum field_type {
-    FIELD_TYPE_STR,    /* text; min, max = bytes of decoded UTF-8; no NUL */
-    FIELD_TYPE_ID,     /* an id that others chose: 1-128 bytes, any UTF-8 but control characters
+    FIELD_TYPE_STR,  /* text; min, max = bytes of decoded UTF-8; no NUL */
+    FIELD_TYPE_ID,   /* an id that others chose: 1-128 bytes, any UTF-8 but control characters
                           (U+0000-001F, 007F-009F) */
-    FIELD_TYPE_NAME,   /* queue, role: [A-Za-z0-9][A-Za-z0-9_.-]{0,63}, and none of our own words */
-    FIELD_TYPE_TASK_ID,/* t-<1 to 20 digits> */
-    FIELD_TYPE_TOKEN,  /* [A-Za-z0-9_-]{1,128}: lease tokens, incarnations */
-    FIELD_TYPE_INT,    /* integer literal in min..max */
-    FIELD_TYPE_NUM,    /* any number in min..max */
+    FIELD_TYPE_NAME, /* queue, role: [A-Za-z0-9][A-Za-z0-9_.-]{0,63}, and none of our own words */
+    FIELD_TYPE_TASK_ID, /* t-<1 to 20 digits> */
+    FIELD_TYPE_TOKEN,   /* [A-Za-z0-9_-]{1,128}: lease tokens, incarnations */
+    FIELD_TYPE_INT,     /* integer literal in min..max */
+    FIELD_TYPE_NUM,     /* any number in min..max */
     FIELD_TYPE_BOOL,
-    FIELD_TYPE_ENUM,   /* string, one of `choices` */
-    FIELD_TYPE_TIME,   /* RFC 3339 date-time; the value is ms since 1970 */
-    FIELD_TYPE_ANY,    /* any JSON value, passed on verbatim; max = bytes of the literal (0: no limit) */
+    FIELD_TYPE_ENUM, /* string, one of `choices` */
+    FIELD_TYPE_TIME, /* RFC 3339 date-time; the value is ms since 1970 */
+    FIELD_TYPE_ANY, /* any JSON value, passed on verbatim; max = bytes of the literal (0: no limit) */
     FIELD_TYPE_OBJECT, /* any JSON object, verbatim (max as ANY); or, with `sub`, an object of these
                           fields */
     FIELD_TYPE_LIST,   /* array of `sub[0]` (its name is ""); min..max elements */
@@ -60,41 +60,79 @@ struct field {
 #define REQUIRED_OR_NULL .flags = FIELD_REQUIRED | FIELD_NULLABLE /* results: there, perhaps null */
 #define DEFAULT(...)     .flags = 0, .fallback = #__VA_ARGS__
 
-#define FIELD_STR(n, need, lo, hi, doc)                                                           \
-    {.name = (n), .type = FIELD_TYPE_STR, need, .min = (lo), .max = (hi), .text = (doc)}
-#define FIELD_ID(n, need, doc)                                                                    \
-    {.name = (n), .type = FIELD_TYPE_ID, need, .min = 1, .max = 128, .text = (doc)}
-#define FIELD_NAME(n, need, doc)                                                                  \
-    {.name = (n), .type = FIELD_TYPE_NAME, need, .min = 1, .max = 64, .text = (doc)}
-#define FIELD_TASK_ID(n, need, doc) {.name = (n), .type = FIELD_TYPE_TASK_ID, need, .text = (doc)}
-#define FIELD_TOKEN(n, need, doc)   {.name = (n), .type = FIELD_TYPE_TOKEN, need, .text = (doc)}
-#define FIELD_INT(n, need, lo, hi, doc)                                                           \
-    {.name = (n), .type = FIELD_TYPE_INT, need, .min = (lo), .max = (hi), .text = (doc)}
-#define FIELD_NUM(n, need, lo, hi, doc)                                                           \
-    {.name = (n), .type = FIELD_TYPE_NUM, need, .min = (lo), .max = (hi), .text = (doc)}
-#define FIELD_BOOL(n, need, doc) {.name = (n), .type = FIELD_TYPE_BOOL, need, .text = (doc)}
-#define FIELD_ENUM(n, need, words, doc)                                                           \
-    {.name = (n), .type = FIELD_TYPE_ENUM, need, .choices = (words), .text = (doc)}
-#define FIELD_TIME(n, need, doc) {.name = (n), .type = FIELD_TYPE_TIME, need, .text = (doc)}
-#define FIELD_ANY(n, need, doc)  {.name = (n), .type = FIELD_TYPE_ANY, need, .text = (doc)}
-#define FIELD_OBJECT(n, need, members, doc)                                                       \
-    {.name = (n), .type = FIELD_TYPE_OBJECT, need, .sub = (members), .text = (doc)}
-#define FIELD_LIST(n, need, lo, hi, element, doc)                                                 \
-    {.name = (n), .type = FIELD_TYPE_LIST, need, .min = (lo), .max = (hi), .sub = (element),      \
-     .text = (doc)}
-#define FIELD_END      {.name = NULL}
-#define FIELD_END_OPEN {.name = NULL, .flags = FIELD_OPEN}
+#define FIELD_STR(n, need, lo, hi, doc)                                                            \
+    {                                                                                              \
+        .name = (n), .type = FIELD_TYPE_STR, need, .min = (lo), .max = (hi), .text = (doc)         \
+    }
+#define FIELD_ID(n, need, doc)                                                                     \
+    {                                                                                              \
+        .name = (n), .type = FIELD_TYPE_ID, need, .min = 1, .max = 128, .text = (doc)              \
+    }
+#define FIELD_NAME(n, need, doc)                                                                   \
+    {                                                                                              \
+        .name = (n), .type = FIELD_TYPE_NAME, need, .min = 1, .max = 64, .text = (doc)             \
+    }
+#define FIELD_TASK_ID(n, need, doc)                                                                \
+    {                                                                                              \
+        .name = (n), .type = FIELD_TYPE_TASK_ID, need, .text = (doc)                               \
+    }
+#define FIELD_TOKEN(n, need, doc)                                                                  \
+    {                                                                                              \
+        .name = (n), .type = FIELD_TYPE_TOKEN, need, .text = (doc)                                 \
+    }
+#define FIELD_INT(n, need, lo, hi, doc)                                                            \
+    {                                                                                              \
+        .name = (n), .type = FIELD_TYPE_INT, need, .min = (lo), .max = (hi), .text = (doc)         \
+    }
+#define FIELD_NUM(n, need, lo, hi, doc)                                                            \
+    {                                                                                              \
+        .name = (n), .type = FIELD_TYPE_NUM, need, .min = (lo), .max = (hi), .text = (doc)         \
+    }
+#define FIELD_BOOL(n, need, doc)                                                                   \
+    {                                                                                              \
+        .name = (n), .type = FIELD_TYPE_BOOL, need, .text = (doc)                                  \
+    }
+#define FIELD_ENUM(n, need, words, doc)                                                            \
+    {                                                                                              \
+        .name = (n), .type = FIELD_TYPE_ENUM, need, .choices = (words), .text = (doc)              \
+    }
+#define FIELD_TIME(n, need, doc)                                                                   \
+    {                                                                                              \
+        .name = (n), .type = FIELD_TYPE_TIME, need, .text = (doc)                                  \
+    }
+#define FIELD_ANY(n, need, doc)                                                                    \
+    {                                                                                              \
+        .name = (n), .type = FIELD_TYPE_ANY, need, .text = (doc)                                   \
+    }
+#define FIELD_OBJECT(n, need, members, doc)                                                        \
+    {                                                                                              \
+        .name = (n), .type = FIELD_TYPE_OBJECT, need, .sub = (members), .text = (doc)              \
+    }
+#define FIELD_LIST(n, need, lo, hi, element, doc)                                                  \
+    {                                                                                              \
+        .name = (n), .type = FIELD_TYPE_LIST, need, .min = (lo), .max = (hi), .sub = (element),    \
+        .text = (doc)                                                                              \
+    }
+#define FIELD_END                                                                                  \
+    {                                                                                              \
+        .name = NULL                                                                               \
+    }
+#define FIELD_END_OPEN                                                                             \
+    {                                                                                              \
+        .name = NULL, .flags = FIELD_OPEN                                                          \
+    }
 
 /* What a checked field holds. Everything points into the document or the arena. */
 struct field_value {
-    bool is_set;             /* present, or filled from the default; null counts as absent if NULLABLE */
-    bool is_default;         /* filled from the default */
-    struct json_span raw;    /* the literal; for a default, the default's literal; absent: at NULL */
-    const char *str;         /* STR, ID, NAME, TASK_ID, TOKEN, ENUM, TIME: decoded, NUL-terminated */
-    size_t len;              /* of str; LIST: number of items */
-    int64_t num;             /* INT; BOOL 0/1; TIME ms; ENUM index into choices */
-    double real;             /* NUM, INT */
-    struct field_value *sub; /* OBJECT with members: parallel to its table; LIST: the items, and for a
+    bool is_set;     /* present, or filled from the default; null counts as absent if NULLABLE */
+    bool is_default; /* filled from the default */
+    struct json_span raw; /* the literal; for a default, the default's literal; absent: at NULL */
+    const char *str;      /* STR, ID, NAME, TASK_ID, TOKEN, ENUM, TIME: decoded, NUL-terminated */
+    size_t len;           /* of str; LIST: number of items */
+    int64_t num;          /* INT; BOOL 0/1; TIME ms; ENUM index into choices */
+    double real;          /* NUM, INT */
+    struct field_value
+        *sub; /* OBJECT with members: parallel to its table; LIST: the items, and for a
                                 list of objects each item's .sub is parallel to the element's table */
 };
 
@@ -104,7 +142,7 @@ struct field_problem {
     char path[160];     /* "tasks[3].text"; "" for the whole. A missing or unknown member's path is
                            its own or its object's, respectively */
     char expected[160]; /* "string of 1 to 500 bytes" */
-    char got[80];       /* "number 101", "empty string", "object with unknown member \"x\"", "nothing"
+    char got[80]; /* "number 101", "empty string", "object with unknown member \"x\"", "nothing"
                            (escaped, cut; never a token) */
 };
 

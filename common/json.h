@@ -30,7 +30,7 @@ struct json_span {
 };
 
 struct json_error {
-    size_t offset; /* of the first byte that is wrong */
+    size_t offset;  /* of the first byte that is wrong */
     char text[128]; /* what is wrong there, e.g. "duplicate key", "expected ',' or '}'" */
 };
 

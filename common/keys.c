@@ -7,21 +7,19 @@
 #include "common/buf.h"
 
 static const struct key_row rows[] = {
-#define KEY(id, pattern_, type_, cap_, text_)                                                     \
+#define KEY(id, pattern_, type_, cap_, text_)                                                      \
     [KEY_##id] = {.pattern = (pattern_), .type = (type_), .cap = (cap_), .text = (text_)},
 #include "common/keys.def"
 #undef KEY
 };
 
-const struct key_row *
-keys_row(enum key_id id)
+const struct key_row *keys_row(enum key_id id)
 {
     cb_assert(id < KEY_COUNT);
     return &rows[id];
 }
 
-char *
-keys_make(struct arena *arena, const char *prefix, enum key_id id, ...)
+char *keys_make(struct arena *arena, const char *prefix, enum key_id id, ...)
 {
     struct buf key = BUF_INIT;
     va_list parts;
@@ -41,8 +39,7 @@ keys_make(struct arena *arena, const char *prefix, enum key_id id, ...)
     return result;
 }
 
-char *
-keys_queue(struct arena *arena, const char *prefix, const char *queue)
+char *keys_queue(struct arena *arena, const char *prefix, const char *queue)
 {
     if (strcmp(queue, "default") == 0)
         return keys_make(arena, prefix, KEY_QUEUE_DEFAULT);

@@ -6,8 +6,7 @@
 
 #include "common/exitcode.h"
 
-static CB_NORETURN void
-out_of_memory(size_t size)
+static CB_NORETURN void out_of_memory(size_t size)
 {
     char line[96];
     int n = snprintf(line, sizeof line, "event=out_of_memory bytes=%zu next=exit code=%d\n", size,
@@ -17,14 +16,12 @@ out_of_memory(size_t size)
     _exit(EXITCODE_NOMEM);
 }
 
-void *
-mem_alloc(size_t size)
+void *mem_alloc(size_t size)
 {
     return mem_calloc(1, size);
 }
 
-void *
-mem_calloc(size_t count, size_t size)
+void *mem_calloc(size_t count, size_t size)
 {
     void *p = calloc(count ? count : 1, size ? size : 1);
     if (!p)
@@ -32,8 +29,7 @@ mem_calloc(size_t count, size_t size)
     return p;
 }
 
-void *
-mem_realloc(void *ptr, size_t size)
+void *mem_realloc(void *ptr, size_t size)
 {
     void *p = realloc(ptr, size ? size : 1);
     if (!p)
@@ -41,14 +37,12 @@ mem_realloc(void *ptr, size_t size)
     return p;
 }
 
-char *
-mem_strdup(const char *s)
+char *mem_strdup(const char *s)
 {
     return mem_strndup(s, strlen(s));
 }
 
-char *
-mem_strndup(const char *s, size_t len)
+char *mem_strndup(const char *s, size_t len)
 {
     char *p = mem_alloc(len + 1);
     if (len)
@@ -56,8 +50,7 @@ mem_strndup(const char *s, size_t len)
     return p;
 }
 
-void *
-mem_dup(const void *data, size_t len)
+void *mem_dup(const void *data, size_t len)
 {
     void *p = mem_alloc(len);
     if (len)
@@ -65,8 +58,7 @@ mem_dup(const void *data, size_t len)
     return p;
 }
 
-char *
-mem_printf(const char *fmt, ...)
+char *mem_printf(const char *fmt, ...)
 {
     va_list ap;
     char *p = NULL;
@@ -78,8 +70,7 @@ mem_printf(const char *fmt, ...)
     return p;
 }
 
-void
-mem_free_ptr(void *pointer_to_pointer)
+void mem_free_ptr(void *pointer_to_pointer)
 {
     void **p = pointer_to_pointer;
     free(*p);

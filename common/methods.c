@@ -12,8 +12,7 @@ const struct method methods[METHOD_COUNT] = {
 #undef METHOD
 };
 
-int
-methods_find(const char *name)
+int methods_find(const char *name)
 {
     for (int i = 0; i < METHOD_COUNT; i++)
         if (strcmp(methods[i].name, name) == 0)
@@ -21,15 +20,13 @@ methods_find(const char *name)
     return -1;
 }
 
-static const char *
-method_name_at(size_t i, const void *arg)
+static const char *method_name_at(size_t i, const void *arg)
 {
     (void)arg;
     return i < METHOD_COUNT ? methods[i].name : NULL;
 }
 
-const char *
-methods_nearest(const char *name)
+const char *methods_nearest(const char *name)
 {
     return nearest_name(name, method_name_at, NULL);
 }

@@ -27,13 +27,13 @@ enum {
 
 /* Where Redis is and who we are. Strings are borrowed until redis_link_free. */
 struct redis_target {
-    char *unix_path;   /* or NULL */
-    char *host;        /* TCP; IPv6 without brackets */
+    char *unix_path; /* or NULL */
+    char *host;      /* TCP; IPv6 without brackets */
     int port;
     int db;
-    char *user;        /* "" = default user */
-    char *password;    /* "" = none; never logged */
-    int timeout_ms;    /* connect, write, and read of a non-blocking command */
+    char *user;     /* "" = default user */
+    char *password; /* "" = none; never logged */
+    int timeout_ms; /* connect, write, and read of a non-blocking command */
 };
 
 /*
@@ -50,18 +50,18 @@ void redis_target_describe(const struct redis_target *target, char *out, size_t 
 /* How a failure must be treated. Made from the error reply's first word, or from the socket. */
 enum redis_fault {
     REDIS_OK = 0,
-    REDIS_LOST,       /* connection refused, closed, reset, timed out: reconnect */
-    REDIS_PROTOCOL,   /* not RESP, or over our limits: drop the connection, reconnect */
+    REDIS_LOST,     /* connection refused, closed, reset, timed out: reconnect */
+    REDIS_PROTOCOL, /* not RESP, or over our limits: drop the connection, reconnect */
     REDIS_NOSCRIPT,
     REDIS_NOGROUP,
-    REDIS_LOADING,    /* also MASTERDOWN: wait and try again */
-    REDIS_BUSY,       /* a script runs too long: wait */
-    REDIS_READONLY,   /* also UNBLOCKED after a failover: reconnect */
+    REDIS_LOADING,  /* also MASTERDOWN: wait and try again */
+    REDIS_BUSY,     /* a script runs too long: wait */
+    REDIS_READONLY, /* also UNBLOCKED after a failover: reconnect */
     REDIS_OOM,
-    REDIS_MISCONF,    /* persistence fails: writes are refused */
+    REDIS_MISCONF, /* persistence fails: writes are refused */
     REDIS_NOREPLICAS,
-    REDIS_AUTH,       /* NOAUTH, WRONGPASS, NOPERM: configuration, not weather */
-    REDIS_ERROR,      /* any other error reply */
+    REDIS_AUTH,  /* NOAUTH, WRONGPASS, NOPERM: configuration, not weather */
+    REDIS_ERROR, /* any other error reply */
 };
 const char *redis_fault_name(enum redis_fault fault);
 
@@ -71,9 +71,9 @@ typedef struct redisReply reply_t;
 enum reply_type { REPLY_NIL, REPLY_STRING, REPLY_STATUS, REPLY_ERROR, REPLY_INT, REPLY_ARRAY };
 enum reply_type reply_type(const reply_t *r);
 bool reply_is_error(const reply_t *r);
-const char *reply_str(const reply_t *r);  /* STRING, STATUS, ERROR: NUL-terminated; else "" */
-size_t reply_len(const reply_t *r);       /* bytes of a string, elements of an array, else 0 */
-int64_t reply_int(const reply_t *r);      /* INT, or a STRING of digits; else 0 */
+const char *reply_str(const reply_t *r); /* STRING, STATUS, ERROR: NUL-terminated; else "" */
+size_t reply_len(const reply_t *r);      /* bytes of a string, elements of an array, else 0 */
+int64_t reply_int(const reply_t *r);     /* INT, or a STRING of digits; else 0 */
 const reply_t *reply_at(const reply_t *r, size_t i); /* NULL when out of range or not an array */
 enum redis_fault reply_fault(const reply_t *r);
 void reply_free(reply_t *r);
@@ -139,8 +139,8 @@ int redis_link_read(struct redis_link *link, int timeout_ms, reply_t **ret_reply
 /* append + read in one, with the target's time-out; no other reply may be due (asserted, unless the link
  * is lost). An error reply gives -1, err->code its fault and err->text its text; the link is still good
  * then. ret_reply may be NULL. */
-int redis_link_call(struct redis_link *link, reply_t **ret_reply, struct cb_error *err,
-                    int argc, const char *const *argv, const size_t *lens);
+int redis_link_call(struct redis_link *link, reply_t **ret_reply, struct cb_error *err, int argc,
+                    const char *const *argv, const size_t *lens);
 int redis_link_callv(struct redis_link *link, reply_t **ret_reply, struct cb_error *err, ...)
     __attribute__((sentinel));
 

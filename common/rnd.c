@@ -9,15 +9,13 @@
 static uint64_t state;
 static bool is_seeded;
 
-void
-rnd_seed(uint64_t seed)
+void rnd_seed(uint64_t seed)
 {
     state = seed;
     is_seeded = true;
 }
 
-uint64_t
-rnd_u64(void)
+uint64_t rnd_u64(void)
 {
     if (!is_seeded) {
         rnd_secret(&state, sizeof state);
@@ -29,8 +27,7 @@ rnd_u64(void)
     return z ^ (z >> 31);
 }
 
-void
-rnd_secret(void *out, size_t len)
+void rnd_secret(void *out, size_t len)
 {
     char *p = out;
     while (len > 0) {
@@ -44,8 +41,7 @@ rnd_secret(void *out, size_t len)
     }
 }
 
-void
-rnd_token(char *out, size_t len)
+void rnd_token(char *out, size_t len)
 {
     static const char alphabet[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-";

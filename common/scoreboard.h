@@ -47,7 +47,7 @@ struct scoreboard_slot {
     char domain[16];
     _Atomic uint64_t generation;
     _Atomic int pid;
-    _Atomic int state; /* enum worker_state */
+    _Atomic int state;       /* enum worker_state */
     _Atomic int64_t beat_us; /* CLOCK_MONOTONIC of the last beat */
     _Atomic int64_t redis_id;
     _Atomic uint64_t requests;
@@ -67,7 +67,7 @@ struct scoreboard_global {
     uint32_t magic;
     uint32_t version;
     _Atomic int64_t supervisor_beat_us;
-    _Atomic int redis_state; /* enum redis_state */
+    _Atomic int redis_state;        /* enum redis_state */
     _Atomic int64_t redis_since_ms; /* wall */
     _Atomic uint64_t used_memory;
     _Atomic uint64_t max_memory; /* 0 = no limit */
@@ -99,7 +99,7 @@ void scoreboard_set_entry(struct scoreboard_slot *slot, const char *entry_id);
 /* A consistent copy; gives "" when none is set or the writer died while writing. */
 void scoreboard_get_entry(const struct scoreboard_slot *slot, char out[44]);
 
-unsigned scoreboard_bucket(int64_t us);       /* index for a latency */
+unsigned scoreboard_bucket(int64_t us);              /* index for a latency */
 int64_t scoreboard_bucket_limit_us(unsigned bucket); /* upper bound, for printing */
 /* Adds one latency to total_us and the histogram; the counters are the caller's. */
 void scoreboard_observe(struct scoreboard_method *m, int64_t us);

@@ -11,7 +11,12 @@
 #include "common/rnd.h"
 #include "supervisor/secret.h"
 
-enum { INCARNATION_LEN = 22, GENERATION_LEN = 22, MEMORY_MS = 1000, SWEEP_BOUND = 100 /* SWEEP in lua/tick.lua */ };
+enum {
+    INCARNATION_LEN = 22,
+    GENERATION_LEN = 22,
+    MEMORY_MS = 1000,
+    SWEEP_BOUND = 100 /* SWEEP in lua/tick.lua */
+};
 
 struct instance {
     const struct options *opts;
@@ -150,7 +155,8 @@ static void take_tick(struct instance *i, const reply_t *reply)
     if (moved > 0)
         log_event(EV_instance_offline, LOG_I("tasks", moved));
     if (reply_len(reply_at(reply, 8)) > 0)
-        log_event(EV_script_error, LOG_S("script", "tick"), LOG_S("error", reply_str(reply_at(reply, 8))));
+        log_event(EV_script_error, LOG_S("script", "tick"),
+                  LOG_S("error", reply_str(reply_at(reply, 8))));
     note_registered(i);
     if (expired >= SWEEP_BOUND || promoted >= SWEEP_BOUND || moved >= SWEEP_BOUND)
         go_on_sweeping(i);

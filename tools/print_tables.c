@@ -18,7 +18,8 @@
 
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(log_event_name(*(const enum log_event *)a), log_event_name(*(const enum log_event *)b));
+    return strcmp(log_event_name(*(const enum log_event *)a),
+                  log_event_name(*(const enum log_event *)b));
 }
 
 static void put_events(struct buf *out)
@@ -98,6 +99,7 @@ int main(int argc, char **argv)
             return fflush(stdout) == 0 ? EXITCODE_OK : EXITCODE_SOFTWARE;
         }
     }
-    fprintf(stderr, "usage: print_tables options-sample|options-mdoc|events-mdoc|keys-mdoc|methods-mdoc\n");
+    fprintf(stderr,
+            "usage: print_tables options-sample|options-mdoc|events-mdoc|keys-mdoc|methods-mdoc\n");
     return EXITCODE_USAGE;
 }

@@ -8,21 +8,26 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-enum { REPLIES_DUPLICATE = -1, CODE_INTERNAL = -32603, FAULT_WAIT_MIN_MS = 50, FAULT_WAIT_MAX_MS = 2000 };
+enum {
+    REPLIES_DUPLICATE = -1,
+    CODE_INTERNAL = -32603,
+    FAULT_WAIT_MIN_MS = 50,
+    FAULT_WAIT_MAX_MS = 2000
+};
 
 /* ---- grouping ---- */
 
-static bool
-fits(const struct commit *c, const struct request *r, enum script_id script)
+static bool fits(const struct commit *c, const struct request *r, enum script_id script)
 {
-    return c->script == script && c->handler == (r->refused ? NULL : r->handler)
-           && c->len < COMMIT_REQUESTS_MAX && c->operations + r->prep.operations <= COMMIT_OPERATIONS_MAX
-           && c->bytes + r->bytes <= COMMIT_BYTES_MAX;
+    return c->script == script && c->handler == (r->refused ? NULL : r->handler) &&
+           c->len < COMMIT_REQUESTS_MAX &&
+           c->operations + r->prep.operations <= COMMIT_OPERATIONS_MAX &&
+           c->bytes + r->bytes <= COMMIT_BYTES_MAX;
 }
 
 /* The newest group that may take the request: an older one of the same method is full. */
-static struct commit *
-find_group(struct commit *list, const struct request *r, enum script_id script)
+static struct commit *find_group(struct commit *list, const struct request *r,
+                                 enum script_id script)
 {
     struct commit *found = NULL;
     for (struct commit *c = list; c; c = c->next)
@@ -31,8 +36,7 @@ find_group(struct commit *list, const struct request *r, enum script_id script)
     return found && fits(found, r, script) ? found : NULL;
 }
 
-struct commit *
-commit_group(struct request *requests, size_t len, struct arena *arena)
+struct commit *commit_group(struct request *requests, size_t len, struct arena *arena)
 {
     struct commit *list = NULL, **end = &list;
 
@@ -55,8 +59,7 @@ commit_group(struct request *requests, size_t len, struct arena *arena)
     return list;
 }
 
-void
-commit_list_done(struct commit *list)
+void commit_list_done(struct commit *list)
 {
     for (struct commit *c = list; c; c = c->next)
         script_call_done(&c->call);
@@ -70,9 +73,8 @@ struct reply_lists {
     size_t len;
 };
 
-static size_t
-reply_list_number(struct reply_lists *lists, const struct request *r, const char *prefix,
-                  struct arena *arena)
+static size_t reply_list_number(struct reply_lists *lists, const struct request *r,
+                                const char *prefix, struct arena *arena)
 {
     if (!r->can_reply)
         return 0;
@@ -86,8 +88,7 @@ reply_list_number(struct reply_lists *lists, const struct request *r, const char
 }
 
 /* Code, message, data, reason, and for the dead stream the entry's fields as they came. */
-static void
-add_refusal_args(struct script_call *call, const struct request *r)
+static void add_refusal_args(struct script_call *call, const struct request *r)
 {
     size_t fields = r->dead_reason ? reply_len(r->raw) : 0;
 
@@ -100,14 +101,12 @@ add_refusal_args(struct script_call *call, const struct request *r)
         script_call_arg(call, reply_str(reply_at(r->raw, i)), reply_len(reply_at(r->raw, i)));
 }
 
-static void
-add_field(struct script_call *call, struct request_field f)
+static void add_field(struct script_call *call, struct request_field f)
 {
     script_call_arg(call, f.at ? f.at : "", f.len);
 }
 
-static void
-add_request_args(struct script_call *call, const struct request *r, size_t reply_number)
+static void add_request_args(struct script_call *call, const struct request *r, size_t reply_number)
 {
     script_call_arg_str(call, r->entry_id);
     script_call_arg_int(call, (int64_t)reply_number);
@@ -130,9 +129,8 @@ add_request_args(struct script_call *call, const struct request *r, size_t reply
         script_call_arg(call, r->prep.args.items[i].data, r->prep.args.items[i].len);
 }
 
-static void
-add_request_keys(struct script_call *call, const struct request *r, const char *prefix,
-                 struct arena *arena)
+static void add_request_keys(struct script_call *call, const struct request *r, const char *prefix,
+                             struct arena *arena)
 {
     if (r->idem_hash[0])
         script_call_key(call, keys_make(arena, prefix, KEY_IDEM, r->idem_hash));
@@ -140,9 +138,8 @@ add_request_keys(struct script_call *call, const struct request *r, const char *
         script_call_key(call, r->prep.keys.items[i].data);
 }
 
-static void
-operation_args(const struct commit *c, const struct handler_context *ctx, struct arena *arena,
-               struct arg_list *keys, struct arg_list *args)
+static void operation_args(const struct commit *c, const struct handler_context *ctx,
+                           struct arena *arena, struct arg_list *keys, struct arg_list *args)
 {
     if (c->handler && c->script != SCRIPT_REFUSE) {
         if (c->handler->operation)
@@ -155,8 +152,7 @@ operation_args(const struct commit *c, const struct handler_context *ctx, struct
     arg_list_add(arena, args, cap, strlen(cap));
 }
 
-void
-commit_build(struct commit *c, const struct handler_context *ctx, struct arena *arena)
+void commit_build(struct commit *c, const struct handler_context *ctx, struct arena *arena)
 {
     static const enum key_id fixed[] = {KEY_EVENTS, KEY_DUPLICATES, KEY_CLOCK, KEY_META};
     struct reply_lists lists = {.len = 0};
@@ -195,21 +191,21 @@ commit_build(struct commit *c, const struct handler_context *ctx, struct arena *
 /* ---- the reply ---- */
 
 /* What a reader of the log needs to find a request again: its entry, its id, what it asked for. */
-static void
-log_outcome(const struct request *r, int64_t code)
+static void log_outcome(const struct request *r, int64_t code)
 {
-    if (code >= 0 || (code != CODE_INTERNAL && !r->dead_reason && !log_is_wanted(EV_request_refused)))
+    if (code >= 0 ||
+        (code != CODE_INTERNAL && !r->dead_reason && !log_is_wanted(EV_request_refused)))
         return;
     enum log_event ev = code == CODE_INTERNAL ? EV_request_failed
                         : r->dead_reason      ? EV_dead_letter
                                               : EV_request_refused;
-    log_event(ev, LOG_S("entry", r->entry_id), LOG_SN("id", r->id.at ? r->id.at : "", r->id.len),
-              LOG_SN("method", r->method.at ? r->method.at : "", r->method.len < 64 ? r->method.len : 64),
-              LOG_I("code", code), LOG_S("reason", r->dead_reason ? r->dead_reason : r->message));
+    log_event(
+        ev, LOG_S("entry", r->entry_id), LOG_SN("id", r->id.at ? r->id.at : "", r->id.len),
+        LOG_SN("method", r->method.at ? r->method.at : "", r->method.len < 64 ? r->method.len : 64),
+        LOG_I("code", code), LOG_S("reason", r->dead_reason ? r->dead_reason : r->message));
 }
 
-static void
-count_request(struct supervised *sup, const struct request *r, int64_t code)
+static void count_request(struct supervised *sup, const struct request *r, int64_t code)
 {
     struct scoreboard_slot *slot = sup->slot;
 
@@ -231,9 +227,8 @@ count_request(struct supervised *sup, const struct request *r, int64_t code)
     scoreboard_observe(m, clock_mono_us() - r->read_us);
 }
 
-int
-commit_take(struct commit *c, const reply_t *reply, struct supervised *sup,
-            struct gate_weather *weather, struct cb_error *err)
+int commit_take(struct commit *c, const reply_t *reply, struct supervised *sup,
+                struct gate_weather *weather, struct cb_error *err)
 {
     if (reply_is_error(reply)) {
         cb_error_set(err, (int)reply_fault(reply), "%s", reply_str(reply));
@@ -254,9 +249,8 @@ commit_take(struct commit *c, const reply_t *reply, struct supervised *sup,
 
 /* ---- repair ---- */
 
-static void
-become_refusal(struct commit *c, const struct handler_context *ctx, struct arena *arena, int code,
-               const char *message, const char *data)
+static void become_refusal(struct commit *c, const struct handler_context *ctx, struct arena *arena,
+                           int code, const char *message, const char *data)
 {
     for (size_t i = 0; i < c->len; i++) {
         struct request *r = c->requests[i];
@@ -270,16 +264,14 @@ become_refusal(struct commit *c, const struct handler_context *ctx, struct arena
     commit_build(c, ctx, arena);
 }
 
-static bool
-is_weather(int fault)
+static bool is_weather(int fault)
 {
-    return fault == REDIS_LOADING || fault == REDIS_BUSY || fault == REDIS_MISCONF
-           || fault == REDIS_NOREPLICAS;
+    return fault == REDIS_LOADING || fault == REDIS_BUSY || fault == REDIS_MISCONF ||
+           fault == REDIS_NOREPLICAS;
 }
 
-int
-commit_repair(struct commit *c, const struct handler_context *ctx, struct arena *arena,
-              struct session *session, struct gate_weather *weather, struct cb_error *err)
+int commit_repair(struct commit *c, const struct handler_context *ctx, struct arena *arena,
+                  struct session *session, struct gate_weather *weather, struct cb_error *err)
 {
     struct backoff wait;
 
@@ -295,7 +287,8 @@ commit_repair(struct commit *c, const struct handler_context *ctx, struct arena 
             return -1;
         if (err->code == REDIS_NOSCRIPT) /* flushed again between loading and calling */
             continue;
-        log_event(EV_commit_retried, LOG_S("script", scripts_name(c->script)), LOG_S("error", err->text));
+        log_event(EV_commit_retried, LOG_S("script", scripts_name(c->script)),
+                  LOG_S("error", err->text));
         if (is_weather(err->code)) {
             supervised_wait(session->sup, backoff_next_full_jitter(&wait));
             if (session->sup->is_orphan)

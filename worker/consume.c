@@ -25,31 +25,32 @@ struct consumer {
     const struct handler_context *ctx;
     struct supervised *sup;
     struct gate_weather weather;
-    struct arena arena;      /* of the batch in hand */
-    reply_t *entries;        /* XREADGROUP's reply that the batch points into */
+    struct arena arena; /* of the batch in hand */
+    reply_t *entries;   /* XREADGROUP's reply that the batch points into */
     struct request *requests;
     size_t len;
-    struct backoff trouble;  /* error replies to XREADGROUP, and what repeats after a reconnect */
+    struct backoff trouble;   /* error replies to XREADGROUP, and what repeats after a reconnect */
     int64_t careful_until_ms; /* read one at a time until then */
-    bool was_careful;        /* the read under way asks for one entry */
+    bool was_careful;         /* the read under way asks for one entry */
     char batch_size[8];
     char block_ms[8];
 };
 
 /* ---- reading ---- */
 
-static void
-append_read(struct consumer *c)
+static void append_read(struct consumer *c)
 {
     c->was_careful = clock_mono_ms() < c->careful_until_ms;
-    const char *argv[] = {"XREADGROUP", "GROUP", "workers", c->session->consumer, "COUNT",
-                          c->was_careful ? "1" : c->batch_size, "BLOCK", c->block_ms, "STREAMS",
-                          c->session->stream, ">"};
+    const char *argv[] = {"XREADGROUP", "GROUP",
+                          "workers",    c->session->consumer,
+                          "COUNT",      c->was_careful ? "1" : c->batch_size,
+                          "BLOCK",      c->block_ms,
+                          "STREAMS",    c->session->stream,
+                          ">"};
     redis_link_append(c->session->link, (int)CB_ARRAY_LEN(argv), argv, NULL);
 }
 
-static void
-release_batch(struct consumer *c)
+static void release_batch(struct consumer *c)
 {
     reply_free(c->entries);
     c->entries = NULL;
@@ -59,8 +60,7 @@ release_batch(struct consumer *c)
 }
 
 /* Takes XREADGROUP's reply: nil, or [[stream, [[id, fields], …]]]. */
-static void
-take_entries(struct consumer *c, reply_t *reply)
+static void take_entries(struct consumer *c, reply_t *reply)
 {
     const reply_t *list = reply ? reply_at(reply_at(reply, 0), 1) : NULL;
     size_t n = list ? reply_len(list) : 0;
@@ -84,8 +84,7 @@ take_entries(struct consumer *c, reply_t *reply)
 }
 
 /* An error reply to XREADGROUP. Returns 0 to go on, -1 to reconnect. */
-static int
-read_trouble(struct consumer *c, const reply_t *reply, struct cb_error *err)
+static int read_trouble(struct consumer *c, const reply_t *reply, struct cb_error *err)
 {
     enum redis_fault fault = reply_fault(reply);
 
@@ -105,8 +104,7 @@ read_trouble(struct consumer *c, const reply_t *reply, struct cb_error *err)
 
 /* ---- the batch ---- */
 
-static void
-check_requests(struct consumer *c, size_t from, size_t len)
+static void check_requests(struct consumer *c, size_t from, size_t len)
 {
     supervised_state(c->sup, WORKER_HANDLING);
     for (size_t i = from; i < from + len; i++) {
@@ -119,8 +117,7 @@ check_requests(struct consumer *c, size_t from, size_t len)
 
 /* Repairs what failed or was cut off, on a connection that is made new as often as it takes. Returns 0, or
  * -1 when the worker is to leave first (then the supervisor hands the entries on). */
-static int
-settle(struct consumer *c, struct commit *list, struct cb_error *err)
+static int settle(struct consumer *c, struct commit *list, struct cb_error *err)
 {
     for (struct commit *m = list; m; m = m->next) {
         while (!m->is_done) {
@@ -140,9 +137,8 @@ settle(struct consumer *c, struct commit *list, struct cb_error *err)
 
 /* Sends the commits, with the next read behind them when `read_next`; takes their replies, and leaves
  * the read's reply in *ret_read (NULL: none). Returns 0; -1 when the connection was lost on the way. */
-static int
-exchange(struct consumer *c, struct commit *list, bool read_next, reply_t **ret_read,
-         struct cb_error *err)
+static int exchange(struct consumer *c, struct commit *list, bool read_next, reply_t **ret_read,
+                    struct cb_error *err)
 {
     struct redis_link *link = c->session->link;
 
@@ -161,8 +157,8 @@ exchange(struct consumer *c, struct commit *list, bool read_next, reply_t **ret_
         reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
         if (redis_link_read(link, (int)c->ctx->opts->redis.timeout_ms, &reply, err) != 0)
             return -1;
-        if (commit_take(m, reply, c->sup, &c->weather, err) != 0
-            && commit_repair(m, c->ctx, &c->arena, c->session, &c->weather, err) != 0)
+        if (commit_take(m, reply, c->sup, &c->weather, err) != 0 &&
+            commit_repair(m, c->ctx, &c->arena, c->session, &c->weather, err) != 0)
             return -1;
         fault_point("after_commit");
     }
@@ -172,8 +168,7 @@ exchange(struct consumer *c, struct commit *list, bool read_next, reply_t **ret_
     return redis_link_read(link, BLOCK_MS + (int)c->ctx->opts->redis.timeout_ms, ret_read, err);
 }
 
-static struct commit *
-prepare_commits(struct consumer *c, size_t from, size_t len)
+static struct commit *prepare_commits(struct consumer *c, size_t from, size_t len)
 {
     check_requests(c, from, len);
     struct commit *list = commit_group(&c->requests[from], len, &c->arena);
@@ -183,8 +178,7 @@ prepare_commits(struct consumer *c, size_t from, size_t len)
 }
 
 /* Redelivered requests come last, so that the others form one batch. Returns how many are not. */
-static size_t
-sort_redelivered(struct consumer *c)
+static size_t sort_redelivered(struct consumer *c)
 {
     struct request *sorted = arena_alloc(&c->arena, (c->len + 1) * sizeof *sorted);
     size_t n = 0;
@@ -201,8 +195,7 @@ sort_redelivered(struct consumer *c)
 }
 
 /* A reply that the link does not take: if it was that of a single entry, the entry is to blame. */
-static int
-give_back_unread(struct consumer *c, const char *how, struct cb_error *err)
+static int give_back_unread(struct consumer *c, const char *how, struct cb_error *err)
 {
     char entry[SESSION_ENTRY_SIZE] = "*";
 
@@ -215,8 +208,8 @@ give_back_unread(struct consumer *c, const char *how, struct cb_error *err)
     return 0;
 }
 
-static int
-try_recover(struct consumer *c, struct commit *list, const struct cb_error *lost, struct cb_error *err)
+static int try_recover(struct consumer *c, struct commit *list, const struct cb_error *lost,
+                       struct cb_error *err)
 {
     session_drop(c->session);
     if (session_restore(c->session, err) != 0 || settle(c, list, err) != 0)
@@ -230,8 +223,7 @@ try_recover(struct consumer *c, struct commit *list, const struct cb_error *lost
 
 /* After a lost connection: finish what is in hand, then give back what never arrived. Tried until it is done;
  * -1 when the worker must leave first. */
-static int
-recover(struct consumer *c, struct commit *list, struct cb_error *err)
+static int recover(struct consumer *c, struct commit *list, struct cb_error *err)
 {
     struct cb_error lost = *err;
 
@@ -247,9 +239,8 @@ recover(struct consumer *c, struct commit *list, struct cb_error *err)
 
 /* Commits requests [from, from + len) and, when they are the last ones, reads the next batch in the same
  * exchange. Returns 0, or -1 when the worker must leave. */
-static int
-commit_span(struct consumer *c, size_t from, size_t len, bool is_last, reply_t **ret_read,
-            struct cb_error *err)
+static int commit_span(struct consumer *c, size_t from, size_t len, bool is_last,
+                       reply_t **ret_read, struct cb_error *err)
 {
     struct commit *list = prepare_commits(c, from, len);
     bool read_next = is_last && !c->sup->is_draining;
@@ -267,8 +258,7 @@ commit_span(struct consumer *c, size_t from, size_t len, bool is_last, reply_t *
 }
 
 /* One turn of the loop: the batch in hand, then the next read. */
-static int
-turn(struct consumer *c, struct cb_error *err)
+static int turn(struct consumer *c, struct cb_error *err)
 {
     reply_t *read = NULL;
     size_t fresh = sort_redelivered(c);
@@ -295,14 +285,12 @@ turn(struct consumer *c, struct cb_error *err)
     return 0;
 }
 
-static void
-unblock_on_drain(void *arg)
+static void unblock_on_drain(void *arg)
 {
     session_unblock(arg);
 }
 
-int
-consume_run(struct session *session, const struct handler_context *ctx, struct cb_error *err)
+int consume_run(struct session *session, const struct handler_context *ctx, struct cb_error *err)
 {
     struct consumer c = {.session = session, .ctx = ctx, .sup = session->sup};
     const struct domain_options *domain = options_domain(ctx->opts, ctx->domain);

@@ -12,8 +12,7 @@
 
 enum { ID_MAX = 128, TRACE_MAX = 128, RETRY_AFTER_MS = 1000 };
 
-static void
-refuse(struct request *r, int code, const char *message, const char *data)
+static void refuse(struct request *r, int code, const char *message, const char *data)
 {
     r->refused = code;
     r->message = message;
@@ -21,8 +20,7 @@ refuse(struct request *r, int code, const char *message, const char *data)
 }
 
 /* {"path":…,"expected":…,"got":…} */
-static char *
-problem_json(struct arena *arena, const struct field_problem *p)
+static char *problem_json(struct arena *arena, const struct field_problem *p)
 {
     struct buf out = BUF_INIT;
     buf_puts(&out, "{\"path\":");
@@ -37,39 +35,38 @@ problem_json(struct arena *arena, const struct field_problem *p)
     return json;
 }
 
-static void
-refuse_field(struct request *r, struct arena *arena, const char *field, const char *expected)
+static void refuse_field(struct request *r, struct arena *arena, const char *field,
+                         const char *expected)
 {
     struct field_problem p = {.got = "something else"};
     snprintf(p.path, sizeof p.path, "%s", field);
     snprintf(p.expected, sizeof p.expected, "%s", expected);
-    refuse(r, -32600, arena_printf(arena, "invalid request: field %s", field), problem_json(arena, &p));
+    refuse(r, -32600, arena_printf(arena, "invalid request: field %s", field),
+           problem_json(arena, &p));
 }
 
-static bool
-is_token(struct request_field f, size_t min, size_t max)
+static bool is_token(struct request_field f, size_t min, size_t max)
 {
     if (f.len < min || f.len > max)
         return false;
     for (size_t i = 0; i < f.len; i++)
-        if (!strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-", f.at[i])
-            || f.at[i] == '\0')
+        if (!strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-", f.at[i]) ||
+            f.at[i] == '\0')
             return false;
     return true;
 }
 
 /* Text that goes into events and logs: bounded UTF-8 without NUL. */
-static bool
-is_text(struct request_field f, size_t max)
+static bool is_text(struct request_field f, size_t max)
 {
     return f.len <= max && !memchr(f.at ? f.at : "", '\0', f.len) && json_is_utf8(f.at, f.len);
 }
 
-static bool
-parse_ttl(struct request_field f, int64_t *ret_ms)
+static bool parse_ttl(struct request_field f, int64_t *ret_ms)
 {
     int64_t ms;
-    if (json_decode_int((struct json_span){f.at, f.len}, &ms) != 0 || ms < 1 || ms > INT64_C(31536000000))
+    if (json_decode_int((struct json_span){f.at, f.len}, &ms) != 0 || ms < 1 ||
+        ms > INT64_C(31536000000))
         return false;
     for (size_t i = 0; i < f.len; i++)
         if (f.at[i] < '0' || f.at[i] > '9')
@@ -79,8 +76,7 @@ parse_ttl(struct request_field f, int64_t *ret_ms)
 }
 
 /* id, reply, actor, …: what every request carries. */
-static bool
-check_fields(struct request *r, struct arena *arena)
+static bool check_fields(struct request *r, struct arena *arena)
 {
     r->id_json = "null";
     r->can_reply = r->reply.at && is_token(r->reply, 16, 64);
@@ -106,8 +102,11 @@ check_fields(struct request *r, struct arena *arena)
         const char *name;
         struct request_field field;
         size_t max;
-    } texts[] = {{"actor", r->actor, ID_MAX}, {"session", r->session, ID_MAX},
-                 {"agent", r->agent, ID_MAX}, {"idem", r->idem, ID_MAX}, {"trace", r->trace, TRACE_MAX}};
+    } texts[] = {{"actor", r->actor, ID_MAX},
+                 {"session", r->session, ID_MAX},
+                 {"agent", r->agent, ID_MAX},
+                 {"idem", r->idem, ID_MAX},
+                 {"trace", r->trace, TRACE_MAX}};
     for (size_t i = 0; i < CB_ARRAY_LEN(texts); i++)
         if (!is_text(texts[i].field, texts[i].max)) {
             refuse_field(r, arena, texts[i].name, "UTF-8 of at most 128 bytes without NUL");
@@ -123,8 +122,7 @@ check_fields(struct request *r, struct arena *arena)
 }
 
 /* {"method":…[,"nearest":…]}, escaped and cut. */
-static char *
-method_json(struct arena *arena, const char *method, const char *nearest)
+static char *method_json(struct arena *arena, const char *method, const char *nearest)
 {
     struct buf out = BUF_INIT;
     buf_puts(&out, "{\"method\":");
@@ -139,8 +137,7 @@ method_json(struct arena *arena, const char *method, const char *nearest)
     return json;
 }
 
-static bool
-check_method(struct request *r, const struct handler_context *ctx, struct arena *arena)
+static bool check_method(struct request *r, const struct handler_context *ctx, struct arena *arena)
 {
     if (!r->method.at || !is_text(r->method, ID_MAX)) {
         refuse_field(r, arena, "method", "the name of a method");
@@ -156,8 +153,9 @@ check_method(struct request *r, const struct handler_context *ctx, struct arena 
     char domain[16];
     registry_domain(name, domain, sizeof domain);
     if (strcmp(domain, ctx->domain) != 0) {
-        refuse(r, -32600, arena_printf(arena, "invalid request: %s belongs to the stream of domain %s", name,
-                                       domain),
+        refuse(r, -32600,
+               arena_printf(arena, "invalid request: %s belongs to the stream of domain %s", name,
+                            domain),
                method_json(arena, name, NULL));
         return false;
     }
@@ -165,9 +163,8 @@ check_method(struct request *r, const struct handler_context *ctx, struct arena 
     return true;
 }
 
-static bool
-check_json(struct request *r, const struct handler_context *ctx, struct arena *arena,
-           struct json_span *ret)
+static bool check_json(struct request *r, const struct handler_context *ctx, struct arena *arena,
+                       struct json_span *ret)
 {
     unsigned flags = methods[r->handler->method].flags;
     int64_t limit = flags & METHOD_BATCH ? ctx->opts->limits.batch_params_bytes
@@ -181,15 +178,18 @@ check_json(struct request *r, const struct handler_context *ctx, struct arena *a
     }
     if ((int64_t)r->params.len > limit) {
         refuse(r, -32600, "invalid request: params are too large",
-               arena_printf(arena, "{\"path\":\"\",\"expected\":\"at most %" PRId64
-                            " bytes\",\"got\":\"%zu bytes\"}", limit, r->params.len));
+               arena_printf(arena,
+                            "{\"path\":\"\",\"expected\":\"at most %" PRId64
+                            " bytes\",\"got\":\"%zu bytes\"}",
+                            limit, r->params.len));
         return false;
     }
     if (json_check(r->params.at, r->params.len, ret, &type, &error) != 0) {
         struct buf text = BUF_INIT;
         json_put_cstr(&text, error.text);
-        refuse(r, -32700, arena_printf(arena, "parse error: %s at byte %zu", error.text, error.offset),
-               arena_printf(arena, "{\"offset\":%zu,\"problem\":%s}", error.offset, buf_peek(&text)));
+        refuse(
+            r, -32700, arena_printf(arena, "parse error: %s at byte %zu", error.text, error.offset),
+            arena_printf(arena, "{\"offset\":%zu,\"problem\":%s}", error.offset, buf_peek(&text)));
         buf_done(&text);
         return false;
     }
@@ -202,21 +202,25 @@ check_json(struct request *r, const struct handler_context *ctx, struct arena *a
     return true;
 }
 
-static bool
-check_params(struct request *r, const struct handler_context *ctx, struct arena *arena,
-             struct json_span params)
+static bool check_params(struct request *r, const struct handler_context *ctx, struct arena *arena,
+                         struct json_span params)
 {
     struct field_problem problem = {0};
-    struct field_value *values =
-        arena_alloc(arena, (fields_count(r->handler->params) + 1) * sizeof *values);
+    struct field_value *values = arena_alloc(arena, (fields_count(r->handler->params) + 1) *
+                                                        sizeof *values);
 
-    r->prep = (struct prepare){.ctx = ctx, .arena = arena, .handler = r->handler, .values = values,
-                               .operations = 1, .problem = &problem};
-    if (fields_parse(r->handler->params, params, arena, values, &problem) != 0
-        || r->handler->prepare(&r->prep) != 0) {
+    r->prep = (struct prepare){.ctx = ctx,
+                               .arena = arena,
+                               .handler = r->handler,
+                               .values = values,
+                               .operations = 1,
+                               .problem = &problem};
+    if (fields_parse(r->handler->params, params, arena, values, &problem) != 0 ||
+        r->handler->prepare(&r->prep) != 0) {
         refuse(r, problem.code,
-               arena_printf(arena, problem.path[0] ? "invalid params: %s: expected %s, got %s"
-                                                   : "invalid params:%s expected %s, got %s",
+               arena_printf(arena,
+                            problem.path[0] ? "invalid params: %s: expected %s, got %s"
+                                            : "invalid params:%s expected %s, got %s",
                             problem.path, problem.expected, problem.got),
                problem_json(arena, &problem));
         return false;
@@ -227,9 +231,8 @@ check_params(struct request *r, const struct handler_context *ctx, struct arena 
 }
 
 /* From 90 % of maxmemory on, and while too much waits, nothing that makes Redis larger is begun. */
-static bool
-check_room(struct request *r, const struct handler_context *ctx, struct arena *arena,
-           const struct gate_weather *weather)
+static bool check_room(struct request *r, const struct handler_context *ctx, struct arena *arena,
+                       const struct gate_weather *weather)
 {
     if (!(methods[r->handler->method].flags & METHOD_CREATES))
         return true;
@@ -246,8 +249,7 @@ check_room(struct request *r, const struct handler_context *ctx, struct arena *a
     return false;
 }
 
-static void
-hex(const unsigned char *digest, size_t bytes, char *out)
+static void hex(const unsigned char *digest, size_t bytes, char *out)
 {
     static const char digits[] = "0123456789abcdef";
     for (size_t i = 0; i < bytes; i++) {
@@ -258,8 +260,7 @@ hex(const unsigned char *digest, size_t bytes, char *out)
 }
 
 /* The key's scope is (actor, method); what it stands for is the params, byte by byte. */
-static void
-hash_idempotency(struct request *r)
+static void hash_idempotency(struct request *r)
 {
     unsigned char digest[SHA256_DIGEST_LENGTH];
     SHA2_CTX sha;
@@ -280,15 +281,14 @@ hash_idempotency(struct request *r)
     hex(digest, 16, r->params_hash);
 }
 
-void
-gate_check(struct request *r, const struct handler_context *ctx, struct arena *arena,
-           const struct gate_weather *weather)
+void gate_check(struct request *r, const struct handler_context *ctx, struct arena *arena,
+                const struct gate_weather *weather)
 {
     struct json_span params;
 
     fault_point_text("prepare", r->params.at, r->params.len);
-    if (!check_fields(r, arena) || !check_method(r, ctx, arena) || !check_json(r, ctx, arena, &params)
-        || !check_params(r, ctx, arena, params))
+    if (!check_fields(r, arena) || !check_method(r, ctx, arena) ||
+        !check_json(r, ctx, arena, &params) || !check_params(r, ctx, arena, params))
         return;
     hash_idempotency(r);
     check_room(r, ctx, arena, weather);

@@ -6,14 +6,12 @@
 
 #include "common/rnd.h"
 
-struct field_value *
-prepare_value(const struct prepare *p, const char *name)
+struct field_value *prepare_value(const struct prepare *p, const char *name)
 {
     return &p->values[fields_index(p->handler->params, name)];
 }
 
-void
-arg_list_add(struct arena *arena, struct arg_list *list, const char *data, size_t len)
+void arg_list_add(struct arena *arena, struct arg_list *list, const char *data, size_t len)
 {
     if (list->len == list->cap) {
         size_t cap = list->cap ? list->cap * 2 : 16;
@@ -26,32 +24,27 @@ arg_list_add(struct arena *arena, struct arg_list *list, const char *data, size_
     list->items[list->len++] = (struct arg){data, len};
 }
 
-void
-prepare_key(struct prepare *p, const char *key)
+void prepare_key(struct prepare *p, const char *key)
 {
     arg_list_add(p->arena, &p->keys, key, strlen(key));
 }
 
-void
-prepare_arg(struct prepare *p, const char *data, size_t len)
+void prepare_arg(struct prepare *p, const char *data, size_t len)
 {
     arg_list_add(p->arena, &p->args, data, len);
 }
 
-void
-prepare_arg_str(struct prepare *p, const char *s)
+void prepare_arg_str(struct prepare *p, const char *s)
 {
     prepare_arg(p, s, strlen(s));
 }
 
-void
-prepare_arg_int(struct prepare *p, int64_t n)
+void prepare_arg_int(struct prepare *p, int64_t n)
 {
     prepare_arg_str(p, arena_printf(p->arena, "%" PRId64, n));
 }
 
-void
-prepare_arg_text(struct prepare *p, const struct field_value *v)
+void prepare_arg_text(struct prepare *p, const struct field_value *v)
 {
     if (v->is_set)
         prepare_arg(p, v->str, v->len);
@@ -59,8 +52,7 @@ prepare_arg_text(struct prepare *p, const struct field_value *v)
         prepare_arg(p, "", 0);
 }
 
-void
-prepare_arg_raw(struct prepare *p, const struct field_value *v)
+void prepare_arg_raw(struct prepare *p, const struct field_value *v)
 {
     if (v->is_set)
         prepare_arg(p, v->raw.at, v->raw.len);
@@ -68,8 +60,7 @@ prepare_arg_raw(struct prepare *p, const struct field_value *v)
         prepare_arg(p, "", 0);
 }
 
-void
-prepare_arg_literal(struct prepare *p, const struct field_value *v)
+void prepare_arg_literal(struct prepare *p, const struct field_value *v)
 {
     if (!v->is_set) {
         prepare_arg(p, "", 0);
@@ -81,8 +72,7 @@ prepare_arg_literal(struct prepare *p, const struct field_value *v)
     buf_done(&literal);
 }
 
-void
-prepare_arg_number(struct prepare *p, const struct field_value *v)
+void prepare_arg_number(struct prepare *p, const struct field_value *v)
 {
     if (v->is_set)
         prepare_arg_int(p, v->num);
@@ -91,14 +81,12 @@ prepare_arg_number(struct prepare *p, const struct field_value *v)
 }
 
 /* The caller's literal may have any number of digits; ours has few. */
-void
-prepare_arg_real(struct prepare *p, const struct field_value *v)
+void prepare_arg_real(struct prepare *p, const struct field_value *v)
 {
     prepare_arg_str(p, v->is_set ? arena_printf(p->arena, "%.15g", v->real) : "");
 }
 
-void
-prepare_arg_names(struct prepare *p, const struct field_value *v)
+void prepare_arg_names(struct prepare *p, const struct field_value *v)
 {
     struct buf names = BUF_INIT;
     for (size_t i = 0; v->is_set && i < v->len; i++) {
@@ -110,8 +98,7 @@ prepare_arg_names(struct prepare *p, const struct field_value *v)
     buf_done(&names);
 }
 
-void
-prepare_arg_secret(struct prepare *p, size_t bytes)
+void prepare_arg_secret(struct prepare *p, size_t bytes)
 {
     unsigned char secret[32];
     char *hex = arena_alloc(p->arena, 2 * bytes + 1);
@@ -123,8 +110,7 @@ prepare_arg_secret(struct prepare *p, size_t bytes)
     prepare_arg(p, hex, 2 * bytes);
 }
 
-int
-prepare_refuse(struct prepare *p, const char *path, const char *expected, const char *got)
+int prepare_refuse(struct prepare *p, const char *path, const char *expected, const char *got)
 {
     p->problem->code = -32602;
     snprintf(p->problem->path, sizeof p->problem->path, "%s", path);

@@ -43,7 +43,7 @@ struct prepare {
     struct field_value *values; /* parallel to handler->params, all checked */
     struct arg_list keys;
     struct arg_list args;
-    unsigned operations;        /* task operations in it, for the group's bound; at least 1 */
+    unsigned operations;           /* task operations in it, for the group's bound; at least 1 */
     struct field_problem *problem; /* for checks that a field table cannot say: fill, return -1 */
 };
 

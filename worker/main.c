@@ -22,8 +22,7 @@ struct arguments {
     uint64_t generation;
 };
 
-static int
-parse_arguments(int argc, char **argv, struct arguments *ret)
+static int parse_arguments(int argc, char **argv, struct arguments *ret)
 {
     int opt;
 
@@ -44,8 +43,7 @@ parse_arguments(int argc, char **argv, struct arguments *ret)
 }
 
 /* The supervisor's memfd; read by offset, since its position is shared with our siblings. */
-static int
-read_options(struct options **ret, struct cb_error *err)
+static int read_options(struct options **ret, struct cb_error *err)
 {
     struct buf text CB_CLEANUP(buf_done) = BUF_INIT;
     struct options_errors errors = OPTIONS_ERRORS_INIT;
@@ -55,7 +53,8 @@ read_options(struct options **ret, struct cb_error *err)
         text.len += (size_t)n;
     close(OPTIONS_FD);
     if (n < 0)
-        return cb_error_set(err, EXITCODE_CONFIG, "cannot read the configuration: %s", strerror(errno));
+        return cb_error_set(err, EXITCODE_CONFIG, "cannot read the configuration: %s",
+                            strerror(errno));
     int status = options_load_text(buf_peek(&text), text.len, "supervisor", ret, &errors);
     if (status != 0)
         cb_error_set(err, EXITCODE_CONFIG, "the supervisor's configuration is refused: %s",
@@ -64,21 +63,20 @@ read_options(struct options **ret, struct cb_error *err)
     return status;
 }
 
-static void
-name_methods(struct scoreboard_slot *slot)
+static void name_methods(struct scoreboard_slot *slot)
 {
-    _Static_assert((int)METHOD_COUNT <= (int)SCOREBOARD_METHODS, "the scoreboard holds all methods");
+    _Static_assert((int)METHOD_COUNT <= (int)SCOREBOARD_METHODS,
+                   "the scoreboard holds all methods");
     for (int i = 0; i < METHOD_COUNT; i++)
         snprintf(slot->methods[i].name, sizeof slot->methods[i].name, "%s", methods[i].name);
 }
 
 /* Connect, say READY, wait for GO, work, say BYE. Returns the exit code. */
-static int
-serve(struct supervised *sup, const struct options *opts, const struct arguments *args,
-      const char *consumer)
+static int serve(struct supervised *sup, const struct options *opts, const struct arguments *args,
+                 const char *consumer)
 {
-    struct handler_context ctx = {.opts = opts, .prefix = opts->redis.prefix, .domain = args->domain,
-                                  .board = sup->board};
+    struct handler_context ctx = {
+        .opts = opts, .prefix = opts->redis.prefix, .domain = args->domain, .board = sup->board};
     struct cb_error err = {0};
     struct session session;
     int status = -1;
@@ -87,8 +85,7 @@ serve(struct supervised *sup, const struct options *opts, const struct arguments
         log_event(EV_worker_failed, LOG_S("reason", err.text));
         return err.code == EXITCODE_CONFIG ? EXITCODE_CONFIG : EXITCODE_SOFTWARE;
     }
-    if (session_restore(&session, &err) == 0
-        && supervised_ready(sup, session.link_id, &err) == 0) {
+    if (session_restore(&session, &err) == 0 && supervised_ready(sup, session.link_id, &err) == 0) {
         log_event(EV_worker_ready, LOG_I("redis_id", session.link_id));
         while (!sup->may_go && !sup->is_draining)
             supervised_wait(sup, REDIS_LINK_IDLE_MS);
@@ -102,12 +99,13 @@ serve(struct supervised *sup, const struct options *opts, const struct arguments
             code = EXITCODE_CONFIG;
     }
     session_done(&session);
-    supervised_bye(sup, code == EXITCODE_OK ? BYE_DRAINED : code == EXITCODE_CONFIG ? BYE_CONFIG : BYE_FAILED);
+    supervised_bye(sup, code == EXITCODE_OK       ? BYE_DRAINED
+                        : code == EXITCODE_CONFIG ? BYE_CONFIG
+                                                  : BYE_FAILED);
     return code;
 }
 
-int
-main(int argc, char **argv)
+int main(int argc, char **argv)
 {
     struct arguments args;
     struct supervised sup;
@@ -124,9 +122,11 @@ main(int argc, char **argv)
         return EXITCODE_USAGE;
     }
     registry_check();
-    char *consumer = mem_printf("%s/%s/%u.%" PRIu64, args.instance, args.domain, args.slot, args.generation);
+    char *consumer = mem_printf("%s/%s/%u.%" PRIu64, args.instance, args.domain, args.slot,
+                                args.generation);
     log_ident("claudebench-worker", strchr(consumer, '/') + 1);
-    if (read_options(&opts, &err) != 0 || supervised_init(&sup, args.slot, args.generation, &err) != 0) {
+    if (read_options(&opts, &err) != 0 ||
+        supervised_init(&sup, args.slot, args.generation, &err) != 0) {
         log_event(EV_worker_failed, LOG_S("reason", err.text));
         free(consumer);
         return EXITCODE_CONFIG;

@@ -14,15 +14,13 @@ static const struct handler *const handlers[METHOD_COUNT] = {
 #undef METHOD
 };
 
-const struct handler *
-registry_handler(enum method_id id)
+const struct handler *registry_handler(enum method_id id)
 {
     cb_assert(id < METHOD_COUNT);
     return handlers[id];
 }
 
-void
-registry_domain(const char *method, char *out, size_t size)
+void registry_domain(const char *method, char *out, size_t size)
 {
     size_t len = strcspn(method, ".");
     snprintf(out, size, "%.*s", (int)(len < size ? len : size - 1), method);
@@ -30,8 +28,7 @@ registry_domain(const char *method, char *out, size_t size)
         snprintf(out, size, "task");
 }
 
-static void
-check_fields(const struct field *table)
+static void check_fields(const struct field *table)
 {
     for (const struct field *f = table; f->name; f++) {
         cb_assert(f->text && f->text[0]);
@@ -40,8 +37,7 @@ check_fields(const struct field *table)
     }
 }
 
-void
-registry_check(void)
+void registry_check(void)
 {
     for (int i = 0; i < METHOD_COUNT; i++) {
         const struct handler *h = handlers[i];

@@ -10,17 +10,16 @@ static const struct {
     const char *name;
     size_t offset;
 } known[] = {
-    {"id", offsetof(struct request, id)},           {"method", offsetof(struct request, method)},
-    {"params", offsetof(struct request, params)},   {"reply", offsetof(struct request, reply)},
-    {"actor", offsetof(struct request, actor)},     {"idem", offsetof(struct request, idem)},
-    {"ttl_ms", offsetof(struct request, ttl_ms)},   {"session", offsetof(struct request, session)},
-    {"agent", offsetof(struct request, agent)},     {"trace", offsetof(struct request, trace)},
+    {"id", offsetof(struct request, id)},         {"method", offsetof(struct request, method)},
+    {"params", offsetof(struct request, params)}, {"reply", offsetof(struct request, reply)},
+    {"actor", offsetof(struct request, actor)},   {"idem", offsetof(struct request, idem)},
+    {"ttl_ms", offsetof(struct request, ttl_ms)}, {"session", offsetof(struct request, session)},
+    {"agent", offsetof(struct request, agent)},   {"trace", offsetof(struct request, trace)},
     {"origin", offsetof(struct request, origin)},
 };
 
 /* Index into known[], or -1. */
-static int
-find_known(const reply_t *name)
+static int find_known(const reply_t *name)
 {
     for (size_t i = 0; i < CB_ARRAY_LEN(known); i++)
         if (reply_len(name) == strlen(known[i].name) && strcmp(known[i].name, reply_str(name)) == 0)
@@ -29,8 +28,7 @@ find_known(const reply_t *name)
 }
 
 /* An empty value counts as absent, but not as silent: the field has come once. */
-static void
-take_known(struct request *r, int i, const reply_t *value, unsigned *seen)
+static void take_known(struct request *r, int i, const reply_t *value, unsigned *seen)
 {
     struct request_field *slot = (struct request_field *)(void *)((char *)r + known[i].offset);
 
@@ -41,8 +39,7 @@ take_known(struct request *r, int i, const reply_t *value, unsigned *seen)
         *slot = (struct request_field){reply_str(value), reply_len(value)};
 }
 
-bool
-request_parse(const reply_t *entry, struct request *ret)
+bool request_parse(const reply_t *entry, struct request *ret)
 {
     const reply_t *fields = reply_at(entry, 1);
     unsigned seen = 0;
@@ -62,18 +59,17 @@ request_parse(const reply_t *entry, struct request *ret)
 }
 
 /* Milliseconds of a stream id, or -1: whoever added the entry may have chosen its id or its origin. */
-static int64_t
-id_ms(const char *id)
+static int64_t id_ms(const char *id)
 {
     char *end;
 
     errno = 0;
     long long ms = strtoll(id, &end, 10);
-    return errno == 0 && id[0] >= '0' && id[0] <= '9' && *end == '-' && ms <= ARRIVAL_MAX_MS ? ms : -1;
+    return errno == 0 && id[0] >= '0' && id[0] <= '9' && *end == '-' && ms <= ARRIVAL_MAX_MS ? ms
+                                                                                             : -1;
 }
 
-int64_t
-request_arrival_ms(const struct request *r)
+int64_t request_arrival_ms(const struct request *r)
 {
     int64_t own = id_ms(r->entry_id);
     int64_t first = r->origin.at ? id_ms(r->origin.at) : -1;

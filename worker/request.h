@@ -17,7 +17,8 @@ struct request {
     const char *entry_id;
     const reply_t *raw; /* the flat list of names and values, for the dead stream */
 
-    struct request_field id, method, params, reply, actor, session, agent, ttl_ms, idem, trace, origin;
+    struct request_field id, method, params, reply, actor, session, agent, ttl_ms, idem, trace,
+        origin;
     int64_t redelivered;
     const char *repeated; /* name of a field that came twice, or NULL */
 
@@ -29,7 +30,7 @@ struct request {
     char idem_hash[41];  /* "" = no idempotency key */
     char params_hash[33];
     struct prepare prep;
-    size_t bytes;        /* of its arguments */
+    size_t bytes; /* of its arguments */
 
     /* A refusal by the gate: code 0 = none. */
     int refused;

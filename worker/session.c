@@ -10,14 +10,19 @@
 #include "common/log.h"
 #include "common/mem.h"
 
-enum { RECONNECT_MIN_MS = 50, RECONNECT_MAX_MS = 5000, HAND_ON_STEP = 100, ROUNDS_MAX = 1000, START_PATIENCE_MS = 2000 };
+enum {
+    RECONNECT_MIN_MS = 50,
+    RECONNECT_MAX_MS = 5000,
+    HAND_ON_STEP = 100,
+    ROUNDS_MAX = 1000,
+    START_PATIENCE_MS = 2000
+};
 
 /* The schemas of the data that the compiled-in scripts can work on (lua/tick.lua writes it). */
 enum { SCHEMA_MIN = 1, SCHEMA_MAX = 1 };
 
-int
-session_init(struct session *s, const struct options *opts, struct supervised *sup,
-             const char *domain, const char *consumer, struct cb_error *err)
+int session_init(struct session *s, const struct options *opts, struct supervised *sup,
+                 const char *domain, const char *consumer, struct cb_error *err)
 {
     struct arena arena = ARENA_INIT;
 
@@ -32,8 +37,7 @@ session_init(struct session *s, const struct options *opts, struct supervised *s
     return 0;
 }
 
-void
-session_drop(struct session *s)
+void session_drop(struct session *s)
 {
     redis_link_free(s->link);
     redis_link_free(s->second);
@@ -41,8 +45,7 @@ session_drop(struct session *s)
     s->second = NULL;
 }
 
-void
-session_done(struct session *s)
+void session_done(struct session *s)
 {
     session_drop(s);
     redis_target_done(&s->target);
@@ -52,8 +55,7 @@ session_done(struct session *s)
 }
 
 /* Beats while it connects: a Redis that accepts and does not answer must not look like a hung worker. */
-static int
-open_link(struct session *s, struct redis_link **ret, struct cb_error *err)
+static int open_link(struct session *s, struct redis_link **ret, struct cb_error *err)
 {
     struct redis_link *link = NULL;
 
@@ -69,8 +71,7 @@ open_link(struct session *s, struct redis_link **ret, struct cb_error *err)
     return 0;
 }
 
-struct redis_link *
-session_second(struct session *s, struct cb_error *err)
+struct redis_link *session_second(struct session *s, struct cb_error *err)
 {
     if (s->second && redis_link_is_lost(s->second)) {
         redis_link_free(s->second);
@@ -84,10 +85,10 @@ session_second(struct session *s, struct cb_error *err)
     return status == 0 ? s->second : NULL;
 }
 
-int
-session_create_group(struct session *s, struct redis_link *link, struct cb_error *err)
+int session_create_group(struct session *s, struct redis_link *link, struct cb_error *err)
 {
-    if (redis_link_callv(link, NULL, err, "XGROUP", "CREATE", s->stream, "workers", "0", "MKSTREAM", NULL) == 0)
+    if (redis_link_callv(link, NULL, err, "XGROUP", "CREATE", s->stream, "workers", "0", "MKSTREAM",
+                         NULL) == 0)
         return 0;
     if (err->code == REDIS_ERROR && strncmp(err->text, "BUSYGROUP", 9) == 0)
         return 0;
@@ -96,8 +97,7 @@ session_create_group(struct session *s, struct redis_link *link, struct cb_error
 
 /* Is the connection with this id still ours? After a restart of Redis ids begin again, and the old one may
  * be somebody else's by now. */
-static bool
-is_our_connection(struct session *s, struct redis_link *link, const char *id)
+static bool is_our_connection(struct session *s, struct redis_link *link, const char *id)
 {
     struct cb_error err = {0};
     reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
@@ -111,22 +111,21 @@ is_our_connection(struct session *s, struct redis_link *link, const char *id)
 }
 
 /* The server may still hold our old connection, blocked in a read that would take entries. */
-static int
-kill_old_connection(struct session *s, struct redis_link *link, struct cb_error *err)
+static int kill_old_connection(struct session *s, struct redis_link *link, struct cb_error *err)
 {
     char id[24];
 
     snprintf(id, sizeof id, "%" PRId64, s->link_id);
     if (s->link_id == 0 || s->link_id == redis_link_id(link) || !is_our_connection(s, link, id))
         return 0;
-    if (redis_link_callv(link, NULL, err, "CLIENT", "KILL", "ID", id, NULL) != 0 && err->code != REDIS_ERROR)
+    if (redis_link_callv(link, NULL, err, "CLIENT", "KILL", "ID", id, NULL) != 0 &&
+        err->code != REDIS_ERROR)
         return -1;
     return 0;
 }
 
 /* Data of a newer version is not for these scripts: the worker must not touch it (exit 78). */
-static int
-check_schema(struct session *s, struct redis_link *link, struct cb_error *err)
+static int check_schema(struct session *s, struct redis_link *link, struct cb_error *err)
 {
     struct arena arena = ARENA_INIT;
     reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
@@ -139,35 +138,35 @@ check_schema(struct session *s, struct redis_link *link, struct cb_error *err)
     int64_t schema = reply_int(reply);
     if (reply_type(reply) == REPLY_NIL || (schema >= SCHEMA_MIN && schema <= SCHEMA_MAX))
         return 0;
-    log_event(EV_schema_unsuitable, LOG_I("schema", schema), LOG_I("from", SCHEMA_MIN), LOG_I("to", SCHEMA_MAX));
-    return cb_error_set(err, SESSION_UNSUITABLE, "the data has schema %" PRId64 ", this version knows %d to %d", schema,
+    log_event(EV_schema_unsuitable, LOG_I("schema", schema), LOG_I("from", SCHEMA_MIN),
+              LOG_I("to", SCHEMA_MAX));
+    return cb_error_set(err, SESSION_UNSUITABLE,
+                        "the data has schema %" PRId64 ", this version knows %d to %d", schema,
                         SCHEMA_MIN, SCHEMA_MAX);
 }
 
 /* XGROUP CREATE is refused when memory is full, also for a group that exists: then it is looked for. */
-static int
-ensure_group(struct session *s, struct redis_link *link, struct cb_error *err)
+static int ensure_group(struct session *s, struct redis_link *link, struct cb_error *err)
 {
     struct cb_error ignored = {0};
     reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
 
     if (session_create_group(s, link, err) == 0)
         return 0;
-    if (err->code != REDIS_OOM
-        || redis_link_callv(link, &reply, &ignored, "XINFO", "GROUPS", s->stream, NULL) != 0)
+    if (err->code != REDIS_OOM ||
+        redis_link_callv(link, &reply, &ignored, "XINFO", "GROUPS", s->stream, NULL) != 0)
         return -1;
     return reply_len(reply) > 0 ? 0 : -1;
 }
 
-static int
-try_restore(struct session *s, struct cb_error *err)
+static int try_restore(struct session *s, struct cb_error *err)
 {
     struct redis_link *link = NULL;
 
     if (open_link(s, &link, err) != 0)
         return -1;
-    if (check_schema(s, link, err) != 0 || kill_old_connection(s, link, err) != 0
-        || ensure_group(s, link, err) != 0) {
+    if (check_schema(s, link, err) != 0 || kill_old_connection(s, link, err) != 0 ||
+        ensure_group(s, link, err) != 0) {
         redis_link_free(link);
         return -1;
     }
@@ -177,12 +176,12 @@ try_restore(struct session *s, struct cb_error *err)
     return 0;
 }
 
-int
-session_restore(struct session *s, struct cb_error *err)
+int session_restore(struct session *s, struct cb_error *err)
 {
     bool was_connected = s->link_id != 0;
     bool complained = false;
-    int64_t patient_until = clock_mono_ms() + START_PATIENCE_MS; /* the embedded Redis starts with us */
+    int64_t patient_until = clock_mono_ms() +
+                            START_PATIENCE_MS; /* the embedded Redis starts with us */
 
     session_drop(s);
     supervised_state(s->sup, was_connected ? WORKER_RECONNECT : WORKER_STARTING);
@@ -209,9 +208,8 @@ session_restore(struct session *s, struct cb_error *err)
 }
 
 /* One step of at most HAND_ON_STEP entries; *ret_rest = how many are left. */
-static int
-hand_on_step(struct session *s, struct script_call *call, const char *blame, const char *how,
-             int64_t *ret_rest, struct cb_error *err)
+static int hand_on_step(struct session *s, struct script_call *call, const char *blame,
+                        const char *how, int64_t *ret_rest, struct cb_error *err)
 {
     reply_t *reply = NULL;
 
@@ -242,8 +240,7 @@ hand_on_step(struct session *s, struct script_call *call, const char *blame, con
     return 0;
 }
 
-int
-session_hand_on(struct session *s, const char *blame, const char *how, struct cb_error *err)
+int session_hand_on(struct session *s, const char *blame, const char *how, struct cb_error *err)
 {
     struct script_call call;
     int64_t rest = 1;
@@ -256,20 +253,19 @@ session_hand_on(struct session *s, const char *blame, const char *how, struct cb
     return status;
 }
 
-int
-session_oldest_pending(struct session *s, char ret_entry[SESSION_ENTRY_SIZE], struct cb_error *err)
+int session_oldest_pending(struct session *s, char ret_entry[SESSION_ENTRY_SIZE],
+                           struct cb_error *err)
 {
     reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
 
-    if (redis_link_callv(s->link, &reply, err, "XPENDING", s->stream, "workers", "-", "+", "1", s->consumer,
-                         NULL) != 0)
+    if (redis_link_callv(s->link, &reply, err, "XPENDING", s->stream, "workers", "-", "+", "1",
+                         s->consumer, NULL) != 0)
         return -1;
     snprintf(ret_entry, SESSION_ENTRY_SIZE, "%s", reply_str(reply_at(reply_at(reply, 0), 0)));
     return 0;
 }
 
-void
-session_unblock(struct session *s)
+void session_unblock(struct session *s)
 {
     struct cb_error err = {0};
     char id[24];
@@ -286,9 +282,8 @@ session_unblock(struct session *s)
     redis_link_callv(second, NULL, &err, "CLIENT", "UNBLOCK", id, NULL);
 }
 
-int
-session_repair(struct session *s, struct redis_link *second, struct script_call *call,
-               reply_t **ret_reply, struct cb_error *err)
+int session_repair(struct session *s, struct redis_link *second, struct script_call *call,
+                   reply_t **ret_reply, struct cb_error *err)
 {
     s->is_repairing = true;
     int status = scripts_run(second, call, ret_reply, err);

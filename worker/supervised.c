@@ -16,8 +16,7 @@
 static volatile sig_atomic_t term_came;
 static volatile sig_atomic_t usr1_came;
 
-static void
-on_signal(int signo)
+static void on_signal(int signo)
 {
     if (signo == SIGUSR1)
         usr1_came = 1;
@@ -27,8 +26,7 @@ on_signal(int signo)
 
 /* TERM and USR1 end a wait (no SA_RESTART) and are looked at by the next turn. A terminal's INT and HUP reach the
  * whole foreground group: they are the supervisor's to act on. */
-static void
-catch_signals(void)
+static void catch_signals(void)
 {
     struct sigaction sa = {.sa_handler = on_signal};
     sigemptyset(&sa.sa_mask);
@@ -40,8 +38,7 @@ catch_signals(void)
     sigaction(SIGPIPE, &sa, NULL);
 }
 
-int
-supervised_init(struct supervised *s, unsigned slot, uint64_t generation, struct cb_error *err)
+int supervised_init(struct supervised *s, unsigned slot, uint64_t generation, struct cb_error *err)
 {
     *s = (struct supervised){.generation = generation};
     if (slot >= SCOREBOARD_SLOTS)
@@ -53,14 +50,14 @@ supervised_init(struct supervised *s, unsigned slot, uint64_t generation, struct
     catch_signals();
     atomic_store(&s->slot->pid, (int)getpid());
     scoreboard_beat(s->slot);
-    struct frame hello = {.type = FRAME_HELLO, .protocol = FRAME_PROTOCOL, .generation = generation};
+    struct frame hello = {
+        .type = FRAME_HELLO, .protocol = FRAME_PROTOCOL, .generation = generation};
     if (frame_send(FRAME_FD, &hello) != 0)
         return cb_error_set(err, errno, "cannot greet the supervisor: %s", strerror(errno));
     return 0;
 }
 
-static void
-begin_drain(struct supervised *s)
+static void begin_drain(struct supervised *s)
 {
     if (s->is_draining)
         return;
@@ -69,8 +66,7 @@ begin_drain(struct supervised *s)
         s->on_drain(s->on_drain_arg);
 }
 
-static void
-read_control(struct supervised *s)
+static void read_control(struct supervised *s)
 {
     struct frame f;
     struct cb_error err = {0};
@@ -89,8 +85,7 @@ read_control(struct supervised *s)
     }
 }
 
-void
-supervised_turn(struct supervised *s)
+void supervised_turn(struct supervised *s)
 {
     scoreboard_beat(s->slot);
     read_control(s);
@@ -104,21 +99,18 @@ supervised_turn(struct supervised *s)
     }
 }
 
-bool
-supervised_idle(void *arg)
+bool supervised_idle(void *arg)
 {
     supervised_turn(arg);
     return true;
 }
 
-void
-supervised_state(struct supervised *s, enum worker_state state)
+void supervised_state(struct supervised *s, enum worker_state state)
 {
     atomic_store_explicit(&s->slot->state, (int)state, memory_order_relaxed);
 }
 
-int
-supervised_ready(struct supervised *s, int64_t redis_id, struct cb_error *err)
+int supervised_ready(struct supervised *s, int64_t redis_id, struct cb_error *err)
 {
     struct frame ready = {.type = FRAME_READY, .redis_id = redis_id};
 
@@ -128,8 +120,7 @@ supervised_ready(struct supervised *s, int64_t redis_id, struct cb_error *err)
     return 0;
 }
 
-void
-supervised_wait(struct supervised *s, int64_t ms)
+void supervised_wait(struct supervised *s, int64_t ms)
 {
     int64_t until = clock_mono_ms() + ms;
     bool was_draining = s->is_draining;
@@ -146,8 +137,7 @@ supervised_wait(struct supervised *s, int64_t ms)
     }
 }
 
-void
-supervised_bye(struct supervised *s, enum frame_bye reason)
+void supervised_bye(struct supervised *s, enum frame_bye reason)
 {
     struct frame bye = {.type = FRAME_BYE, .reason = (uint32_t)reason};
     if (!s->is_orphan)

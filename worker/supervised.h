@@ -13,9 +13,9 @@ struct supervised {
     struct scoreboard *board;
     struct scoreboard_slot *slot;
     uint64_t generation;
-    bool may_go;      /* GO came */
-    bool is_draining; /* DRAIN or TERM came, or the supervisor is gone */
-    bool is_orphan;   /* end of file on the control socket */
+    bool may_go;                 /* GO came */
+    bool is_draining;            /* DRAIN or TERM came, or the supervisor is gone */
+    bool is_orphan;              /* end of file on the control socket */
     void (*on_drain)(void *arg); /* called once, when is_draining becomes true; may be NULL */
     void *on_drain_arg;
 };

@@ -58,8 +58,7 @@ START_TEST(memory_is_zeroed_and_copies_are_ended)
 }
 END_TEST
 
-static void
-add_tests(TCase *tc)
+static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, an_error_keeps_code_and_text);
     tcase_add_test(tc, nobody_has_to_listen);

@@ -11,7 +11,8 @@ START_TEST(a_pattern_takes_its_parts_in_order)
     struct arena a = ARENA_INIT;
     ck_assert_str_eq(keys_make(&a, "cb", KEY_META), "cb:meta");
     ck_assert_str_eq(keys_make(&a, "cb", KEY_TASK, "t-1"), "cb:task:t-1");
-    ck_assert_str_eq(keys_make(&a, "{cb}", KEY_QUEUE_ROLE, "build", "arm64"), "{cb}:queue:build:role:arm64");
+    ck_assert_str_eq(keys_make(&a, "{cb}", KEY_QUEUE_ROLE, "build", "arm64"),
+                     "{cb}:queue:build:role:arm64");
     arena_done(&a);
 }
 END_TEST
@@ -28,7 +29,8 @@ END_TEST
 START_TEST(a_part_is_data)
 {
     struct arena a = ARENA_INIT;
-    ck_assert_str_eq(keys_make(&a, "cb", KEY_INSTANCE, "%s%n{x}*:\r\n"), "cb:instance:%s%n{x}*:\r\n");
+    ck_assert_str_eq(keys_make(&a, "cb", KEY_INSTANCE, "%s%n{x}*:\r\n"),
+                     "cb:instance:%s%n{x}*:\r\n");
     arena_done(&a);
 }
 END_TEST
@@ -47,8 +49,7 @@ START_TEST(every_row_says_type_and_cap)
 }
 END_TEST
 
-static void
-add_tests(TCase *tc)
+static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, a_pattern_takes_its_parts_in_order);
     tcase_add_test(tc, the_default_queue_has_its_own_name);

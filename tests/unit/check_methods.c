@@ -22,8 +22,8 @@ START_TEST(what_finishes_work_also_writes)
     for (int i = 0; i < METHOD_COUNT; i++) {
         if (methods[i].flags & (METHOD_FINISHES | METHOD_CREATES | METHOD_BATCH))
             ck_assert_msg(methods[i].flags & METHOD_WRITE, "%s", methods[i].name);
-        ck_assert_msg(!(methods[i].flags & METHOD_FINISHES) || !(methods[i].flags & METHOD_CREATES), "%s",
-                      methods[i].name);
+        ck_assert_msg(!(methods[i].flags & METHOD_FINISHES) || !(methods[i].flags & METHOD_CREATES),
+                      "%s", methods[i].name);
     }
 }
 END_TEST
@@ -38,8 +38,7 @@ START_TEST(a_typing_error_has_a_neighbour)
 }
 END_TEST
 
-static const char *
-word_at(size_t i, const void *arg)
+static const char *word_at(size_t i, const void *arg)
 {
     const char *const *words = arg;
     return words[i];
@@ -59,8 +58,7 @@ START_TEST(the_nearest_word_is_the_one_with_the_fewest_edits)
 }
 END_TEST
 
-static void
-add_tests(TCase *tc)
+static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, each_method_is_found_by_its_name);
     tcase_add_test(tc, what_finishes_work_also_writes);

@@ -15,7 +15,8 @@ static const struct field method_fields[] = {
     FIELD_STR("summary", REQUIRED, 1, 200, "What it does."),
     FIELD_BOOL("write", REQUIRED, "It changes something: send an idempotency key."),
     FIELD_BOOL("creates", REQUIRED, "It is refused when memory or the backlog is full."),
-    FIELD_BOOL("finishes", REQUIRED, "It works when memory is full; submit it by the script `submit`."),
+    FIELD_BOOL("finishes", REQUIRED,
+               "It works when memory is full; submit it by the script `submit`."),
     FIELD_OBJECT("params", REQUIRED, NULL, "JSON Schema of the params."),
     FIELD_OBJECT("result", REQUIRED, NULL, "JSON Schema of the result."),
     FIELD_END,
@@ -31,15 +32,13 @@ static const struct field result[] = {
     FIELD_END,
 };
 
-static void
-put_flag(struct buf *out, const char *name, bool value)
+static void put_flag(struct buf *out, const char *name, bool value)
 {
     json_put_key(out, name);
     buf_puts(out, value ? "true" : "false");
 }
 
-static void
-put_method(struct buf *out, const struct handler *h)
+static void put_method(struct buf *out, const struct handler *h)
 {
     const struct method *m = &methods[h->method];
 
@@ -59,8 +58,7 @@ put_method(struct buf *out, const struct handler *h)
     buf_putc(out, '}');
 }
 
-static int
-prepare(struct prepare *p)
+static int prepare(struct prepare *p)
 {
     const struct field_value *only = prepare_value(p, "method");
     struct buf out = BUF_INIT;

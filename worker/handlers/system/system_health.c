@@ -41,16 +41,14 @@ struct health {
     bool is_degraded;
 };
 
-static void
-complain(struct health *h, const char *reason)
+static void complain(struct health *h, const char *reason)
 {
     h->is_degraded = true;
     json_put_comma(&h->reasons);
     json_put_cstr(&h->reasons, reason);
 }
 
-static void
-look(struct health *h, const struct scoreboard_global *g)
+static void look(struct health *h, const struct scoreboard_global *g)
 {
     int wanted = atomic_load(&g->workers_wanted), ready = atomic_load(&g->workers_ready);
     uint64_t max = atomic_load(&g->max_memory), used = atomic_load(&g->used_memory);
@@ -74,8 +72,7 @@ look(struct health *h, const struct scoreboard_global *g)
     buf_putc(&h->reasons, ']');
 }
 
-static int
-prepare(struct prepare *p)
+static int prepare(struct prepare *p)
 {
     const struct scoreboard_global *g = &p->ctx->board->global;
     struct health h;
@@ -83,12 +80,13 @@ prepare(struct prepare *p)
 
     look(&h, g);
     clock_format_rfc3339(atomic_load(&g->redis_since_ms), since);
-    prepare_arg_str(p, arena_printf(p->arena,
-                                    "{\"status\":\"%s\",\"services\":{\"redis\":\"%s\",\"workers\":\"%s\","
-                                    "\"supervisor\":\"%s\",\"postgres\":\"disabled\"},\"since\":\"%s\","
-                                    "\"reasons\":%s}",
-                                    h.is_degraded ? "degraded" : "healthy", h.redis, h.workers,
-                                    h.supervisor, since, buf_peek(&h.reasons)));
+    prepare_arg_str(
+        p, arena_printf(p->arena,
+                        "{\"status\":\"%s\",\"services\":{\"redis\":\"%s\",\"workers\":\"%s\","
+                        "\"supervisor\":\"%s\",\"postgres\":\"disabled\"},\"since\":\"%s\","
+                        "\"reasons\":%s}",
+                        h.is_degraded ? "degraded" : "healthy", h.redis, h.workers, h.supervisor,
+                        since, buf_peek(&h.reasons)));
     buf_done(&h.reasons);
     return 0;
 }

@@ -20,10 +20,18 @@ static const struct field lease_element[] = {
 static const struct field params[] = {
     FIELD_ID("instanceId", REQUIRED, "The instance."),
     FIELD_TOKEN("incarnation", REQUIRED, "From system.register."),
-    {.name = "health", .type = FIELD_TYPE_ENUM, .fallback = "\"healthy\"", .choices = healths,
+    {.name = "health",
+     .type = FIELD_TYPE_ENUM,
+     .fallback = "\"healthy\"",
+     .choices = healths,
      .text = "How it feels."},
     FIELD_NUM("load", DEFAULT(0), 0, 1000000, "How much it does, in its own measure."),
-    {.name = "renew", .type = FIELD_TYPE_LIST, .fallback = "[]", .min = 0, .max = 100, .sub = lease_element,
+    {.name = "renew",
+     .type = FIELD_TYPE_LIST,
+     .fallback = "[]",
+     .min = 0,
+     .max = 100,
+     .sub = lease_element,
      .text = "Leases to renew with this beat."},
     FIELD_END,
 };
@@ -40,14 +48,14 @@ static const struct field cancel_element[] = {
 };
 
 static const struct field result[] = {
-    FIELD_BOOL("alive", REQUIRED, "False: the instance is unknown or was given up; register again."),
+    FIELD_BOOL("alive", REQUIRED,
+               "False: the instance is unknown or was given up; register again."),
     FIELD_ID("leader", NULLABLE, "The leading instance, null when there is none."),
     FIELD_LIST("cancel", REQUIRED, 0, 100, cancel_element, "Work to end without completing it."),
     FIELD_END,
 };
 
-static int
-prepare(struct prepare *p)
+static int prepare(struct prepare *p)
 {
     const struct field_value *renew = prepare_value(p, "renew");
 
@@ -65,9 +73,8 @@ prepare(struct prepare *p)
     return 0;
 }
 
-static void
-operation(const struct handler_context *ctx, struct arena *arena, struct arg_list *keys,
-          struct arg_list *args)
+static void operation(const struct handler_context *ctx, struct arena *arena, struct arg_list *keys,
+                      struct arg_list *args)
 {
     (void)keys;
     const char *lease = arena_printf(arena, "%" PRId64, ctx->opts->task.lease_ms);

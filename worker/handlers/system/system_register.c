@@ -7,8 +7,14 @@
 
 static const struct field params[] = {
     FIELD_ID("id", REQUIRED, "The instance's name."),
-    {.name = "roles", .type = FIELD_TYPE_LIST, .flags = FIELD_UNIQUE, .fallback = "[]", .min = 0, .max = 16,
-     .sub = system_role_element, .text = "What it can do."},
+    {.name = "roles",
+     .type = FIELD_TYPE_LIST,
+     .flags = FIELD_UNIQUE,
+     .fallback = "[]",
+     .min = 0,
+     .max = 16,
+     .sub = system_role_element,
+     .text = "What it can do."},
     FIELD_INT("capacity", DEFAULT(1), 0, 10000, "How many tasks it takes at once."),
     FIELD_INT("lease_ms", OPTIONAL, 500, 86400000,
               "How long it may be silent before its tasks move (default: cluster.agent_lease_ms)."),
@@ -25,8 +31,7 @@ static const struct field result[] = {
 };
 
 /* Our own literal: the caller's may have any amount of white space. */
-static void
-put_roles(struct prepare *p, const struct field_value *roles)
+static void put_roles(struct prepare *p, const struct field_value *roles)
 {
     struct buf out = BUF_INIT;
 
@@ -40,8 +45,7 @@ put_roles(struct prepare *p, const struct field_value *roles)
     buf_done(&out);
 }
 
-static int
-prepare(struct prepare *p)
+static int prepare(struct prepare *p)
 {
     char *incarnation = arena_alloc(p->arena, 25);
 
@@ -56,9 +60,8 @@ prepare(struct prepare *p)
     return 0;
 }
 
-static void
-operation(const struct handler_context *ctx, struct arena *arena, struct arg_list *keys,
-          struct arg_list *args)
+static void operation(const struct handler_context *ctx, struct arena *arena, struct arg_list *keys,
+                      struct arg_list *args)
 {
     (void)keys;
     const char *lease = arena_printf(arena, "%" PRId64, ctx->opts->cluster.agent_lease_ms);

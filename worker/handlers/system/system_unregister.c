@@ -16,8 +16,7 @@ static const struct field result[] = {
     FIELD_END,
 };
 
-static int
-prepare(struct prepare *p)
+static int prepare(struct prepare *p)
 {
     prepare_arg_text(p, prepare_value(p, "id"));
     prepare_arg_text(p, prepare_value(p, "incarnation"));

@@ -7,10 +7,19 @@
 static const struct field params[] = {
     FIELD_ID("workerId", REQUIRED, "Who claims."),
     FIELD_INT("maxTasks", DEFAULT(1), 1, 100, "Most tasks to lease."),
-    {.name = "queue", .type = FIELD_TYPE_NAME, .fallback = "\"default\"", .min = 1, .max = 64,
+    {.name = "queue",
+     .type = FIELD_TYPE_NAME,
+     .fallback = "\"default\"",
+     .min = 1,
+     .max = 64,
      .text = "The queue to take from."},
-    {.name = "roles", .type = FIELD_TYPE_LIST, .flags = FIELD_UNIQUE, .min = 1, .max = 16,
-     .sub = task_role_element, .text = "The worker's roles; tasks that ask for one of them are its, too."},
+    {.name = "roles",
+     .type = FIELD_TYPE_LIST,
+     .flags = FIELD_UNIQUE,
+     .min = 1,
+     .max = 16,
+     .sub = task_role_element,
+     .text = "The worker's roles; tasks that ask for one of them are its, too."},
     FIELD_TOKEN("incarnation", OPTIONAL,
                 "From system.register: refused when the instance was registered again."),
     FIELD_INT("lease_ms", OPTIONAL, 100, 86400000,
@@ -25,8 +34,7 @@ static const struct field result[] = {
     FIELD_END,
 };
 
-static int
-prepare(struct prepare *p)
+static int prepare(struct prepare *p)
 {
     task_put_claim_args(p, &(struct task_claim_args){
                                .worker = prepare_value(p, "workerId"),

@@ -6,12 +6,22 @@
 
 static const struct field next_fields[] = {
     FIELD_INT("maxTasks", DEFAULT(1), 1, 100, "Most tasks to lease."),
-    {.name = "queue", .type = FIELD_TYPE_NAME, .fallback = "\"default\"", .min = 1, .max = 64,
+    {.name = "queue",
+     .type = FIELD_TYPE_NAME,
+     .fallback = "\"default\"",
+     .min = 1,
+     .max = 64,
      .text = "The queue to take from."},
-    {.name = "roles", .type = FIELD_TYPE_LIST, .flags = FIELD_UNIQUE, .min = 1, .max = 16,
-     .sub = task_role_element, .text = "The worker's roles."},
+    {.name = "roles",
+     .type = FIELD_TYPE_LIST,
+     .flags = FIELD_UNIQUE,
+     .min = 1,
+     .max = 16,
+     .sub = task_role_element,
+     .text = "The worker's roles."},
     FIELD_TOKEN("incarnation", OPTIONAL, "From system.register."),
-    FIELD_INT("lease_ms", OPTIONAL, 100, 86400000, "How long the claim holds (default: the task's)."),
+    FIELD_INT("lease_ms", OPTIONAL, 100, 86400000,
+              "How long the claim holds (default: the task's)."),
     FIELD_END,
 };
 
@@ -20,7 +30,8 @@ static const struct field params[] = {
     FIELD_TASK_ID("taskId", OPTIONAL, "The task."),
     FIELD_ID("workerId", OPTIONAL, "Who completes; needed for `next`."),
     FIELD_TOKEN("lease_token", OPTIONAL,
-                "The token of the claim. Without it the task must be assigned, to workerId if that is given."),
+                "The token of the claim. Without it the task must be assigned, to workerId if that "
+                "is given."),
     FIELD_ANY("result", OPTIONAL, "Anything, any JSON; kept byte by byte."),
     FIELD_OBJECT("next", OPTIONAL, next_fields, "Claim the next tasks in the same step."),
     FIELD_END,
@@ -34,8 +45,7 @@ static const struct field result[] = {
     FIELD_END,
 };
 
-static void
-put_next(struct prepare *p, const struct field_value *next)
+static void put_next(struct prepare *p, const struct field_value *next)
 {
     const struct field_value *v = next->sub;
 
@@ -49,8 +59,7 @@ put_next(struct prepare *p, const struct field_value *next)
                            });
 }
 
-static int
-prepare(struct prepare *p)
+static int prepare(struct prepare *p)
 {
     const struct field_value *id = prepare_value(p, "id");
     const struct field_value *task_id = prepare_value(p, "taskId");

@@ -13,8 +13,7 @@ static const struct field result[] = {
     FIELD_END,
 };
 
-static int
-prepare(struct prepare *p)
+static int prepare(struct prepare *p)
 {
     return task_put_create_args(p, p->values, "");
 }

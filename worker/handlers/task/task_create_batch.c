@@ -10,7 +10,8 @@ static const struct field element[] = {
 };
 
 static const struct field params[] = {
-    FIELD_LIST("tasks", REQUIRED, 1, 100, element, "The tasks, in the order in which they are to come."),
+    FIELD_LIST("tasks", REQUIRED, 1, 100, element,
+               "The tasks, in the order in which they are to come."),
     FIELD_END,
 };
 
@@ -24,8 +25,7 @@ static const struct field result[] = {
     FIELD_END,
 };
 
-static int
-prepare(struct prepare *p)
+static int prepare(struct prepare *p)
 {
     const struct field_value *tasks = prepare_value(p, "tasks");
 

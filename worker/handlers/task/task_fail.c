@@ -6,8 +6,7 @@
 #include "worker/handlers/task/task_tables.h"
 
 static const struct field params[] = {
-    FIELD_TASK_ID("id", REQUIRED, "The task."),
-    FIELD_TOKEN("lease_token", REQUIRED, "The token of the claim."),
+    TASK_HELD_PARAMS,
     FIELD_STR("error", REQUIRED, 1, 2000, "Why it failed."),
     FIELD_BOOL("retry", DEFAULT(true), "False: it is dead, whatever attempts it has left."),
     FIELD_END,
@@ -21,21 +20,17 @@ static const struct field result[] = {
     FIELD_END,
 };
 
-static int
-prepare(struct prepare *p)
+static int prepare(struct prepare *p)
 {
-    task_put_key(p, prepare_value(p, "id"));
-    prepare_arg_text(p, prepare_value(p, "id"));
-    prepare_arg_text(p, prepare_value(p, "lease_token"));
+    task_put_held(p);
     prepare_arg_literal(p, prepare_value(p, "error"));
     prepare_arg_str(p, prepare_value(p, "retry")->num ? "1" : "0");
     prepare_arg_int(p, (int64_t)(rnd_u64() % 1000));
     return 0;
 }
 
-static void
-operation(const struct handler_context *ctx, struct arena *arena, struct arg_list *keys,
-          struct arg_list *args)
+static void operation(const struct handler_context *ctx, struct arena *arena, struct arg_list *keys,
+                      struct arg_list *args)
 {
     (void)keys;
     task_operation_int(arena, args, ctx->opts->task.backoff_ms);

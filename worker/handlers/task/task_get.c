@@ -9,8 +9,7 @@ static const struct field params[] = {
     FIELD_END,
 };
 
-static int
-prepare(struct prepare *p)
+static int prepare(struct prepare *p)
 {
     task_put_key(p, prepare_value(p, "id"));
     prepare_arg_text(p, prepare_value(p, "id"));

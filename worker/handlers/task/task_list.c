@@ -23,13 +23,13 @@ static const struct field task_element[] = {
 };
 
 static const struct field result[] = {
-    FIELD_LIST("tasks", REQUIRED, 0, 500, task_element, "The page; it may be empty and have a next one."),
+    FIELD_LIST("tasks", REQUIRED, 0, 500, task_element,
+               "The page; it may be empty and have a next one."),
     FIELD_STR("next", OPTIONAL, 1, 300, "Where the next page begins; absent on the last one."),
     FIELD_END,
 };
 
-static bool
-is_number(const char *s, size_t len)
+static bool is_number(const char *s, size_t len)
 {
     char text[33], *end;
 
@@ -42,8 +42,7 @@ is_number(const char *s, size_t len)
 }
 
 /* "<stage> <set> <score> <task id>": a digit, names, a number, an id. */
-static bool
-is_cursor(const char *s)
+static bool is_cursor(const char *s)
 {
     static const char names[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-/";
@@ -62,8 +61,7 @@ is_cursor(const char *s)
 }
 
 /* The text as it stands inside a stored literal: escaped, without the quotes. */
-static void
-put_search_text(struct prepare *p, const struct field_value *v)
+static void put_search_text(struct prepare *p, const struct field_value *v)
 {
     struct buf literal = BUF_INIT;
 
@@ -74,8 +72,7 @@ put_search_text(struct prepare *p, const struct field_value *v)
     buf_done(&literal);
 }
 
-static int
-prepare(struct prepare *p)
+static int prepare(struct prepare *p)
 {
     const struct field_value *cursor = prepare_value(p, "cursor");
 

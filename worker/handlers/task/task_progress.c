@@ -5,8 +5,7 @@
 #include "worker/handlers/task/task_tables.h"
 
 static const struct field params[] = {
-    FIELD_TASK_ID("id", REQUIRED, "The task."),
-    FIELD_TOKEN("lease_token", REQUIRED, "The token of the claim."),
+    TASK_HELD_PARAMS,
     FIELD_NUM("percent", REQUIRED, 0, 100, "How much is done."),
     FIELD_STR("note", OPTIONAL, 1, 500, "What is being done."),
     FIELD_END,
@@ -16,9 +15,7 @@ static const struct field result[] = {FIELD_END};
 
 static int prepare(struct prepare *p)
 {
-    task_put_key(p, prepare_value(p, "id"));
-    prepare_arg_text(p, prepare_value(p, "id"));
-    prepare_arg_text(p, prepare_value(p, "lease_token"));
+    task_put_held(p);
     prepare_arg_real(p, prepare_value(p, "percent"));
     prepare_arg_literal(p, prepare_value(p, "note"));
     return 0;

@@ -5,8 +5,7 @@
 #include "worker/handlers/task/task_tables.h"
 
 static const struct field params[] = {
-    FIELD_TASK_ID("id", REQUIRED, "The task."),
-    FIELD_TOKEN("lease_token", REQUIRED, "The token of the claim."),
+    TASK_HELD_PARAMS,
     FIELD_END,
 };
 
@@ -16,12 +15,9 @@ static const struct field result[] = {
     FIELD_END,
 };
 
-static int
-prepare(struct prepare *p)
+static int prepare(struct prepare *p)
 {
-    task_put_key(p, prepare_value(p, "id"));
-    prepare_arg_text(p, prepare_value(p, "id"));
-    prepare_arg_text(p, prepare_value(p, "lease_token"));
+    task_put_held(p);
     return 0;
 }
 

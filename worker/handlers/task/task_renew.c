@@ -5,10 +5,10 @@
 #include "worker/handlers/task/task_tables.h"
 
 static const struct field params[] = {
-    FIELD_TASK_ID("id", REQUIRED, "The task."),
-    FIELD_TOKEN("lease_token", REQUIRED, "The token of the claim."),
-    FIELD_INT("extend_ms", OPTIONAL, 100, 86400000,
-              "From now (default: the task's lease, never cutting short what the claim asked for)."),
+    TASK_HELD_PARAMS,
+    FIELD_INT(
+        "extend_ms", OPTIONAL, 100, 86400000,
+        "From now (default: the task's lease, never cutting short what the claim asked for)."),
     FIELD_END,
 };
 
@@ -17,12 +17,9 @@ static const struct field result[] = {
     FIELD_END,
 };
 
-static int
-prepare(struct prepare *p)
+static int prepare(struct prepare *p)
 {
-    task_put_key(p, prepare_value(p, "id"));
-    prepare_arg_text(p, prepare_value(p, "id"));
-    prepare_arg_text(p, prepare_value(p, "lease_token"));
+    task_put_held(p);
     prepare_arg_number(p, prepare_value(p, "extend_ms"));
     return 0;
 }

@@ -47,6 +47,12 @@ void task_put_claim_args(struct prepare *p, const struct task_claim_args *a);
 
 /* Adds one of the options as an argument of the operation. */
 void task_operation_int(struct arena *arena, struct arg_list *args, int64_t n);
+/* What the holder of a lease says who it is with: the rows, and their key and two arguments. */
+#define TASK_HELD_PARAMS                                                                           \
+    FIELD_TASK_ID("id", REQUIRED, "The task."),                                                    \
+        FIELD_TOKEN("lease_token", REQUIRED, "The token of the claim.")
+void task_put_held(struct prepare *p);
+
 /* The key of the task whose id is in `v`. */
 void task_put_key(struct prepare *p, const struct field_value *v);
 
