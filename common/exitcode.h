@@ -6,9 +6,8 @@
 
 enum exitcode {
     EXITCODE_OK = 0,
-    EXITCODE_FAILURE =
-        1,               /* claudebenchd: children lost at the stop time-out; status: not healthy */
-    EXITCODE_USAGE = 64, /* wrong command line, unknown method */
+    EXITCODE_FAILURE = 1,      /* daemon: children lost at the stop; status: not healthy */
+    EXITCODE_USAGE = 64,       /* wrong command line, unknown method */
     EXITCODE_DATAERR = 65,     /* parse error, invalid request, invalid params */
     EXITCODE_NOINPUT = 66,     /* not found */
     EXITCODE_UNAVAILABLE = 69, /* Redis or the daemon cannot be reached */
