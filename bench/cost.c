@@ -7,26 +7,17 @@
 #include "common/mem.h"
 
 #include <sys/resource.h>
+#include <time.h>
 
-/* utime + stime of a process, seconds; 0 when it is gone. */
+/* CPU time of a process with all its threads, seconds; 0 when it is gone. (/proc/<pid>/stat counts in 10 ms.) */
 static double cpu_of(pid_t pid)
 {
-    char path[64], text[1024];
-    snprintf(path, sizeof path, "/proc/%d/stat", pid);
-    FILE *f = pid > 0 ? fopen(path, "re") : NULL;
-    if (!f)
+    struct timespec used;
+    clockid_t clock;
+
+    if (pid <= 0 || clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &used) != 0)
         return 0;
-    size_t n = fread(text, 1, sizeof text - 1, f);
-    fclose(f);
-    text[n] = '\0';
-    char *p = strrchr(text, ')');
-    for (int i = 0; p && i < 12; i++)
-        p = strchr(p + 1, ' ');
-    if (!p)
-        return 0;
-    char *end;
-    unsigned long user = strtoul(p, &end, 10), sys = strtoul(end, NULL, 10);
-    return (double)(user + sys) / (double)sysconf(_SC_CLK_TCK);
+    return (double)used.tv_sec + (double)used.tv_nsec / 1e9;
 }
 
 static long rss_kb(pid_t pid)

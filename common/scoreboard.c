@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-enum { SCOREBOARD_MAGIC = 0x43425342, SCOREBOARD_VERSION = 1, ENTRY_READ_TRIES = 64 };
+enum { SCOREBOARD_MAGIC = 0x43425342, SCOREBOARD_VERSION = 2, ENTRY_READ_TRIES = 64 };
 
 const char *worker_state_name(enum worker_state state)
 {
@@ -82,6 +82,34 @@ void scoreboard_detach(struct scoreboard *sb)
 {
     if (sb)
         munmap(sb, sizeof *sb);
+}
+
+static void add(_Atomic uint64_t *sum, const _Atomic uint64_t *n)
+{
+    atomic_fetch_add_explicit(sum, atomic_load_explicit(n, memory_order_relaxed),
+                              memory_order_relaxed);
+}
+
+static void retire_method(struct scoreboard_method *sum, const struct scoreboard_method *m)
+{
+    memcpy(sum->name, m->name, sizeof sum->name);
+    add(&sum->requests, &m->requests);
+    add(&sum->errors, &m->errors);
+    add(&sum->refused, &m->refused);
+    add(&sum->total_us, &m->total_us);
+    for (size_t i = 0; i < SCOREBOARD_BUCKETS; i++)
+        add(&sum->buckets[i], &m->buckets[i]);
+}
+
+void scoreboard_retire(struct scoreboard *sb, const struct scoreboard_slot *slot)
+{
+    add(&sb->retired.requests, &slot->requests);
+    add(&sb->retired.duplicates, &slot->duplicates);
+    add(&sb->retired.commits, &slot->commits);
+    add(&sb->retired.reconnects, &slot->reconnects);
+    for (size_t i = 0; i < SCOREBOARD_METHODS; i++)
+        if (slot->methods[i].name[0])
+            retire_method(&sb->retired.methods[i], &slot->methods[i]);
 }
 
 void scoreboard_slot_reset(struct scoreboard_slot *slot, const char *domain, uint64_t generation)

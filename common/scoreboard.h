@@ -82,6 +82,7 @@ struct scoreboard_global {
 
 struct scoreboard {
     struct scoreboard_global global;
+    struct scoreboard_slot retired; /* what workers that are gone had counted */
     struct scoreboard_slot slots[SCOREBOARD_SLOTS];
 };
 
@@ -90,6 +91,9 @@ int scoreboard_create(struct scoreboard **ret, struct cb_error *err);
 /* Maps an inherited memfd; checks magic, version and size. Returns 0 or -1. */
 int scoreboard_attach(int fd, struct scoreboard **ret, struct cb_error *err);
 void scoreboard_detach(struct scoreboard *sb); /* accepts NULL */
+
+/* Adds the counters of a worker that is gone to `retired`. */
+void scoreboard_retire(struct scoreboard *sb, const struct scoreboard_slot *slot);
 
 /* Zeroes a slot before a new worker gets it (keeps nothing of the old one). */
 void scoreboard_slot_reset(struct scoreboard_slot *slot, const char *domain, uint64_t generation);

@@ -48,7 +48,7 @@ end
 
 local function instance_json(id)
     local t = redis.pcall('HMGET', instance_key(id), 'kind', 'st', 'roles', 'capacity', 'load', 'beat')
-    if not (t[1] and t[2] and t[3] and t[4] and t[6]) then
+    if not (t[1] and t[2] and t[3] and t[4] and t[6] and tonumber(t[6])) then
         return nil
     end
     return '{"id":' .. S(id) .. ',"kind":"' .. t[1] .. '","status":"' .. t[2] .. '","roles":' .. t[3] .. ',"capacity":'

@@ -35,15 +35,18 @@ end
 
 -- The indexes of all that were completed, at once.
 local function move(ids, by_holder)
-    local ended = {}
+    local ended, workers = {}, {}
     for i = 1, #ids do
         ended[2 * i - 1], ended[2 * i] = NOW, ids[i]
     end
     call('ZREM', P .. 'leases', unpack(ids))
     for holder, held in pairs(by_holder) do
         call('SREM', held_key(holder), unpack(held))
+        workers[#workers + 1] = holder
     end
     call('ZADD', P .. 'tasks:completed', unpack(ended))
+    table.sort(workers)
+    return table.concat(workers, ' ')
 end
 
 function op(r)
@@ -77,8 +80,8 @@ function op(r)
         out[i] = '{"id":"' .. id .. '",' .. (verdict and '"status":"completed"}' or error_json(code, message, data))
     end
     if #ids > 0 then
-        move(ids, by_holder)
-        emit('task.completed', {'ids', table.concat(ids, ' '), 'worker', worker})
+        local workers = move(ids, by_holder)
+        emit('task.completed', {'ids', table.concat(ids, ' '), 'worker', workers})
     end
     return '{"items":[' .. table.concat(out, ',') .. ']}'
 end

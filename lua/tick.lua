@@ -125,9 +125,10 @@ local function sweep_leases()
             call('ZADD', P .. 'leases', I(EFF() + POSTPONE_MS), ids[i])
         else
             unlease(ids[i], t[2], t[10])
+            local before = t[10] and to_unstarted(ids[i], t[3], t[4], t[5], t[6])
             local lost = {queue = t[3], priority = t[4], roles = t[5], attempts = tonumber(t[6]),
                 max_attempts = tonumber(t[7]), losses = t[8], max_losses = t[9]}
-            local list = to_lost(ids[i], lost, 'the lease ended') and dead or again
+            local list = not before and to_lost(ids[i], lost, 'the lease ended') and dead or again
             list[#list + 1] = ids[i]
         end
     end

@@ -382,6 +382,7 @@ void child_reaped(struct child *c, int status)
     child_set_timer(c, -1);
     hand_on(c, how, entry);
     tally_add_slot(c->env->tally, slot);
+    scoreboard_retire(c->env->scoreboard, slot);
     scoreboard_slot_reset(slot, c->domain, 0);
     c->pid = 0;
     child_event(c, is_config ? CHILD_EV_DIED_CONFIG : CHILD_EV_DIED);

@@ -46,7 +46,7 @@ end
 
 -- What claim_held_json() needs of a task that the caller holds already.
 local CLAIM_HELD = {'text', 'st', 'pr', 'q', 'at', 'ma', 'cr', 'up', 'v', 'ro', 'ho', 'le', 'meta', 'payload', 'cc',
-    'tk', 'pg', 'hi', 'as'}
+    'tk', 'pg', 'hi', 'as', 'lm'}
 local function claim_held_json(id, t)
     return claim_json(id, {t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11], nil, nil, nil, nil,
         t[13], nil, t[15], t[17], t[14]}, t[16], t[12])
@@ -81,11 +81,12 @@ end
 -- Tasks that were assigned to the caller and wait to be handed over, oldest first: what goes into `out` and `memo`, with
 -- `ids` of those and `gone` of entries that the list is to lose. Nothing is written here.
 local function claim_assigned(a, limit, out, memo)
-    local found = {ids = {}, gone = {}, bytes = 0}
+    local found = {ids = {}, ends = {}, leases = {}, gone = {}, bytes = 0}
     local key = assigned_key(ARGV[a + 1])
     if typed[key] == 'none' then -- claim_want() has looked
         return found
     end
+    local incarnation = ARGV[a + 2] ~= '' and ARGV[a + 2] or call('HGET', instance_key(ARGV[a + 1]), 'inc')
     local ids = call('ZRANGE', key, 0, CLAIM_ASSIGNED - 1)
     for i = 1, #ids do
         if #out == limit or found.bytes > CLAIM_BYTES then
@@ -95,12 +96,17 @@ local function claim_assigned(a, limit, out, memo)
         local whole = t[1] and t[3] and t[4] and t[6] and t[7] and t[8] and t[9] and t[12] and t[16]
         if t[2] ~= 'in_progress' or t[11] ~= ARGV[a + 1] or not t[19] or not whole then
             found.gone[#found.gone + 1] = ids[i]
-        elseif ARGV[a + 2] == '' or t[18] == ARGV[a + 2] then -- an older incarnation's go back to their queues
+        elseif t[18] == incarnation then -- an older incarnation's go back to their queues
+            local ms = tonumber(ARGV[a + 4] ~= '' and ARGV[a + 4] or t[20] or LEASE_MS)
+            t[12] = I(NOW + ms) -- its lease begins when its holder gets it
             out[#out + 1] = claim_held_json(ids[i], t)
             memo[#memo + 1] = ids[i]
             memo[#memo + 1] = t[16]
             found.bytes = found.bytes + #out[#out]
             found.ids[#found.ids + 1] = ids[i]
+            found.ends[#found.ends + 1] = t[12]
+            found.leases[#found.leases + 1] = I(EFF() + ms)
+            found.leases[#found.leases + 1] = ids[i]
             found.gone[#found.gone + 1] = ids[i]
         end
     end
@@ -113,8 +119,10 @@ local function claim_hand_over(worker, found)
     end
     for i = 1, #found.ids do
         call('HDEL', task_key(found.ids[i]), 'as')
+        call('HSET', task_key(found.ids[i]), 'le', found.ends[i])
     end
     if #found.ids > 0 then
+        call('ZADD', P .. 'leases', unpack(found.leases))
         emit('task.claimed', {'ids', table.concat(found.ids, ' '), 'worker', worker, 'assigned', '1'})
     end
 end

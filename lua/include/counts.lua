@@ -7,7 +7,8 @@ local function counts_json()
     for i = 1, math.min(COUNT_SETS, #names) do
         local queue, role = string.match(names[i], '^(%S+) ?(%S*)$')
         if queue then
-            pending = pending + call('ZCARD', role ~= '' and role_key(queue, role) or queue_key(queue))
+            local n = redis.pcall('ZCARD', role ~= '' and role_key(queue, role) or queue_key(queue))
+            pending = pending + (type(n) == 'number' and n or 0) -- a damaged set must not hide the others
         end
     end
     local out = {'{"pending":', I(pending), ',"pendingIsPartial":', #names > COUNT_SETS and 'true' or 'false'}

@@ -28,7 +28,10 @@ local function held_release(instance, limit, keep_incarnation, reason, emit_even
             unlease(id, instance, t[11])
             local lost = {queue = t[4], priority = t[5], roles = t[6], attempts = tonumber(t[7]),
                 max_attempts = tonumber(t[8]), losses = t[9], max_losses = t[10]}
-            if reason == 'unregistered' and lost.attempts < lost.max_attempts then
+            if t[11] then
+                to_unstarted(id, t[4], t[5], t[6], t[7])
+                again[#again + 1] = id
+            elseif reason == 'unregistered' and lost.attempts < lost.max_attempts then
                 to_pending(id, t[4], t[5], t[6], t[7])
                 again[#again + 1] = id
             elseif to_lost(id, lost, 'the worker was lost') then

@@ -105,6 +105,13 @@ local function to_pending(id, queue, priority, roles, attempts)
     queue_add(id, queue, tonumber(priority), roles)
 end
 
+-- Back to its queue from an instance that it was assigned to and that never got it: nobody has started it, so neither
+-- an attempt nor a loss is charged.
+local function to_unstarted(id, queue, priority, roles, attempts)
+    to_pending(id, queue, priority, roles, I(math.max(0, tonumber(attempts) - 1)))
+    return true
+end
+
 -- Failed for good: dead until task.retry or until it is too old.
 local function to_dead(id, reason_json)
     local key = task_key(id)

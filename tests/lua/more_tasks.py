@@ -387,11 +387,39 @@ def assign():
     tasks = s.claim("agent/1", 2, incarnation="i1")["result"]["tasks"]
     equal([t["id"] for t in tasks], [task, urgent])
     equal([tasks[0]["lease_token"], tasks[0]["attempt"], tasks[0]["payload"]], [lease_token, 1, [1]])
-    equal(tasks[0]["lease_until"], got["lease_until"], "the lease runs from the assignment")
+    check(tasks[0]["lease_until"] >= got["lease_until"], "the lease runs anew from the hand-over")
     equal(indexes(task), {"leases", "queue:instance:agent/1"})
     equal(s.claim("agent/1", 2)["result"]["claimed"], False)
     equal([e["ids"] for e in s.events("task.claimed") if e.get("assigned")], [task])
     equal(s.complete(task, lease_token, "agent/1")["result"]["status"], "completed")
+
+
+@case("assign: a task that its holder never got was not started: neither an attempt nor a loss is charged")
+def assign_unstarted():
+    fresh()
+    s.tick(register=1)
+    s.register("agent/1", "i1")
+    task = one(max_attempts=1, lease=1000)
+    ends = (lambda: (s.age(2), s.tick()), lambda: s.register("agent/1", "i2"), lambda: s.unregister("agent/1", "i2"))
+    for end in ends:
+        s.assign(task, "agent/1")
+        equal(show(task)["attempt"], 1)
+        end()
+        got = show(task)
+        equal((got["status"], got["attempt"], got.get("crashes", 0)), ("pending", 0, 0))
+
+
+@case("assign: a lease that ended before the hand-over is not handed over as it was")
+def assign_late():
+    fresh()
+    s.register("agent/1", "i1")
+    task = one(lease=200)
+    s.assign(task, "agent/1")
+    s.age(1)
+    handed = s.claim("agent/1", 1, lease=60000)["result"]["tasks"][0]
+    s.tick(register=1)
+    equal(show(task)["status"], "in_progress", "the claim's own lease counts")
+    equal(s.complete(task, handed["lease_token"], "agent/1")["result"]["status"], "completed")
 
 
 @case("assign: only what is pending, only to a registered agent that lives; else nothing changes")

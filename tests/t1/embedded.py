@@ -176,13 +176,16 @@ def redis_stopped():
         began = time.monotonic()
         victim = d.workers("task")[0]
         procs.kill(victim)
-        slowest = 0
+        took = []
         while time.monotonic() - began < 5:
             _, ms = timed_status(d)
-            slowest = max(slowest, ms)
+            took.append(ms)
             time.sleep(0.02)  # paces the questions
-        note(f"slowest answer {slowest:.1f} ms")
-        check(slowest < 50, f"an answer took {slowest:.1f} ms")
+        took.sort()
+        usual, slowest = took[len(took) * 9 // 10], took[-1]
+        note(f"9 of 10 answers within {usual:.1f} ms, the slowest {slowest:.1f} ms")
+        # On a busy machine one answer may wait for a CPU; one that waits for Redis takes timeout_ms.
+        check(usual < 50 and slowest < 500, f"{usual:.1f} ms, {slowest:.1f} ms")
         check(not procs.alive(victim) and len(d.workers()) == len(workers), "the dead worker is replaced")
         s = status(d)
         equal((s["status"], s["redis"]["state"]), ("degraded", "down"))

@@ -94,6 +94,8 @@ static void put_method(struct buf *out, const struct scoreboard *board, int id)
 {
     struct method_sum sum = {0};
 
+    if (strcmp(board->retired.methods[id].name, methods[id].name) == 0)
+        add_slot_method(&board->retired.methods[id], &sum);
     for (size_t i = 0; i < SCOREBOARD_SLOTS; i++)
         if (strcmp(board->slots[i].methods[id].name, methods[id].name) == 0)
             add_slot_method(&board->slots[i].methods[id], &sum);
@@ -114,7 +116,9 @@ static void put_method(struct buf *out, const struct scoreboard *board, int id)
 
 static void put_counters(struct buf *out, const struct scoreboard *board)
 {
-    uint64_t requests = 0, commits = 0, duplicates = 0, reconnects = 0;
+    uint64_t requests = get(&board->retired.requests), commits = get(&board->retired.commits);
+    uint64_t duplicates = get(&board->retired.duplicates);
+    uint64_t reconnects = get(&board->retired.reconnects);
 
     for (size_t i = 0; i < SCOREBOARD_SLOTS; i++) {
         const struct scoreboard_slot *slot = &board->slots[i];
