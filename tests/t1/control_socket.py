@@ -96,8 +96,8 @@ def slow_and_gone():
             gone.close()
         half = raw(d)
         half.sendall(b'{"cmd":"sta')
-        _, ms = timed_status(d)
-        check(ms < 50, f"answered in {ms:.1f} ms")
+        took = sorted(timed_status(d)[1] for _ in range(5))
+        check(took[2] < 50, f"answered in {took} ms")
         check(procs.rss_kib(d.pid) < 64 * 1024, f"{procs.rss_kib(d.pid)} KiB")
         for s in [greedy, half, *silent]:
             s.close()

@@ -106,11 +106,13 @@ def hangs():
         redis.sigstop()
         lines = len(d.log().splitlines())
         wait_until(lambda: status(d)["redis"]["state"] == "down", 2, "noticed")
-        worst = 0
+        took = []
         for _ in range(50):
-            worst = max(worst, timed_status(d)[1])
+            took.append(timed_status(d)[1])
             time.sleep(0.02)  # paces the questions
-        check(worst < 50, f"{worst:.1f} ms")
+        took.sort()
+        # One answer may wait for a CPU; one that waited for Redis would take timeout_ms.
+        check(took[44] < 50 and took[-1] < 400, f"{took[44]:.1f} ms, {took[-1]:.1f} ms")
         check(len(d.log().splitlines()) - lines <= 6, d.log_tail(20))
         redis.cont()
         wait_until(lambda: status(d)["status"] == "healthy", 8, "healthy")
