@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- system_register: makes an agent known, as a new incarnation; tasks of an older one go back at once.
 -- KEYS  the envelope's
 -- ARGV  operation: cluster.agent_lease_ms

@@ -117,8 +117,11 @@ class AgentProcess:
 
 
 def run(name, tasks, seconds, external, bound, agents=4, processes=0, stop_every=None, redis_every=5.0):
-    redis = PrivateRedis(aof=True) if external else None
+    # With everysec an acknowledged write may be lost by kill -9 while an fsync runs (README, promise 1).
+    redis = PrivateRedis(aof=True, fsync="always") if external else None
     config = merge(CONFIG, {"supervisor": {"watchdog_ms": 700}}) if stop_every else CONFIG
+    if not external:
+        config = merge(config, {"redis": {"appendfsync": "always"}})
     d = Daemon(redis, config=config)
     try:
         before = {"workers": len(d.workers()), "fds": procs.fd_count(d.pid)}
