@@ -57,6 +57,11 @@ clean_up() {
     if [ -z "$ended" ]; then
         [ -t 1 ] && printf '\r\033[K'
         [ "$status" -eq 0 ] || echo "run-job.sh: stopping everything (status $status)" >&2
+        # Nothing of the job is wanted any more, and a terminal's Ctrl-C has reached the daemon too: a polite end
+        # would wait for a Redis that is gone. What they run dies with them.
+        for pid in $work_a $work_b; do
+            kill -KILL "$pid" 2>/dev/null || :
+        done
         end_process 'work a' "$work_a"
         end_process 'work b' "$work_b"
         # Started, and interrupted before its number was noted.
