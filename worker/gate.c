@@ -225,6 +225,7 @@ static bool check_params(struct request *r, const struct handler_context *ctx, s
                problem_json(arena, &problem));
         return false;
     }
+    r->prep.problem = NULL; /* it ends with this function */
     for (size_t i = 0; i < r->prep.args.len; i++)
         r->bytes += r->prep.args.items[i].len;
     return true;
