@@ -29,7 +29,7 @@ static CB_NORETURN void fail(const struct cb_error *err)
 
 static void add_task(struct bare *b)
 {
-    static const char *const rest[] = {"", "3", "3", "", "", ""};
+    static const char *const rest[] = {"", "3", "3", "", ""};
     script_call_arg_str(&b->call, b->config->payload ? "\"x\"" : b->config->text);
     script_call_arg_str(&b->call, "50");
     script_call_arg_str(&b->call, "default");
@@ -48,7 +48,7 @@ static void add_request(struct bare *b, const reply_t *entry, size_t i)
     script_call_arg_str(&b->call, b->config->with_idem ? "0123456789abcdef0123456789abcdef" : "");
     for (size_t k = 0; k < CB_ARRAY_LEN(after_hash); k++)
         script_call_arg_str(&b->call, after_hash[k]);
-    script_call_arg_int(&b->call, b->config->is_batch ? 1 + 10 * (int64_t)b->config->tasks : 10);
+    script_call_arg_int(&b->call, b->config->is_batch ? 1 + 9 * (int64_t)b->config->tasks : 9);
     if (b->config->is_batch)
         script_call_arg_int(&b->call, b->config->tasks);
     for (unsigned t = 0; t < (b->config->is_batch ? b->config->tasks : 1); t++)

@@ -148,7 +148,9 @@ class Scripts:
 
     def create_args(self, text_="a task", priority=50, queue="default", payload="", metadata="", max_attempts=3,
                     max_crashes=3, backoff="", lease="", roles=""):
-        return [json.dumps(text_), priority, queue, payload, metadata, max_attempts, max_crashes, backoff, lease, roles]
+        extras = {k: int(v) for k, v in (("backoff_ms", backoff), ("lease_ms", lease)) if v != ""}
+        return [json.dumps(text_), priority, queue, payload, metadata, max_attempts, max_crashes, roles,
+                json.dumps(extras) if extras else ""]
 
     def create(self, text_="a task", max_pending=1000, **kw):
         return self.ask("task_create", *self.create_args(text_, **kw), op_args=[max_pending])

@@ -22,7 +22,7 @@ extern const struct field task_error_fields[];
 extern const struct field task_create_params[];
 extern const struct field task_role_element[];
 
-/* The ten arguments of lua/include/create.lua for one task; `values` is parallel to task_create_params,
+/* The nine arguments of lua/include/create.lua for one task; `values` is parallel to task_create_params,
  * `path` is put before a field's name in a problem ("tasks[3]."). 0 or -1. */
 int task_put_create_args(struct prepare *p, const struct field_value *values, const char *path);
 /* task.max_pending, for the two creating scripts. */
