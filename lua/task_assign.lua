@@ -28,7 +28,7 @@ function op(r)
     local plan = assign_plan(t, t.lease_ms or op_arg(1), secret)
     queue_remove(id, t.queue, t.roles)
     queue_forget(t.queue, t.roles or '')
-    assign_write(id, key, plan, instance, incarnation, t.attempts + 1)
+    assign_write(id, t, key, plan, instance, incarnation, t.attempts + 1)
     emit('task.assigned', {'id', id, 'to', instance, 'attempt', I(t.attempts + 1), 'queue', t.queue})
     return '{"taskId":"' .. id .. '","instanceId":' .. S(instance) .. ',"assignedAt":' .. ISO(NOW) .. '}'
 end

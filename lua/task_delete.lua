@@ -20,7 +20,7 @@ function op(r)
     if status ~= 'pending' and not INDEXES[status] then
         return conflict('state', status, 'the task is ' .. status)
     end
-    want('stream', EVENTS)
+    want_moves()
     for _, index in ipairs(INDEXES[status] or {}) do
         want('zset', P .. index)
     end
@@ -33,6 +33,7 @@ function op(r)
         call('ZREM', P .. index, id)
     end
     call('UNLINK', key)
+    count_move(queue, status, nil)
     emit('task.deleted', {'id', id, 'state', status, 'queue', queue})
     return '{"id":"' .. id .. '","status":"deleted"}'
 end

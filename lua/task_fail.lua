@@ -31,7 +31,7 @@ function op(r)
     if verdict == 'again' then
         return t.outcome
     end
-    want('stream', EVENTS)
+    want_moves()
     want('zset', P .. 'queue:delayed')
     want('zset', P .. 'tasks:failed')
     want('zset', P .. 'queue:dead')
@@ -44,9 +44,10 @@ function op(r)
         call('HSET', key, 'st', 'delayed', 'du', due, 'err', ARGV[a + 3], 'up', NOW)
         call('HINCRBY', key, 'v', 1)
         call('ZADD', P .. 'queue:delayed', due, id)
+        count_move(t.queue, 'in_progress', 'delayed')
     else
         outcome = '{"id":"' .. id .. '","status":"failed","dead":true}'
-        to_dead(id, ARGV[a + 3])
+        to_dead(id, t.queue, 'in_progress', ARGV[a + 3])
         failed = failed + 1
     end
     lease_done(key, t, 'fail', outcome)
@@ -57,8 +58,8 @@ end
 
 function after_group()
     if failed > 0 then
-        retention_trim(P .. 'tasks:failed', math.min(100, 2 * failed), NOW - tonumber(op_arg(4)),
-            tonumber(op_arg(3)), NOW - tonumber(op_arg(5)), P .. 'queue:dead')
+        retention_trim('failed', math.min(100, 2 * failed), NOW - tonumber(op_arg(4)),
+            tonumber(op_arg(3)), NOW - tonumber(op_arg(5)))
     end
 end
 -- @include commit.lua

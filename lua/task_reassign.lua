@@ -35,7 +35,7 @@ function op(r)
         end
         plan = assign_plan(t, t.lease_ms or op_arg(1), secret)
     end
-    want('stream', EVENTS)
+    want_moves()
     want_queue(t.queue, t.roles)
     if is_held then
         lease_want(t)
@@ -46,9 +46,9 @@ function op(r)
     end
     local before = is_held and math.max(0, t.attempts - 1) or t.attempts
     if plan then
-        assign_write(id, key, plan, to, incarnation, before + 1)
+        assign_write(id, t, key, plan, to, incarnation, before + 1)
     else
-        to_pending(id, t.queue, t.priority, t.roles, before)
+        to_pending(id, t.queue, t.priority, t.roles, before, 'in_progress')
     end
     emit('task.reassigned', {'id', id, 'from', is_held and t.holder or '', 'to', to, 'reason', reason, 'queue', t.queue})
     return result

@@ -21,12 +21,12 @@ function op(r)
     if verdict == 'again' then
         return t.outcome
     end
-    want('stream', EVENTS)
+    want_moves()
     lease_want(t)
     want_queue(t.queue, t.roles)
     local outcome = '{"id":"' .. id .. '","status":"pending"}'
     unlease(id, t.holder, t.assigned)
-    to_pending(id, t.queue, t.priority, t.roles, math.max(0, t.attempts - 1))
+    to_pending(id, t.queue, t.priority, t.roles, math.max(0, t.attempts - 1), 'in_progress')
     lease_done(key, t, 'release', outcome)
     emit('task.released', {'id', id, 'worker', t.holder, 'queue', t.queue})
     return outcome

@@ -37,8 +37,10 @@ local function move(id, t, to, priority)
     if to == 'pending' then
         queue_add(id, t.queue, priority, t.roles)
         emit('task.due', {'ids', id})
+        count_move(t.queue, t.status, 'pending')
     else
         call('ZADD', P .. 'tasks:cancelled', NOW, id)
+        count_move(t.queue, t.status, 'cancelled')
         cancelled = cancelled + 1
         emit('task.cancelled', {'id', id, 'queue', t.queue})
     end
@@ -85,7 +87,7 @@ function op(r)
         return show(r)
     end
     local priority = tonumber(ARGV[a + 5] ~= '' and ARGV[a + 5] or fields[5])
-    want('stream', EVENTS)
+    want_moves()
     want('zset', P .. 'queue:delayed')
     want('zset', P .. 'tasks:cancelled')
     want_queue(t.queue, t.roles)
@@ -115,7 +117,7 @@ end
 
 function after_group()
     if cancelled > 0 then
-        retention_trim(P .. 'tasks:cancelled', math.min(100, 2 * cancelled), NOW - tonumber(op_arg(2)),
+        retention_trim('cancelled', math.min(100, 2 * cancelled), NOW - tonumber(op_arg(2)),
             tonumber(op_arg(1)), NOW - tonumber(op_arg(3)))
     end
 end

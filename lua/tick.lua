@@ -16,6 +16,8 @@
 -- Caller: supervisor (instance.c).
 local P = ARGV[1]
 -- @include base.lua
+local EVENTS = KEYS[5]
+local before_finish = {} -- as in include/envelope.lua
 -- @include task.lua
 -- @include held.lua
 -- @include instance.lua
@@ -110,6 +112,7 @@ end
 
 -- A lease that ended is an attempt that was started and lost.
 local function sweep_leases()
+    want_moves()
     want('zset', P .. 'tasks:failed')
     want('zset', P .. 'queue:dead')
     local ids = call('ZRANGEBYSCORE', P .. 'leases', '-inf', I(EFF()), 'LIMIT', 0, SWEEP)
@@ -142,6 +145,7 @@ local function sweep_leases()
 end
 
 local function sweep_delayed()
+    want_moves()
     local ids = call('ZRANGEBYSCORE', P .. 'queue:delayed', '-inf', I(NOW), 'LIMIT', 0, SWEEP)
     local due = {}
     for i = 1, #ids do
@@ -154,7 +158,7 @@ local function sweep_delayed()
         else
             call('ZREM', P .. 'queue:delayed', ids[i])
             call('HDEL', task_key(ids[i]), 'du')
-            to_pending(ids[i], t[2], t[3], t[4], t[5])
+            to_pending(ids[i], t[2], t[3], t[4], t[5], 'delayed')
             due[#due + 1] = ids[i]
         end
     end
@@ -231,15 +235,22 @@ local function sweep_instances()
 end
 
 local function sweep_finished()
+    want_moves()
     local keep, before, before_count = tonumber(ARGV[12]), NOW - tonumber(ARGV[13]), NOW - tonumber(ARGV[14])
-    guarded(retention_trim, P .. 'tasks:completed', SWEEP, before, keep, before_count)
-    guarded(retention_trim, P .. 'tasks:failed', SWEEP, before, keep, before_count, P .. 'queue:dead')
-    guarded(retention_trim, P .. 'tasks:cancelled', SWEEP, before, keep, before_count)
-    local names = call('ZRANDMEMBER', P .. 'queues', 20) -- names of empty sets that no claim has seen go
+    for _, state in ipairs({'completed', 'failed', 'cancelled'}) do
+        guarded(retention_trim, state, SWEEP, before, keep, before_count)
+    end
+end
+
+-- Names of sets that nobody has seen go.
+local function sweep_names()
+    local names = call('ZRANDMEMBER', P .. 'queues', 20)
     for i = 1, #names do
-        local q, role = string.match(names[i], '^(%S+) ?(%S*)$')
-        if call('EXISTS', role ~= '' and role_key(q, role) or queue_key(q)) == 0 then
+        local queue, role = string.match(names[i], '^(%S+) ?(%S*)$')
+        if not queue or role ~= '' and call('EXISTS', role_key(queue, role)) == 0 then
             call('ZREM', P .. 'queues', names[i])
+        elseif role == '' and call('EXISTS', queue_key(queue)) == 0 then
+            count_forget(queue)
         end
     end
 end
@@ -258,4 +269,8 @@ numbers_save()
 local expired, promoted = guarded(sweep_leases), guarded(sweep_delayed)
 local moved = guarded(sweep_instances)
 guarded(sweep_finished)
+guarded(sweep_names)
+for i = #before_finish, 1, -1 do
+    guarded(before_finish[i])
+end
 return {'ok', I(EFF()), leader, epoch, leads, expired, promoted, moved, problem}

@@ -16,7 +16,7 @@ local function assign_check(instance)
     if known[1] ~= 'ACTIVE' or not instance_is_live(instance) then
         return conflict('state', 'OFFLINE', 'the instance is not alive')
     end
-    want('stream', EVENTS)
+    want_moves()
     want('zset', P .. 'leases')
     want('set', held_key(instance))
     want('zset', assigned_key(instance))
@@ -33,10 +33,11 @@ local function assign_plan(t, lease_ms, secret)
         deadline = I(EFF() + tonumber(lease_ms)), version = I(t.version + 1)}
 end
 
-local function assign_write(id, key, plan, instance, incarnation, attempts)
+local function assign_write(id, t, key, plan, instance, incarnation, attempts)
     call('HSET', key, 'st', 'in_progress', 'ho', instance, 'hi', incarnation, 'tk', plan.token, 'le', plan.ends,
         'at', I(attempts), 'up', I(NOW), 'v', plan.version, 'as', '1')
     call('ZADD', P .. 'leases', plan.deadline, id)
+    count_move(t.queue, t.status, 'in_progress')
     call('SADD', held_key(instance), id)
     call('ZADD', assigned_key(instance), plan.number, id)
 end

@@ -71,7 +71,7 @@ end
 
 -- Said before the first write: what claim_take() writes has the right types (it sees the queues' own).
 local function claim_want(a)
-    want('stream', EVENTS)
+    want_moves()
     want('zset', P .. 'leases')
     want('set', held_key(ARGV[a + 1]))
     want('zset', assigned_key(ARGV[a + 1]))
@@ -149,6 +149,9 @@ local function claim_take(a)
         if t[2] ~= 'pending' or not (t[1] and t[5] and t[6] and t[7] and t[9]) then
             queue_remove(id, queue)
             queue_remove(id, queue, t[10] or ARGV[a + 7])
+            if t[2] == 'pending' or not t[2] then -- else it is counted where it is
+                count_move(queue, 'pending', nil)
+            end
         elseif queue_fits(queue, t[10]) then
             local lease_ms = ARGV[a + 4] ~= '' and ARGV[a + 4] or t[11] or LEASE_MS
             local token = I(next_number()) .. '-' .. ARGV[a + 5]
@@ -187,7 +190,8 @@ local function claim_take(a)
     for id, roles in pairs(with_roles) do
         queue_remove(id, queue, roles)
     end
-    if #ids < wanted then -- that was all of it
+    count_move(queue, 'pending', 'in_progress', #held)
+    if #ids < wanted and ARGV[a + 7] ~= '' then -- that was all of it
         queue_forget(queue, ARGV[a + 7])
     end
     emit('task.claimed', {'ids', table.concat(held, ' '), 'worker', worker, 'queue', queue})

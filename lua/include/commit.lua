@@ -117,24 +117,31 @@ do
 end
 current = nil
 
--- The rest is paid once per group, and must not raise: a failure is reported, not thrown.
+-- The rest is paid once per group, and must not raise: a failure is reported, not thrown. What is included last
+-- may count on what was included first.
+local function guarded(step)
+    local done, problem = pcall(step)
+    if not done then
+        errors[#errors + 1] = type(problem) == 'table' and tostring(problem.err) or tostring(problem)
+    end
+end
 local function finish()
     numbers_save()
     if #acked > 0 then
         call('XDEL', STREAM, unpack(acked))
-        if after_group then
-            after_group(#acked)
-        end
     end
     if duplicates > 0 then
         call('INCRBY', KEYS[3], duplicates)
     end
     idem_save()
 end
-local finished, problem = pcall(finish)
-if not finished then
-    errors[#errors + 1] = type(problem) == 'table' and tostring(problem.err) or tostring(problem)
+if after_group and #acked > 0 then
+    guarded(after_group)
 end
+for i = #before_finish, 1, -1 do
+    guarded(before_finish[i])
+end
+guarded(finish)
 -- A caller that sends and never reads keeps its newest replies; a list that is short is not looked at.
 local function cap_replies(key, length)
     if length > 10000 then

@@ -4,7 +4,7 @@ local completed = 0
 
 -- Said before the first write: what a completion writes has the right types, apart from what unlease() does.
 local function complete_want()
-    want('stream', EVENTS)
+    want_moves()
     want('zset', P .. 'tasks:completed')
 end
 
@@ -18,6 +18,7 @@ local function complete_write(id, key, t, result)
         h[#h + 1] = result
     end
     call(unpack(h))
+    count_move(t.queue, 'in_progress', 'completed')
     completed = completed + 1
     return outcome
 end
@@ -25,7 +26,7 @@ end
 -- Finished tasks leave at least as fast as they come.
 function after_group()
     if completed > 0 then
-        retention_trim(P .. 'tasks:completed', math.min(100, 2 * completed), NOW - tonumber(op_arg(3)),
+        retention_trim('completed', math.min(100, 2 * completed), NOW - tonumber(op_arg(3)),
             tonumber(op_arg(2)), NOW - tonumber(op_arg(4)))
     end
 end

@@ -12,36 +12,26 @@ local function create_extras(list, a)
     return text ~= '' and cjson.decode(text) or nil
 end
 
--- Length of each queue, read once per group and kept up to date here.
-local queue_length = {}
-local function queue_room(key, max_pending)
-    if not queue_length[key] then
-        queue_length[key] = call('ZCARD', key)
-    end
-    return max_pending - queue_length[key]
-end
-
--- The first set that a task goes to: what max_pending is measured on.
-local function create_first_key(list, a)
-    local role = string.match(list[a + 8], '%S+')
-    return role and role_key(list[a + 3], role) or queue_key(list[a + 3])
-end
-
-local function create_full(queue)
-    return nil, -32007, 'the queue is full', '{"retry_after_ms":1000,"queue":"' .. queue .. '"}'
+-- When to try again: ten times what the queue needed for one task so far, which is the age of its first one by the
+-- number of those that wait (Little's law); later and later while nobody takes any.
+local function create_full(queue, waiting)
+    local first = string.match(call('ZRANGE', queue_key(queue), 0, 0)[1] or '', '^t%-(%d+)$')
+    local age_ms = first and NOW - tonumber(first) / 1000 or 1000 * waiting / 10
+    local retry_ms = math.max(100, math.min(60000, math.floor(10 * age_ms / waiting)))
+    return nil, -32007, 'the queue is full', '{"retry_after_ms":' .. retry_ms .. ',"queue":"' .. queue .. '"}'
 end
 
 -- Everything that can keep a task from being created, before the first write. `wanted` counts what the request asks
 -- of each queue: an empty table at its first task. Returns true, or nil and the error.
 local function create_check(list, a, max_pending, wanted)
-    local key = create_first_key(list, a)
-    local count = (wanted[key] or 0) + 1
-    wanted[key] = count
-    if queue_room(key, max_pending) < count then
-        return create_full(list[a + 3])
+    local queue = list[a + 3]
+    local waiting = count_waiting(queue) + (wanted[queue] or 0)
+    if waiting >= max_pending then
+        return create_full(queue, waiting)
     end
-    want('stream', EVENTS)
-    want_queue(list[a + 3], list[a + 8])
+    wanted[queue] = (wanted[queue] or 0) + 1
+    want_moves()
+    want_queue(queue, list[a + 8])
     return true
 end
 
@@ -65,12 +55,7 @@ local function create_task(list, a, extras)
         add('lm', extras.lease_ms)
     end
     call(unpack(h))
-    local key = create_first_key(list, a)
-    if queue_length[key] == 0 or string.find(roles, ' ', 1, true) then
-        queue_add(id, queue, tonumber(list[a + 2]), roles)
-    else
-        call('ZADD', key, I(-tonumber(list[a + 2])), id)
-    end
-    queue_length[key] = queue_length[key] + 1
+    queue_add(id, queue, tonumber(list[a + 2]), roles)
+    count_move(queue, nil, 'pending')
     return id
 end

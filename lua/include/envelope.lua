@@ -22,6 +22,7 @@ local STREAM, EVENTS = KEYS[1], KEYS[2]
 local N, M, K, C = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local IDEM_TTL, IDEM_CAP, EVENTS_MAX = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
 local op, op_replay, after_group
+local before_finish = {} -- functions that includes have called at the end of the group
 
 local function op_key(i)
     return KEYS[5 + i]

@@ -2,6 +2,7 @@
 
 -- Said before the first write: what held_release() writes has the right types (it sees the queues' own).
 local function held_want(instance)
+    want_moves()
     want('zset', P .. 'leases')
     want('zset', P .. 'tasks:failed')
     want('zset', P .. 'queue:dead')
@@ -32,7 +33,7 @@ local function held_release(instance, limit, keep_incarnation, reason, emit_even
                 to_unstarted(id, t[4], t[5], t[6], t[7])
                 again[#again + 1] = id
             elseif reason == 'unregistered' and lost.attempts < lost.max_attempts then
-                to_pending(id, t[4], t[5], t[6], t[7])
+                to_pending(id, t[4], t[5], t[6], t[7], 'in_progress')
                 again[#again + 1] = id
             elseif to_lost(id, lost, 'the worker was lost') then
                 dead[#dead + 1] = id

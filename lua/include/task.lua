@@ -1,4 +1,5 @@
 -- task.lua: the task hash: its fields, its place in the indexes, and its JSON.
+-- @include counts.lua
 --
 -- Fields (private): text payload meta result err = JSON literals as they came; st status; pr priority;
 -- q queue; ro roles, joined by spaces; cr up created and updated, wall ms; v version; at attempts
@@ -10,22 +11,28 @@
 local function conflict(reason, state, message)
     return nil, -32005, message, '{"reason":"' .. reason .. '","state":"' .. state .. '"}'
 end
+-- The index of each state that a task ends in.
+local ENDED = {completed = P .. 'tasks:completed', failed = P .. 'tasks:failed', cancelled = P .. 'tasks:cancelled'}
+
 local function not_found(id)
     return nil, -32004, 'no task ' .. id, '{"reason":"unknown"}'
 end
 
--- Higher priority first; equal scores are ordered by id, which is the order of commit.
+-- Higher priority first; equal scores are ordered by id, which is the order of commit. The names of queue and role
+-- go to cb:queues here, once per call; those of queues by the counts.
+local queue_named = {}
 local function queue_add(id, queue, priority, roles)
     local score = I(-priority)
-    if roles and roles ~= '' then
-        for role in string.gmatch(roles, '%S+') do
-            if call('ZADD', role_key(queue, role), score, id) == 1 then
-                call('ZADD', P .. 'queues', 0, queue .. ' ' .. role)
-            end
-        end
-    else
+    if not roles or roles == '' then
         call('ZADD', queue_key(queue), score, id)
-        call('ZADD', P .. 'queues', 0, queue)
+        return
+    end
+    for role in string.gmatch(roles, '%S+') do
+        local name = queue .. ' ' .. role
+        if call('ZADD', role_key(queue, role), score, id) == 1 and not queue_named[name] then
+            call('ZADD', P .. 'queues', 0, name)
+            queue_named[name] = true
+        end
     end
 end
 local function queue_remove(id, queue, roles)
@@ -38,14 +45,12 @@ local function queue_remove(id, queue, roles)
     end
 end
 
--- The names of sets that are empty go from cb:queues at once, else one name per task could pile up there.
+-- The names of roles' sets that are empty go from cb:queues at once, else one name per task could pile up there.
 local function queue_forget(queue, roles)
-    if call('EXISTS', queue_key(queue)) == 0 then
-        call('ZREM', P .. 'queues', queue)
-    end
     for role in string.gmatch(roles, '%S+') do
         if call('EXISTS', role_key(queue, role)) == 0 then
             call('ZREM', P .. 'queues', queue .. ' ' .. role)
+            queue_named[queue .. ' ' .. role] = nil
         end
     end
 end
@@ -62,9 +67,25 @@ local function queue_fits(queue, roles)
     end
     return has_type('zset', P .. 'queues')
 end
+local wanted_queue -- the last one without roles
 local function want_queue(queue, roles)
+    if queue == wanted_queue and roles == '' then
+        return
+    end
     if not queue_fits(queue, roles) then
         error({err = 'WRONGTYPE a set of queue ' .. queue})
+    end
+    wanted_queue = roles == '' and queue or nil
+end
+
+-- Said before the first write by whatever moves a task between states.
+local moves_fit
+local function want_moves()
+    if not moves_fit then
+        want('stream', EVENTS)
+        want('hash', COUNTS)
+        want('zset', P .. 'queues')
+        moves_fit = true
     end
 end
 
@@ -97,28 +118,30 @@ local function extend_lease(id, ends, asked_ms, default_ms)
     return le
 end
 
--- Back to its queue with `attempts` charged so far.
-local function to_pending(id, queue, priority, roles, attempts)
+-- Back to its queue, from the state `from`, with `attempts` charged so far.
+local function to_pending(id, queue, priority, roles, attempts, from)
     local key = task_key(id)
     call('HSET', key, 'st', 'pending', 'at', attempts, 'up', NOW)
     call('HINCRBY', key, 'v', 1)
     queue_add(id, queue, tonumber(priority), roles)
+    count_move(queue, from, 'pending')
 end
 
 -- Back to its queue from an instance that it was assigned to and that never got it: nobody has started it, so neither
 -- an attempt nor a loss is charged.
 local function to_unstarted(id, queue, priority, roles, attempts)
-    to_pending(id, queue, priority, roles, I(math.max(0, tonumber(attempts) - 1)))
+    to_pending(id, queue, priority, roles, I(math.max(0, tonumber(attempts) - 1)), 'in_progress')
     return true
 end
 
 -- Failed for good: dead until task.retry or until it is too old.
-local function to_dead(id, reason_json)
+local function to_dead(id, queue, from, reason_json)
     local key = task_key(id)
     call('HSET', key, 'st', 'failed', 'de', '1', 'err', reason_json, 'en', NOW, 'up', NOW)
     call('HINCRBY', key, 'v', 1)
     call('ZADD', P .. 'tasks:failed', NOW, id)
     call('ZADD', P .. 'queue:dead', NOW, id)
+    count_move(queue, from, 'failed')
 end
 
 -- The holder of a task was lost, or let its lease end. `t` = q, pr, ro, at, ma, cc, mc. Returns true when that was
@@ -127,10 +150,10 @@ local function to_lost(id, t, what)
     local losses = tonumber(t.losses or '0') + 1
     call('HSET', task_key(id), 'cc', losses)
     if t.attempts >= t.max_attempts or losses >= tonumber(t.max_losses or '3') then
-        to_dead(id, S(what .. (t.attempts >= t.max_attempts and ' at the last attempt' or ' once too often')))
+        to_dead(id, t.queue, 'in_progress', S(what .. (t.attempts >= t.max_attempts and ' at the last attempt' or ' once too often')))
         return true
     end
-    to_pending(id, t.queue, t.priority, t.roles, t.attempts)
+    to_pending(id, t.queue, t.priority, t.roles, t.attempts, 'in_progress')
     return false
 end
 

@@ -4,6 +4,7 @@
 import json
 
 from cbtest import *
+from counts import check_counts
 from scripts import Scripts
 
 s = None
@@ -288,7 +289,8 @@ def update_moves():
                 kind = "task.cancelled" if after == "cancelled" else "task.due"
                 equal(len(s.events(kind)), 1, kind)
                 if after == "cancelled":
-                    equal(s.redis.scan(s.key("queue*")), set())
+                    equal(s.redis.scan(s.key("queue:*")), set())
+                    check_counts(s)
             elif (before, after) in same:
                 equal(unchanged(lambda x=task, y=after: s.update(x, status=y), "same")["result"]["status"], before)
             else:

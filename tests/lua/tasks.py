@@ -4,6 +4,7 @@
 import json
 
 from cbtest import *
+from counts import check_counts
 from scripts import Scripts
 
 s = None
@@ -477,6 +478,7 @@ def walks():
                 action = draw.choice([s.complete, s.fail, s.release, s.renew])
                 action(task, token_)
         check_indexes()
+    check_counts(s)
 
 
 def check_indexes():
@@ -539,8 +541,10 @@ def queue_names():
     fresh()
     for i in range(50):
         one(queue=f"q{i}", roles="gpu" if i % 2 else "")
-        equal(len(s.claim(queue=f"q{i}", roles="gpu")["result"]["tasks"]), 1)
+        (t,) = s.claim(queue=f"q{i}", roles="gpu")["result"]["tasks"]
+        s.complete(t["id"], t["lease_token"])
     equal(s.redis.call("ZCARD", s.key("queues")), 0)
+    equal(s.redis.hash(s.key("counts")), {"pending": b"0", "in_progress": b"0", "completed": b"50"})
     s.redis.call("ZADD", s.key("queues"), *[x for i in range(5000) for x in (0, f"a{i}")])
     task = one(queue="z")
     found, cursor, calls = [], "", 0

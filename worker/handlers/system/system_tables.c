@@ -7,14 +7,13 @@
 #define COUNT(name, doc) FIELD_INT(name, REQUIRED, 0, INT64_MAX, doc)
 
 const struct field system_counts_fields[] = {
-    COUNT("pending", "Tasks that wait; one that asks for several roles is counted for each."),
-    FIELD_BOOL("pendingIsPartial", REQUIRED,
-               "True when there are more than 100 queues and roles: the rest is not counted."),
+    COUNT("pending", "Tasks that wait for a worker."),
     COUNT("delayed", "Tasks that wait for their time."),
+    COUNT("blocked", "Tasks that wait for others to end."),
     COUNT("in_progress", "Tasks that somebody holds."),
     COUNT("completed", "Completed tasks that are still kept."),
     COUNT("failed", "Tasks that failed for good and are still kept."),
-    COUNT("dead", "Those of them without attempts left."),
+    COUNT("dead", "The same number, by the name of the dead letters."),
     COUNT("cancelled", "Cancelled tasks that are still kept."),
     FIELD_END,
 };
