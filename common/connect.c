@@ -1,5 +1,5 @@
 /*
- * connect.c: see connect.h. Called once by each program at its start; owns nothing.
+ * connect.c: see connect.h. Owns nothing.
  */
 #include "common/compat.h"
 #include "common/connect.h"
@@ -118,4 +118,22 @@ int connect_target(const struct options *opts, enum connect_role role, struct re
     }
     *ret = target;
     return 0;
+}
+
+bool connect_renew_password(const struct options *opts, enum connect_role role,
+                            struct redis_target *target)
+{
+    struct redis_target fresh = {0};
+    struct cb_error err = {0};
+
+    if (connect_target(opts, role, &fresh, &err) != 0)
+        return false;
+    bool is_other = strcmp(fresh.password, target->password) != 0;
+    if (is_other) {
+        char *old = target->password;
+        target->password = fresh.password;
+        fresh.password = old;
+    }
+    redis_target_done(&fresh);
+    return is_other;
 }

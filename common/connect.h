@@ -17,6 +17,11 @@ enum connect_role { CONNECT_DAEMON, CONNECT_CLIENT };
 int connect_target(const struct options *opts, enum connect_role role, struct redis_target *ret,
                    struct cb_error *err);
 
+/* Reads the password file again: it may have been put right. Returns whether the password is another now; the old
+ * one stays when the file cannot be read. No link may be using the target. */
+bool connect_renew_password(const struct options *opts, enum connect_role role,
+                            struct redis_target *target);
+
 /* Reads a password file: its first line, at most 512 bytes, not empty; mem_strdup'ed. 0 or -1. */
 int connect_read_password(const char *path, char **ret_password, struct cb_error *err);
 

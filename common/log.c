@@ -203,6 +203,34 @@ static bool may_pass(struct pace *pace, uint64_t *ret_suppressed)
     return true;
 }
 
+static uint64_t hash_text(const char *text)
+{
+    uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
+
+    for (const char *p = text; *p; p++)
+        hash = (hash ^ (unsigned char)*p) * UINT64_C(1099511628211);
+    return hash ? hash : 1;
+}
+
+bool log_repeat_may(struct log_repeat *r, const char *text, unsigned *ret_times)
+{
+    uint64_t what = hash_text(text);
+    int64_t now = clock_mono_ms();
+
+    r->times++;
+    if (what == r->what && now - r->said_ms < LOG_REPEAT_MS)
+        return false;
+    if (ret_times)
+        *ret_times = what == r->what ? r->times : 1;
+    *r = (struct log_repeat){.what = what, .said_ms = now};
+    return true;
+}
+
+void log_repeat_over(struct log_repeat *r)
+{
+    *r = (struct log_repeat){0};
+}
+
 static void write_line(int fd, const struct buf *text)
 {
     size_t done = 0;

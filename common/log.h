@@ -10,6 +10,7 @@
  * Values that need it are quoted and escaped (space, quote, =, controls, ESC, C1, bad UTF-8 ->
  * \xNN), so a value never forges a line and never reaches a terminal as a control sequence. At most
  * LOG_EVENTS_PER_SECOND lines a second per event; the next one that passes carries suppressed=N.
+ * Trouble that goes on for hours is asked about first: log_repeat_may().
  * Before log_open() lines go to stderr as text. One thread only. errno is preserved.
  */
 #ifndef CB_LOG_H
@@ -21,7 +22,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { LOG_EVENTS_PER_SECOND = 5 };
+enum { LOG_EVENTS_PER_SECOND = 5, LOG_REPEAT_MS = 60000 };
 
 /* In the order of the option log.level. (Not LOG_INFO etc.: these are macros of syslog.h.) */
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
@@ -99,6 +100,18 @@ void log_event_fields(enum log_event ev, const struct log_field *fields);
 
 /* True when the level lets the event through: for values that are costly to make. */
 bool log_is_wanted(enum log_event ev);
+
+/* One kind of trouble that may come again and again. Zeroes: it has not been said yet. */
+struct log_repeat {
+    uint64_t what; /* hash of the text that was said last, 0 = none */
+    int64_t said_ms;
+    unsigned times; /* that it came since */
+};
+/* Whether to say it now: its text is new, or LOG_REPEAT_MS have passed since it was said. *ret_times, which may
+ * be NULL, is how often it has come since then, this time included. */
+bool log_repeat_may(struct log_repeat *r, const char *text, unsigned *ret_times);
+/* It is over: the next time is news. */
+void log_repeat_over(struct log_repeat *r);
 
 const char *log_event_name(enum log_event ev);
 const char *log_event_text(enum log_event ev);

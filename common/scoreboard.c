@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-enum { SCOREBOARD_MAGIC = 0x43425342, SCOREBOARD_VERSION = 2, ENTRY_READ_TRIES = 64 };
+enum { SCOREBOARD_MAGIC = 0x43425342, SCOREBOARD_VERSION = 3, ENTRY_READ_TRIES = 64 };
 
 const char *worker_state_name(enum worker_state state)
 {
@@ -18,7 +18,8 @@ const char *worker_state_name(enum worker_state state)
         [WORKER_EMPTY] = "empty",         [WORKER_STARTING] = "starting",
         [WORKER_READY] = "ready",         [WORKER_IDLE] = "idle",
         [WORKER_HANDLING] = "handling",   [WORKER_COMMIT] = "commit",
-        [WORKER_RECONNECT] = "reconnect", [WORKER_DRAINING] = "draining",
+        [WORKER_RECONNECT] = "reconnect", [WORKER_REFUSED] = "refused",
+        [WORKER_DRAINING] = "draining",
     };
     return (size_t)state < CB_ARRAY_LEN(names) ? names[state] : "unknown";
 }

@@ -30,6 +30,7 @@ enum worker_state {
     WORKER_HANDLING,  /* prepares a request: entry id is set */
     WORKER_COMMIT,    /* waits for Redis to commit */
     WORKER_RECONNECT, /* Redis is away */
+    WORKER_REFUSED,   /* Redis refuses our user, password or rights; tried again */
     WORKER_DRAINING,
 };
 const char *worker_state_name(enum worker_state state);
@@ -76,6 +77,8 @@ struct scoreboard_global {
     _Atomic int workers_ready;
     _Atomic int64_t started_ms; /* wall */
     _Atomic uint64_t restarts;
+    _Atomic int64_t
+        outage_said_us; /* monotonic: when a worker last logged that Redis does not serve it */
     char instance_id[132];
     char incarnation[36];
 };

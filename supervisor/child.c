@@ -77,10 +77,16 @@ void child_set_timer(struct child *c, int64_t ms)
 
 /* ---- what comes in ---- */
 
-/* READY needs Redis, so its deadline stands still while Redis is away. */
+bool child_is_refused(const struct child *c)
+{
+    return (c->state == CHILD_GREETED || c->state == CHILD_UP) &&
+           atomic_load(&child_slot(c)->state) == WORKER_REFUSED;
+}
+
+/* READY needs Redis, so its deadline stands still while Redis is away, or lets us in and not the worker. */
 static bool is_deadline_moot(const struct child *c)
 {
-    return c->state == CHILD_GREETED && !c->env->redis_is_up(c->env->arg);
+    return c->state == CHILD_GREETED && (!c->env->redis_is_up(c->env->arg) || child_is_refused(c));
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)

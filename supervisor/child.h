@@ -85,6 +85,8 @@ void child_reaped(struct child *c, int status);
 struct scoreboard_slot *child_slot(const struct child *c);
 /* True when its last lives were short and it has not lived well since. */
 bool child_is_crash_looping(const struct child *c);
+/* It runs, but Redis refuses its user, password or rights. */
+bool child_is_refused(const struct child *c);
 /* "<instance>/<domain>/<slot>.<generation>"; "" when it has never run. */
 void child_consumer(const struct child *c, char out[CHILD_NAME_SIZE]);
 /* Sets the timer to fire after `ms`; a negative value takes it back. */

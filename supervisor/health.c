@@ -37,17 +37,28 @@ static enum health_status worse(enum health_status a, enum health_status b)
     return a > b ? a : b;
 }
 
+static enum health_status look_at_instance(struct health *h)
+{
+    const struct instance *i = h->supervisor->instance;
+    const char *error = instance_error(i);
+
+    if (!instance_is_registered(i))
+        add_reason(h, "instance is not registered yet%s%s", error[0] ? ": " : "", error);
+    else if (error[0])
+        add_reason(h, "instance cannot beat: %s", error);
+    return instance_is_registered(i) && !error[0] ? HEALTH_HEALTHY : HEALTH_DEGRADED;
+}
+
 static enum health_status look_at_redis(struct health *h)
 {
     const struct supervisor *s = h->supervisor;
 
-    if (redis_conn_is_up(s->redis)) {
-        if (!instance_is_registered(s->instance))
-            add_reason(h, "instance is not registered yet");
-        return instance_is_registered(s->instance) ? HEALTH_HEALTHY : HEALTH_DEGRADED;
-    }
+    if (redis_conn_is_up(s->redis))
+        return look_at_instance(h);
     if (redis_conn_state(s->redis) == REDIS_STATE_LOADING)
         add_reason(h, "redis is loading its data");
+    else if (redis_conn_is_refused(s->redis))
+        add_reason(h, "redis refuses user or password: %s", redis_conn_error(s->redis));
     else
         add_reason(h, "redis is down: %s", redis_conn_error(s->redis));
     return HEALTH_DEGRADED;
@@ -64,10 +75,13 @@ static enum health_status look_at_service(struct health *h, const struct service
         add_reason(h, "%s: %d in a crash loop", service->name, n.looping);
     if (n.gave_up > 0)
         add_reason(h, "%s: %d gave up (exit code 78)", service->name, n.gave_up);
+    if (n.refused > 0)
+        add_reason(h, "%s: redis refuses user, password or rights of %d (redis_auth in the log)",
+                   service->name, n.refused);
     /* One in a crash loop may be up for a moment: that is no worker to rely on. */
-    if (n.wanted > 0 && (n.up == 0 || n.looping >= n.wanted))
+    if (n.wanted > 0 && (n.up - n.up_refused <= 0 || n.looping >= n.wanted))
         return HEALTH_UNHEALTHY;
-    return n.up < n.wanted || n.looping > 0 ? HEALTH_DEGRADED : HEALTH_HEALTHY;
+    return n.up < n.wanted || n.looping + n.refused > 0 ? HEALTH_DEGRADED : HEALTH_HEALTHY;
 }
 
 /* Without Redis no worker can be ready: that is one trouble, not two. */

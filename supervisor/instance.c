@@ -29,13 +29,16 @@ struct instance {
     char secret_hash[65];
     char leader[132];
     char epoch[24];
-    bool is_self; /* leads */
+    char won_epoch[24]; /* the last one that we led in */
+    bool is_self;       /* leads */
     bool is_registered;
     bool is_ticking;       /* a tick is under way */
     bool is_asking_memory; /* an INFO is under way */
     int64_t tick_sent_ms;
     int64_t renewed_ms; /* when the last tick that kept the leadership was sent */
     int64_t memory_ms;  /* when memory was asked for last */
+    struct log_repeat said;
+    char error[128]; /* of the last tick, "" = it went well */
     bool is_leaving;
     void (*left)(void *arg);
     void *left_arg;
@@ -52,8 +55,11 @@ static void set_leader(struct instance *i, const char *id, const char *epoch, bo
     snprintf(i->epoch, sizeof i->epoch, "%s", epoch);
     i->is_self = is_self;
     atomic_store(&i->scoreboard->global.is_leader, is_self);
-    if (is_self && !was_self)
-        log_event(EV_leader_elected, LOG_S("epoch", epoch));
+    if (is_self && !was_self) {
+        bool is_same = strcmp(i->won_epoch, epoch) == 0;
+        log_event(is_same ? EV_leader_resumed : EV_leader_elected, LOG_S("epoch", epoch));
+        snprintf(i->won_epoch, sizeof i->won_epoch, "%s", epoch);
+    }
     if (was_self && !is_self && !i->is_leaving)
         log_event(EV_leader_lost, LOG_S("leader", id), LOG_S("epoch", epoch));
     if (is_new)
@@ -135,6 +141,25 @@ static void go_on_sweeping(struct instance *i)
     evtimer_add(i->timer, &now);
 }
 
+static void tick_failed(struct instance *i, const char *error)
+{
+    unsigned times;
+
+    snprintf(i->error, sizeof i->error, "%s", error);
+    if (log_repeat_may(&i->said, error, &times))
+        log_event(EV_tick_failed, LOG_S("error", error), LOG_I("times", times));
+    i->hooks.changed(i->hooks.arg);
+}
+
+static void tick_went_well(struct instance *i)
+{
+    if (!i->error[0])
+        return;
+    i->error[0] = '\0';
+    log_repeat_over(&i->said);
+    i->hooks.changed(i->hooks.arg);
+}
+
 static void take_tick(struct instance *i, const reply_t *reply)
 {
     int64_t expired = reply_int(reply_at(reply, 5));
@@ -158,6 +183,7 @@ static void take_tick(struct instance *i, const reply_t *reply)
         log_event(EV_script_error, LOG_S("script", "tick"),
                   LOG_S("error", reply_str(reply_at(reply, 8))));
     note_registered(i);
+    tick_went_well(i);
     if (expired >= SWEEP_BOUND || promoted >= SWEEP_BOUND || moved >= SWEEP_BOUND)
         go_on_sweeping(i);
 }
@@ -168,7 +194,7 @@ static void on_tick(void *arg, const reply_t *reply)
 
     i->is_ticking = false;
     if (reply && reply_is_error(reply))
-        log_event(EV_script_error, LOG_S("script", "tick"), LOG_S("error", reply_str(reply)));
+        tick_failed(i, reply_str(reply));
     else if (reply && !i->is_leaving)
         take_tick(i, reply);
 }
@@ -301,6 +327,11 @@ void instance_leave(struct instance *i, void (*done)(void *arg), void *arg)
 bool instance_is_registered(const struct instance *i)
 {
     return i->is_registered;
+}
+
+const char *instance_error(const struct instance *i)
+{
+    return i->error;
 }
 
 const char *instance_incarnation(const struct instance *i)

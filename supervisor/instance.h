@@ -38,6 +38,8 @@ void instance_resume(struct instance *i);
 void instance_leave(struct instance *i, void (*done)(void *arg), void *arg);
 
 bool instance_is_registered(const struct instance *i);
+/* Why the last tick failed; "" when it went well. */
+const char *instance_error(const struct instance *i);
 const char *instance_incarnation(const struct instance *i);
 struct instance_leader instance_leader(const struct instance *i);
 

@@ -21,6 +21,9 @@ enum {
     ARGS_MAX = 16,
 };
 
+/* The log follows these: a line is written when another one is due than the last. */
+enum said { SAID_NOTHING, SAID_UP, SAID_LOST, SAID_LOADING, SAID_REFUSED };
+
 /* One command that waits for its reply. */
 struct pending {
     struct pending *next;
@@ -52,7 +55,9 @@ struct redis_conn {
     enum redis_state state;
     int64_t since_ms;
     char error[256];
-    bool is_quiet;          /* the trouble at hand has been logged */
+    enum redis_fault fault; /* of the last failure */
+    enum said said;         /* what was logged last */
+    int64_t lost_said_ms;   /* monotonic: when SAID_LOST was */
     int64_t up_ms;          /* monotonic: when it came up last */
     int64_t quiet_until_ms; /* monotonic: until then it may not be there yet */
     bool is_stopped;
@@ -180,18 +185,36 @@ static void close_link(struct redis_conn *c)
     c->epoch++;
 }
 
+/* A server that is just being started, or a connection that comes and goes: that has been said, and is said again
+ * once a minute. One that stays away is said when it has been away for STABLE_MS. */
+static bool is_hasty(const struct redis_conn *c)
+{
+    int64_t now = clock_mono_ms();
+
+    if (now < c->quiet_until_ms)
+        return true;
+    return c->said == SAID_UP && c->lost_said_ms && now - c->lost_said_ms < LOG_REPEAT_MS &&
+           now - c->up_ms < STABLE_MS;
+}
+
 static void log_trouble(struct redis_conn *c, enum redis_fault fault)
 {
-    enum log_event event = fault == REDIS_LOADING ? EV_redis_loading
-                           : fault == REDIS_AUTH  ? EV_redis_auth
-                                                  : EV_redis_lost;
+    enum said kind = fault == REDIS_LOADING ? SAID_LOADING
+                     : fault == REDIS_AUTH  ? SAID_REFUSED
+                                            : SAID_LOST;
+    static const enum log_event events[] = {[SAID_LOST] = EV_redis_lost,
+                                            [SAID_LOADING] = EV_redis_loading,
+                                            [SAID_REFUSED] = EV_redis_auth};
     char where[160];
 
-    if (c->is_quiet || (fault == REDIS_LOST && clock_mono_ms() < c->quiet_until_ms))
+    if (c->said == kind || (kind == SAID_LOST && is_hasty(c)))
         return;
-    c->is_quiet = true;
+    c->said = kind;
+    if (kind == SAID_LOST)
+        c->lost_said_ms = clock_mono_ms();
     redis_target_describe(c->target, where, sizeof where);
-    log_event(event, LOG_S("redis", where), LOG_S("error", c->error));
+    log_event(events[kind], LOG_S("redis", where), LOG_S("error", c->error),
+              LOG_S("next", "retry"));
 }
 
 static void schedule(struct redis_conn *c, int64_t ms)
@@ -207,12 +230,9 @@ static void fail(struct redis_conn *c, enum redis_fault fault, const char *why)
     bool is_loading = fault == REDIS_LOADING;
 
     snprintf(c->error, sizeof c->error, "%s", why);
+    c->fault = fault;
     close_link(c);
-    if (is_loading != (old == REDIS_STATE_LOADING))
-        c->is_quiet = false;
     set_state(c, is_loading ? REDIS_STATE_LOADING : REDIS_STATE_DOWN);
-    if (old == REDIS_STATE_UP || old == REDIS_STATE_UNKNOWN)
-        c->is_quiet = false;
     if (old == REDIS_STATE_UP && clock_mono_ms() - c->up_ms >= STABLE_MS)
         backoff_reset(&c->backoff);
     log_trouble(c, fault);
@@ -226,12 +246,15 @@ static void become_up(struct redis_conn *c)
 {
     char where[160];
 
-    c->is_quiet = false;
     c->quiet_until_ms = 0;
     c->up_ms = clock_mono_ms();
     set_state(c, REDIS_STATE_UP);
-    redis_target_describe(c->target, where, sizeof where);
-    log_event(EV_redis_connected, LOG_S("redis", where));
+    c->fault = REDIS_OK;
+    if (c->said != SAID_UP) {
+        redis_target_describe(c->target, where, sizeof where);
+        log_event(EV_redis_connected, LOG_S("redis", where));
+        c->said = SAID_UP;
+    }
     c->hooks.up(c->hooks.arg);
     c->hooks.changed(c->hooks.arg);
 }
@@ -334,8 +357,12 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 
 static void on_retry(evutil_socket_t fd, short what, void *arg)
 {
+    struct redis_conn *c = arg;
     (void)fd, (void)what;
-    begin(arg);
+
+    if (c->fault == REDIS_AUTH)
+        c->hooks.refused(c->hooks.arg);
+    begin(c);
 }
 
 static void on_overdue(evutil_socket_t fd, short what, void *arg)
@@ -486,4 +513,9 @@ int64_t redis_conn_since_ms(const struct redis_conn *c)
 const char *redis_conn_error(const struct redis_conn *c)
 {
     return c->error;
+}
+
+bool redis_conn_is_refused(const struct redis_conn *c)
+{
+    return c->fault == REDIS_AUTH;
 }

@@ -28,6 +28,8 @@ struct redis_conn_hooks {
     bool (*accept)(void *arg, const struct redis_info *info);
     /* Commands may be sent from now on. */
     void (*up)(void *arg);
+    /* The last try was refused (user, password); another follows at once. The target may be changed now. */
+    void (*refused)(void *arg);
     /* The state has changed (also called after up). */
     void (*changed)(void *arg);
 };
@@ -47,6 +49,8 @@ bool redis_conn_is_up(const struct redis_conn *c);
 int64_t redis_conn_since_ms(
     const struct redis_conn *c); /* wall time of the last change of the state */
 const char *redis_conn_error(const struct redis_conn *c); /* why it is not up; "" when it is */
+/* …because Redis refuses user, password or rights. */
+bool redis_conn_is_refused(const struct redis_conn *c);
 
 /* Asserts that the connection is up. */
 void redis_conn_call(struct redis_conn *c, redis_conn_fn *fn, void *arg, ...)

@@ -90,6 +90,8 @@ void service_count(const struct service *service, struct service_counts *ret)
         ret->processes += child_state_has_process(c->state);
         ret->looping += child_is_crash_looping(c);
         ret->gave_up += c->state == CHILD_GAVE_UP;
+        ret->refused += child_is_refused(c);
+        ret->up_refused += c->state == CHILD_UP && child_is_refused(c);
     }
 }
 
@@ -106,5 +108,7 @@ void services_count(const struct services *s, struct service_counts *ret)
         ret->processes += one.processes;
         ret->looping += one.looping;
         ret->gave_up += one.gave_up;
+        ret->refused += one.refused;
+        ret->up_refused += one.up_refused;
     }
 }

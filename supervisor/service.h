@@ -27,6 +27,8 @@ struct service_counts {
     int processes;
     int looping; /* in a crash loop */
     int gave_up;
+    int refused;    /* by Redis: they wait for their rights */
+    int up_refused; /* of those that are up */
 };
 
 /* Lays the children out over the scoreboard's slots; starts nothing. `s->env` is filled by the caller.

@@ -86,7 +86,7 @@ static json_object *leader_object(const struct supervisor *s)
 
 static const char *state_word(const struct child *c, const struct scoreboard_slot *slot)
 {
-    if (c->state != CHILD_UP)
+    if (c->state != CHILD_UP && !child_is_refused(c))
         return child_state_name(c->state);
     return worker_state_name((enum worker_state)atomic_load(&slot->state));
 }

@@ -134,6 +134,13 @@ static bool on_accept(void *arg, const struct redis_info *info)
     return true;
 }
 
+/* The operator may have put the password file right instead of Redis. */
+static void on_login_refused(void *arg)
+{
+    struct supervisor *s = arg;
+    connect_renew_password(s->opts, CONNECT_DAEMON, &s->target);
+}
+
 static void on_up(void *arg)
 {
     struct supervisor *s = arg;
@@ -189,8 +196,12 @@ static int make_redis(struct supervisor *s, bool is_system, struct cb_error *err
                                                 .failed = on_redis_failed,
                                                 .gone = on_redis_gone,
                                                 .changed = changed};
-    const struct redis_conn_hooks hooks = {
-        .arg = s, .contact = on_contact, .accept = on_accept, .up = on_up, .changed = changed};
+    const struct redis_conn_hooks hooks = {.arg = s,
+                                           .contact = on_contact,
+                                           .accept = on_accept,
+                                           .up = on_up,
+                                           .refused = on_login_refused,
+                                           .changed = changed};
 
     if (s->opts->redis.embedded &&
         embedded_redis_open(s->base, s->opts, is_system, &server, &s->embedded, err) < 0)

@@ -270,6 +270,15 @@ static bool is_weather(int fault)
            fault == REDIS_NOREPLICAS;
 }
 
+static void say_retry(const struct commit *c, struct session *session, const struct cb_error *err)
+{
+    unsigned times;
+
+    if (log_repeat_may(&session->commit_trouble, err->text, &times))
+        log_event(EV_commit_retried, LOG_S("script", scripts_name(c->script)),
+                  LOG_S("error", err->text), LOG_I("times", times));
+}
+
 int commit_repair(struct commit *c, const struct handler_context *ctx, struct arena *arena,
                   struct session *session, struct gate_weather *weather, struct cb_error *err)
 {
@@ -287,9 +296,8 @@ int commit_repair(struct commit *c, const struct handler_context *ctx, struct ar
             return -1;
         if (err->code == REDIS_NOSCRIPT) /* flushed again between loading and calling */
             continue;
-        log_event(EV_commit_retried, LOG_S("script", scripts_name(c->script)),
-                  LOG_S("error", err->text));
-        if (is_weather(err->code)) {
+        say_retry(c, session, err);
+        if (is_weather(err->code) || (c->script == SCRIPT_REFUSE && err->code == REDIS_AUTH)) {
             supervised_wait(session->sup, backoff_next_full_jitter(&wait));
             if (session->sup->is_orphan)
                 return -1;

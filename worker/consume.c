@@ -29,7 +29,8 @@ struct consumer {
     reply_t *entries;   /* XREADGROUP's reply that the batch points into */
     struct request *requests;
     size_t len;
-    struct backoff trouble;   /* error replies to XREADGROUP, and what repeats after a reconnect */
+    struct backoff trouble; /* error replies to XREADGROUP, and what repeats after a reconnect */
+    struct log_repeat said;
     int64_t careful_until_ms; /* read one at a time until then */
     bool was_careful;         /* the read under way asks for one entry */
     char batch_size[8];
@@ -83,6 +84,17 @@ static void take_entries(struct consumer *c, reply_t *reply)
     fault_point("after_read");
 }
 
+static void say_trouble(struct consumer *c, const char *command, const struct cb_error *err)
+{
+    unsigned times;
+
+    if (err->code == REDIS_AUTH)
+        supervised_state(c->sup, WORKER_REFUSED);
+    if (log_repeat_may(&c->said, err->text, &times))
+        log_event(EV_redis_error, LOG_S("command", command), LOG_S("error", err->text),
+                  LOG_I("times", times));
+}
+
 /* An error reply to XREADGROUP. Returns 0 to go on, -1 to reconnect. */
 static int read_trouble(struct consumer *c, const reply_t *reply, struct cb_error *err)
 {
@@ -95,7 +107,7 @@ static int read_trouble(struct consumer *c, const reply_t *reply, struct cb_erro
         if (err->code != REDIS_OOM)
             return -1;
     }
-    log_event(EV_redis_error, LOG_S("command", "XREADGROUP"), LOG_S("error", err->text));
+    say_trouble(c, "XREADGROUP", err);
     if (fault == REDIS_READONLY || fault == REDIS_PROTOCOL)
         return -1;
     supervised_wait(c->sup, backoff_next_full_jitter(&c->trouble));
@@ -124,7 +136,7 @@ static int settle(struct consumer *c, struct commit *list, struct cb_error *err)
             if (!c->session->link && session_restore(c->session, err) != 0)
                 return -1;
             if (commit_repair(m, c->ctx, &c->arena, c->session, &c->weather, err) != 0) {
-                log_event(EV_redis_lost, LOG_S("reason", err->text), LOG_S("next", "reconnect"));
+                outage_note(&c->session->outage, c->sup, err);
                 session_drop(c->session);
                 if (c->sup->is_orphan)
                     return -1;
@@ -227,11 +239,11 @@ static int recover(struct consumer *c, struct commit *list, struct cb_error *err
 {
     struct cb_error lost = *err;
 
-    log_event(EV_redis_lost, LOG_S("reason", err->text), LOG_S("next", "reconnect"));
+    outage_note(&c->session->outage, c->sup, err);
     while (try_recover(c, list, &lost, err) != 0) {
         if (c->sup->is_draining || err->code == SESSION_UNSUITABLE)
             return -1;
-        log_event(EV_redis_error, LOG_S("command", "recovery"), LOG_S("error", err->text));
+        say_trouble(c, "recovery", err);
         supervised_wait(c->sup, backoff_next_full_jitter(&c->trouble));
     }
     return 0;
@@ -279,8 +291,10 @@ static int turn(struct consumer *c, struct cb_error *err)
         reply_free(read);
         return status == 0 ? 0 : recover(c, NULL, err);
     }
-    if (read)
+    if (read) {
         backoff_reset(&c->trouble);
+        log_repeat_over(&c->said);
+    }
     take_entries(c, read);
     return 0;
 }

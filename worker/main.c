@@ -83,7 +83,7 @@ static int serve(struct supervised *sup, const struct options *opts, const struc
 
     if (session_init(&session, opts, sup, args->domain, consumer, &err) != 0) {
         log_event(EV_worker_failed, LOG_S("reason", err.text));
-        return err.code == EXITCODE_CONFIG ? EXITCODE_CONFIG : EXITCODE_SOFTWARE;
+        return EXITCODE_SOFTWARE; /* the supervisor could read it: it may be readable again */
     }
     if (session_restore(&session, &err) == 0 && supervised_ready(sup, session.link_id, &err) == 0) {
         log_event(EV_worker_ready, LOG_I("redis_id", session.link_id));
@@ -95,7 +95,7 @@ static int serve(struct supervised *sup, const struct options *opts, const struc
     int code = status == 0 || sup->is_draining ? EXITCODE_OK : EXITCODE_SOFTWARE;
     if (code != EXITCODE_OK) {
         log_event(EV_worker_failed, LOG_S("reason", err.text));
-        if (err.code == REDIS_AUTH || err.code == SESSION_UNSUITABLE)
+        if (err.code == SESSION_UNSUITABLE)
             code = EXITCODE_CONFIG;
     }
     session_done(&session);

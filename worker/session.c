@@ -4,7 +4,6 @@
 #include "common/compat.h"
 #include "worker/session.h"
 
-#include "common/clock.h"
 #include "common/exitcode.h"
 #include "common/keys.h"
 #include "common/log.h"
@@ -15,7 +14,6 @@ enum {
     RECONNECT_MAX_MS = 5000,
     HAND_ON_STEP = 100,
     ROUNDS_MAX = 1000,
-    START_PATIENCE_MS = 2000
 };
 
 /* The schemas of the data that the compiled-in scripts can work on (lua/tick.lua writes it). */
@@ -179,9 +177,6 @@ static int try_restore(struct session *s, struct cb_error *err)
 int session_restore(struct session *s, struct cb_error *err)
 {
     bool was_connected = s->link_id != 0;
-    bool complained = false;
-    int64_t patient_until = clock_mono_ms() +
-                            START_PATIENCE_MS; /* the embedded Redis starts with us */
 
     session_drop(s);
     supervised_state(s->sup, was_connected ? WORKER_RECONNECT : WORKER_STARTING);
@@ -189,21 +184,19 @@ int session_restore(struct session *s, struct cb_error *err)
         supervised_turn(s->sup);
         if (try_restore(s, err) == 0)
             break;
-        if (err->code == SESSION_UNSUITABLE || (err->code == REDIS_AUTH && !was_connected))
+        if (err->code == SESSION_UNSUITABLE)
             return -1;
-        if (!complained && (was_connected || clock_mono_ms() > patient_until)) {
-            log_event(EV_redis_lost, LOG_S("reason", err->text), LOG_S("next", "reconnect"));
-            complained = true;
-        }
+        outage_note(&s->outage, s->sup, err);
         if (s->sup->is_draining)
             return -1;
         supervised_wait(s->sup, backoff_next_full_jitter(&s->backoff));
+        if (err->code == REDIS_AUTH)
+            connect_renew_password(s->opts, CONNECT_DAEMON, &s->target);
     }
     backoff_reset(&s->backoff);
     if (was_connected)
         atomic_fetch_add_explicit(&s->sup->slot->reconnects, 1, memory_order_relaxed);
-    if (was_connected || complained)
-        log_event(EV_redis_connected, LOG_I("id", s->link_id));
+    outage_over(&s->outage, s->link_id);
     return 0;
 }
 

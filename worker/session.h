@@ -12,7 +12,9 @@
 
 #include "common/backoff.h"
 #include "common/connect.h"
+#include "common/log.h"
 #include "common/scripts.h"
+#include "worker/outage.h"
 #include "worker/supervised.h"
 
 enum { SESSION_ENTRY_SIZE = 44 }; /* two numbers of 20 digits */
@@ -33,6 +35,8 @@ struct session {
     char *stream;
     char *dead_stream;
     struct backoff backoff;
+    struct outage outage;
+    struct log_repeat commit_trouble; /* what failed commits have said */
 };
 
 int session_init(struct session *s, const struct options *opts, struct supervised *sup,
@@ -40,8 +44,9 @@ int session_init(struct session *s, const struct options *opts, struct supervise
 void session_done(struct session *s);
 
 /* (Re)connects and makes sure that the group exists; waits for Redis with full jitter for as long as it
- * takes, beating. Returns 0, or -1 when the worker is to drain before it could, or when waiting is of no use:
- * err->code REDIS_AUTH (wrong password, no permission; at the first connection only), SESSION_UNSUITABLE. */
+ * takes, beating: also for one that refuses our password or rights, which its operator may put right (the
+ * password file is read again). Returns 0, or -1 when the worker is to drain before it could, or when waiting is
+ * of no use: err->code SESSION_UNSUITABLE. */
 int session_restore(struct session *s, struct cb_error *err);
 /* Drops both links: the next use restores them. */
 void session_drop(struct session *s);

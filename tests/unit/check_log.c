@@ -234,6 +234,30 @@ START_TEST(repeated_lines_are_counted)
 }
 END_TEST
 
+START_TEST(trouble_that_goes_on)
+{
+    struct log_repeat r = {0};
+    unsigned times = 0;
+
+    clock_fake_set(5000000, 0);
+    ck_assert(log_repeat_may(&r, "no room", &times));
+    ck_assert_uint_eq(times, 1);
+    for (int i = 0; i < 10; i++)
+        ck_assert(!log_repeat_may(&r, "no room", &times));
+    ck_assert(log_repeat_may(&r, "no right", &times)); /* that is news */
+    ck_assert_uint_eq(times, 1);
+    ck_assert(!log_repeat_may(&r, "no right", NULL));
+    clock_fake_advance_us(LOG_REPEAT_MS * INT64_C(1000) - 1000);
+    ck_assert(!log_repeat_may(&r, "no right", NULL));
+    clock_fake_advance_us(1000);
+    ck_assert(log_repeat_may(&r, "no right", &times));
+    ck_assert_uint_eq(times, 3);
+    log_repeat_over(&r);
+    ck_assert(log_repeat_may(&r, "no right", NULL));
+    clock_fake_stop();
+}
+END_TEST
+
 START_TEST(rotation)
 {
     char *old = mem_printf("%s.1", path);
@@ -343,6 +367,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, json_lines);
     tcase_add_test(tc, levels);
     tcase_add_test(tc, repeated_lines_are_counted);
+    tcase_add_test(tc, trouble_that_goes_on);
     tcase_add_test(tc, rotation);
     tcase_add_test(tc, a_bad_destination_changes_nothing);
     tcase_add_test(tc, errno_is_kept);

@@ -1,0 +1,57 @@
+/*
+ * outage.c: see outage.h.
+ */
+#include "common/compat.h"
+#include "worker/outage.h"
+
+#include "common/clock.h"
+#include "common/log.h"
+#include "common/redis_link.h"
+
+enum { PATIENCE_MS = 2000 }; /* the supervisor may learn of it a moment later than we do */
+
+static bool supervisor_says_it(const struct supervised *sup)
+{
+    return !sup->is_orphan && atomic_load(&sup->board->global.redis_state) != REDIS_STATE_UP;
+}
+
+/* One of all workers of this host in LOG_REPEAT_MS. */
+static bool take_the_word(struct supervised *sup)
+{
+    _Atomic int64_t *said = &sup->board->global.outage_said_us;
+    int64_t now = clock_mono_us();
+    int64_t last = atomic_load(said);
+
+    return (last == 0 || now - last >= LOG_REPEAT_MS * INT64_C(1000)) &&
+           atomic_compare_exchange_strong(said, &last, now);
+}
+
+void outage_note(struct outage *o, struct supervised *sup, const struct cb_error *err)
+{
+    bool is_refused = err->code == REDIS_AUTH;
+    int64_t now = clock_mono_ms();
+
+    if (is_refused)
+        supervised_state(sup, WORKER_REFUSED);
+    else if (atomic_load(&sup->slot->state) == WORKER_REFUSED)
+        supervised_state(sup, WORKER_RECONNECT);
+    if (o->since_ms == 0) {
+        o->since_ms = now;
+        log_event(EV_worker_cut_off, LOG_S("reason", err->text));
+    }
+    if (o->is_said || now - o->since_ms < PATIENCE_MS || supervisor_says_it(sup) ||
+        !take_the_word(sup))
+        return;
+    o->is_said = true;
+    log_event(is_refused ? EV_redis_auth : EV_redis_lost, LOG_S("reason", err->text),
+              LOG_S("next", "retry"));
+}
+
+void outage_over(struct outage *o, int64_t redis_id)
+{
+    if (o->is_said)
+        log_event(EV_redis_connected, LOG_I("id", redis_id));
+    else if (o->since_ms)
+        log_event(EV_worker_reconnected, LOG_I("id", redis_id));
+    *o = (struct outage){0};
+}

@@ -1,0 +1,22 @@
+/*
+ * outage.h: what a worker says about a Redis that is away. Its supervisor has a connection of its own and says
+ * it once for all; a worker speaks only when Redis does serve the supervisor and not the workers, or when there
+ * is no supervisor any more; and then one worker of the host a minute does.
+ */
+#ifndef CB_WORKER_OUTAGE_H
+#define CB_WORKER_OUTAGE_H
+
+#include "worker/supervised.h"
+
+struct outage {
+    int64_t since_ms; /* monotonic; 0 = none */
+    bool is_said;
+};
+
+/* The connection is lost, or another attempt at one has failed: err->code is an enum redis_fault. Sets the
+ * worker's state, so that the supervisor does not take one that waits for one that hangs. */
+void outage_note(struct outage *o, struct supervised *sup, const struct cb_error *err);
+/* Redis serves us (again). */
+void outage_over(struct outage *o, int64_t redis_id);
+
+#endif
