@@ -11,6 +11,7 @@
 #include "common/mem.h"
 #include "supervisor/peer.h"
 #include "supervisor/redis_dir.h"
+#include "supervisor/redis_log.h"
 #include "supervisor/redis_process.h"
 
 #include <signal.h>
@@ -49,7 +50,11 @@ struct embedded_redis {
     bool has_answered;
     bool has_run; /* once, so that it is worth waiting for it */
     bool is_stopping;
+    bool has_ever_answered;
     unsigned restarts;
+    int64_t log_mark; /* where this server's log begins */
+    char *problem;    /* why it does not start, NULL = it does */
+    struct log_repeat said;
 };
 
 static void on_timer(evutil_socket_t fd, short what, void *arg);
@@ -89,7 +94,38 @@ static void wait_and_restart(struct embedded_redis *e)
     set_timer(e, wait_ms);
 }
 
-static void ended(struct embedded_redis *e, const char *how)
+static void set_problem(struct embedded_redis *e, char *text)
+{
+    free(e->problem);
+    e->problem = text;
+}
+
+/* It ended before it answered. Its log says why, but nobody looks there: our log, our status, and the error of a
+ * start say it too. Data that it cannot read are no trouble that passes: then the first start fails. Returns whether
+ * there is to be another try. */
+static bool explain_false_start(struct embedded_redis *e, bool has_exited)
+{
+    struct buf words CB_CLEANUP(buf_done) = BUF_INIT;
+    unsigned times;
+
+    redis_log_last_words(e->dir.log_path, e->log_mark, &words);
+    if (words.len == 0)
+        return true;
+    bool is_data = redis_log_blames_data(buf_peek(&words));
+    const char *fix = is_data ? e->dir.fix_hint : "";
+    set_problem(e, mem_printf("redis-server does not start: %s (see %s%s%s)", buf_peek(&words),
+                              e->dir.log_path, is_data ? "; " : "", fix));
+    if (is_data && has_exited && !e->has_ever_answered) {
+        e->hooks.failed(e->hooks.arg, EXITCODE_UNAVAILABLE, e->problem);
+        return false;
+    }
+    if (log_repeat_may(&e->said, buf_peek(&words), &times))
+        log_event(EV_redis_not_starting, LOG_SN("error", words.data, words.len),
+                  LOG_S("log", e->dir.log_path), LOG_S("hint", fix), LOG_I("times", times));
+    return true;
+}
+
+static void ended(struct embedded_redis *e, const char *how, bool has_exited)
 {
     pid_t pid = e->pid;
 
@@ -103,6 +139,8 @@ static void ended(struct embedded_redis *e, const char *how)
         return;
     }
     log_event(EV_redis_died, LOG_I("pid", pid), LOG_S("how", how));
+    if (!e->has_answered && !explain_false_start(e, has_exited))
+        return;
     wait_and_restart(e);
     e->hooks.changed(e->hooks.arg);
 }
@@ -117,14 +155,14 @@ bool embedded_redis_reaped(struct embedded_redis *e, pid_t pid, int status)
         snprintf(how, sizeof how, "signal %d", WTERMSIG(status));
     else
         snprintf(how, sizeof how, "exit %d", WEXITSTATUS(status));
-    ended(e, how);
+    ended(e, how, WIFEXITED(status));
     return true;
 }
 
 static void on_pidfd(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd, (void)what;
-    ended(arg, "adopted");
+    ended(arg, "adopted", false);
 }
 
 /* ---- its beginning ---- */
@@ -146,6 +184,7 @@ static void start(struct embedded_redis *e)
     e->has_answered = false;
     e->started_ms = clock_mono_ms();
     redis_dir_rotate_log(&e->dir);
+    e->log_mark = redis_log_mark(e->dir.log_path);
     e->pid = redis_process_start(&plan, &output_fd, &err);
     if (e->pid < 0) {
         e->pid = 0;
@@ -240,7 +279,9 @@ bool embedded_redis_contact(struct embedded_redis *e, int fd)
         return false;
     if (pid != e->pid)
         return false;
-    e->has_answered = true;
+    e->has_answered = e->has_ever_answered = true;
+    set_problem(e, NULL);
+    log_repeat_over(&e->said);
     return true;
 }
 
@@ -289,6 +330,7 @@ void embedded_redis_free(struct embedded_redis *e)
         close(e->lock_fd);
     redis_dir_done(&e->dir);
     free(e->binary);
+    free(e->problem);
     free(e);
 }
 
@@ -335,4 +377,9 @@ bool embedded_redis_is_adopted(const struct embedded_redis *e)
 unsigned embedded_redis_restarts(const struct embedded_redis *e)
 {
     return e->restarts;
+}
+
+const char *embedded_redis_problem(const struct embedded_redis *e)
+{
+    return e->problem;
 }

@@ -48,6 +48,8 @@ void embedded_redis_kill(struct embedded_redis *e);
 
 pid_t embedded_redis_pid(const struct embedded_redis *e); /* 0 = none */
 bool embedded_redis_is_adopted(const struct embedded_redis *e);
+/* Why it does not start, in a sentence for people; NULL when it does. */
+const char *embedded_redis_problem(const struct embedded_redis *e);
 unsigned embedded_redis_restarts(const struct embedded_redis *e);
 
 #endif

@@ -17,7 +17,7 @@ enum health_status {
     HEALTH_UNHEALTHY, /* nobody serves some domain */
 };
 
-enum { HEALTH_REASONS_MAX = 16, HEALTH_REASON_SIZE = 160 };
+enum { HEALTH_REASONS_MAX = 16, HEALTH_REASON_SIZE = 512 };
 
 struct health {
     struct supervisor *supervisor;

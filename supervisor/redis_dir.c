@@ -90,6 +90,10 @@ int redis_dir_open(struct redis_dir *d, const struct options *opts, bool shared,
     *d = (struct redis_dir){.owner_fd = -1};
     d->path = mem_strdup(opts->redis.dir);
     d->lock_path = mem_printf("%s/lock", opts->redis.dir);
+    d->log_path = mem_printf("%s/redis.log", opts->redis.dir);
+    d->fix_hint = mem_printf("copy the folder, then run: redis-check-aof --fix "
+                             "%s/appendonlydir/appendonly.aof.manifest",
+                             opts->redis.dir);
     if (find_socket(d, opts->redis.url, err) < 0 || make_dirs(d, shared, err) < 0 ||
         take_ownership(d, err) < 0 || load_password(d, "daemon", 0600, d->daemon_hash, err) < 0 ||
         load_password(d, "client", 0640, d->client_hash, err) < 0)
@@ -105,7 +109,9 @@ void redis_dir_done(struct redis_dir *d)
     free(d->path);
     free(d->socket);
     free(d->lock_path);
-    d->path = d->socket = d->lock_path = NULL;
+    free(d->log_path);
+    free(d->fix_hint);
+    d->path = d->socket = d->lock_path = d->log_path = d->fix_hint = NULL;
 }
 
 int redis_dir_lock(const struct redis_dir *d, struct cb_error *err)
@@ -115,10 +121,9 @@ int redis_dir_lock(const struct redis_dir *d, struct cb_error *err)
 
 void redis_dir_rotate_log(const struct redis_dir *d)
 {
-    char *log CB_CLEANUP(mem_free_ptr) = mem_printf("%s/redis.log", d->path);
-    char *old CB_CLEANUP(mem_free_ptr) = mem_printf("%s/redis.log.1", d->path);
+    char *old CB_CLEANUP(mem_free_ptr) = mem_printf("%s.1", d->log_path);
     struct stat st;
 
-    if (stat(log, &st) == 0 && st.st_size > LOG_MAX)
-        (void)rename(log, old);
+    if (stat(d->log_path, &st) == 0 && st.st_size > LOG_MAX)
+        (void)rename(d->log_path, old);
 }

@@ -10,7 +10,9 @@ struct redis_dir {
     char *path;
     char *socket; /* of redis.url */
     char *lock_path;
-    int owner_fd; /* supervisor.lock */
+    char *log_path;
+    char *fix_hint; /* the command that mends damaged data */
+    int owner_fd;   /* supervisor.lock */
     char daemon_hash[65];
     char client_hash[65];
 };

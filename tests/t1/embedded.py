@@ -166,6 +166,53 @@ def redis_crash_loop():
         check("redis is down" in status(d)["reasons"][0], f"{status(d)['reasons']}")
 
 
+def damage(d):
+    """Garbage in the middle of the append-only file."""
+    folder = f"{d.redis_dir}/appendonlydir"
+    path = next(f"{folder}/{name}" for name in os.listdir(folder) if ".incr." in name)
+    with open(path, "r+b") as f:
+        f.seek(os.path.getsize(path) // 2)
+        f.write(b"\0garbage!" * 5)
+
+
+@case("damaged data at the start: 69, with Redis's own words, its log and the command that mends them")
+def damaged_at_start():
+    d = Daemon()
+    made = d.caller().call("task.create", {"text": "the first"})["id"]
+    d.stop()
+    damage(d)
+    began = time.monotonic()
+    code, text = run_daemon(d)
+    equal(code, 69, text)
+    check(time.monotonic() - began < 5, "at once")
+    manifest = f"{d.redis_dir}/appendonlydir/appendonly.aof.manifest"
+    for words in ("Bad file format", f"{d.redis_dir}/redis.log", f"redis-check-aof --fix {manifest}"):
+        check(words in text, f"{words}: {text}")
+    equal(text.count("event=redis_started"), 1, "no second try")
+    # What it says is true.
+    done = procs.run(["redis-check-aof", "--fix", manifest], input=b"y\n")
+    equal(done.returncode, 0, done.stdout.decode(errors="replace"))
+    d.start()
+    with d:
+        equal(status(d)["status"], "healthy")
+        check(made, "a task")
+
+
+@case("data damaged while it runs: it stays up, says why in log and status, and goes on when they are mended")
+def damaged_later():
+    with Daemon(config={"supervisor": {"restart_max_ms": 300}}) as d:
+        d.caller().call("task.create", {"text": "x"})
+        damage(d)
+        procs.kill(d.redis_pid())
+        wait_until(lambda: d.events("redis_not_starting"), 8, "said")
+        holds_for(lambda: status(d)["status"] == "degraded", 2, "degraded, and it answers", step=0.1)
+        reason = status(d)["reasons"][0]
+        check("Bad file format" in reason and "redis-check-aof --fix" in reason, reason)
+        equal(len(d.events("redis_not_starting")), 1, "once, not at each try")
+        procs.run(["redis-check-aof", "--fix", f"{d.redis_dir}/appendonlydir/appendonly.aof.manifest"], input=b"y\n")
+        wait_until(lambda: status(d)["status"] == "healthy", 8, "healthy")
+
+
 @case("SIGSTOP of redis-server: status within 50 ms, workers are reaped and replaced, the log stays quiet")
 def redis_stopped():
     with Daemon(config={"redis": {"timeout_ms": 1000}}) as d:
