@@ -231,6 +231,37 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
     }
 }
 
+/* A socket file that somebody listens on is not ours to take, whatever pid file he has; one that nobody listens on
+ * was left by a daemon that died. Anything else there is no socket of anybody's. */
+static int make_way(const struct sockaddr_un *addr, struct cb_error *err)
+{
+    const char *path = addr->sun_path;
+    struct stat st;
+
+    if (lstat(path, &st) < 0)
+        return 0;
+    if (!S_ISSOCK(st.st_mode))
+        return cb_error_set(err, EXITCODE_CONFIG, "%s: is there already, and is no socket", path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return cb_error_set(err, EXITCODE_SOFTWARE, "socket: %s", strerror(errno));
+    /* EAGAIN: somebody listens and has much to do. */
+    bool is_in_use = connect(fd, (const struct sockaddr *)addr, sizeof *addr) == 0 ||
+                     errno == EAGAIN;
+    long pid = is_in_use ? (long)peer_pid(fd) : 0;
+    close(fd);
+    if (!is_in_use) {
+        unlink(path);
+        return 0;
+    }
+    if (pid > 0)
+        return cb_error_set(err, EXITCODE_TEMPFAIL,
+                            "supervisor.control_socket: %s is in use by another daemon, pid %ld",
+                            path, pid);
+    return cb_error_set(err, EXITCODE_TEMPFAIL,
+                        "supervisor.control_socket: %s is in use by another daemon", path);
+}
+
 static int bind_socket(const char *path, struct cb_error *err)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -240,10 +271,11 @@ static int bind_socket(const char *path, struct cb_error *err)
         return cb_error_set(err, EXITCODE_CONFIG, "%s: longer than %zu bytes", path,
                             sizeof addr.sun_path - 1);
     memcpy(addr.sun_path, path, strlen(path) + 1);
+    if (make_way(&addr, err) < 0)
+        return -1;
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return cb_error_set(err, EXITCODE_SOFTWARE, "socket: %s", strerror(errno));
-    unlink(path); /* the pid file's lock says that nobody else listens there */
     if (bind(fd, (struct sockaddr *)&addr, sizeof addr) < 0 || chmod(path, 0660) < 0 ||
         listen(fd, 64) < 0) {
         cb_error_set(err, EXITCODE_CONFIG, "%s: %s", path, strerror(errno));

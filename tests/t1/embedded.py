@@ -244,7 +244,7 @@ def redis_stopped():
         wait_until(lambda: status(d)["status"] == "healthy", 8, "healthy after SIGCONT")
 
 
-@case("a second daemon: on the same pid file, the same state folder, the same redis.dir")
+@case("a second daemon: on the same pid file, state folder, control socket, redis.dir")
 def second():
     with Daemon() as d:
         code, text = run_daemon(d)
@@ -256,11 +256,21 @@ def second():
         equal(code, REFUSED)
         check(f"already running, pid {d.pid}" in text, text)
         other = Daemon(start=False)
+        other.config["supervisor"]["control_socket"] = d.config["supervisor"]["control_socket"]
+        code, text = run_daemon(other)
+        equal(code, REFUSED)
+        check(f"{d.dir}/control.sock is in use by another daemon, pid {d.pid}" in text, text)
+        other = Daemon(start=False)
         other.config["redis"]["dir"] = d.redis_dir
         code, text = run_daemon(other)
         equal(code, REFUSED)
         check(f"used by another claudebenchd, pid {d.pid}" in text, text)
         equal(status(d)["status"], "healthy")
+    with open(f"{d.dir}/control.sock", "w", encoding="ascii") as f:
+        f.write("somebody's")
+    code, text = run_daemon(d)
+    equal(code, 78)
+    check("is no socket" in text and os.path.getsize(f.name) == 10, text)
 
 
 @case("redis.dir locked by a stranger: refused with 75 after redis.timeout_ms")
