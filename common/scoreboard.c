@@ -85,6 +85,12 @@ void scoreboard_detach(struct scoreboard *sb)
         munmap(sb, sizeof *sb);
 }
 
+bool scoreboard_is_memory_short(const struct scoreboard_global *g)
+{
+    uint64_t max = atomic_load_explicit(&g->max_memory, memory_order_relaxed);
+    return max > 0 && atomic_load_explicit(&g->used_memory, memory_order_relaxed) >= max / 10 * 9;
+}
+
 static void add(_Atomic uint64_t *sum, const _Atomic uint64_t *n)
 {
     atomic_fetch_add_explicit(sum, atomic_load_explicit(n, memory_order_relaxed),

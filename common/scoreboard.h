@@ -95,6 +95,9 @@ int scoreboard_create(struct scoreboard **ret, struct cb_error *err);
 int scoreboard_attach(int fd, struct scoreboard **ret, struct cb_error *err);
 void scoreboard_detach(struct scoreboard *sb); /* accepts NULL */
 
+/* Redis has so little room left (90 % of its limit and more are used) that creating methods are refused. */
+bool scoreboard_is_memory_short(const struct scoreboard_global *g);
+
 /* Adds the counters of a worker that is gone to `retired`. */
 void scoreboard_retire(struct scoreboard *sb, const struct scoreboard_slot *slot);
 

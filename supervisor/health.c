@@ -37,6 +37,18 @@ static enum health_status worse(enum health_status a, enum health_status b)
     return a > b ? a : b;
 }
 
+static enum health_status look_at_memory(struct health *h)
+{
+    const struct scoreboard_global *g = &h->supervisor->scoreboard->global;
+
+    if (!scoreboard_is_memory_short(g))
+        return HEALTH_HEALTHY;
+    add_reason(
+        h, "redis uses %" PRIu64 " of %" PRIu64 " MiB, 90 %% or more: creating methods are refused",
+        atomic_load(&g->used_memory) >> 20, atomic_load(&g->max_memory) >> 20);
+    return HEALTH_DEGRADED;
+}
+
 static enum health_status look_at_instance(struct health *h)
 {
     const struct instance *i = h->supervisor->instance;
@@ -54,7 +66,7 @@ static enum health_status look_at_redis(struct health *h)
     const struct supervisor *s = h->supervisor;
 
     if (redis_conn_is_up(s->redis))
-        return look_at_instance(h);
+        return worse(look_at_memory(h), look_at_instance(h));
     if (redis_conn_state(s->redis) == REDIS_STATE_LOADING)
         add_reason(h, "redis is loading its data");
     else if (s->embedded && embedded_redis_problem(s->embedded))

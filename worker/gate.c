@@ -237,10 +237,8 @@ static bool check_room(struct request *r, const struct handler_context *ctx, str
 {
     if (!(methods[r->handler->method].flags & METHOD_CREATES))
         return true;
-    uint64_t max = atomic_load_explicit(&ctx->board->global.max_memory, memory_order_relaxed);
-    uint64_t used = atomic_load_explicit(&ctx->board->global.used_memory, memory_order_relaxed);
     const char *what = NULL;
-    if (max > 0 && used >= max / 10 * 9)
+    if (scoreboard_is_memory_short(&ctx->board->global))
         what = "memory full";
     else if (weather->backlog > ctx->opts->limits.backlog)
         what = "too many requests wait";

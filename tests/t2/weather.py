@@ -224,7 +224,7 @@ def oom():
         equal(d.events("child_died"), [])
 
 
-@case("from 90 % of maxmemory on creating methods are refused, and health says so")
+@case("from 90 % of maxmemory on creating methods are refused, and system.health and `claudebench status` say so")
 def nearly_full():
     with PrivateRedis() as redis, Daemon(redis) as d:
         c = d.caller()
@@ -236,10 +236,15 @@ def nearly_full():
         wait_until(lambda: "memory" in str(c.call("system.health")["reasons"]), 10, "health says why")
         reply = c.ask("task.create", {"text": "x"})
         equal(reply.code, -32007, short(reply.raw))
+        shown = d.client("status")
+        equal(shown.returncode, 1, "status and system.health agree")
+        check(b"90 % or more: creating methods are refused" in shown.stdout, shown.stdout)
+        wait_until(lambda: d.events("daemon_degraded"), 3, "it is in the log")
         check(c.ask("task.claim", {"workerId": "w"}).ok, "claims work")
         with redis.client() as r:
             r.call("CONFIG", "SET", "maxmemory", 0)
         wait_until(lambda: c.call("system.health")["status"] == "healthy", 10, "healthy again")
+        equal(d.client("status").returncode, 0, "status and system.health agree")
         check(c.ask("task.create", {"text": "x"}).ok, "and creates work again")
 
 

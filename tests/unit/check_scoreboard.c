@@ -208,6 +208,23 @@ START_TEST(percentiles)
 }
 END_TEST
 
+START_TEST(short_of_memory)
+{
+    struct scoreboard_global g = {0};
+
+    atomic_store(&g.used_memory, 1000);
+    ck_assert(!scoreboard_is_memory_short(&g)); /* no limit */
+    atomic_store(&g.max_memory, 1000);
+    atomic_store(&g.used_memory, 899);
+    ck_assert(!scoreboard_is_memory_short(&g));
+    atomic_store(&g.used_memory, 900);
+    ck_assert(scoreboard_is_memory_short(&g));
+    atomic_store(&g.used_memory, UINT64_MAX);
+    atomic_store(&g.max_memory, UINT64_MAX);
+    ck_assert(scoreboard_is_memory_short(&g));
+}
+END_TEST
+
 START_TEST(state_names)
 {
     for (int s = WORKER_EMPTY; s <= WORKER_DRAINING; s++)
@@ -229,6 +246,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, beats);
     tcase_add_test(tc, buckets_hold_what_they_say);
     tcase_add_test(tc, percentiles);
+    tcase_add_test(tc, short_of_memory);
     tcase_add_test(tc, state_names);
 }
 

@@ -51,12 +51,11 @@ static void complain(struct health *h, const char *reason)
 static void look(struct health *h, const struct scoreboard_global *g)
 {
     int wanted = atomic_load(&g->workers_wanted), ready = atomic_load(&g->workers_ready);
-    uint64_t max = atomic_load(&g->max_memory), used = atomic_load(&g->used_memory);
     char text[96];
 
     *h = (struct health){"ok", "ok", "ok", BUF_INIT, false};
     buf_putc(&h->reasons, '[');
-    if (max > 0 && used >= max / 10 * 9) {
+    if (scoreboard_is_memory_short(g)) {
         h->redis = "degraded";
         complain(h, "Redis uses 90 % or more of its memory: creating methods are refused");
     }
