@@ -4,6 +4,8 @@
 #include "common/compat.h"
 #include "common/rfc3339.h"
 
+#include "common/civil.h"
+
 #define END_MS INT64_C(253402300800000) /* 10000-01-01T00:00:00Z */
 
 struct cursor {
@@ -32,33 +34,15 @@ static bool take_number(struct cursor *c, int digits, int max, int *ret_number)
     return n <= max;
 }
 
-static int days_in_month(int year, int month)
-{
-    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    bool is_leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    return days[month - 1] + (month == 2 && is_leap);
-}
-
-/* Days since 1970-01-01 (H. Hinnant, "chrono-Compatible Low-Level Date Algorithms"). */
-static int64_t days_since_1970(int year, int month, int day)
-{
-    year -= month <= 2;
-    int64_t era = year / 400;
-    int64_t year_of_era = year - era * 400;
-    int64_t day_of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-    return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year -
-           719468;
-}
-
 static bool take_date(struct cursor *c, int64_t *ret_days)
 {
     int year, month, day;
     if (!take_number(c, 4, 9999, &year) || !take_char(c, "-") || !take_number(c, 2, 12, &month) ||
         !take_char(c, "-") || !take_number(c, 2, 31, &day))
         return false;
-    if (year < 1 || month < 1 || day < 1 || day > days_in_month(year, month))
+    if (year < 1 || month < 1 || day < 1 || day > civil_days_in_month(year, month))
         return false;
-    *ret_days = days_since_1970(year, month, day);
+    *ret_days = civil_to_days(year, month, day);
     return true;
 }
 
