@@ -265,7 +265,7 @@ else
     beat()
 end
 local leader, epoch, leads = lead()
-numbers_save()
+meta_save()
 local expired, promoted = guarded(sweep_leases), guarded(sweep_delayed)
 local moved = guarded(sweep_instances)
 guarded(sweep_finished)

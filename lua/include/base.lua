@@ -8,9 +8,11 @@ do
     NOW = math.floor(NOW_US / 1000)
 end
 
--- Lua prints numbers with 14 digits; ids and times have 16.
+-- Lua prints numbers with 14 digits; ids and times have 16. For whole numbers only. (%d takes a sixth of the time of %.0f;
+-- a number that is left to redis.call is printed with %.17g, which is slower still.)
+local format = string.format
 local function I(n)
-    return string.format('%.0f', n)
+    return format('%d', n)
 end
 
 -- A JSON string literal for bytes that are not yet JSON.
@@ -22,10 +24,10 @@ end
 -- Algorithms"). The last text and the date part are kept: most times of one call are the same.
 local iso_day, iso_date, iso_ms, iso_text
 local function ISO(ms)
-    ms = tonumber(ms)
     if ms == iso_ms then
         return iso_text
     end
+    ms = tonumber(ms)
     local s = math.floor(ms / 1000)
     local day = math.floor(s / 86400)
     if day ~= iso_day then
@@ -52,9 +54,10 @@ end
 local function task_key(id)
     return P .. 'task:' .. id
 end
+local DEFAULT_QUEUE_KEY = P .. 'queue:tasks:pending'
 local function queue_key(queue)
     if queue == 'default' then
-        return P .. 'queue:tasks:pending'
+        return DEFAULT_QUEUE_KEY
     end
     return P .. 'queue:' .. queue .. ':pending'
 end
@@ -85,19 +88,32 @@ local function want(kind, key)
     end
 end
 
+-- cb:meta as the group found it, read once: last_number, idem_at, idem_bytes, idem_before.
+local META = P .. 'meta'
+local meta
+local function meta_read()
+    meta = meta or call('HMGET', META, 'last_number', 'idem_at', 'idem_bytes', 'idem_before')
+    return meta
+end
+
 -- Task ids, fences and epochs: max(last + 1, TIME in µs), so that a Redis that lost data does not hand
--- one out again. Written back once, by numbers_save().
+-- one out again. Written back once, by meta_save().
 local numbers_last
 local function next_number()
-    if not numbers_last then
-        numbers_last = tonumber(call('HGET', P .. 'meta', 'last_number') or '0')
-    end
-    numbers_last = math.max(numbers_last + 1, NOW_US)
+    numbers_last = numbers_last or tonumber(meta_read()[1] or '0')
+    numbers_last = numbers_last < NOW_US and NOW_US or numbers_last + 1
     return numbers_last
 end
-local function numbers_save()
+
+-- Writes back what changed, in one call; `fields` is a flat list of other fields of cb:meta, or nil.
+local function meta_save(fields)
+    fields = fields or {}
     if numbers_last then
-        call('HSET', P .. 'meta', 'last_number', I(numbers_last))
+        fields[#fields + 1] = 'last_number'
+        fields[#fields + 1] = I(numbers_last)
+    end
+    if #fields > 0 then
+        call('HSET', META, unpack(fields))
     end
 end
 

@@ -6,32 +6,30 @@ local idem_written = 0
 local idem_ttl
 local function idem_ttl_now()
     if not idem_ttl then
-        local w = call('HMGET', P .. 'meta', 'idem_at', 'idem_bytes', 'idem_before')
-        local rate = math.max(tonumber(w[2] or '0'), tonumber(w[3] or '0')) / 10
-        idem_ttl = rate * IDEM_TTL / 1000 > IDEM_CAP
-            and math.max(60000, math.floor(IDEM_CAP / rate * 1000)) or IDEM_TTL
+        local w = meta_read()
+        local rate = math.max(tonumber(w[3] or '0'), tonumber(w[4] or '0')) / 10
+        idem_ttl = I(rate * IDEM_TTL / 1000 > IDEM_CAP
+            and math.max(60000, math.floor(IDEM_CAP / rate * 1000)) or IDEM_TTL)
     end
     return idem_ttl
 end
-local function idem_save()
+-- The fields of cb:meta that say how much was written, or nil.
+local function idem_fields()
     if idem_written == 0 then
-        return
+        return nil
     end
-    local window = math.floor(NOW / 10000)
-    local at = tonumber(call('HGET', P .. 'meta', 'idem_at') or '0')
+    local w, window = meta_read(), math.floor(NOW / 10000)
+    local at = tonumber(w[2] or '0')
     if at == window then
-        call('HINCRBY', P .. 'meta', 'idem_bytes', idem_written)
-    else
-        local before = at == window - 1 and call('HGET', P .. 'meta', 'idem_bytes') or '0'
-        call('HSET', P .. 'meta', 'idem_at', I(window), 'idem_before', before, 'idem_bytes',
-            I(idem_written))
+        return {'idem_bytes', I(tonumber(w[3] or '0') + idem_written)}
     end
+    return {'idem_at', I(window), 'idem_before', at == window - 1 and w[3] or '0', 'idem_bytes', I(idem_written)}
 end
 
 -- The gate, in the order of DESIGN §3: idempotency, deadline (circuit and rate limit come here). Returns
 -- true to go on, or as op() does.
 local function gate(r)
-    if r.hash ~= '' then
+    if r.idem then
         local stored = call('GET', r.idem)
         if stored then
             if string.sub(stored, 1, #r.hash) ~= r.hash then
@@ -46,7 +44,7 @@ local function gate(r)
             return false, kept
         end
     end
-    if r.deadline > 0 and NOW > r.deadline then
+    if r.deadline ~= '0' and NOW > tonumber(r.deadline) then
         return false, nil, -32006, 'the deadline passed before the request was handled', '{}'
     end
     return true
@@ -58,59 +56,67 @@ local function handle(r)
     if not go then
         return result, code, message, data
     end
+    local ttl = r.idem and idem_ttl_now() -- asked for now: what fails must fail before the effect
     local memo
-    local ttl = r.hash ~= '' and idem_ttl_now() -- asked for now: what fails must fail before the effect
     result, memo, message, data = op(r)
     if not result then
         return nil, memo, message, data
     end
-    if r.hash ~= '' then
-        local value = memo and r.hash .. '~' .. memo or r.hash .. '=' .. result
-        call('SET', r.idem, value, 'PX', ttl)
-        idem_written = idem_written + #value + #r.idem + 100
+    if not ttl then
+        return result
     end
+    local value = memo and r.hash .. '~' .. memo or r.hash .. '=' .. result
+    call('SET', r.idem, value, 'PX', ttl)
+    idem_written = idem_written + #value + #r.idem + 100
     return result
+end
+
+-- Numbers that come again and again, as their texts.
+local number_of = {}
+local function number(text)
+    local n = number_of[text]
+    if not n then
+        n = tonumber(text)
+        number_of[text] = n
+    end
+    return n
 end
 
 local codes, errors, acked, replies, duplicates = {}, {}, {}, {}, 0
 do
     local k, a = 5 + K + M, 8 + C
     for i = 1, N do
-        local r = {entry = ARGV[a + 1], reply = tonumber(ARGV[a + 2]), id = ARGV[a + 3],
-            deadline = tonumber(ARGV[a + 4]), hash = ARGV[a + 5], actor = ARGV[a + 6],
-            session = ARGV[a + 7], agent = ARGV[a + 8], trace = ARGV[a + 9]}
-        local nkeys, nargs = tonumber(ARGV[a + 10]), tonumber(ARGV[a + 11])
+        local entry, list, hash = ARGV[a + 1], ARGV[a + 2], ARGV[a + 5]
+        local r = {entry = entry, deadline = ARGV[a + 4], hash = hash, carried = a + 6}
+        local id, nkeys, nargs = ARGV[a + 3], number(ARGV[a + 10]), number(ARGV[a + 11])
         a = a + 11
-        if r.hash ~= '' then
+        if hash ~= '' then
             k = k + 1
             r.idem = KEYS[k]
         end
         r.k, r.a = k, a -- its keys are KEYS[r.k + 1]…, its arguments ARGV[r.a + 1]…
         k, a = k + nkeys, a + nargs
-        if call('XACK', STREAM, 'workers', r.entry) == 0 then
+        if call('XACK', STREAM, 'workers', entry) == 0 then
             duplicates = duplicates + 1
             codes[i] = -1
         else
-            acked[#acked + 1] = r.entry
+            acked[#acked + 1] = entry
             current = r
             local ok, result, code, message, data = pcall(handle, r)
             if not ok then
                 errors[#errors + 1] = type(result) == 'table' and tostring(result.err) or tostring(result)
                 result, code, message, data = nil, -32603, 'internal error', '{}'
             end
-            local body
-            if result then
-                codes[i] = r.replayed and 1 or 0
-                body = '"result":' .. result
-            else
-                codes[i] = code
-                body = '"error":{"code":' .. code .. ',"message":' .. S(message) .. ',"data":'
-                    .. (data or '{}') .. '}'
-            end
-            if r.reply > 0 then
-                local list = replies[r.reply] or {}
-                list[#list + 1] = '{"jsonrpc":"2.0","id":' .. r.id .. ',' .. body .. '}'
-                replies[r.reply] = list
+            codes[i] = not result and code or r.replayed and 1 or 0
+            if list ~= '0' then
+                local texts = replies[list]
+                if not texts then
+                    texts = {}
+                    replies[list] = texts
+                end
+                texts[#texts + 1] = result and '{"jsonrpc":"2.0","id":' .. id .. ',"result":' .. result .. '}'
+                    or '{"jsonrpc":"2.0","id":' .. id .. ',"error":{"code":' .. code .. ',"message":' .. S(message)
+                        .. ',"data":' .. (data or '{}') .. '}}'
             end
         end
     end
@@ -126,14 +132,13 @@ local function guarded(step)
     end
 end
 local function finish()
-    numbers_save()
+    meta_save(idem_fields())
     if #acked > 0 then
         call('XDEL', STREAM, unpack(acked))
     end
     if duplicates > 0 then
         call('INCRBY', KEYS[3], duplicates)
     end
-    idem_save()
 end
 if after_group and #acked > 0 then
     guarded(after_group)
@@ -154,7 +159,7 @@ local function cap_replies(key, length)
     end
 end
 for j, list in pairs(replies) do
-    local key = KEYS[5 + K + j]
+    local key = KEYS[5 + K + number(j)]
     local pushed, length = pcall(call, 'RPUSH', key, unpack(list))
     if pushed then
         call('PEXPIRE', key, 60000)

@@ -31,28 +31,50 @@ local function op_arg(i)
     return ARGV[8 + i]
 end
 
--- The request being handled, for emit().
+-- The request being handled, for emit(); nil between requests.
 local current
 
--- Appends an event; `fields` is a flat list of names and values. Empty values are left out.
-local EVENT_AT = I(NOW)
+-- What an event says of the request that caused it: a flat list of names and values, kept while the requests of the
+-- group say the same.
 local CARRIED = {'actor', 'session', 'agent', 'trace'}
+local carried, carried_from = {}, {}
+local function carried_fields(first)
+    if carried_from[1] ~= ARGV[first] or carried_from[2] ~= ARGV[first + 1] or carried_from[3] ~= ARGV[first + 2]
+        or carried_from[4] ~= ARGV[first + 3] then
+        carried = {}
+        for i = 1, #CARRIED do
+            local value = ARGV[first + i - 1]
+            carried_from[i] = value
+            if value ~= '' then
+                carried[#carried + 1] = CARRIED[i]
+                carried[#carried + 1] = value
+            end
+        end
+    end
+    return carried
+end
+
+-- Appends an event; `fields` is a flat list of names and values. Empty values are left out. The first one of a call
+-- trims the stream for all of them.
+local EVENT_AT = I(NOW)
+local is_trimmed = false
 local function emit(kind, fields)
-    local entry = {'XADD', EVENTS, 'MAXLEN', '~', EVENTS_MAX, '*', 'type', kind, 'at', EVENT_AT}
+    local entry = is_trimmed and {'XADD', EVENTS, '*', 'type', kind, 'at', EVENT_AT}
+        or {'XADD', EVENTS, 'MAXLEN', '~', EVENTS_MAX, '*', 'type', kind, 'at', EVENT_AT}
     local n = #entry
-    for i = 1, #fields, 2 do
-        local value = fields[i + 1]
+    for i = 2, #fields, 2 do
+        local value = fields[i]
         if value and value ~= '' then
-            entry[n + 1], entry[n + 2] = fields[i], value
+            entry[n + 1], entry[n + 2] = fields[i - 1], value
             n = n + 2
         end
     end
-    for i = 1, #CARRIED do
-        local value = current and current[CARRIED[i]]
-        if value and value ~= '' then
-            entry[n + 1], entry[n + 2] = CARRIED[i], value
-            n = n + 2
+    if current then
+        local more = carried_fields(current.carried)
+        for i = 1, #more do
+            entry[n + i] = more[i]
         end
     end
     call(unpack(entry))
+    is_trimmed = true
 end
