@@ -8,7 +8,9 @@
 # FILE is relative to SRCDIR, such as lua/task_create.lua. A line "-- @include NAME" is replaced by
 # SRCDIR/lua/include/NAME, once per script however often it is asked for; includes may include.
 # Blank lines and lines that are only a comment are left out. Block comments are refused, since a
-# stripper that works on lines cannot see where they end. Writes to stdout; on error says why, exit 1.
+# stripper that works on lines cannot see where they end. So are functions and one-line tables at the top level
+# ("local function NAME(" to the "end" in the first column; "local NAME = {...}") that the script does not name anywhere
+# else: each of them would be made anew by every call. Writes to stdout; on error says why, exit 1.
 set -eu
 LC_ALL=C
 export LC_ALL
@@ -47,18 +49,64 @@ expand() {
                 } else if (line ~ /^#!/) {
                     if (number != 1 || depth != 0)
                         fail(file ":" number, "#! belongs on the first line of a script only")
-                    print line
+                    keep(line)
                 } else if (line ~ /--\[=*\[/) {
                     fail(file ":" number, "block comment: use -- on each line")
                 } else if (line !~ /^[ \t]*(--.*)?$/) {
-                    print line
+                    keep(line)
                 }
             }
             if (got < 0)
                 fail(file, "cannot be read")
             close(file)
         }
-        BEGIN { take(ARGV[1], 0); exit failed }
+        # Lines, and the blocks that may be left out: from first[b] to last[b], under name[b].
+        function keep(line) {
+            text[++lines] = line
+            if (inside) {
+                last[inside] = lines
+                if (line ~ /^end/)
+                    inside = 0
+            } else if (line ~ /^local function [A-Za-z_]/) {
+                name[inside = ++blocks] = word(line, 16)
+                first[inside] = last[inside] = lines
+            } else if (line ~ /^local [A-Za-z_][A-Za-z0-9_]* = \{.*\}$/) {
+                name[++blocks] = word(line, 7)
+                first[blocks] = last[blocks] = lines
+            }
+        }
+        function word(line, from) {
+            line = substr(line, from)
+            match(line, /^[A-Za-z0-9_]+/)
+            return substr(line, 1, RLENGTH)
+        }
+        function is_named(b,    i, n) {
+            for (i = 1; i <= lines; i++)
+                if ((i < first[b] || i > last[b]) && !(i in gone) && index(text[i], name[b]) && \
+                    match(" " text[i] " ", "[^A-Za-z0-9_]" name[b] "[^A-Za-z0-9_]"))
+                    return 1
+            return 0
+        }
+        function shake(    b, i, changed) {
+            do {
+                changed = 0
+                for (b = blocks; b > 0; b--)
+                    if (!(first[b] in gone) && !is_named(b)) {
+                        for (i = first[b]; i <= last[b]; i++)
+                            gone[i] = 1
+                        changed = 1
+                    }
+            } while (changed)
+        }
+        BEGIN {
+            take(ARGV[1], 0)
+            if (failed)
+                exit failed
+            shake()
+            for (i = 1; i <= lines; i++)
+                if (!(i in gone))
+                    print text[i]
+        }
         ' "$srcdir/$1"
 }
 
