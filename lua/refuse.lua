@@ -14,7 +14,7 @@ function op(r)
     local a = r.a
     if ARGV[a + 4] ~= '' then
         local entry = {'XADD', op_key(1), 'MAXLEN', '~', op_arg(1), '*', 'reason', ARGV[a + 4], 'stream',
-            STREAM, 'entry', r.entry}
+            STREAM, 'entry', ARGV[r.at + 1]}
         for i = 1, math.min(VALUES_MAX, tonumber(ARGV[a + 5])) do
             entry[#entry + 1] = string.sub(ARGV[a + 5 + i], 1, DEAD_BYTES)
         end

@@ -44,7 +44,8 @@ local function gate(r)
             return false, kept
         end
     end
-    if r.deadline ~= '0' and NOW > tonumber(r.deadline) then
+    local deadline = ARGV[r.at + 4]
+    if deadline ~= '0' and NOW > tonumber(deadline) then
         return false, nil, -32006, 'the deadline passed before the request was handled', '{}'
     end
     return true
@@ -82,42 +83,60 @@ local function number(text)
     return n
 end
 
-local codes, errors, acked, replies, duplicates = {}, {}, {}, {}, 0
+local codes, errors, acked, replies = {}, {}, {}, {}
+
+-- The group's requests, and their entries for one XACK. Of a request: `at`, behind which its part of ARGV begins; its
+-- keys are KEYS[k + 1]…, its arguments ARGV[a + 1]…; hash of its params, key of its outcome (nil: none is kept).
+local requests, entries = {}, {}
 do
-    local k, a = 5 + K + M, 8 + C
+    local k, at = 5 + K + M, 8 + C
     for i = 1, N do
-        local entry, list, hash = ARGV[a + 1], ARGV[a + 2], ARGV[a + 5]
-        local r = {entry = entry, deadline = ARGV[a + 4], hash = hash, carried = a + 6}
-        local id, nkeys, nargs = ARGV[a + 3], number(ARGV[a + 10]), number(ARGV[a + 11])
-        a = a + 11
+        local hash, idem = ARGV[at + 5], nil
         if hash ~= '' then
             k = k + 1
-            r.idem = KEYS[k]
+            idem = KEYS[k]
         end
-        r.k, r.a = k, a -- its keys are KEYS[r.k + 1]…, its arguments ARGV[r.a + 1]…
-        k, a = k + nkeys, a + nargs
-        if call('XACK', STREAM, 'workers', entry) == 0 then
-            duplicates = duplicates + 1
-            codes[i] = -1
-        else
-            acked[#acked + 1] = entry
-            current = r
-            local ok, result, code, message, data = pcall(handle, r)
-            if not ok then
-                errors[#errors + 1] = type(result) == 'table' and tostring(result.err) or tostring(result)
-                result, code, message, data = nil, -32603, 'internal error', '{}'
+        entries[i] = ARGV[at + 1]
+        requests[i] = {at = at, k = k, a = at + 11, hash = hash, idem = idem}
+        k, at = k + number(ARGV[at + 10]), at + 11 + number(ARGV[at + 11])
+    end
+end
+
+-- XACK says how many entries were pending, not which. When not all were, those that are still in the stream are ours:
+-- whoever commits or hands on an entry deletes it in the same call. The same entry twice is ours once.
+local ours = call('XACK', STREAM, 'workers', unpack(entries))
+local is_other = {}
+if ours < N then
+    for i = 1, N do
+        local entry = entries[i]
+        is_other[i] = ours == 0 or is_other[entry] or #call('XRANGE', STREAM, entry, entry) == 0
+        is_other[entry] = true
+    end
+end
+
+for i = 1, N do
+    if is_other[i] then
+        codes[i] = -1
+    else
+        local r = requests[i]
+        acked[#acked + 1] = entries[i]
+        current = r
+        local ok, result, code, message, data = pcall(handle, r)
+        if not ok then
+            errors[#errors + 1] = type(result) == 'table' and tostring(result.err) or tostring(result)
+            result, code, message, data = nil, -32603, 'internal error', '{}'
+        end
+        codes[i] = not result and code or r.replayed and 1 or 0
+        local list = ARGV[r.at + 2]
+        if list ~= '0' then
+            local texts = replies[list]
+            if not texts then
+                texts = {}
+                replies[list] = texts
             end
-            codes[i] = not result and code or r.replayed and 1 or 0
-            if list ~= '0' then
-                local texts = replies[list]
-                if not texts then
-                    texts = {}
-                    replies[list] = texts
-                end
-                texts[#texts + 1] = result and '{"jsonrpc":"2.0","id":' .. id .. ',"result":' .. result .. '}'
-                    or '{"jsonrpc":"2.0","id":' .. id .. ',"error":{"code":' .. code .. ',"message":' .. S(message)
-                        .. ',"data":' .. (data or '{}') .. '}}'
-            end
+            texts[#texts + 1] = result and '{"jsonrpc":"2.0","id":' .. ARGV[r.at + 3] .. ',"result":' .. result .. '}'
+                or '{"jsonrpc":"2.0","id":' .. ARGV[r.at + 3] .. ',"error":{"code":' .. code .. ',"message":'
+                    .. S(message) .. ',"data":' .. (data or '{}') .. '}}'
         end
     end
 end
@@ -136,8 +155,8 @@ local function finish()
     if #acked > 0 then
         call('XDEL', STREAM, unpack(acked))
     end
-    if duplicates > 0 then
-        call('INCRBY', KEYS[3], duplicates)
+    if #acked < N then
+        call('INCRBY', KEYS[3], N - #acked)
     end
 end
 if after_group and #acked > 0 then

@@ -70,7 +70,7 @@ local function emit(kind, fields)
         end
     end
     if current then
-        local more = carried_fields(current.carried)
+        local more = carried_fields(current.at + 6)
         for i = 1, #more do
             entry[n + i] = more[i]
         end

@@ -41,20 +41,58 @@ def duplicates():
     equal(first.codes, [0, 0, 0])
     entries = s.deliver(3)
     again = [Request(*s.create_args("x"), entry=e, reply=A) for e in entries]
-    s.redis.call("XACK", s.stream(), "workers", entries[1])
-    before = len(s.redis.call("ZRANGE", s.key("queue:tasks:pending"), 0, -1))
+    # Somebody else commits the second one.
+    other = s.commit("task_create", [Request(*s.create_args("other"), entry=entries[1], reply=B)], [1000])
+    equal(other.codes, [0])
+    before = s.redis.call("ZCARD", s.key("queue:tasks:pending"))
     s.replies(A)
     answer = s.commit("task_create", again, [1000])
     equal(answer.codes, [0, -1, 0])
     equal(s.redis.call("GET", s.key("duplicates:prevented")), b"1")
     equal(s.redis.call("ZCARD", s.key("queue:tasks:pending")), before + 2)
     equal(len(s.replies(A)), 2)
-    # The acked entry is someone else's: it is not deleted here.
-    equal(answer.length, 1)
+    equal(answer.length, 0)
     answer = s.commit("task_create", again, [1000], deliver=False)
     equal(answer.codes, [-1, -1, -1])
     equal(s.redis.call("GET", s.key("duplicates:prevented")), b"4")
     equal(s.replies(A), [])
+
+
+@case("entries of a group that were handed on meanwhile are somebody else's; the rest is committed")
+def handed_on():
+    fresh()
+    entries = s.deliver(5)
+    equal(s.requeue(limit=2)[0], 2)  # the two oldest
+    answer = s.commit("task_create", [Request(*s.create_args("x"), rid=str(i), entry=e, reply=A)
+                                      for i, e in enumerate(entries)], [1000])
+    equal(answer.codes, [-1, -1, 0, 0, 0])
+    equal([d["id"] for d in s.replies(A)], ["2", "3", "4"])
+    equal(s.redis.call("ZCARD", s.key("queue:tasks:pending")), 3)
+    equal(s.redis.call("GET", s.key("duplicates:prevented")), b"2")
+    equal(answer.length, 2)
+    # Handed on to another worker, they have their effect there.
+    taken = s.redis.call("XREADGROUP", "GROUP", "workers", "c2", "STREAMS", s.stream(), ">")[0][1]
+    answer = s.commit("task_create", [Request(*s.create_args("x"), entry=e.decode()) for e, _ in taken], [1000])
+    equal([answer.codes, answer.length], [[0, 0], 0])
+    equal(s.redis.call("ZCARD", s.key("queue:tasks:pending")), 5)
+
+
+@case("an entry that somebody acked by hand and left in the stream was committed by nobody")
+def acked_by_hand():
+    fresh()
+    entries = s.deliver(3)
+    s.redis.call("XACK", s.stream(), "workers", entries[1])
+    group_ = [Request(*s.create_args("x"), entry=e, reply=A) for e in entries]
+    answer = s.commit("task_create", group_, [1000])
+    equal([answer.codes, answer.length], [[0, 0, 0], 0])
+    equal(s.commit("task_create", group_, [1000], deliver=False).codes, [-1, -1, -1])
+    equal(s.redis.call("ZCARD", s.key("queue:tasks:pending")), 3)
+    # A group of which nothing is pending changes nothing.
+    entries = s.deliver(2)
+    s.redis.call("XACK", s.stream(), "workers", *entries)
+    answer = s.commit("task_create", [Request(*s.create_args("x"), entry=e, reply=A) for e in entries], [1000])
+    equal([answer.codes, answer.length], [[-1, -1], 2])
+    s.replies(A)
 
 
 @case("the same entry twice in one group: one effect")
