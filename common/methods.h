@@ -9,6 +9,7 @@ enum method_flag {
     METHOD_CREATES = 1u << 1,
     METHOD_FINISHES = 1u << 2,
     METHOD_BATCH = 1u << 3,
+    METHOD_REPEATABLE = 1u << 4,
 };
 
 struct method {

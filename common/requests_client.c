@@ -214,7 +214,7 @@ static void request_choose_idem(struct request *rq, const char *idem)
     rq->idem[0] = '\0';
     if (idem)
         snprintf(rq->idem, sizeof rq->idem, "%s", idem);
-    else if (rq->flags & METHOD_WRITE)
+    else if ((rq->flags & METHOD_WRITE) && !(rq->flags & METHOD_REPEATABLE))
         rnd_token(rq->idem, IDEM_RANDOM);
 }
 

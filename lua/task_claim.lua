@@ -23,7 +23,7 @@ function op(r)
     end
     claim_want(r.a)
     local tasks, memo = claim_take(r.a)
-    return claim_result(tasks), memo
+    return claim_result(tasks), #tasks > 0 and memo
 end
 
 function op_replay(r, memo)

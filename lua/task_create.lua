@@ -8,6 +8,11 @@
 -- @include create.lua
 local MAX_PENDING = tonumber(op_arg(1))
 
+local function created(a, id, at)
+    return '{"id":"' .. id .. '","text":' .. ARGV[a + 1] .. ',"status":"pending","priority":' .. ARGV[a + 2]
+        .. ',"createdAt":' .. ISO(at) .. '}'
+end
+
 function op(r)
     local a = r.a
     local extras = create_extras(ARGV, a)
@@ -17,7 +22,12 @@ function op(r)
     end
     local id = create_task(ARGV, a, extras)
     emit('task.created', {'id', id, 'queue', ARGV[a + 3], 'priority', ARGV[a + 2]})
-    return '{"id":"' .. id .. '","text":' .. ARGV[a + 1] .. ',"status":"pending","priority":'
-        .. ARGV[a + 2] .. ',"createdAt":' .. ISO(NOW) .. '}'
+    return created(a, id, NOW), r.idem and id .. ' ' .. EVENT_AT
+end
+
+-- The repeat has the same params, so that its text and priority need not be kept.
+function op_replay(r, memo)
+    local id, at = string.match(memo, '^(%S+) (%S+)$')
+    return created(r.a, id, at)
 end
 -- @include commit.lua

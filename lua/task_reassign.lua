@@ -25,7 +25,7 @@ function op(r)
     end
     local result = '{"id":"' .. id .. '","assignedTo":' .. (to ~= '' and S(to) or 'null') .. '}'
     if not is_held and to == '' then
-        return result -- it is where it is to go
+        return result, false -- it is where it is to go
     end
     local plan, incarnation, code, message, data
     if to ~= '' then

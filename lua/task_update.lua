@@ -46,12 +46,17 @@ local function move(id, t, to, priority)
     end
 end
 
-local function show(r)
+-- A repeat gets the first reply, unless that is large: then the task as it is by then.
+local KEPT_BYTES = 16384
+local function show(r, is_changed)
     local json = task_json(ARGV[r.a + 1], KEYS[r.k + 1])
     if not json then
         return not_found(ARGV[r.a + 1])
     end
-    return json, '' -- what it is repeated from is the task itself
+    if not is_changed then
+        return json, false
+    end
+    return json, #json > KEPT_BYTES and '' or nil
 end
 
 function op(r)
@@ -84,7 +89,7 @@ function op(r)
         return conflict('state', t.status, why)
     end
     if to == '' and #changed == 0 then
-        return show(r)
+        return show(r, false)
     end
     local priority = tonumber(ARGV[a + 5] ~= '' and ARGV[a + 5] or fields[5])
     want_moves()
@@ -108,11 +113,11 @@ function op(r)
     elseif t.status == 'pending' and ARGV[a + 5] ~= '' then
         queue_add(id, t.queue, priority, t.roles)
     end
-    return show(r)
+    return show(r, true)
 end
 
 function op_replay(r)
-    return show(r)
+    return show(r, true)
 end
 
 function after_group()

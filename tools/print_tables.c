@@ -66,7 +66,11 @@ static void put_methods(struct buf *out)
         const struct handler *h = registry_handler((enum method_id)i);
         unsigned flags = methods[i].flags;
         buf_printf(out, ".Ss %s\n%s\n", methods[i].name, h->summary);
-        if (flags & METHOD_WRITE)
+        if (flags & METHOD_REPEATABLE)
+            buf_puts(
+                out,
+                "It writes, and a repeat does no harm: an idempotency key is not looked at.\n");
+        else if (flags & METHOD_WRITE)
             buf_puts(out, "It writes: send an idempotency key.\n");
         if (flags & METHOD_CREATES)
             buf_puts(out, "It is refused when memory or the backlog is full.\n");

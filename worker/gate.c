@@ -6,6 +6,7 @@
 #include "worker/gate.h"
 
 #include "common/fault.h"
+#include "common/siphash.h"
 #include "worker/registry.h"
 
 #include <sha2.h>
@@ -209,12 +210,14 @@ static bool check_params(struct request *r, const struct handler_context *ctx, s
     struct field_value *values = arena_alloc(arena, (fields_count(r->handler->params) + 1) *
                                                         sizeof *values);
 
-    r->prep = (struct prepare){.ctx = ctx,
-                               .arena = arena,
-                               .handler = r->handler,
-                               .values = values,
-                               .operations = 1,
-                               .problem = &problem};
+    r->prep = (struct prepare){
+        .ctx = ctx,
+        .arena = arena,
+        .handler = r->handler,
+        .values = values,
+        .is_repeatable = (methods[r->handler->method].flags & METHOD_REPEATABLE) != 0,
+        .operations = 1,
+        .problem = &problem};
     if (fields_parse(r->handler->params, params, arena, values, &problem) != 0 ||
         r->handler->prepare(&r->prep) != 0) {
         refuse(r, problem.code,
@@ -248,23 +251,35 @@ static bool check_room(struct request *r, const struct handler_context *ctx, str
     return false;
 }
 
-static void hex(const unsigned char *digest, size_t bytes, char *out)
+/* URL-safe base64 without padding, NUL-terminated. */
+static void base64(const unsigned char *bytes, size_t len, char *out)
 {
-    static const char digits[] = "0123456789abcdef";
-    for (size_t i = 0; i < bytes; i++) {
-        out[2 * i] = digits[digest[i] >> 4];
-        out[2 * i + 1] = digits[digest[i] & 15];
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    uint32_t bits = 0;
+    unsigned n = 0;
+
+    for (size_t i = 0; i < len; i++) {
+        bits = (bits << 8 | bytes[i]) & 0xffff;
+        for (n += 8; n >= 6; n -= 6)
+            *out++ = digits[bits >> (n - 6) & 63];
     }
-    out[2 * bytes] = '\0';
+    if (n > 0)
+        *out++ = digits[bits << (6 - n) & 63];
+    *out = '\0';
 }
 
-/* The key's scope is (actor, method); what it stands for is the params, byte by byte. */
+/*
+ * The key's scope is (actor, method), and one caller must not be able to make up another's: SHA-256. What it stands for
+ * is the params, byte by byte: their hash only tells a caller's own requests apart, and is made of all of them, so
+ * it is the fast one, the same in every worker.
+ */
 static void hash_idempotency(struct request *r)
 {
+    static const unsigned char fixed[16] = "params of a key";
     unsigned char digest[SHA256_DIGEST_LENGTH];
     SHA2_CTX sha;
 
-    if (!r->idem.at || !r->handler || !(methods[r->handler->method].flags & METHOD_WRITE))
+    if (!r->idem.at || r->prep.is_repeatable || !(methods[r->handler->method].flags & METHOD_WRITE))
         return;
     SHA256Init(&sha);
     SHA256Update(&sha, (const uint8_t *)r->actor.at, r->actor.len);
@@ -273,11 +288,11 @@ static void hash_idempotency(struct request *r)
     SHA256Update(&sha, (const uint8_t *)"", 1);
     SHA256Update(&sha, (const uint8_t *)r->idem.at, r->idem.len);
     SHA256Final(digest, &sha);
-    hex(digest, 20, r->idem_hash);
-    SHA256Init(&sha);
-    SHA256Update(&sha, (const uint8_t *)r->params.at, r->params.len);
-    SHA256Final(digest, &sha);
-    hex(digest, 16, r->params_hash);
+    base64(digest, REQUEST_IDEM_BYTES, r->idem_hash);
+    uint64_t hash = siphash(r->params.at, r->params.len, fixed);
+    unsigned char bytes[sizeof hash];
+    memcpy(bytes, &hash, sizeof hash);
+    base64(bytes, sizeof bytes, r->params_hash);
 }
 
 void gate_check(struct request *r, const struct handler_context *ctx, struct arena *arena,

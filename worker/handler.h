@@ -43,6 +43,7 @@ struct prepare {
     struct field_value *values; /* parallel to handler->params, all checked */
     struct arg_list keys;
     struct arg_list args;
+    bool is_repeatable;            /* a repeat is right by itself: no outcome is kept for it */
     unsigned operations;           /* task operations in it, for the group's bound; at least 1 */
     struct field_problem *problem; /* for checks that a field table cannot say: fill, return -1 */
 };

@@ -13,6 +13,8 @@ struct request_field {
     size_t len;
 };
 
+enum { REQUEST_IDEM_BYTES = 20 };
+
 struct request {
     const char *entry_id;
     const reply_t *raw; /* the flat list of names and values, for the dead stream */
@@ -26,9 +28,9 @@ struct request {
     const struct handler *handler; /* NULL: refused before it was known */
     const char *id_json;
     bool can_reply;
-    int64_t deadline_ms; /* wall; 0 = none */
-    char idem_hash[41];  /* "" = no idempotency key */
-    char params_hash[33];
+    int64_t deadline_ms;  /* wall; 0 = none */
+    char idem_hash[28];   /* of REQUEST_IDEM_BYTES, base64; "" = no outcome is kept */
+    char params_hash[12]; /* of 8 bytes, base64 */
     struct prepare prep;
     size_t bytes; /* of its arguments */
 

@@ -3,15 +3,15 @@
 -- Idempotency keys live for IDEM_TTL, or as long as their rate allows under IDEM_CAP bytes (at least a
 -- minute): the bytes of the running and of the last ten-second window say how fast they come.
 local idem_written = 0
-local idem_ttl
-local function idem_ttl_now()
-    if not idem_ttl then
+local idem_until -- wall ms: PXAT, which Redis writes to its AOF as it is
+local function idem_end()
+    if not idem_until then
         local w = meta_read()
         local rate = math.max(tonumber(w[3] or '0'), tonumber(w[4] or '0')) / 10
-        idem_ttl = I(rate * IDEM_TTL / 1000 > IDEM_CAP
-            and math.max(60000, math.floor(IDEM_CAP / rate * 1000)) or IDEM_TTL)
+        idem_until = I(NOW + (rate * IDEM_TTL / 1000 > IDEM_CAP
+            and math.max(60000, math.floor(IDEM_CAP / rate * 1000)) or IDEM_TTL))
     end
-    return idem_ttl
+    return idem_until
 end
 -- The fields of cb:meta that say how much was written, or nil.
 local function idem_fields()
@@ -26,49 +26,45 @@ local function idem_fields()
     return {'idem_at', I(window), 'idem_before', at == window - 1 and w[3] or '0', 'idem_bytes', I(idem_written)}
 end
 
--- The gate, in the order of DESIGN §3: idempotency, deadline (circuit and rate limit come here). Returns
--- true to go on, or as op() does.
-local function gate(r)
-    if r.idem then
-        local stored = call('GET', r.idem)
-        if stored then
-            if string.sub(stored, 1, #r.hash) ~= r.hash then
-                return false, nil, -32602, 'the idempotency key was used with other params',
-                    '{"path":"","expected":"the params of the first request with this key","got":"other params"}'
-            end
-            r.replayed = true
-            local kept = string.sub(stored, #r.hash + 2)
-            if string.sub(stored, #r.hash + 1, #r.hash + 1) == '~' then
-                return false, op_replay(r, kept)
-            end
-            return false, kept
+-- What is kept under the group's idempotency keys, by key: read once for all, and what the group itself has added.
+-- A record is the hash of the params and '=' with the result, or '~' with the operation's memo.
+local records = {}
+
+local function replay(r, record)
+    if string.sub(record, 1, #r.hash) ~= r.hash then
+        return nil, -32602, 'the idempotency key was used with other params',
+            '{"path":"","expected":"the params of the first request with this key","got":"other params"}'
+    end
+    r.replayed = true
+    local kept = string.sub(record, #r.hash + 2)
+    if string.sub(record, #r.hash + 1, #r.hash + 1) == '~' then
+        return op_replay(r, kept)
+    end
+    return kept
+end
+
+-- The gate, in the order of DESIGN §3: idempotency, deadline (circuit and rate limit come here); then the operation.
+-- Returns as op() does.
+local function handle(r)
+    local idem, ends = r.idem, nil
+    if idem then
+        if records[idem] then
+            return replay(r, records[idem])
         end
+        ends = idem_end() -- asked for now: what fails must fail before the effect
     end
     local deadline = ARGV[r.at + 4]
     if deadline ~= '0' and NOW > tonumber(deadline) then
-        return false, nil, -32006, 'the deadline passed before the request was handled', '{}'
+        return nil, -32006, 'the deadline passed before the request was handled', '{}'
     end
-    return true
-end
-
--- Result JSON, or nil, code, message, data.
-local function handle(r)
-    local go, result, code, message, data = gate(r)
-    if not go then
-        return result, code, message, data
+    local result, memo, message, data = op(r)
+    if not result or not idem or memo == false then
+        return result, memo, message, data
     end
-    local ttl = r.idem and idem_ttl_now() -- asked for now: what fails must fail before the effect
-    local memo
-    result, memo, message, data = op(r)
-    if not result then
-        return nil, memo, message, data
-    end
-    if not ttl then
-        return result
-    end
-    local value = memo and r.hash .. '~' .. memo or r.hash .. '=' .. result
-    call('SET', r.idem, value, 'PX', ttl)
-    idem_written = idem_written + #value + #r.idem + 100
+    local record = memo and r.hash .. '~' .. memo or r.hash .. '=' .. result
+    call('SET', idem, record, 'PXAT', ends)
+    records[idem] = record
+    idem_written = idem_written + #record + #idem + 100
     return result
 end
 
@@ -87,7 +83,7 @@ local codes, errors, acked, replies = {}, {}, {}, {}
 
 -- The group's requests, and their entries for one XACK. Of a request: `at`, behind which its part of ARGV begins; its
 -- keys are KEYS[k + 1]…, its arguments ARGV[a + 1]…; hash of its params, key of its outcome (nil: none is kept).
-local requests, entries = {}, {}
+local requests, entries, idems = {}, {}, {}
 do
     local k, at = 5 + K + M, 8 + C
     for i = 1, N do
@@ -95,6 +91,7 @@ do
         if hash ~= '' then
             k = k + 1
             idem = KEYS[k]
+            idems[#idems + 1] = idem
         end
         entries[i] = ARGV[at + 1]
         requests[i] = {at = at, k = k, a = at + 11, hash = hash, idem = idem}
@@ -111,6 +108,16 @@ if ours < N then
         local entry = entries[i]
         is_other[i] = ours == 0 or is_other[entry] or #call('XRANGE', STREAM, entry, entry) == 0
         is_other[entry] = true
+    end
+end
+
+-- A key of a wrong type counts as absent, and is written over.
+if ours > 0 and #idems > 0 then
+    local found = call('MGET', unpack(idems))
+    for i = 1, #idems do
+        if found[i] then
+            records[idems[i]] = found[i]
+        end
     end
 end
 

@@ -15,7 +15,8 @@
 --
 -- A script defines  local function op(r)  that returns the result's JSON [, memo], or nil, code, message,
 -- data JSON. It checks everything before its first write. With a memo it also defines
--- op_replay(r, memo), which makes the result again.
+-- op_replay(r, memo), which makes the result again. The memo `false` says that nothing was changed: then nothing is
+-- kept, and a repeat is handled like a first request.
 local P = ARGV[1]
 -- @include base.lua
 local STREAM, EVENTS = KEYS[1], KEYS[2]

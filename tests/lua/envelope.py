@@ -241,15 +241,17 @@ def idem_in_group():
     equal(s.redis.call("ZCARD", s.key("queue:tasks:pending")), 1)
 
 
-@case("an idempotency key of a wrong type is an internal error of its own request only")
+@case("an idempotency key of a wrong type holds no outcome: it is written over")
 def idem_wrongtype():
     fresh()
     s.redis.call("SADD", s.key("idem:w"), "x")
     group_ = [Request(*s.create_args("g"), rid="1", reply=A, params_hash="c" * 16, idem=s.key("idem:w")),
               Request(*s.create_args("g"), rid="2", reply=A)]
     answer = s.commit("task_create", group_, [1000])
-    equal(answer.codes, [-32603, 0])
-    equal(s.redis.call("ZCARD", s.key("queue:tasks:pending")), 1)
+    equal([answer.codes, answer.errors], [[0, 0], []])
+    answer = s.commit("task_create", [Request(*s.create_args("g"), params_hash="c" * 16, idem=s.key("idem:w"))], [1000])
+    equal(answer.codes, [1])
+    equal(s.redis.call("ZCARD", s.key("queue:tasks:pending")), 2)
 
 
 @case("hashes and stored outcomes that contain the separators are kept apart")
@@ -300,6 +302,49 @@ def idem_claim():
     again = s.ask("task_claim", *s.claim_args(count=3), **kw)["result"]
     equal(again, {"claimed": False, "tasks": []})
     equal(s.redis.call("ZCARD", s.key("queue:tasks:pending")), 1)
+
+
+@case("what changed nothing leaves nothing to repeat: an empty claim, an update of nothing")
+def idem_unchanged():
+    fresh()
+    kw = {"op_args": [30000], "params_hash": "c" * 16, "idem": s.key("idem:empty")}
+    equal(s.ask("task_claim", *s.claim_args(), **kw)["result"], {"claimed": False, "tasks": []})
+    equal(s.redis.call("EXISTS", kw["idem"]), 0)
+    task = s.create("later")["result"]["id"]
+    equal(s.ask("task_claim", *s.claim_args(), **kw)["result"]["taskId"], task)
+    equal(s.redis.call("EXISTS", kw["idem"]), 1)
+    kw = {"params_hash": "c" * 16, "idem": s.key("idem:update")}
+    for name, ask in (("update", s.update), ("reassign", s.reassign)):
+        if name == "reassign":
+            equal(ask(task)["result"]["assignedTo"], None)  # back to its queue: from then on it is where it is to go
+        kw = {"params_hash": "c" * 16, "idem": s.key(f"idem:{name}")}
+        check("result" in ask(task, **kw), name)
+        equal(s.redis.call("EXISTS", kw["idem"]), 0)
+
+
+@case("a repeated create is told what was created, whatever has become of it; little is kept for that")
+def idem_create():
+    fresh()
+    kw = {"op_args": [1000], "params_hash": "e" * 11, "idem": s.key("idem:create")}
+    first = s.ask("task_create", *s.create_args("first", priority=7), **kw)["result"]
+    check(s.redis.call("STRLEN", kw["idem"]) <= 44, "one allocation of Redis")
+    s.update(first["id"], text_='"second"', priority="9")
+    equal(s.ask("task_create", *s.create_args("first", priority=7), **kw)["result"], first)
+    s.delete(first["id"])
+    equal(s.ask("task_create", *s.create_args("first", priority=7), **kw)["result"], first)
+
+
+@case("a repeated update gets the first reply, whatever has become of the task")
+def idem_update():
+    fresh()
+    task = s.create("x", payload='"' + "p" * 16000 + '"')["result"]["id"]
+    kw = {"params_hash": "u" * 11, "idem": s.key("idem:update")}
+    first = s.update(task, text_='"one"', **kw)["result"]
+    s.update(task, text_='"two"')
+    equal(s.update(task, text_='"one"', **kw)["result"], first)
+    equal(s.task(task)["text"], b'"two"')
+    s.delete(task)
+    equal(s.update(task, text_='"one"', **kw)["result"], first)
 
 
 @case("a completion with next replays both, and claims once")

@@ -321,10 +321,10 @@ def update_version():
     equal(s.update(task, '"b"', version=2)["result"]["version"], 3)
 
 
-@case("update: a repeat under the same idem changes nothing more, and shows the task as it is by then")
+@case("update with a reply of more than 16 KiB: a repeat changes nothing more, and shows the task as it is by then")
 def update_repeat():
     fresh()
-    task = one(payload='"' + "p" * 10000 + '"')
+    task = one(payload='"' + "p" * 20000 + '"')
     same = {"params_hash": "h" * 16, "idem": s.key("idem:u")}
     first = s.update(task, priority=7, **same)["result"]
     check(s.redis.call("STRLEN", s.key("idem:u")) < 100, "the reply is not stored twice")

@@ -192,6 +192,51 @@ def claim_again():
     equal(len(c.call("task.claim", {**params, "maxTasks": 9})["tasks"]), 1)
 
 
+@case("complete, fail, release under one idem: the first outcome, whatever has become of the task")
+def idem_finishing():
+    for method, params in (("task.complete", {"result": {"n": 1}}), ("task.fail", {"error": "boom"}), ("task.release", {})):
+        queue = "f" + method[5:]
+        task = c.call("task.create", {"text": "x", "queue": queue, "backoff_ms": 0})["id"]
+        held = c.call("task.claim", {"workerId": "w1", "queue": queue})["tasks"][0]
+        params = {"id": task, "lease_token": held["lease_token"], **params}
+        key = token()
+        first = c.call(method, params, idem=key)
+        if method != "task.complete":  # another one gets it and ends it
+            wait_until(lambda: c.call("task.claim", {"workerId": "w2", "queue": queue})["claimed"], 5, "claimed again")
+            c.call("task.complete", {"id": task, "workerId": "w2"})
+        c.call("task.delete", {"id": task})
+        equal(c.call(method, params, idem=key), first)
+        c.refused(method, {**params, "lease_token": "1-" + "0" * 16}, -32602, idem=key)
+
+
+@case("renew and heartbeat under one idem: the lease lives on; with a length, the first outcome")
+def idem_renewing():
+    c.call("task.create", {"text": "x", "queue": "renewing"})
+    held = c.call("task.claim", {"workerId": "w", "queue": "renewing", "lease_ms": 60000})["tasks"][0]
+    params, key = {"id": held["id"], "lease_token": held["lease_token"]}, token()
+    first = c.call("task.renew", params, idem=key)["lease_until"]
+    check(c.call("task.renew", params, idem=key)["lease_until"] >= first, "never shorter")
+    short, key = {**params, "extend_ms": 1000}, token()
+    first = c.call("task.renew", short, idem=key)
+    longer = c.call("task.renew", {**params, "extend_ms": 600000})["lease_until"]
+    equal(c.call("task.renew", short, idem=key), first)
+    equal(c.call("task.get", {"id": held["id"]})["lease_until"], longer)
+    c.refused("task.renew", {**params, "extend_ms": 2000}, -32602, idem=key)
+    agent = c.call("system.register", {"id": "beating"})
+    beat, key = {"instanceId": "beating", "incarnation": agent["incarnation"]}, token()
+    equal([c.call("system.heartbeat", beat, idem=key)["alive"] for _ in range(2)], [True, True])
+    c.call("system.unregister", {"id": "beating", "incarnation": agent["incarnation"]})
+    equal(c.call("system.heartbeat", beat, idem=key)["alive"], False)
+
+
+@case("the same idem twice in one batch: one effect, one outcome")
+def idem_twice_at_once():
+    key = token()
+    rids = c.send_many([("task.create", {"text": "twice"}, {"idem": key}) for _ in range(20)])
+    replies = [c.wait(rid) for rid in rids]
+    equal(len({r.result["id"] for r in replies}), 1)
+
+
 @case("hundreds in flight, mixed methods, several callers: each gets its own replies")
 def in_flight():
     def one(n):

@@ -17,10 +17,15 @@ static const struct field result[] = {
     FIELD_END,
 };
 
+/* Without a length it never makes a lease shorter, so that a late repeat of it does no harm. With one, it could undo a
+ * longer renewal that came between. */
 static int prepare(struct prepare *p)
 {
+    const struct field_value *extend = prepare_value(p, "extend_ms");
+
     task_put_held(p);
-    prepare_arg_number(p, prepare_value(p, "extend_ms"));
+    prepare_arg_number(p, extend);
+    p->is_repeatable = !extend->is_set;
     return 0;
 }
 
