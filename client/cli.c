@@ -283,13 +283,22 @@ int cli_int(const struct cli *cli, const char *name, int64_t low, int64_t high, 
         return 0;
     errno = 0;
     long long n = strtoll(s, &end, 10);
-    if (errno || end == s || *end || n < low || n > high) {
+    if (!errno && end != s && !*end && n >= low && n <= high) {
+        *ret = n;
+        return 0;
+    }
+    const struct cli_option *o = option_by_name(cli->verb, name, strlen(name));
+    if (low == INT64_MIN &&
+        high == INT64_MAX) /* its limits are the method's: the help tells them */
+        cli_wrong_use(cli->verb, "--%s: \"%s\" is not an integer; --%s=%s: %s", name, s, name,
+                      o->arg, o->text);
+    else if (high == INT64_MAX)
+        cli_wrong_use(cli->verb, "--%s: \"%s\" is not an integer from %" PRId64 " on", name, s,
+                      low);
+    else
         cli_wrong_use(cli->verb, "--%s: \"%s\" is not an integer from %" PRId64 " to %" PRId64,
                       name, s, low, high);
-        return -1;
-    }
-    *ret = n;
-    return 0;
+    return -1;
 }
 
 /* ---- help ---- */
@@ -349,10 +358,23 @@ void cli_put_help(const struct cli_verb *verb, struct buf *out)
         buf_printf(out, "\n%s", verb->notes);
 }
 
-void cli_put_usage(struct buf *out)
+static bool is_in_group(const struct cli_verb *verb, const char *group)
 {
-    buf_puts(out, "Usage: claudebench [-c FILE] COMMAND [OPTION]... [ARGUMENT]...\n\nCommands:\n");
+    size_t len = strlen(group);
+    return len == 0 || (strncmp(verb->name, group, len) == 0 && verb->name[len] == ' ');
+}
+
+void cli_put_usage(struct buf *out, const char *group)
+{
+    bool is_all = !group;
+
+    group = is_all ? "" : group;
+    buf_printf(out,
+               "Usage: claudebench [-c FILE] %s%sCOMMAND [OPTION]... [ARGUMENT]...\n\nCommands:\n",
+               group, is_all ? "" : " ");
     for (size_t i = 0; cli_verbs[i]; i++) {
+        if (!is_in_group(cli_verbs[i], group))
+            continue;
         size_t start = out->len;
         buf_printf(out, "  %s %s", cli_verbs[i]->name, cli_verbs[i]->operands);
         size_t column = out->len - start;
@@ -362,6 +384,10 @@ void cli_put_usage(struct buf *out)
         }
         buf_printf(out, "%*s", (int)(HELP_COLUMN - column), "");
         put_wrapped(out, cli_verbs[i]->summary, HELP_COLUMN);
+    }
+    if (!is_all) {
+        buf_printf(out, "\n'claudebench %s COMMAND --help' shows a command's options.\n", group);
+        return;
     }
     buf_puts(
         out,

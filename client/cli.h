@@ -71,7 +71,8 @@ int cli_wrong_use(const struct cli_verb *verb, const char *fmt, ...)
 void cli_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 void cli_put_help(const struct cli_verb *verb, struct buf *out);
-void cli_put_usage(struct buf *out);
+/* All verbs; or, with `group` = "task", those that begin with that word. */
+void cli_put_usage(struct buf *out, const char *group);
 /* Writes to stdout; returns EXITCODE_OK, or EXITCODE_FAILURE when stdout can't take it. */
 int cli_write(const struct buf *out);
 

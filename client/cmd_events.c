@@ -194,13 +194,11 @@ static int read_all(struct reader *rd, struct cb_error *err)
 
 static int open_link(struct reader *rd, struct cb_error *err)
 {
-    char address[600];
-
     if (redis_link_open(&rd->s.target, "claudebench", &rd->link, err) == 0)
         return 0;
     rd->link = NULL;
-    redis_target_describe(&rd->s.target, address, sizeof address);
-    return cb_error_prefix(err, "cannot reach Redis at %.100s", address);
+    struct cb_error why = *err; /* begins with the address */
+    return cb_error_set(err, why.code, "cannot reach Redis at %.200s", why.text);
 }
 
 /* A loss is told once; returns the exit code when there is no use in trying again, else -1. */

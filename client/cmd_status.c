@@ -2,7 +2,7 @@
  * cmd_status.c: claudebench status: asks the supervisor over its control socket. Redis is not
  * needed, so the answer comes at once also when Redis is stopped.
  *
- * Exit 0 healthy, 1 degraded or unhealthy, 69 when no daemon answers.
+ * Exit 0 healthy, 1 degraded or unhealthy, 69 when no daemon answers, 77 when it may not be asked.
  */
 #include "common/compat.h"
 #include "client/verbs.h"
@@ -31,7 +31,8 @@ const struct cli_verb verb_status = {
     .min_operands = 0,
     .max_operands = 0,
     .summary = "Show how the daemon, its workers and Redis are.",
-    .notes = "Exit 0: healthy; 1: degraded or unhealthy; 69: no daemon.\n",
+    .notes =
+        "Exit 0: healthy; 1: degraded or unhealthy; 69: no daemon; 77: no permission to ask it.\n",
     .options = status_options,
     .run = run_status,
 };
@@ -131,7 +132,7 @@ static int ask(const char *path, struct buf *answer)
     if (fd < 0)
         return -1;
     int status = send_line(fd, "{\"cmd\":\"status\"}\n", until);
-    if (status == 0)
+    if (status == 0 || errno == EPIPE || errno == ECONNRESET) /* turned away: it says why */
         status = read_line(fd, answer, until);
     int saved = errno;
     close(fd);
@@ -329,11 +330,41 @@ static int show(const struct cli *cli, struct json_span status)
     return is_healthy ? written : EXITCODE_FAILURE;
 }
 
+static int not_permitted(const char *path)
+{
+    cli_say("%s: you may not ask this daemon: be root, its user, or in its group", path);
+    return EXITCODE_NOPERM;
+}
+
+static int not_asked(const char *path, int error)
+{
+    bool is_absent = error == ENOENT || error == ECONNREFUSED;
+
+    if (error == EACCES || error == EPERM)
+        return not_permitted(path);
+    cli_say("%s: %s%s", path, is_absent ? "no daemon there" : strerror(error),
+            is_absent ? "; start claudebenchd" : "");
+    return EXITCODE_UNAVAILABLE;
+}
+
+/* The daemon has answered, but with an error in place of its status. */
+static int turned_away(const char *path, struct json_span text)
+{
+    struct buf why CB_CLEANUP(buf_done) = BUF_INIT;
+
+    json_decode_string(text, &why);
+    if (strcmp(buf_peek(&why), "not permitted") == 0)
+        return not_permitted(path);
+    cli_say("%s: the daemon refuses: %s", path, buf_peek(&why));
+    return EXITCODE_TEMPFAIL;
+}
+
 static int run_status(const struct cli *cli)
 {
     struct session s CB_CLEANUP(session_close) = SESSION_INIT;
     struct buf answer CB_CLEANUP(buf_done) = BUF_INIT;
     struct json_span status;
+    struct json_item error;
     enum json_type type;
     int code = session_load(&s, cli);
 
@@ -341,14 +372,13 @@ static int run_status(const struct cli *cli)
         return code;
     const char *path = s.opts->supervisor.control_socket;
     if (ask(path, &answer) != 0) {
-        bool is_absent = errno == ENOENT || errno == ECONNREFUSED;
-        cli_say("%s: %s%s", path, is_absent ? "no daemon there" : strerror(errno),
-                is_absent ? "; start claudebenchd" : "");
-        return EXITCODE_UNAVAILABLE;
+        return not_asked(path, errno);
     }
     if (json_check(answer.data, answer.len, &status, &type, NULL) != 0 || type != JSON_OBJECT) {
         cli_say("%s: the daemon's answer is not JSON", path);
         return EXITCODE_SOFTWARE;
     }
+    if (json_find(status, "error", &error) && error.type == JSON_STRING)
+        return turned_away(path, error.value);
     return show(cli, status);
 }

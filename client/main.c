@@ -60,6 +60,11 @@ static const char *verb_name_at(size_t i, const void *arg)
     return cli_verbs[i] ? cli_verbs[i]->name : NULL;
 }
 
+static bool is_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
 static int unknown_verb(int argc, char **argv)
 {
     char *two CB_CLEANUP(mem_free_ptr) = argc > 1 && argv[1][0] != '-'
@@ -70,8 +75,7 @@ static int unknown_verb(int argc, char **argv)
     if (!near && two)
         near = nearest_name(two, verb_name_at, NULL);
     if (is_group(argv[0]) && !two)
-        return cli_wrong_use(NULL, "%s what? See the commands that begin with \"%s\"", argv[0],
-                             argv[0]);
+        return cli_wrong_use(NULL, "%s what? See 'claudebench %s --help'", argv[0], argv[0]);
     const char *given = is_group(argv[0]) && two ? two : argv[0];
     if (near)
         return cli_wrong_use(NULL, "unknown command \"%s\"; did you mean \"%s\"?", given, near);
@@ -101,11 +105,11 @@ static int show_version(bool is_verbose)
     return status;
 }
 
-static int show_usage(void)
+static int show_usage(const char *group)
 {
     struct buf out = BUF_INIT;
 
-    cli_put_usage(&out);
+    cli_put_usage(&out, group);
     int status = cli_write(&out);
     buf_done(&out);
     return status;
@@ -180,11 +184,13 @@ int main(int argc, char **argv)
         return show_version(g.is_verbose);
     argc -= 1 + g.used;
     argv += 1 + g.used;
-    if (g.wants_help || (argc > 1 && is_group(argv[0]) && strcmp(argv[1], "--help") == 0))
-        return show_usage();
+    if (argc > 0 && is_group(argv[0]) && (g.wants_help || (argc > 1 && is_help(argv[1]))))
+        return show_usage(argv[0]);
+    if (g.wants_help)
+        return show_usage(NULL);
     if (argc == 0) {
         struct buf out = BUF_INIT;
-        cli_put_usage(&out);
+        cli_put_usage(&out, NULL);
         fwrite(out.data, 1, out.len, stderr);
         buf_done(&out);
         return EXITCODE_USAGE;

@@ -189,11 +189,28 @@ static int scan_number(struct scan *s)
     return peek(s) == 'e' || peek(s) == 'E' ? scan_exponent(s) : 0;
 }
 
+static bool is_letter(int c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+/* A text without quotes, for one: "expected null" would be a riddle for whoever wrote `not json`. */
+static int fail_word(struct scan *s, const char *start)
+{
+    int len = 0;
+
+    while (start + len < s->end && len < 16 && is_letter((unsigned char)start[len]))
+        len++;
+    return fail(s, start, "expected a value, not the word %.*s", len, start);
+}
+
 static int scan_word(struct scan *s, const char *word)
 {
+    const char *start = s->at;
+
     for (const char *w = word; *w; w++, s->at++) {
         if (peek(s) != (unsigned char)*w)
-            return fail_expected(s, word);
+            return s->at == s->end ? fail_expected(s, word) : fail_word(s, start);
     }
     return 0;
 }
@@ -295,6 +312,8 @@ static int scan_value(struct scan *s)
     case 'n':
         return scan_word(s, "null");
     default:
+        if (is_letter(c))
+            return fail_word(s, s->at);
         return c == '-' || (c >= '0' && c <= '9') ? scan_number(s) : fail_expected(s, "a value");
     }
 }

@@ -15,7 +15,9 @@
 #include "common/mem.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <syslog.h>
 
 enum sink { SINK_STDERR, SINK_SYSLOG, SINK_FILE };
@@ -146,6 +148,24 @@ int log_open(const struct log_settings *settings, struct cb_error *err)
     if (is_syslog)
         openlog(state.program, LOG_PID | LOG_NDELAY, LOG_DAEMON);
     return 0;
+}
+
+/* syslog(3) itself never says that nobody hears it. */
+bool log_has_syslog(void)
+{
+    static const int types[] = {SOCK_DGRAM, SOCK_STREAM};
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = _PATH_LOG};
+    bool found = false;
+
+    for (size_t i = 0; i < CB_ARRAY_LEN(types) && !found; i++) {
+        int fd = socket(AF_UNIX, types[i] | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+            return false;
+        found = connect(fd, (const struct sockaddr *)&address, sizeof address) == 0 ||
+                errno == EAGAIN;
+        close(fd);
+    }
+    return found;
 }
 
 int log_reopen(struct cb_error *err)

@@ -48,6 +48,8 @@ struct log_settings {
  * appended to. On failure everything stays as it was. Returns 0 or -1 (err->code is an errno).
  */
 int log_open(const struct log_settings *settings, struct cb_error *err);
+/* Somebody listens on /dev/log. Otherwise lines to "syslog" are lost. */
+bool log_has_syslog(void);
 /* After a rotation: opens the file of the same name again; keeps the old one when that fails. */
 int log_reopen(struct cb_error *err);
 void log_set_level(enum log_level level);

@@ -111,7 +111,6 @@ static int open_link(struct requests_client *rc, int patience_ms, struct cb_erro
 {
     struct cb_error why = {0};
     int64_t until = clock_mono_ms() + patience_ms;
-    char address[600];
 
     wire_new_token(rc);
     while (redis_link_open(rc->target, rc->client_name, &rc->link, &why) != 0) {
@@ -121,9 +120,8 @@ static int open_link(struct requests_client *rc, int patience_ms, struct cb_erro
             poll(NULL, 0, (int)wait);
             continue;
         }
-        redis_target_describe(rc->target, address, sizeof address);
-        return cb_error_set(err, open_exit_code(why.code), "cannot reach Redis at %.100s: %.100s%s",
-                            address, why.text,
+        return cb_error_set(err, open_exit_code(why.code), "cannot reach Redis at %.200s%s",
+                            why.text, /* begins with the address */
                             why.code == REDIS_LOST ? "; is claudebenchd running?" : "");
     }
     backoff_reset(&rc->backoff);

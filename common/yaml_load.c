@@ -54,9 +54,21 @@ static bool is_yaml_character(uint32_t cp, size_t at)
     return (cp < 0x7F) || cp == 0x85 || (cp >= 0xA0 && cp <= 0xFFFD) || cp >= 0x10000;
 }
 
+/* Some editors write UTF-16, with a mark that says so. */
+static bool is_utf16(const struct loader *l)
+{
+    return l->len >= 2 &&
+           (memcmp(l->text, "\xff\xfe", 2) == 0 || memcmp(l->text, "\xfe\xff", 2) == 0);
+}
+
 static int check_bytes(struct loader *l)
 {
     yaml_mark_t mark = {0, 0, 0};
+
+    if (is_utf16(l)) {
+        problem(l, mark, "the file is UTF-16, it begins with a byte order mark (expected UTF-8)");
+        return -1;
+    }
 
     while (mark.index < l->len) {
         uint32_t cp = 0;
@@ -66,7 +78,11 @@ static int check_bytes(struct loader *l)
             return -1;
         }
         if (!is_yaml_character(cp, mark.index)) {
-            problem(l, mark, "control character U+%04X", cp);
+            if (cp == 0xFEFF)
+                problem(l, mark,
+                        "byte order mark in the midst of the file (expected at its start)");
+            else
+                problem(l, mark, "control character U+%04X", cp);
             return -1;
         }
         mark.index += n;

@@ -208,6 +208,16 @@ static void on_pause_over(evutil_socket_t fd, short what, void *arg)
     event_add(ctl->acceptable, NULL);
 }
 
+/* With a word, so that the client can say more than that it was cut off. */
+static void turn_away(int peer, const char *problem, const char *answer)
+{
+    ssize_t ignored = send(peer, answer, strlen(answer), MSG_NOSIGNAL | MSG_DONTWAIT);
+
+    (void)ignored;
+    log_event(EV_control_client_error, LOG_S("problem", problem));
+    close(peer);
+}
+
 static void on_acceptable(evutil_socket_t fd, short what, void *arg)
 {
     struct control *ctl = arg;
@@ -220,15 +230,12 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
             pause_accepting(ctl);
         return;
     }
-    if (!peer_is_allowed(peer)) {
-        log_event(EV_control_client_error, LOG_S("problem", "peer is of another user and group"));
-        close(peer);
-    } else if (ctl->len >= CLIENTS_MAX) {
-        log_event(EV_control_client_error, LOG_S("problem", "too many clients"));
-        close(peer);
-    } else {
+    if (!peer_is_allowed(peer))
+        turn_away(peer, "peer is of another user and group", "{\"error\":\"not permitted\"}\n");
+    else if (ctl->len >= CLIENTS_MAX)
+        turn_away(peer, "too many clients", "{\"error\":\"too many clients\"}\n");
+    else
         client_new(ctl, peer);
-    }
 }
 
 /* A socket file that somebody listens on is not ours to take, whatever pid file he has; one that nobody listens on

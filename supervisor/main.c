@@ -57,18 +57,45 @@ static int load(const struct args *args, struct options **ret, bool *ret_is_syst
     return EXITCODE_CONFIG;
 }
 
-/* Before the options are in use by anybody. */
-static void apply_args(const struct args *args, struct options *opts)
+/* The background has no stderr. Without a syslog, as in most containers, the log is a file of the state folder. */
+static const char *background_log(struct options *opts)
 {
-    if (args->is_verbose)
-        opts->log.level = LOG_LEVEL_DEBUG;
-    if (args->is_daemon && strcmp(opts->log.destination, "stderr") == 0)
-        opts->log.destination = "syslog";
-    if (args->pidfile)
-        opts->supervisor.pidfile = args->pidfile;
+    return log_has_syslog()
+               ? "syslog"
+               : arena_printf(&opts->strings, "%s/claudebenchd.log", opts->supervisor.state_dir);
 }
 
-static int open_log(const struct options *opts)
+/* The background works in "/". */
+static const char *absolute_path(struct options *opts, const char *path)
+{
+    char *cwd CB_CLEANUP(mem_free_ptr) = path[0] == '/' ? NULL : getcwd(NULL, 0);
+    return cwd ? arena_printf(&opts->strings, "%s/%s", cwd, path) : path;
+}
+
+/* Before the options are in use by anybody. Returns whether it chose where the log goes. */
+static bool apply_args(const struct args *args, struct options *opts)
+{
+    bool needs_log = args->is_daemon && strcmp(opts->log.destination, "stderr") == 0;
+
+    if (args->is_verbose)
+        opts->log.level = LOG_LEVEL_DEBUG;
+    if (needs_log)
+        opts->log.destination = background_log(opts);
+    if (args->pidfile)
+        opts->supervisor.pidfile = absolute_path(opts, args->pidfile);
+    return needs_log;
+}
+
+/* Where the log is, when nobody would look for it there. */
+static void announce_log(const struct options *opts, bool is_own_choice)
+{
+    if (strcmp(opts->log.destination, "syslog") == 0 && !log_has_syslog())
+        fprintf(stderr, "claudebenchd: nobody listens on /dev/log: the log is lost\n");
+    else if (is_own_choice && opts->log.destination[0] == '/')
+        fprintf(stderr, "claudebenchd: there is no syslog: the log is %s\n", opts->log.destination);
+}
+
+static int open_log(const struct options *opts, bool is_system, bool is_own_choice)
 {
     struct log_settings settings = {.level = (enum log_level)opts->log.level,
                                     .format = (enum log_format)opts->log.format,
@@ -76,7 +103,9 @@ static int open_log(const struct options *opts)
     struct cb_error err = {0};
 
     log_ident("claudebenchd", NULL);
-    if (log_open(&settings, &err) == 0)
+    if ((!is_own_choice || opts->log.destination[0] != '/' ||
+         setup_dir_of(opts->log.destination, is_system, &err) == 0) &&
+        log_open(&settings, &err) == 0)
         return EXITCODE_OK;
     err.code = EXITCODE_CONFIG;
     cb_error_prefix(&err, "log.destination");
@@ -114,14 +143,15 @@ static int run(const struct options *opts, bool is_system)
     return code;
 }
 
-static int start(const struct args *args, struct options *opts, const char *file, bool is_system)
+static int start(const struct args *args, const struct options *opts, const char *file,
+                 bool is_system, bool is_own_log)
 {
-    apply_args(args, opts);
     umask(0077);
     if (args->is_daemon)
         daemonize_start();
-    int code = open_log(opts);
+    int code = open_log(opts, is_system, is_own_log);
     if (code == EXITCODE_OK) {
+        announce_log(opts, is_own_log);
         log_event(EV_config_loaded, LOG_S("file", file ? file : "built-in defaults"));
         code = run(opts, is_system);
     }
@@ -154,6 +184,7 @@ int main(int argc, char **argv)
     if (code != EXITCODE_OK)
         return code;
     cb_assert(opts);
+    bool is_own_log = apply_args(&args, opts);
     switch (args.mode) {
     case ARGS_TEST:
         printf("claudebenchd: the configuration is good\n");
@@ -161,6 +192,6 @@ int main(int argc, char **argv)
     case ARGS_DUMP:
         return dump(opts);
     default:
-        return start(&args, opts, file, is_system);
+        return start(&args, opts, file, is_system, is_own_log);
     }
 }

@@ -8,7 +8,7 @@ import stat
 import subprocess
 import time
 
-from cbtest import Daemon, PrivateRedis, case, check, equal, main, procs, wait_until
+from cbtest import Daemon, PrivateRedis, Skip, case, check, equal, main, procs, wait_until
 from supervised import FakeDaemon, is_sanitized, status
 
 BINARY = procs.binary("claudebenchd")
@@ -96,6 +96,36 @@ def pidfile():
         equal(code, 75)
         check("already running" in err, err)
         check(not os.path.exists(f"{d.dir}/other.pid"), "the loser removes its own")
+
+
+@case("-T shows what the other flags make of the configuration: -p, -v")
+def dump_of_flags():
+    code, out, err = run("-T", "-v", "-p", "/somewhere/else.pid")
+    equal((code, err), (0, ""))
+    check('pidfile: "/somewhere/else.pid"' in out and "level: debug" in out, out)
+    code, out, _ = run("-T", "-p", "relative.pid")
+    check(f'pidfile: "{procs.folder()}/relative.pid"' in out, out)
+
+
+@case("-d without a syslog: the log is a file of the state folder, and it says so")
+def background_without_syslog():
+    if os.path.exists("/dev/log"):
+        raise Skip("there is a syslog here")
+    d = Daemon(start=False)
+    d.config["log"].pop("destination")
+    d.write_config()
+    done = procs.run([BINARY, "-d", "-c", d.config_path], env={"CBTEST_DAEMON": d.dir}, timeout=20)
+    path = f"{d.dir}/state/claudebenchd.log"
+    equal((done.returncode, done.stdout), (0, b""))
+    equal(done.stderr.decode(), f"claudebenchd: there is no syslog: the log is {path}\n")
+    with open(f"{d.dir}/pid", encoding="ascii") as f:
+        pid = int(f.read())
+    procs.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not procs.alive(pid), 5, "ended")
+    with open(path, encoding="utf-8") as f:
+        log = f.read()
+    check("event=daemon_ready" in log and "event=daemon_stopped code=0" in log, log)
+    procs.reap_orphans()
 
 
 @case("-d returns 0 when ready, and holds nothing of its starter")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import time
 
@@ -104,7 +105,7 @@ def slow_and_gone():
         wait_until(lambda: procs.fd_count(d.pid) <= fds, 8, "descriptors are back")
 
 
-@case("more clients than there is room for: the surplus is closed, the rest work")
+@case("more clients than there is room for: the surplus is told so and closed, the rest work")
 def crowd():
     with FakeDaemon() as d:
         crowd_ = [raw(d) for _ in range(60)]
@@ -112,13 +113,21 @@ def crowd():
         for s in crowd_:
             try:
                 s.sendall(b'{"cmd":"ping"}\n')
-                closed += not s.recv(4096)
+                closed += b"too many clients" in s.recv(4096)
             except (BrokenPipeError, ConnectionResetError):
                 closed += 1
         check(20 <= closed <= 40, f"{closed} closed")
         for s in crowd_:
             s.close()
         wait_until(lambda: status(d)["status"] == "healthy", 2, "room again")
+
+
+def reachable():
+    """The client where anybody may run it (the build tree need not be)."""
+    path = f"{procs.folder()}/claudebench"
+    shutil.copy(procs.binary("claudebench"), path)
+    os.chmod(path, 0o755)
+    return path
 
 
 @case("a peer of another user and group is refused")
@@ -136,9 +145,17 @@ def other_user():
                    "try:\n s.sendall(b'{\"cmd\":\"stop\"}\\n'); print(s.recv(100))\n"
                    "except OSError: print(b'')\n")
         done = procs.run(["python3", "-c", program, f"{d.dir}/control.sock"])
-        equal(done.stdout.strip(), b"b''", done.stderr.decode())
+        equal(done.stdout.strip(), b"b'{\"error\":\"not permitted\"}\\n'", done.stderr.decode())
         equal(status(d)["status"], "healthy")
         check(d.events("control_client_error"), "said in the log")
+        # The client says it: whether the socket's mode or the daemon keeps it out.
+        os.chmod(d.config_path, 0o644)
+        for mode in (0o666, 0o600):
+            os.chmod(f"{d.dir}/control.sock", mode)
+            shown = procs.run(["python3", "-c", "import os,sys\nos.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+                               "os.execv(sys.argv[1], sys.argv[1:])\n", reachable(), "status", "-c", d.config_path])
+            equal(shown.returncode, 77, f"{mode:o}: {shown.stderr}")
+            check(b"you may not ask this daemon" in shown.stderr, shown.stderr)
 
 
 @case("counters of dead workers are not lost")

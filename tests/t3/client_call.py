@@ -37,12 +37,14 @@ def wrong_use():
         (["taks", "list"], 'did you mean "task list"'),
         (["task", "imprt", "x"], 'did you mean "task import"'),
         (["stauts"], 'did you mean "status"'),
-        (["task"], "task what?"),
+        (["task"], "task what? See 'claudebench task --help'"),
         (["nonsense-of-mine"], 'unknown command "nonsense-of-mine"'),
         (["task", "list", "--limt", "3"], "did you mean --limit"),
         (["task", "add"], "TEXT is missing"),
         (["task", "add", "a", "b"], 'unexpected argument "b"'),
-        (["task", "add", "a", "--priority", "x"], "--priority"),
+        (["task", "add", "a", "--priority", "x"], '--priority: "x" is not an integer; --priority=N: 0 to 100, higher is sooner'),
+        (["task", "add", "a", "--max-attempts", "x"], '--max-attempts: "x" is not an integer; --max-attempts=N: '),
+        (["task", "list", "--limit", "0"], '--limit: "0" is not an integer from 1 on\n'),
         (["task", "add", "a", "--priority"], "needs a value"),
         (["--nonsense", "status"], "unknown option"),
         (["call", "tsak.create"], "did you mean task.create"),
@@ -66,6 +68,10 @@ def help_and_version():
         done = expect(daemon.client(*verb.split(), "--help"), 0)
         check(done.stdout.startswith(f"Usage: claudebench {verb} ".encode()), done.stdout[:80])
         equal(done.stderr, b"")
+    for words in (["task", "--help"], ["task", "-h"], ["--help", "task"]):
+        shown = expect(daemon.client(*words), 0).stdout.decode()
+        check(shown.startswith("Usage: claudebench [-c FILE] task COMMAND"), shown)
+        equal(re.findall(r"^  (task \w+|\w+)", shown, re.M), [v for v in verbs if v.startswith("task ")])
     equal(expect(daemon.client("--version"), 0).stdout.count(b"\n"), 1)
     check(expect(daemon.client("--version", "--verbose"), 0).stdout.count(b"\n") > 1, "libraries")
 
@@ -94,6 +100,7 @@ def errors():
     equal((error["code"], error["data"]["path"]), (-32602, "text"))
     equal(done.stdout, b"")
     expect(call("task.create", "{"), 65, "-32700")
+    expect(call("task.create", "not json"), 65, "parse error: expected a value, not the word not at byte 0")
     expect(call("task.create", "[]"), 65, "-32600")
     expect(call("task.create", '{"text":"a","text":"b"}'), 65, "-32700")
     expect(call("task.create", b"\xff"), 65, "-32700")
@@ -138,7 +145,8 @@ def no_daemon():
                   ["task", "import", "/dev/null"]):
         done = expect(daemon.client("-c", f"{procs.folder()}/nowhere.yaml", *words), 69)
         equal(done.stderr.count(b"\n"), 1, done.stderr)
-        check(b"claudebenchd" in done.stderr and b"nowhere" in done.stderr, done.stderr)
+        check(b"claudebenchd" in done.stderr, done.stderr)
+        equal(done.stderr.count(b"nowhere"), 1, f"where, once: {done.stderr}")
     with open(f"{procs.folder()}/bad.yaml", "w", encoding="ascii") as f:
         f.write("config_version: 1\nredsi:\n  url: x\n")
     expect(daemon.client("status", "-c", f"{procs.folder()}/bad.yaml"), 78, "bad.yaml:2:")

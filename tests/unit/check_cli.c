@@ -131,7 +131,7 @@ START_TEST(help_names_everything)
     ck_assert_ptr_nonnull(strstr(buf_peek(&out), "--config=FILE"));
     ck_assert_ptr_null(strstr(buf_peek(&out), " \n"));
     buf_reset(&out);
-    cli_put_usage(&out);
+    cli_put_usage(&out, NULL);
     ck_assert_ptr_nonnull(strstr(buf_peek(&out), "  try WHAT"));
     buf_done(&out);
 }

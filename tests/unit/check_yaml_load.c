@@ -103,6 +103,15 @@ START_TEST(columns_count_characters)
 {
     refused("\xc3\xa4\xc3\xa4: &x 1\n", "1:5: anchors");
     refused("\xc3\xa4: \xff\n", "1:4: byte 0xff is not UTF-8");
+    refused("\xff\xfe"
+            "a\n",
+            "1:1: the file is UTF-16, it begins with a byte order mark (expected UTF-8)");
+    refused("\xfe\xff"
+            "a\n",
+            "1:1: the file is UTF-16, it begins with a byte order mark (expected UTF-8)");
+    refused("a: 1\n\xef\xbb\xbf"
+            "b: 2\n",
+            "2:1: byte order mark in the midst of the file (expected at its start)");
 }
 END_TEST
 
