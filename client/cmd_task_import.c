@@ -7,10 +7,14 @@
  * the worker can judge comes back with the batch's error, the line is dropped, and the rest of the
  * batch is sent again. Batches are cut the same way each time and each has the key
  * "<--idem>-<number>", so that an import that was cut off can be repeated.
+ *
+ * While the queue or Redis's memory is full, batches wait and are sent again, for --wait seconds without any progress.
+ * Ctrl-C ends the reading; what is in flight is waited for, so that the totals are right.
  */
 #include "common/compat.h"
 #include "client/verbs.h"
 
+#include "client/interrupt.h"
 #include "client/lines.h"
 #include "client/progress.h"
 #include "client/session.h"
@@ -29,6 +33,10 @@ enum {
     IMPORT_TIMEOUT_MS = 60000,
     IMPORT_RETRY_MS = 500,
     IMPORT_IDEM_MAX = 96,
+    IMPORT_SPARE = 1024, /* an export writes the defaults too */
+    IMPORT_WAIT_S = 60,
+    IMPORT_SAY_MS = 15000, /* between two lines that there is no room */
+    IMPORT_LAST_MS = 5000, /* after Ctrl-C: for what is in flight */
 };
 
 static const struct cli_option import_options[] = {
@@ -37,6 +45,8 @@ static const struct cli_option import_options[] = {
     {0, "idem", "KEY",
      "Repeating an import of the same file under the same key adds no task twice (within "
      "limits.idempotency_ttl_ms)."},
+    {0, "wait", "SECONDS",
+     "How long to wait while the queue or the memory is full (default 60; 0: not at all)."},
     {'j', "json", NULL, "Print {\"line\":…,\"id\":…} for each new task, and the totals."},
     {0, NULL, NULL, NULL},
 };
@@ -51,7 +61,8 @@ const struct cli_verb verb_task_import = {
     .summary = "Create a task from each line of a file of JSON objects.",
     .notes = "A line holds the parameters of task.create, for instance "
              "{\"text\":\"hello\",\"priority\":70}.\n"
-             "Bad lines are reported and left out; exit 65 when there were any.\n",
+             "Bad lines are reported and left out; exit 65 when there were any.\n"
+             "Exit 75 when there was no room for --wait seconds.\n",
     .options = import_options,
     .run = run_task_import,
 };
@@ -82,7 +93,11 @@ struct import {
     struct batch batches[IMPORT_BATCHES];
     int64_t last_number;
     int64_t created, bad;
-    bool is_ended; /* nothing more is read */
+    int64_t wait_ms;    /* --wait */
+    int64_t full_since; /* there is no room since then, 0 = there is */
+    int64_t full_said;  /* when that was said last */
+    int64_t last_ms; /* Ctrl-C came: until when what is in flight is waited for, 0 = it did not */
+    bool is_ended;   /* nothing more is read */
     int exit_code;
     struct progress progress;
     struct buf out;
@@ -257,6 +272,22 @@ static void give_up(struct import *im, int exit_code)
         im->exit_code = exit_code;
 }
 
+/* The complaint as the line's own: without the path "tasks[17]", which is the batch's. */
+static void put_complaint(struct buf *out, const struct requests_reply *reply, const char *path)
+{
+    const char *member = strchr(path, ']') + 1;
+    size_t before = out->len;
+
+    buf_printf(out, "%s%s", member[0] == '.' ? member + 1 : member, member[0] ? ": " : "");
+    size_t start = out->len;
+    put_text_member(out, reply->data, "expected", "expected ");
+    put_text_member(out, reply->data, "got", out->len > start ? ", got " : "got ");
+    if (out->len > start)
+        return;
+    out->len = before;
+    buf_puts(out, reply->message);
+}
+
 /* One item is bad: it goes, the others are sent again. */
 static bool take_bad_item(struct import *im, struct batch *b, const struct requests_reply *reply)
 {
@@ -266,11 +297,7 @@ static bool take_bad_item(struct import *im, struct batch *b, const struct reque
 
     if (index < 0 || (size_t)index >= b->count)
         return false;
-    const char *member = strchr(path.data, ']') + 1;
-    buf_printf(&text, "%s%s", member[0] == '.' ? member + 1 : member, member[0] ? ": " : "");
-    buf_puts(&text, reply->message);
-    put_text_member(&text, reply->data, "expected", ", expected ");
-    put_text_member(&text, reply->data, "got", ", got ");
+    put_complaint(&text, reply, path.data);
     bad_line(im, b->items[index].line, "%s", buf_peek(&text));
     drop_item(b, (size_t)index);
     if (cli_is_set(im->cli, "strict"))
@@ -289,6 +316,7 @@ static void take_ids(struct import *im, struct batch *b, struct json_span result
     size_t i = 0;
 
     b->state = BATCH_FREE;
+    im->full_since = 0;
     if (!json_find(result, "ids", &ids) || ids.type != JSON_ARRAY)
         return;
     json_iter_init(&it, ids.value);
@@ -306,17 +334,35 @@ static void take_ids(struct import *im, struct batch *b, struct json_span result
     buf_reset(&im->out);
 }
 
+/* The batch is to be sent again; false when that has been tried for long enough. */
+static bool wait_for_room(struct import *im, struct batch *b, const struct requests_reply *reply)
+{
+    int64_t now = clock_mono_ms();
+    int64_t wait = reply->retry_after_ms > IMPORT_RETRY_MS ? reply->retry_after_ms
+                                                           : IMPORT_RETRY_MS;
+
+    if (im->full_since && now - im->full_since >= im->wait_ms)
+        return false;
+    if (im->wait_ms > 0 && (!im->full_said || now - im->full_said >= IMPORT_SAY_MS)) {
+        im->full_said = now;
+        progress_clear(&im->progress);
+        cli_say("line %" PRId64 ": %s (%d); waiting for room, %" PRId64 " s at most",
+                b->items[0].line, reply->message, reply->code, im->wait_ms / 1000);
+    }
+    if (!im->full_since)
+        im->full_since = now;
+    b->state = BATCH_WAITING;
+    b->retry_ms = now + wait;
+    return im->wait_ms > 0;
+}
+
 static void take_error(struct import *im, struct batch *b, const struct requests_reply *reply)
 {
     if (take_bad_item(im, b, reply))
         return;
-    if (session_exit_code(reply->code) == EXITCODE_TEMPFAIL && reply->retry_after_ms >= 0) {
-        int64_t wait = reply->retry_after_ms > IMPORT_RETRY_MS ? reply->retry_after_ms
-                                                               : IMPORT_RETRY_MS;
-        b->state = BATCH_WAITING;
-        b->retry_ms = clock_mono_ms() + wait;
+    if (session_exit_code(reply->code) == EXITCODE_TEMPFAIL && reply->retry_after_ms >= 0 &&
+        wait_for_room(im, b, reply))
         return;
-    }
     progress_clear(&im->progress);
     session_report("task import", reply);
     cli_say("lines %" PRId64 " to %" PRId64 " were refused; nothing behind them is imported",
@@ -347,6 +393,40 @@ static void take_reply(struct import *im, const struct requests_reply *reply)
     }
 }
 
+/* ---- Ctrl-C ---- */
+
+/* Batches that were refused for want of room are not sent again: they have not happened. */
+static void stop_reading(struct import *im)
+{
+    im->last_ms = clock_mono_ms() + IMPORT_LAST_MS;
+    im->is_ended = true;
+    buf_reset(&im->held);
+    for (size_t i = 0; i < IMPORT_BATCHES; i++)
+        if (im->batches[i].state == BATCH_WAITING)
+            im->batches[i].state = BATCH_FREE;
+}
+
+/* Whether to leave although something is in flight. */
+static bool has_to_leave(struct import *im)
+{
+    if (!interrupt_came())
+        return false;
+    if (!im->last_ms)
+        stop_reading(im);
+    return clock_mono_ms() >= im->last_ms;
+}
+
+/* What is still in flight after that may have happened or not. */
+static void say_unknown(const struct import *im)
+{
+    for (size_t i = 0; i < IMPORT_BATCHES; i++) {
+        const struct batch *b = &im->batches[i];
+        if (b->state == BATCH_FLYING)
+            cli_say("lines %" PRId64 " to %" PRId64 ": the outcome is unknown", b->items[0].line,
+                    b->items[b->count - 1].line);
+    }
+}
+
 /* ---- the loop ---- */
 
 /* Sends what may be sent; returns how long to wait for replies (ms, -1: for ever), or -2 when all
@@ -360,6 +440,8 @@ static int send_all(struct import *im)
         has_waiting |= im->batches[i].state == BATCH_WAITING;
     for (size_t i = 0; i < IMPORT_BATCHES; i++) {
         struct batch *b = &im->batches[i];
+        if (b->state == BATCH_WAITING && im->last_ms) /* refused since Ctrl-C */
+            b->state = BATCH_FREE;
         if (b->state == BATCH_WAITING && now >= b->retry_ms)
             send_batch(im, b);
         else if (b->state == BATCH_FREE && !has_waiting && cut_batch(im, b))
@@ -378,8 +460,9 @@ static void show_progress(struct import *im)
     char note[80];
     int64_t ms = progress_elapsed_ms(&im->progress);
 
-    snprintf(note, sizeof note, "%" PRId64 " tasks  %.0f/s", im->created,
-             ms > 0 ? (double)im->created * 1000.0 / (double)ms : 0.0);
+    snprintf(note, sizeof note, "%" PRId64 " tasks  %.0f/s%s", im->created,
+             ms > 0 ? (double)im->created * 1000.0 / (double)ms : 0.0,
+             im->full_since ? "  waiting for room" : "");
     progress_update(&im->progress, im->lines.offset, im->size, note);
 }
 
@@ -387,8 +470,10 @@ static void import_all(struct import *im)
 {
     int wait;
 
-    while ((wait = send_all(im)) != -2) {
+    while (!has_to_leave(im) && (wait = send_all(im)) != -2) {
         struct requests_reply reply = REQUESTS_REPLY_INIT;
+        if (wait < 0 || wait > INTERRUPT_LOOK_MS)
+            wait = INTERRUPT_LOOK_MS;
         if (requests_client_in_flight(im->s.rc) == 0)
             poll(NULL, 0, wait);
         else if (requests_client_next(im->s.rc, wait, &reply))
@@ -397,6 +482,7 @@ static void import_all(struct import *im)
         show_progress(im);
     }
     progress_clear(&im->progress);
+    say_unknown(im);
 }
 
 static int import_end(struct import *im)
@@ -410,7 +496,8 @@ static int import_end(struct import *im)
         buf_printf(&im->out, "%" PRId64 " tasks created in %.2f s, %" PRId64 " bad lines\n",
                    im->created, seconds, im->bad);
     int written = cli_write(&im->out);
-    if (im->exit_code == EXITCODE_UNAVAILABLE || im->exit_code == EXITCODE_TEMPFAIL)
+    if (im->exit_code == EXITCODE_UNAVAILABLE || im->exit_code == EXITCODE_TEMPFAIL ||
+        interrupt_came())
         cli_say("to go on, repeat the command with --idem %s: no task is added twice", im->idem);
     if (im->exit_code)
         return im->exit_code;
@@ -429,7 +516,8 @@ static int open_input(struct import *im)
     }
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
         im->size = st.st_size;
-    lines_init(&im->lines, fd, (size_t)im->s.opts->limits.params_bytes);
+    lines_init(&im->lines, fd, (size_t)im->s.opts->limits.params_bytes + IMPORT_SPARE);
+    im->lines.has_to_stop = interrupt_came;
     return -1;
 }
 
@@ -452,8 +540,12 @@ static int run_task_import(const struct cli *cli)
 
     if (idem && strlen(idem) > IMPORT_IDEM_MAX)
         return cli_wrong_use(cli->verb, "--idem is longer than %d bytes", IMPORT_IDEM_MAX);
+    int64_t wait_s;
+    if (cli_int(cli, "wait", 0, 86400, IMPORT_WAIT_S, &wait_s) != 0)
+        return EXITCODE_USAGE;
     struct import *im = mem_alloc(sizeof *im);
     im->cli = cli;
+    im->wait_ms = wait_s * 1000;
     if (idem)
         snprintf(im->idem, sizeof im->idem, "%s", idem);
     else
@@ -464,10 +556,12 @@ static int run_task_import(const struct cli *cli)
     if (status < 0)
         status = session_connect(&im->s, NULL, IMPORT_BATCHES, 0);
     if (status < 0) {
+        interrupt_catch();
         progress_init(&im->progress, "import");
         import_all(im);
         status = import_end(im);
     }
     import_done(im);
+    interrupt_end();
     return status;
 }

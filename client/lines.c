@@ -25,9 +25,9 @@ static bool fill(struct lines *l)
     l->at = 0;
     for (;;) {
         ssize_t n = read(l->fd, buf_reserve(&l->data, CHUNK), CHUNK);
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && errno == EINTR && !(l->has_to_stop && l->has_to_stop()))
             continue;
-        if (n < 0)
+        if (n < 0 && errno != EINTR)
             l->error = errno;
         if (n <= 0) {
             l->is_eof = true;

@@ -15,7 +15,9 @@ struct lines {
     struct buf data; /* read and not yet handed out */
     size_t at;
     bool is_eof;
-    int error;      /* errno of a read that failed, else 0 */
+    int error; /* errno of a read that failed, else 0 */
+    bool (*has_to_stop)(
+        void);      /* asked when a signal ends a read; true: as at the end of the file */
     int64_t number; /* of the last line */
     int64_t offset; /* bytes handed out */
 };

@@ -13,6 +13,7 @@ extern const struct cli_verb verb_task_show;
 extern const struct cli_verb verb_task_update;
 extern const struct cli_verb verb_task_rm;
 extern const struct cli_verb verb_task_import;
+extern const struct cli_verb verb_task_export;
 extern const struct cli_verb verb_work;
 extern const struct cli_verb verb_status;
 extern const struct cli_verb verb_events;
