@@ -247,24 +247,24 @@ struct listed {
 };
 
 static const struct listed worker_columns[] = {
-    {{"DOMAIN", TABLE_LEFT, false}, "domain", 0},
-    {{"SLOT", TABLE_RIGHT, false}, "slot", 0},
-    {{"PID", TABLE_RIGHT, false}, "pid", 0},
-    {{"STATE", TABLE_LEFT, false}, "state", 0},
-    {{"METHOD", TABLE_LEFT, true}, "method", 0},
-    {{"REQUESTS", TABLE_RIGHT, false}, "requests", 0},
-    {{"AGE s", TABLE_RIGHT, false}, "age_ms", 1000},
-    {{"RESTARTS", TABLE_RIGHT, false}, "restarts", 0},
+    {{"DOMAIN", TABLE_LEFT, TABLE_KEEP}, "domain", 0},
+    {{"SLOT", TABLE_RIGHT, TABLE_KEEP}, "slot", 0},
+    {{"PID", TABLE_RIGHT, TABLE_KEEP}, "pid", 0},
+    {{"STATE", TABLE_LEFT, TABLE_KEEP}, "state", 0},
+    {{"METHOD", TABLE_LEFT, TABLE_FLEX}, "method", 0},
+    {{"REQUESTS", TABLE_RIGHT, TABLE_KEEP}, "requests", 0},
+    {{"AGE s", TABLE_RIGHT, TABLE_KEEP}, "age_ms", 1000},
+    {{"RESTARTS", TABLE_RIGHT, TABLE_DROP}, "restarts", 0},
 };
 
 static const struct listed method_columns[] = {
-    {{"METHOD", TABLE_LEFT, true}, NULL, 0},
-    {{"REQUESTS", TABLE_RIGHT, false}, "requests", 0},
-    {{"ERRORS", TABLE_RIGHT, false}, "errors", 0},
-    {{"REFUSED", TABLE_RIGHT, false}, "refused", 0},
-    {{"p50 ms", TABLE_RIGHT, false}, "p50_us", 1000},
-    {{"p95 ms", TABLE_RIGHT, false}, "p95_us", 1000},
-    {{"p99 ms", TABLE_RIGHT, false}, "p99_us", 1000},
+    {{"METHOD", TABLE_LEFT, TABLE_FLEX}, NULL, 0},
+    {{"REQUESTS", TABLE_RIGHT, TABLE_KEEP}, "requests", 0},
+    {{"ERRORS", TABLE_RIGHT, TABLE_KEEP}, "errors", 0},
+    {{"REFUSED", TABLE_RIGHT, TABLE_DROP}, "refused", 0},
+    {{"p50 ms", TABLE_RIGHT, TABLE_KEEP}, "p50_us", 1000},
+    {{"p95 ms", TABLE_RIGHT, TABLE_KEEP}, "p95_us", 1000},
+    {{"p99 ms", TABLE_RIGHT, TABLE_KEEP}, "p99_us", 1000},
 };
 
 static void put_listed(struct table *t, const struct json_item *row, const struct listed *columns,

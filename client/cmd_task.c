@@ -176,9 +176,10 @@ const struct cli_verb verb_task_list = {
 enum { LIST_PAGE = 200, LIST_DEFAULT = 50 };
 
 static const struct table_column list_columns[] = {
-    {"ID", TABLE_LEFT, false},      {"STATUS", TABLE_LEFT, false}, {"PRIO", TABLE_RIGHT, false},
-    {"QUEUE", TABLE_LEFT, false},   {"TRY", TABLE_RIGHT, false},   {"WORKER", TABLE_LEFT, false},
-    {"CREATED", TABLE_LEFT, false}, {"TEXT", TABLE_LEFT, true},
+    {"ID", TABLE_LEFT, TABLE_KEEP},          {"STATUS", TABLE_LEFT, TABLE_KEEP},
+    {"PRIO", TABLE_RIGHT, TABLE_DROP},       {"QUEUE", TABLE_LEFT, TABLE_KEEP},
+    {"TRY", TABLE_RIGHT, TABLE_DROP + 1},    {"WORKER", TABLE_LEFT, TABLE_KEEP},
+    {"CREATED", TABLE_LEFT, TABLE_DROP + 2}, {"TEXT", TABLE_LEFT, TABLE_FLEX},
 };
 
 static const char *const list_members[] = {"id",      "status",     "priority",  "queue",

@@ -6,7 +6,9 @@
 
 #include "common/mem.h"
 
-enum { GAP = 2, FLEXIBLE_MIN = 8 };
+enum { GAP = 2, NARROWEST = 3 };
+
+#define DROPPED SIZE_MAX /* in place of a width or an index: none */
 
 void table_init(struct table *t, const struct table_column *columns, size_t ncolumns)
 {
@@ -62,22 +64,81 @@ static void measure(const struct table *t, size_t *widths)
     }
 }
 
-/* Takes from the flexible column what does not fit. */
-static void squeeze(const struct table *t, size_t *widths, int limit)
+static size_t total_width(const struct table *t, const size_t *widths)
 {
-    size_t total = GAP * (t->ncolumns - 1);
+    size_t total = 0;
 
     for (size_t c = 0; c < t->ncolumns; c++)
-        total += widths[c];
-    if (limit <= 0 || total <= (size_t)limit)
+        if (widths[c] != DROPPED)
+            total += widths[c] + GAP;
+    return total - GAP;
+}
+
+/* Cuts a column down to `least`, but no more than is needed. */
+static void cut_column(const struct table *t, size_t *widths, size_t column, size_t least,
+                       size_t limit)
+{
+    size_t total = total_width(t, widths);
+
+    if (total <= limit || widths[column] == DROPPED || widths[column] <= least)
         return;
-    for (size_t c = 0; c < t->ncolumns; c++) {
-        if (!t->columns[c].is_flexible)
-            continue;
-        size_t excess = total - (size_t)limit;
-        size_t least = widths[c] < FLEXIBLE_MIN ? widths[c] : FLEXIBLE_MIN;
-        widths[c] = widths[c] > excess + least ? widths[c] - excess : least;
-        return;
+    size_t excess = total - limit;
+    widths[column] = widths[column] > excess + least ? widths[column] - excess : least;
+}
+
+static size_t flexible_column(const struct table *t)
+{
+    for (size_t c = 0; c < t->ncolumns; c++)
+        if (t->columns[c].fit == TABLE_FLEX)
+            return c;
+    return DROPPED;
+}
+
+static size_t widest_column(const struct table *t, const size_t *widths)
+{
+    size_t widest = 0;
+
+    for (size_t c = 1; c < t->ncolumns; c++)
+        if (widths[c] != DROPPED && (widths[widest] == DROPPED || widths[c] > widths[widest]))
+            widest = c;
+    return widest;
+}
+
+/* The column to leave out next, DROPPED when none may be. */
+static size_t next_to_drop(const struct table *t, const size_t *widths)
+{
+    size_t next = DROPPED;
+
+    for (size_t c = 0; c < t->ncolumns; c++)
+        if (widths[c] != DROPPED && t->columns[c].fit >= TABLE_DROP &&
+            (next == DROPPED || t->columns[c].fit > t->columns[next].fit))
+            next = c;
+    return next;
+}
+
+/* Makes the widths fit into `limit` columns, as table.h says. */
+static void squeeze(const struct table *t, size_t *widths, size_t limit)
+{
+    size_t flexible = flexible_column(t), full = 0;
+
+    if (flexible != DROPPED) {
+        full = widths[flexible];
+        cut_column(t, widths, flexible, TABLE_FLEX_WIDTH, limit);
+    }
+    for (size_t c = 0; c < t->ncolumns; c++)
+        if (c != flexible)
+            cut_column(t, widths, c, TABLE_WIDE, limit);
+    for (size_t c; total_width(t, widths) > limit && (c = next_to_drop(t, widths)) != DROPPED;)
+        widths[c] = DROPPED;
+    while (total_width(t, widths) > limit) {
+        size_t c = widest_column(t, widths);
+        if (widths[c] <= NARROWEST)
+            return;
+        widths[c]--;
+    }
+    if (flexible != DROPPED && widths[flexible] < full) { /* what a dropped column has left over */
+        size_t more = limit - total_width(t, widths);
+        widths[flexible] = widths[flexible] + more < full ? widths[flexible] + more : full;
     }
 }
 
@@ -87,46 +148,57 @@ static void put_spaces(struct buf *out, size_t n)
         buf_putc(out, ' ');
 }
 
-static void put_cell(struct buf *out, const char *s, size_t width, enum table_align align,
-                     bool is_last)
+/* Appends the cell and returns the columns that it is short of its width. */
+static size_t put_cell(struct buf *out, const char *s, size_t width, enum table_align align)
 {
     size_t len = strlen(s);
     size_t w = term_width(s, len);
 
     if (w > width) {
-        len = term_fit(s, len, width > 1 ? width - 1 : 0);
-        w = term_width(s, len) + 1;
+        len = term_fit(s, len, width - 1);
         buf_append(out, s, len);
         buf_puts(out, "…");
-    } else {
-        if (align == TABLE_RIGHT)
-            put_spaces(out, width - w);
-        buf_append(out, s, len);
-        if (align == TABLE_RIGHT)
-            w = width;
+        return width - term_width(s, len) - 1;
     }
-    if (!is_last)
-        put_spaces(out, width - w + GAP);
+    if (align == TABLE_RIGHT)
+        put_spaces(out, width - w);
+    buf_append(out, s, len);
+    return align == TABLE_RIGHT ? 0 : width - w;
+}
+
+/* The spaces behind a cell are written with the next one, so that no line ends in spaces. */
+static void put_row(const struct table *t, const size_t *widths, const char *const *cells,
+                    struct buf *out)
+{
+    size_t owed = 0;
+
+    for (size_t c = 0; c < t->ncolumns; c++) {
+        if (widths[c] == DROPPED)
+            continue;
+        put_spaces(out, owed);
+        owed = put_cell(out, cells[c], widths[c], t->columns[c].align) + GAP;
+    }
 }
 
 void table_put(const struct table *t, struct term term, struct buf *out)
 {
     size_t widths[TABLE_COLUMNS_MAX];
+    const char *titles[TABLE_COLUMNS_MAX];
 
     cb_assert(t->ncells % t->ncolumns == 0);
     measure(t, widths);
-    squeeze(t, widths, term.width);
+    if (term.width > 0)
+        squeeze(t, widths, (size_t)term.width);
+    for (size_t c = 0; c < t->ncolumns; c++)
+        titles[c] = t->columns[c].title;
     if (term.has_color)
         buf_puts(out, "\033[1m");
-    for (size_t c = 0; c < t->ncolumns; c++)
-        put_cell(out, t->columns[c].title, widths[c], t->columns[c].align, c + 1 == t->ncolumns);
+    put_row(t, widths, titles, out);
     if (term.has_color)
         buf_puts(out, "\033[0m");
     buf_putc(out, '\n');
-    for (size_t i = 0; i < t->ncells; i++) {
-        size_t c = i % t->ncolumns;
-        put_cell(out, t->cells[i], widths[c], t->columns[c].align, c + 1 == t->ncolumns);
-        if (c + 1 == t->ncolumns)
-            buf_putc(out, '\n');
+    for (size_t i = 0; i < t->ncells; i += t->ncolumns) {
+        put_row(t, widths, (const char *const *)&t->cells[i], out);
+        buf_putc(out, '\n');
     }
 }

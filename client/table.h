@@ -1,22 +1,30 @@
 /*
- * table.h: rows and columns for people. On a terminal the rows are cut to its width; in a pipe
- * never.
+ * table.h: rows and columns for people. On a terminal a row never takes more than one line: what does not fit is
+ * cut, with an ellipsis, or left out by the column. In a pipe nothing is.
  */
 #ifndef CB_TABLE_H
 #define CB_TABLE_H
 
 #include "client/term.h"
 
-#include <stdio.h>
-
 enum { TABLE_COLUMNS_MAX = 12 };
 
 enum table_align { TABLE_LEFT, TABLE_RIGHT };
 
+/* What a column does when the terminal is too narrow. First the flexible one is cut, down to TABLE_FLEX_WIDTH, then
+ * what is wider than TABLE_WIDE; then columns are left out, the highest number first; and if that is not enough, the
+ * widest is cut, again and again. */
+enum table_fit {
+    TABLE_KEEP,
+    TABLE_FLEX, /* of several only the first */
+    TABLE_DROP, /* TABLE_DROP + n goes before TABLE_DROP */
+};
+enum { TABLE_FLEX_WIDTH = 20, TABLE_WIDE = 24 };
+
 struct table_column {
     const char *title;
     enum table_align align;
-    bool is_flexible; /* the first such column gives way when the terminal is too narrow */
+    int fit; /* enum table_fit */
 };
 
 struct table {

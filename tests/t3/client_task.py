@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import threading
+import unicodedata
 
 from cbtest import *
 
@@ -101,6 +102,27 @@ def list_and_show():
     done = task("show", "t-12345")
     equal(done.returncode, 66, done.stderr)
     equal(task("list", "--status", "nonsense").returncode, 65)
+
+
+@case("task list on a terminal of 80 columns: a line a task, whatever it holds; in a pipe everything")
+def list_fits():
+    worker = "a-very-long-host-name.of-some-provider.example.org-4711"
+    texts = ["日本語のテキストはとても長いです、端末より長いかもしれません、本当に長い" * 2, "x" * 500, "short"]
+    for text in texts:
+        good(task("add", text, "--queue", "fits"))
+    c.call("task.claim", {"workerId": worker, "queue": "fits"})
+    for columns in ("80", "40"):
+        code, out = procs.run_on_terminal([procs.binary("claudebench"), "task", "list", "--queue", "fits"],
+                                          env={"CLAUDEBENCH_CONFIG": daemon.config_path, "COLUMNS": columns, "NO_COLOR": ""})
+        equal(code, 0)
+        lines = re.sub(r"\x1b\[\d*m", "", out.decode()).splitlines()
+        equal(len(lines), 4, out)
+        for line in lines:
+            width = sum(2 if unicodedata.east_asian_width(ch) in "WF" else 1 for ch in line)
+            check(width <= int(columns), f"{width}: {line}")
+    check("t-" in lines[1] and "short" in out.decode(), out)
+    piped = good(task("list", "--queue", "fits"))
+    check(all(text in piped for text in [*texts, worker, "CREATED"]), piped)
 
 
 @case("task update: every option arrives; refusals are 64, 65, 66 or 73")

@@ -7,9 +7,9 @@
 #include "client/table.h"
 
 static const struct table_column columns[] = {
-    {"ID", TABLE_LEFT, false},
-    {"N", TABLE_RIGHT, false},
-    {"TEXT", TABLE_LEFT, true},
+    {"ID", TABLE_LEFT, TABLE_KEEP},
+    {"N", TABLE_RIGHT, TABLE_KEEP},
+    {"TEXT", TABLE_LEFT, TABLE_FLEX},
 };
 
 static const struct term in_pipe = {.width = 0};
@@ -69,7 +69,8 @@ END_TEST
 
 START_TEST(wide_characters_count_twice)
 {
-    static const struct table_column two[] = {{"A", TABLE_LEFT, true}, {"B", TABLE_LEFT, false}};
+    static const struct table_column two[] = {{"A", TABLE_LEFT, TABLE_FLEX},
+                                              {"B", TABLE_LEFT, TABLE_KEEP}};
     struct table t;
     table_init(&t, two, 2);
     table_cell_str(&t, "日本");
@@ -77,6 +78,79 @@ START_TEST(wide_characters_count_twice)
     table_cell_str(&t, "e\xcc\x81");
     table_cell_str(&t, "y");
     expect(&t, in_pipe, "A     B\n日本  x\ne\xcc\x81     y\n");
+}
+END_TEST
+
+static const struct table_column many[] = {
+    {"ID", TABLE_LEFT, TABLE_KEEP},     {"PRIO", TABLE_RIGHT, TABLE_DROP},
+    {"WORKER", TABLE_LEFT, TABLE_KEEP}, {"CREATED", TABLE_LEFT, TABLE_DROP + 1},
+    {"TEXT", TABLE_LEFT, TABLE_FLEX},
+};
+
+static struct table a_task(const char *worker, const char *text)
+{
+    struct table t;
+    table_init(&t, many, CB_ARRAY_LEN(many));
+    const char *cells[] = {"t-1795287439884098", "50", worker, "2026-11-21T18:20:00.123Z", text};
+    for (size_t i = 0; i < CB_ARRAY_LEN(cells); i++)
+        table_cell_str(&t, cells[i]);
+    return t;
+}
+
+START_TEST(what_may_be_dropped_is_before_text_becomes_a_stub)
+{
+    static const char text[] = "summarise the document that came in today";
+    static const struct {
+        int width;
+        const char *lines;
+    } cases[] = {
+        {120, "ID                  PRIO  WORKER  CREATED                   TEXT\n"
+              "t-1795287439884098    50  w       2026-11-21T18:20:00.123Z  "
+              "summarise the document that came in today\n"},
+        {85, "ID                  PRIO  WORKER  CREATED                   TEXT\n"
+             "t-1795287439884098    50  w       2026-11-21T18:20:00.123Z  summarise the document "
+             "t…\n"},
+        {79, "ID                  PRIO  WORKER  TEXT\n"
+             "t-1795287439884098    50  w       summarise the document that came in today\n"},
+        {54, "ID                  PRIO  WORKER  TEXT\n"
+             "t-1795287439884098    50  w       summarise the docum…\n"},
+        {53, "ID                  WORKER  TEXT\n"
+             "t-1795287439884098  w       summarise the document t…\n"},
+        {30, "ID          WORKER  TEXT\n"
+             "t-1795287…  w       summarise…\n"},
+    };
+    for (size_t i = 0; i < CB_ARRAY_LEN(cases); i++) {
+        struct table t = a_task("w", text);
+        struct term term = {.is_tty = true, .width = cases[i].width};
+        expect(&t, term, cases[i].lines);
+    }
+}
+END_TEST
+
+START_TEST(no_line_is_longer_than_the_terminal)
+{
+    static const char *const texts[] = {
+        "", "x", "日本語のテキストはとても長いです、端末より", "x\u0301y\u0301",
+        "an ordinary text of some length that goes on and on and on"};
+    static const char *const workers[] = {
+        "", "build-7-12345", "日本日本日本日本日本日本日本日本日本日本",
+        "a-very-long-host-name.of-some-provider.example.org-4711"};
+
+    for (int width = 20; width <= 160; width++)
+        for (size_t i = 0; i < CB_ARRAY_LEN(texts) * CB_ARRAY_LEN(workers); i++) {
+            struct table t = a_task(workers[i % CB_ARRAY_LEN(workers)],
+                                    texts[i / CB_ARRAY_LEN(workers)]);
+            struct term term = {.is_tty = true, .width = width};
+            struct buf out = BUF_INIT;
+            table_put(&t, term, &out);
+            for (const char *line = buf_peek(&out); *line;) {
+                size_t len = strcspn(line, "\n");
+                ck_assert_uint_le(term_width(line, len), (size_t)width);
+                line += len + 1;
+            }
+            buf_done(&out);
+            table_done(&t);
+        }
 }
 END_TEST
 
@@ -95,6 +169,8 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_narrow_terminal_cuts_the_flexible_column);
     tcase_add_test(tc, cells_cannot_break_out);
     tcase_add_test(tc, wide_characters_count_twice);
+    tcase_add_test(tc, what_may_be_dropped_is_before_text_becomes_a_stub);
+    tcase_add_test(tc, no_line_is_longer_than_the_terminal);
     tcase_add_test(tc, only_a_title);
 }
 
