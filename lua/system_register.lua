@@ -14,7 +14,7 @@ function op(r)
     local a = r.a
     local id, incarnation = ARGV[a + 1], ARGV[a + 7]
     local key = instance_key(id)
-    local known = call('HMGET', key, 'kind', 'reg')
+    local known = call('HMGET', key, 'kind', 'reg', 'roles')
     local live = instance_is_live(id)
     if live and known[1] == 'daemon' then
         return conflict('state', 'ACTIVE', 'the id belongs to a running daemon')
@@ -25,7 +25,10 @@ function op(r)
     want('stream', EVENTS)
     want('zset', P .. 'instances:offline')
     held_want(id)
+    roles_want(ARGV[a + 2])
     local lease = ARGV[a + 4] ~= '' and ARGV[a + 4] or op_arg(1)
+    roles_leave(id, known[3])
+    roles_join(id, ARGV[a + 2])
     call('HSET', key, 'inc', incarnation, 'kind', 'agent', 'st', 'ACTIVE', 'roles', ARGV[a + 2], 'capacity',
         ARGV[a + 3], 'lease', lease, 'metadata', ARGV[a + 5], 'reg', NOW, 'beat', NOW)
     call('ZADD', P .. 'instances:active', I(EFF() + tonumber(lease)), id)

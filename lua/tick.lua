@@ -22,6 +22,7 @@ local before_finish = {} -- as in include/envelope.lua
 -- @include held.lua
 -- @include instance.lua
 -- @include retention.lua
+-- @include quorum.lua
 local SWEEP = 100
 local POSTPONE_MS = 30000 -- for what cannot go where it belongs
 local id, incarnation, secret = ARGV[2], ARGV[3], ARGV[4]
@@ -76,8 +77,9 @@ local function beat()
     if not call('HGET', KEYS[6], 'generation') then
         call('HSET', KEYS[6], 'generation', ARGV[15], 'schema', '1')
     end
-    local known = call('HMGET', KEYS[3], 'inc', 'st')
+    local known = call('HMGET', KEYS[3], 'inc', 'st', 'roles')
     if known[1] ~= incarnation or known[2] ~= 'ACTIVE' then
+        roles_leave(id, known[3]) -- an agent's that had this id
         call('HSET', KEYS[3], 'inc', incarnation, 'kind', 'daemon', 'st', 'ACTIVE', 'sec', secret, 'roles',
             '[]', 'capacity', 0, 'lease', ARGV[8], 'metadata', '{}', 'reg', NOW, 'beat', NOW)
         call('ZREM', P .. 'instances:offline', id)
@@ -255,6 +257,21 @@ local function sweep_names()
     end
 end
 
+-- Decisions whose time is over.
+local function sweep_quorum()
+    local ids = call('ZRANGEBYSCORE', P .. 'quorum:open', '-inf', I(EFF()), 'LIMIT', 0, 10)
+    for i = 1, #ids do
+        local q = has_type('hash', quorum_key(ids[i])) and quorum_read(ids[i])
+        if q and q.status == 'open' then
+            quorum_want(ids[i])
+            quorum_time_over(ids[i], q, emit)
+        else
+            call('ZREM', P .. 'quorum:open', ids[i])
+        end
+    end
+    return #ids
+end
+
 if not may_act() then
     return {'refused', '0', '', '0', 0, 0, 0, 0, ''}
 end
@@ -273,4 +290,5 @@ guarded(sweep_names)
 for i = #before_finish, 1, -1 do
     guarded(before_finish[i])
 end
+guarded(sweep_quorum)
 return {'ok', I(EFF()), leader, epoch, leads, expired, promoted, moved, problem}

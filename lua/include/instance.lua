@@ -4,6 +4,8 @@
 -- reg first registered, beat last beat (wall ms); health load (as reported); sec hash of a daemon's secret;
 -- old = it may hold tasks of an older incarnation.
 
+-- @include roles.lua
+
 -- The leader's id as JSON, or null; a leader whose lease has ended is none.
 local function leader_json()
     local l = call('HMGET', P .. 'leader:current', 'id', 'deadline')
@@ -23,7 +25,9 @@ end
 -- live index. Returns the ids that left it.
 local function instance_end(id, limit, reason, emit_event)
     local key = instance_key(id)
-    if call('HGET', key, 'st') == 'ACTIVE' then
+    local known = call('HMGET', key, 'st', 'roles')
+    if known[1] == 'ACTIVE' then
+        roles_leave(id, known[2])
         call('HSET', key, 'st', 'OFFLINE', 'off', NOW)
         call('ZADD', P .. 'instances:active', 0, id)
         emit_event(reason == 'failed' and 'instance.failed' or 'instance.unregistered', {'instance', id})

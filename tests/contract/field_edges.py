@@ -13,7 +13,7 @@ import re
 from cbtest import *
 
 RESERVED = ["tasks", "instance", "current", "latest", "detected", "recovery"]
-ANSWERS = {0, -32004, -32005}  # params were accepted: done, no such thing, or not in this state
+ANSWERS = {0, -32002, -32004, -32005}  # params were accepted: done, not allowed, no such thing, or not in this state
 # What a schema cannot say: rules between fields (params that make the others acceptable), and texts of
 # which only some are meant.
 BASES = {"task.complete": {"id": "t-1", "workerId": "w"}}

@@ -217,6 +217,13 @@ class Scripts:
         return self.ask("system_heartbeat", agent, incarnation, health, load, len(leases), *flat, op_args=[30000],
                         domain="system")
 
+    def vote(self, decision, instance, value="yes", role="", timeout=60000, incarnation="", **kw):
+        return self.ask("system_quorum_vote", decision, instance, incarnation, json.dumps(value), role, timeout,
+                        domain="system", **kw)
+
+    def decision(self, decision):
+        return self.ask("system_quorum_get", decision, domain="system")
+
     def state(self):
         return self.ask("system_get_state", '"1.0"', domain="system")
 

@@ -58,6 +58,11 @@ def use_everything(d):
     c.call("system.heartbeat", {"instanceId": "agent/1:8080", "incarnation": agent["incarnation"]})
     other = c.call("system.register", {"id": "leaving"})
     c.call("system.unregister", {"id": "leaving", "incarnation": other["incarnation"]})
+    c.call("system.register", {"id": "voter", "roles": ["voter"]})
+    c.call("system.register", {"id": "voter2", "roles": ["voter"]})
+    c.call("system.quorum.vote", {"decision": "open", "instanceId": "voter", "value": "yes"})
+    for voter in ("voter", "voter2"):
+        c.call("system.quorum.vote", {"decision": "done", "instanceId": voter, "value": "yes"})
     c.call("system.get_state")
     c.call("system.metrics")
     c.call("system.health")
@@ -102,7 +107,7 @@ def keys():
         note(f"rows that this database does not show: {sorted(unused)}")
         must = {"META", "CLOCK", "REQUESTS", "REPLY", "EVENTS", "DEAD", "IDEM", "TASK", "QUEUE_DEFAULT", "QUEUE", "QUEUE_ROLE",
                 "DELAYED", "LEASES", "ASSIGNED", "TASKS_DEAD", "QUEUE_INSTANCE", "TASKS_COMPLETED", "TASKS_FAILED", "INSTANCE",
-                "INSTANCES_ACTIVE", "LEADER"}
+                "INSTANCES_ACTIVE", "INSTANCES_ROLE", "LEADER", "QUORUM", "QUORUM_LATEST", "QUORUM_OPEN", "QUORUM_RESULT"}
         check(not must & unused, f"rows that the test means to show and does not: {sorted(must & unused)}")
 
 

@@ -18,4 +18,6 @@ const struct field system_counts_fields[] = {
     FIELD_END,
 };
 
+const char *const system_quorum_statuses[] = {"open", "decided", "tied", "expired", NULL};
+
 const struct field system_role_element[] = {FIELD_NAME("", REQUIRED, "A role."), FIELD_END};

@@ -11,4 +11,21 @@ extern const struct field system_counts_fields[];
 /* One role of a list. */
 extern const struct field system_role_element[];
 
+extern const char *const system_quorum_statuses[];
+
+/* A decision, as quorum_members() in lua/include/quorum.lua makes it. */
+#define SYSTEM_QUORUM_FIELDS                                                                       \
+    FIELD_NAME("decision", REQUIRED, "What is decided."),                                          \
+        FIELD_ENUM("status", REQUIRED, system_quorum_statuses,                                     \
+                   "When its time is over without a majority: tied if the votes made one "         \
+                   "impossible, else expired. All but open are for good."),                        \
+        FIELD_BOOL("quorumReached", REQUIRED, "True when it is decided."),                         \
+        FIELD_STR("finalDecision", REQUIRED_OR_NULL, 1, 200, "What was decided, or null."),        \
+        FIELD_INT("voteCount", REQUIRED, 0, 100, "How many have voted."),                          \
+        FIELD_INT("electorate", REQUIRED, 1, 100, "How many have a vote."),                        \
+        FIELD_INT("needed", REQUIRED, 1, 100, "How many equal votes decide."),                     \
+        FIELD_BOOL("deadlocked", REQUIRED,                                                         \
+                   "No majority is possible any more unless somebody votes anew."),                \
+        FIELD_TIME("endsAt", REQUIRED, "When its time is over.")
+
 #endif
