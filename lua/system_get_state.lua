@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- system_get_state: counts of tasks, the instances, and what happened last. Looks at no more than 100 queue sets, 100
+-- system_get_state: counts of tasks, the instances, the shared state, and what happened last. Looks at no more than 100 queue sets, 100
 -- instances, 10 events and 30 finished tasks.
 -- KEYS  the envelope's
 -- ARGV  request: the software's version (JSON)
@@ -9,6 +9,7 @@
 -- @include held.lua
 -- @include instance.lua
 -- @include counts.lua
+-- @include shared_state.lua
 local INSTANCES, RECENT = 100, 10
 local INSTANCE_BYTES, EVENT_BYTES = 400000, 200000 -- what is told of them, at most
 local VALUE_BYTES, VALUES = 2500, 40 -- of an event: 100 task ids fit
@@ -136,6 +137,6 @@ end
 
 function op(r)
     return '{"tasks":' .. counts_json() .. ',"instances":[' .. instances_json() .. '],"recentEvents":[' .. events_json()
-        .. '],"recentTasks":[' .. tasks_json() .. '],"leader":' .. leader_json() .. ',"version":' .. ARGV[r.a + 1] .. '}'
+        .. '],"recentTasks":[' .. tasks_json() .. '],"leader":' .. leader_json() .. ',"state":' .. shared_state_json() .. ',"version":' .. ARGV[r.a + 1] .. '}'
 end
 -- @include commit.lua

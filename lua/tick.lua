@@ -23,6 +23,7 @@ local before_finish = {} -- as in include/envelope.lua
 -- @include instance.lua
 -- @include retention.lua
 -- @include quorum.lua
+-- @include batch.lua
 local SWEEP = 100
 local POSTPONE_MS = 30000 -- for what cannot go where it belongs
 local id, incarnation, secret = ARGV[2], ARGV[3], ARGV[4]
@@ -272,6 +273,19 @@ local function sweep_quorum()
     return #ids
 end
 
+-- Batches that nobody has gone on with for long.
+local function sweep_batches()
+    local ids = call('ZRANGEBYSCORE', P .. 'batch:current', '-inf', I(EFF()), 'LIMIT', 0, 10)
+    for i = 1, #ids do
+        if has_type('hash', batch_key(ids[i])) then
+            batch_forget(ids[i], emit)
+        else
+            call('ZREM', P .. 'batch:current', ids[i])
+        end
+    end
+    return #ids
+end
+
 if not may_act() then
     return {'refused', '0', '', '0', 0, 0, 0, 0, ''}
 end
@@ -291,4 +305,5 @@ for i = #before_finish, 1, -1 do
     guarded(before_finish[i])
 end
 guarded(sweep_quorum)
+guarded(sweep_batches)
 return {'ok', I(EFF()), leader, epoch, leads, expired, promoted, moved, problem}

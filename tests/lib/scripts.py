@@ -224,6 +224,22 @@ class Scripts:
     def decision(self, decision):
         return self.ask("system_quorum_get", decision, domain="system")
 
+    def batch(self, batch, instance="p1", items=(), fence="", first=0, more="", lease="", take=10, **kw):
+        return self.ask("system_batch_process", batch, instance, fence, first, more, lease, take, len(items),
+                        *map(json.dumps, items), domain="system", **kw)
+
+    def batch_progress(self, batch, fence, done="", instance="p1", take=0, release=0, **kw):
+        return self.ask("system_batch_progress", batch, instance, fence, done, take, release, domain="system", **kw)
+
+    def batch_complete(self, batch, fence, done="", instance="p1", **kw):
+        return self.ask("system_batch_complete", batch, instance, fence, done, domain="system", **kw)
+
+    def batch_get(self, batch):
+        return self.ask("system_batch_get", batch, domain="system")
+
+    def sync(self, data='{}', version="", **kw):
+        return self.ask("system_state_sync", data, version, domain="system", **kw)
+
     def state(self):
         return self.ask("system_get_state", '"1.0"', domain="system")
 

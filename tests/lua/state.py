@@ -25,7 +25,7 @@ def empty():
     got = state()
     counts = got.pop("tasks")
     equal(set(counts.values()), {0})
-    equal(got, {"instances": [], "recentEvents": [], "recentTasks": [], "leader": None, "version": "1.0"})
+    equal(got, {"instances": [], "recentEvents": [], "recentTasks": [], "leader": None, "state": None, "version": "1.0"})
 
 
 @case("counts of every state, exact over queues and roles; what ended last comes first")

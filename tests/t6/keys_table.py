@@ -58,6 +58,8 @@ def use_everything(d):
     c.call("system.heartbeat", {"instanceId": "agent/1:8080", "incarnation": agent["incarnation"]})
     other = c.call("system.register", {"id": "leaving"})
     c.call("system.unregister", {"id": "leaving", "incarnation": other["incarnation"]})
+    c.call("system.batch.process", {"batchId": "b", "instanceId": "p", "items": [1, {}]})
+    c.call("system.state.sync", {"data": {"a": 1}})
     c.call("system.register", {"id": "voter", "roles": ["voter"]})
     c.call("system.register", {"id": "voter2", "roles": ["voter"]})
     c.call("system.quorum.vote", {"decision": "open", "instanceId": "voter", "value": "yes"})
@@ -107,7 +109,7 @@ def keys():
         note(f"rows that this database does not show: {sorted(unused)}")
         must = {"META", "CLOCK", "REQUESTS", "REPLY", "EVENTS", "DEAD", "IDEM", "TASK", "QUEUE_DEFAULT", "QUEUE", "QUEUE_ROLE",
                 "DELAYED", "LEASES", "ASSIGNED", "TASKS_DEAD", "QUEUE_INSTANCE", "TASKS_COMPLETED", "TASKS_FAILED", "INSTANCE",
-                "INSTANCES_ACTIVE", "INSTANCES_ROLE", "LEADER", "QUORUM", "QUORUM_LATEST", "QUORUM_OPEN", "QUORUM_RESULT"}
+                "BATCH", "BATCH_CURRENT", "INSTANCES_ACTIVE", "INSTANCES_ROLE", "LEADER", "QUORUM", "QUORUM_LATEST", "QUORUM_OPEN", "QUORUM_RESULT", "STATE"}
         check(not must & unused, f"rows that the test means to show and does not: {sorted(must & unused)}")
 
 

@@ -51,6 +51,13 @@ static const struct field task_element[] = {
     FIELD_END,
 };
 
+static const struct field state_fields[] = {
+    FIELD_INT("version", REQUIRED, 1, 9007199254740991, "Its version."),
+    FIELD_TIME("updatedAt", REQUIRED, "When it was replaced."),
+    FIELD_OBJECT("data", REQUIRED, NULL, "The state itself."),
+    FIELD_END,
+};
+
 static const struct field result[] = {
     FIELD_OBJECT("tasks", REQUIRED, system_counts_fields, "How many there are in each state."),
     FIELD_LIST("instances", REQUIRED, 0, 100, instance_element,
@@ -58,6 +65,8 @@ static const struct field result[] = {
     FIELD_LIST("recentEvents", REQUIRED, 0, 10, event_element, "What happened last, newest first."),
     FIELD_LIST("recentTasks", REQUIRED, 0, 10, task_element, "What ended last, newest first."),
     FIELD_ID("leader", REQUIRED_OR_NULL, "The leading instance, null when there is none."),
+    FIELD_OBJECT("state", REQUIRED_OR_NULL, state_fields,
+                 "What system.state.sync shares; null when there is none."),
     FIELD_STR("version", REQUIRED, 1, 64, "Of the software."),
     FIELD_END,
 };
@@ -71,7 +80,7 @@ static int prepare(struct prepare *p)
 
 const struct handler handler_system_get_state = {
     .method = METHOD_system_get_state,
-    .summary = "Show counts of tasks, the instances, and what happened last.",
+    .summary = "Show counts of tasks, the instances, the shared state, and what happened last.",
     .params = params,
     .result = result,
     .script = SCRIPT_SYSTEM_GET_STATE,

@@ -20,4 +20,8 @@ const struct field system_counts_fields[] = {
 
 const char *const system_quorum_statuses[] = {"open", "decided", "tied", "expired", NULL};
 
+const char *const system_batch_statuses[] = {"open", "sealed", "completed", NULL};
+
+const struct field system_batch_item[] = {FIELD_ANY("", REQUIRED, "Anything."), FIELD_END};
+
 const struct field system_role_element[] = {FIELD_NAME("", REQUIRED, "A role."), FIELD_END};

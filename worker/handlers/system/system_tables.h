@@ -28,4 +28,19 @@ extern const char *const system_quorum_statuses[];
                    "No majority is possible any more unless somebody votes anew."),                \
         FIELD_TIME("endsAt", REQUIRED, "When its time is over.")
 
+enum { SYSTEM_STATE_BYTES = 65536 }; /* of the shared state */
+
+/* One item of a batch. */
+extern const struct field system_batch_item[];
+extern const char *const system_batch_statuses[];
+
+/* A batch, as batch_members() in lua/include/batch.lua makes it. */
+#define SYSTEM_BATCH_FIELDS                                                                        \
+    FIELD_NAME("batchId", REQUIRED, "The batch."),                                                 \
+        FIELD_ENUM("status", REQUIRED, system_batch_statuses,                                      \
+                   "open: more items were announced; sealed: it has them all."),                   \
+        FIELD_ID("processorId", REQUIRED_OR_NULL, "Who works it off, or did so last."),            \
+        FIELD_INT("itemsProcessed", REQUIRED, 0, 1000000000, "Items that are finished."),          \
+        FIELD_INT("itemsTotal", REQUIRED, 0, 1000000000, "Items that were added.")
+
 #endif
