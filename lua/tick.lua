@@ -21,6 +21,7 @@ local before_finish = {} -- as in include/envelope.lua
 -- @include task.lua
 -- @include held.lua
 -- @include instance.lua
+-- @include silence.lua
 -- @include retention.lua
 -- @include quorum.lua
 -- @include batch.lua
@@ -171,63 +172,15 @@ local function sweep_delayed()
     return #due
 end
 
-local function is_late(entry_id)
-    return NOW - tonumber(string.match(entry_id, '^%d+')) > tonumber(ARGV[10])
-end
-
--- The last entry of cb:requests:system that was given to a worker.
-local function last_delivered()
-    local groups = call('XINFO', 'GROUPS', KEYS[7])
-    for i = 1, #groups do
-        local group = {}
-        for j = 1, #groups[i], 2 do
-            group[groups[i][j]] = groups[i][j + 1]
-        end
-        if group.name == 'workers' then
-            return group['last-delivered-id']
-        end
-    end
-    return '0-0'
-end
-
--- Nobody is declared silent while beats may still wait: unread, or with a worker of a live daemon, which hands on
--- what a dead worker had. What a dead daemon's worker had read says nothing: it would wait for ever, and so should
--- we for its daemon. (A consumer's name begins with its instance.)
-local function beats_are_late()
-    local oldest = call('XRANGE', KEYS[7], '-', '+', 'COUNT', 1)[1]
-    if not oldest or not is_late(oldest[1]) then
-        return false
-    end
-    local last = last_delivered()
-    local unread = call('XRANGE', KEYS[7], '(' .. last, '+', 'COUNT', 1)[1]
-    if unread and is_late(unread[1]) then
-        return true
-    end
-    local pending = last ~= '0-0' and call('XPENDING', KEYS[7], 'workers', '-', '+', SWEEP) or {}
-    for i = 1, #pending do
-        if is_late(pending[i][1]) and instance_is_live(string.match(pending[i][2], '^[^/]*')) then
-            return true
-        end
-    end
-    return false
-end
-
 local function end_instance(instance, limit, reason)
-    return #instance_end(instance, limit, reason or 'failed', emit)
+    return #instance_end(instance, limit, reason, emit)
 end
 
 local function sweep_instances()
-    if beats_are_late() then
-        return 0
-    end
-    local left, moved = SWEEP, 0
-    local ids = call('ZRANGEBYSCORE', KEYS[4], '-inf', I(EFF()), 'LIMIT', 0, 10)
-    for i = 1, #ids do
-        if left <= 0 then
-            break
-        end
-        local n = guarded(end_instance, ids[i], left)
-        left, moved = left - math.max(n, 1), moved + n
+    local ended = silence_sweep(KEYS[7], tonumber(ARGV[10]), silence_over(), SWEEP, emit, complain)
+    local moved = 0
+    for i = 1, #ended do
+        moved = moved + ended[i].moved
     end
     local old = call('ZRANGEBYSCORE', P .. 'instances:offline', '-inf', I(EFF() - 3600000), 'LIMIT', 0, 10)
     for i = 1, #old do

@@ -240,6 +240,9 @@ class Scripts:
     def sync(self, data='{}', version="", **kw):
         return self.ask("system_state_sync", data, version, domain="system", **kw)
 
+    def check_health(self, timeout="", suspect=1500, offline=2500):
+        return self.ask("system_check_health", timeout, op_args=[suspect, offline], domain="system")
+
     def state(self):
         return self.ask("system_get_state", '"1.0"', domain="system")
 

@@ -65,6 +65,7 @@ def use_everything(d):
     c.call("system.quorum.vote", {"decision": "open", "instanceId": "voter", "value": "yes"})
     for voter in ("voter", "voter2"):
         c.call("system.quorum.vote", {"decision": "done", "instanceId": voter, "value": "yes"})
+    c.call("system.check_health")
     c.call("system.get_state")
     c.call("system.metrics")
     c.call("system.health")
