@@ -35,6 +35,11 @@ end
 -- The request being handled, for emit(); nil between requests.
 local current
 
+-- Who asks, '' when nobody says so.
+local function request_actor(r)
+    return ARGV[r.at + 6]
+end
+
 -- What an event says of the request that caused it: a flat list of names and values, kept while the requests of the
 -- group say the same.
 local CARRIED = {'actor', 'session', 'agent', 'trace'}
