@@ -1,15 +1,17 @@
 /*
- * cost.c: what a run costs: CPU time and RSS from /proc, commands from INFO.
+ * cost.c: see cost.h. CPU time is read last before a run and first after it, so that asking Redis is no part of it.
  */
 #include "common/compat.h"
-#include "bench/bench.h"
+#include "bench/cost.h"
 
+#include "bench/stop.h"
 #include "common/mem.h"
 
-#include <sys/resource.h>
 #include <time.h>
 
-/* CPU time of a process with all its threads, seconds; 0 when it is gone. (/proc/<pid>/stat counts in 10 ms.) */
+/* ---- processes ---- */
+
+/* With all threads. /proc/<pid>/stat would count in steps of 10 ms. */
 static double cpu_of(pid_t pid)
 {
     struct timespec used;
@@ -24,6 +26,7 @@ static long rss_kb(pid_t pid)
 {
     char path[64], line[256];
     long kb = 0;
+
     snprintf(path, sizeof path, "/proc/%d/status", pid);
     FILE *f = pid > 0 ? fopen(path, "re") : NULL;
     while (f && fgets(line, sizeof line, f))
@@ -34,81 +37,124 @@ static long rss_kb(pid_t pid)
     return kb;
 }
 
-/* A section of INFO, in the caller's memory; "" when Redis does not answer. */
-static char *info(struct bench_env *env, const char *section)
+static void read_cpu(struct env *env, struct cost *c)
 {
-    struct redis_link *link = NULL;
-    struct cb_error err;
-    reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
-
-    if (redis_link_open(&env->target, NULL, &link, &err) != 0)
-        return mem_strdup("");
-    int status = redis_link_callv(link, &reply, &err, "INFO", section, NULL);
-    redis_link_free(link);
-    return mem_strdup(status == 0 ? reply_str(reply) : "");
+    c->client_s = cpu_of(getpid());
+    c->redis_s = cpu_of(env->redis);
+    c->supervisor_s = cpu_of(env->daemon);
+    c->workers_s = 0;
+    for (unsigned i = 0; i < env->nworkers; i++)
+        c->workers_s += cpu_of(env->workers[i]);
 }
 
-/* The number behind `name` in a section, 0 when it is not there. */
-static double number_behind(const char *text, const char *name)
+static void read_rss(struct env *env, struct cost *c)
 {
-    const char *at = strstr(text, name);
-    return at ? strtod(at + strlen(name), NULL) : 0;
-}
-
-static double commands_processed(struct bench_env *env)
-{
-    char *text = info(env, "stats");
-    double n = number_behind(text, "total_commands_processed:");
-    free(text);
-    return n;
-}
-
-double cost_idle_commands(struct bench_env *env)
-{
-    static const char *const outer[] = {
-        "cmdstat_evalsha:calls=", "cmdstat_xreadgroup:calls=", "cmdstat_ping:calls="};
-    char *text = info(env, "commandstats");
-    double n = number_behind(text, "cmdstat_info:calls=");
-    for (size_t i = 0; i < CB_ARRAY_LEN(outer); i++)
-        n += number_behind(text, outer[i]);
-    free(text);
-    return n;
-}
-
-double cost_used_memory(struct bench_env *env)
-{
-    char *text = info(env, "memory");
-    double n = number_behind(text, "used_memory:");
-    free(text);
-    return n;
-}
-
-struct bench_cost cost_now(struct bench_env *env)
-{
-    struct bench_cost c = {.redis_s = cpu_of(env->redis), .supervisor_s = cpu_of(env->daemon)};
-    struct rusage self;
-
+    c->client_kb = rss_kb(getpid());
+    c->redis_kb = rss_kb(env->redis);
+    c->supervisor_kb = rss_kb(env->daemon);
+    c->worker_kb = 0;
     for (unsigned i = 0; i < env->nworkers; i++) {
-        c.workers_s += cpu_of(env->workers[i]);
         long kb = rss_kb(env->workers[i]);
-        c.worker_kb = kb > c.worker_kb ? kb : c.worker_kb;
+        c->worker_kb = kb > c->worker_kb ? kb : c->worker_kb;
     }
-    getrusage(RUSAGE_SELF, &self);
-    c.client_s = (double)(self.ru_utime.tv_sec + self.ru_stime.tv_sec) +
-                 (double)(self.ru_utime.tv_usec + self.ru_stime.tv_usec) / 1e6;
-    c.commands = commands_processed(env);
-    c.redis_kb = rss_kb(env->redis);
-    c.supervisor_kb = rss_kb(env->daemon);
+}
+
+/* ---- Redis ---- */
+
+static reply_t *info(struct env *env, const char *section)
+{
+    struct redis_link *link = env_link(env, NULL);
+    struct cb_error err;
+    reply_t *reply = NULL;
+
+    if (redis_link_callv(link, &reply, &err, "INFO", section, NULL) != 0)
+        stop_failed("redis: %s", err.text);
+    redis_link_free(link);
+    return reply;
+}
+
+char *cost_info(struct env *env, const char *section, const char *name)
+{
+    reply_t *reply CB_CLEANUP(reply_free_ptr) = info(env, section);
+    const char *at = strstr(reply_str(reply), name);
+
+    at = at ? at + strlen(name) : "?";
+    return mem_strndup(at, strcspn(at, "\r\n"));
+}
+
+double cost_used_memory(struct env *env)
+{
+    char *text = cost_info(env, "memory", "used_memory:");
+    double n = strtod(text, NULL);
+    free(text);
+    return n;
+}
+
+/* What no script of ours calls: whoever sent it was a client. Subcommands follow behind a '|'. */
+static bool is_outer(const char *name, size_t len)
+{
+    static const char *const outer[] = {"evalsha", "xreadgroup", "blmpop", "ping",
+                                        "script",  "xgroup",     "wait"};
+    for (size_t i = 0; i < CB_ARRAY_LEN(outer); i++)
+        if (strlen(outer[i]) == len && strncmp(outer[i], name, len) == 0)
+            return true;
+    return false;
+}
+
+/* How we look, and how connections are made: neither belongs to a request. */
+static bool is_ours(const char *name, size_t len)
+{
+    static const char *const ours[] = {"info", "client", "config", "hello", "auth", "select"};
+    for (size_t i = 0; i < CB_ARRAY_LEN(ours); i++)
+        if (strlen(ours[i]) == len && strncmp(ours[i], name, len) == 0)
+            return true;
+    return false;
+}
+
+/* cmdstat_xadd:calls=12,usec=… a line, cmdstat_client|setname:calls=… */
+static void read_commands(struct env *env, struct cost *c)
+{
+    static const char head[] = "cmdstat_", calls[] = ":calls=";
+    reply_t *reply CB_CLEANUP(reply_free_ptr) = info(env, "commandstats");
+
+    c->commands = 0;
+    c->calls = 0;
+    for (const char *at = strstr(reply_str(reply), head); at; at = strstr(at, head)) {
+        at += sizeof head - 1;
+        size_t len = strcspn(at, "|:");
+        const char *count = strstr(at, calls);
+        if (!count)
+            break;
+        double n = strtod(count + sizeof calls - 1, NULL);
+        if (is_ours(at, len))
+            continue;
+        c->commands += n;
+        if (is_outer(at, len))
+            c->calls += n;
+    }
+}
+
+/* ---- both ---- */
+
+struct cost cost_before(struct env *env)
+{
+    struct cost c = {0};
+    read_commands(env, &c);
+    read_cpu(env, &c);
     return c;
 }
 
-struct bench_cost cost_between(const struct bench_cost *before, const struct bench_cost *after)
+struct cost cost_since(struct env *env, const struct cost *before)
 {
-    struct bench_cost c = *after;
-    c.redis_s -= before->redis_s;
-    c.workers_s -= before->workers_s;
-    c.supervisor_s -= before->supervisor_s;
+    struct cost c = {0};
+    read_cpu(env, &c);
+    read_rss(env, &c);
+    read_commands(env, &c);
     c.client_s -= before->client_s;
-    c.commands -= before->commands;
+    c.supervisor_s -= before->supervisor_s;
+    c.workers_s -= before->workers_s;
+    c.redis_s -= before->redis_s;
+    c.calls -= before->calls + 1; /* a connection begins with a PING */
+    c.commands -= before->commands + 1;
     return c;
 }

@@ -1,70 +1,82 @@
 /*
- * env.c: the processes of a run: a private Redis on a unix socket in a temporary folder, a daemon, our children.
- * Whatever fails ends the program with a line; what was started dies with it (PR_SET_PDEATHSIG).
+ * env.c: see env.h: the folder, Redis, our children. What was started dies with us (PR_SET_PDEATHSIG) even when
+ * nothing of ours runs any more.
  */
 #include "common/compat.h"
-#include "bench/bench.h"
+#include "bench/env.h"
 
+#include "bench/stop.h"
 #include "common/clock.h"
-#include "common/exitcode.h"
 
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 
-enum { WAIT_MS = 20000, STEP_US = 5000 };
+enum { WAIT_MS = 20000, STEP_MS = 5, AOF_MAX = 256 * 1024 * 1024 };
 
-static CB_NORETURN void fail(const char *what)
+static struct env *open_env; /* for those who end the program */
+
+/* ---- processes ---- */
+
+static pid_t fork_child(const struct env *env, bool is_redis)
 {
-    fprintf(stderr, "claudebench-bench: %s\n", what);
-    exit(EXITCODE_UNAVAILABLE);
-}
-
-static void pin(const struct bench_env *env)
-{
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(0, &set);
-    if (env->pinned)
-        sched_setaffinity(0, sizeof set, &set);
-}
-
-static pid_t start(struct bench_env *env, const char *log, const char *const *argv)
-{
+    fflush(NULL); /* what is buffered is to be written once */
     pid_t pid = fork();
     if (pid < 0)
-        fail("cannot fork");
+        stop_failed("cannot fork");
+    if (pid == 0) {
+        open_env = NULL; /* it is not ours to take away */
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
+        stop_signals_default();
+        pin_self(env->layout, is_redis);
+    }
+    return pid;
+}
+
+static pid_t start(const struct env *env, bool is_redis, const char *log, const char *const *argv)
+{
+    pid_t pid = fork_child(env, is_redis);
     if (pid > 0)
         return pid;
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    pin(env);
-    char path[160];
+    char path[256];
     snprintf(path, sizeof path, "%s/%s", env->dir, log);
-    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
-    dup2(fd, 1);
-    dup2(fd, 2);
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (fd < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0)
+        _exit(127);
     execvp(argv[0], (char *const *)argv);
     _exit(127);
 }
 
-/* Ours alone: a benchmark has no condition to be told of, so it looks every 5 ms. */
-static bool wait_for(bool (*fn)(struct bench_env *), struct bench_env *env)
+static void wait_for_end(pid_t pid)
 {
-    struct timespec step = {0, STEP_US * 1000L};
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
+
+static void end_process(pid_t *pid)
+{
+    if (*pid <= 0)
+        return;
+    kill(*pid, SIGTERM);
+    wait_for_end(*pid);
+    *pid = 0;
+}
+
+/* Nothing tells us of what we wait for here, so we look every few ms. */
+static void wait_until(bool (*fn)(struct env *), struct env *env, const char *what)
+{
     int64_t until = clock_mono_ms() + WAIT_MS;
     while (!fn(env)) {
         if (clock_mono_ms() > until)
-            return false;
-        nanosleep(&step, NULL);
+            stop_failed("%s", what);
+        stop_sleep_ms(STEP_MS);
     }
-    return true;
 }
 
-static bool redis_answers(struct bench_env *env)
+/* ---- the folder and Redis ---- */
+
+static bool redis_answers(struct env *env)
 {
     struct redis_link *link = NULL;
     struct cb_error err;
@@ -74,31 +86,47 @@ static bool redis_answers(struct bench_env *env)
     return true;
 }
 
-void env_open(struct bench_env *env, const char *appendfsync, bool pinned)
+struct redis_link *env_link(struct env *env, const char *name)
 {
+    struct redis_link *link = NULL;
     struct cb_error err;
-    char url[128];
+    if (redis_link_open(&env->target, name, &link, &err) != 0)
+        stop_failed("redis: %s", err.text);
+    return link;
+}
 
-    *env = (struct bench_env){.appendfsync = appendfsync, .pinned = pinned};
-    snprintf(env->dir, sizeof env->dir, "/tmp/cb-bench.XXXXXX");
+static void close_at_exit(void)
+{
+    if (open_env)
+        env_close(open_env);
+}
+
+static void make_folder(struct env *env)
+{
+    const char *tmp = getenv("TMPDIR");
+    int n = snprintf(env->dir, sizeof env->dir, "%s/cb-bench.XXXXXX", tmp && tmp[0] ? tmp : "/tmp");
+    if (n >= 80) /* a socket's path ends at 107 bytes */
+        stop_failed("TMPDIR is too long");
     if (!mkdtemp(env->dir))
-        fail("cannot make a temporary folder");
-    snprintf(env->socket, sizeof env->socket, "%s/redis.sock", env->dir);
-    snprintf(url, sizeof url, "unix://%s", env->socket);
-    if (redis_target_parse(url, &env->target, &err) != 0)
-        fail(err.text);
-    env->target.timeout_ms = WAIT_MS;
-    ssize_t n = readlink("/proc/self/exe", env->bindir, sizeof env->bindir - 1);
-    env->bindir[n > 0 ? n : 0] = '\0';
+        stop_failed("cannot make a temporary folder");
+    ssize_t len = readlink("/proc/self/exe", env->bindir, sizeof env->bindir - 1);
+    env->bindir[len > 0 ? len : 0] = '\0';
     char *slash = strrchr(env->bindir, '/');
     if (slash)
         *slash = '\0';
-    bool aof = strcmp(appendfsync, "off") != 0;
+}
+
+static void start_redis(struct env *env)
+{
+    char socket[160];
+    snprintf(socket, sizeof socket, "%s/redis.sock", env->dir);
+    bool has_aof = strcmp(env->appendfsync, "off") != 0;
+    /* The AOF is written anew between runs (env_flush), never during one. */
     const char *argv[] = {"redis-server",
                           "--port",
                           "0",
                           "--unixsocket",
-                          env->socket,
+                          socket,
                           "--dir",
                           env->dir,
                           "--save",
@@ -106,144 +134,152 @@ void env_open(struct bench_env *env, const char *appendfsync, bool pinned)
                           "--hash-max-listpack-value",
                           "1024",
                           "--appendonly",
-                          aof ? "yes" : "no",
+                          has_aof ? "yes" : "no",
                           "--appendfsync",
-                          aof ? appendfsync : "no",
+                          has_aof ? env->appendfsync : "no",
+                          "--auto-aof-rewrite-percentage",
+                          "0",
                           NULL};
-    env->redis = start(env, "redis.log", argv);
-    if (!wait_for(redis_answers, env))
-        fail("redis-server does not answer");
+    env->redis = start(env, true, "redis.log", argv);
+    wait_until(redis_answers, env, "redis-server does not answer");
 }
 
-void env_kill(pid_t *pid)
+void env_open(struct env *env, const char *appendfsync, enum pin_layout layout)
 {
-    if (*pid <= 0)
-        return;
-    kill(*pid, SIGTERM);
-    waitpid(*pid, NULL, 0);
-    *pid = 0;
+    static bool is_registered;
+    struct cb_error err;
+    char url[192];
+
+    *env = (struct env){.appendfsync = appendfsync, .layout = layout};
+    make_folder(env);
+    open_env = env;
+    if (!is_registered)
+        atexit(close_at_exit);
+    is_registered = true;
+    snprintf(url, sizeof url, "unix://%s/redis.sock", env->dir);
+    if (redis_target_parse(url, &env->target, &err) != 0)
+        stop_failed("%s", err.text);
+    env->target.timeout_ms = WAIT_MS;
+    start_redis(env);
+    env_write_config(env, &(struct env_daemon){1, 1, 64});
 }
 
-static void remove_folder(const char *dir)
+static void remove_folder(const struct env *env)
 {
-    pid_t pid = fork();
+    pid_t pid = fork_child(env, false);
     if (pid == 0) {
-        execlp("rm", "rm", "-rf", "--", dir, (char *)NULL);
+        execlp("rm", "rm", "-rf", "--", env->dir, (char *)NULL);
         _exit(127);
     }
-    if (pid > 0)
-        waitpid(pid, NULL, 0);
+    wait_for_end(pid);
 }
 
-void env_close(struct bench_env *env)
+void env_close(struct env *env)
 {
+    open_env = NULL;
+    env_kill_workers(env);
     env_stop_daemon(env);
-    env_kill(&env->redis);
+    end_process(&env->redis);
     redis_target_done(&env->target);
-    remove_folder(env->dir);
+    options_free(env->opts);
+    remove_folder(env);
 }
 
-void env_flush(struct bench_env *env)
+static void command(struct redis_link *link, const char *name, const char *argument)
 {
-    struct redis_link *link = NULL;
     struct cb_error err;
-    if (redis_link_open(&env->target, NULL, &link, &err) != 0 ||
-        redis_link_callv(link, NULL, &err, "FLUSHALL", NULL) != 0 ||
-        redis_link_callv(link, NULL, &err, "CONFIG", "RESETSTAT", NULL) != 0)
-        fail(err.text);
+    if (redis_link_callv(link, NULL, &err, name, argument, NULL) != 0)
+        stop_failed("redis: %s: %s", name, err.text);
+}
+
+static int64_t persistence(struct redis_link *link, const char *name)
+{
+    struct cb_error err;
+    reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
+    if (redis_link_callv(link, &reply, &err, "INFO", "persistence", NULL) != 0)
+        stop_failed("redis: %s", err.text);
+    const char *at = strstr(reply_str(reply), name);
+    return at ? strtoll(at + strlen(name), NULL, 10) : 0;
+}
+
+void env_flush(struct env *env)
+{
+    struct redis_link *link = env_link(env, NULL);
+
+    command(link, "FLUSHALL", "SYNC");
+    command(link, "MEMORY",
+            "PURGE"); /* or the RSS of a row would be that of the largest before it */
+    if (persistence(link, "aof_current_size:") > AOF_MAX) {
+        command(link, "BGREWRITEAOF", NULL);
+        while (persistence(link, "aof_rewrite_in_progress:") ||
+               persistence(link, "aof_rewrite_scheduled:"))
+            stop_sleep_ms(STEP_MS);
+    }
+    command(link, "CONFIG", "RESETSTAT");
     redis_link_free(link);
 }
 
-/* ---- the daemon ---- */
+/* ---- the daemon and our own workers ---- */
 
-static void write_config(struct bench_env *env, unsigned workers, unsigned batch)
+static bool daemon_is_ready(struct env *env)
 {
-    char path[128];
-    snprintf(path, sizeof path, "%s/claudebench.yaml", env->dir);
-    FILE *f = fopen(path, "we");
-    if (!f)
-        fail("cannot write the configuration");
-    fprintf(f,
-            "config_version: 1\n"
-            "instance: { id: bench }\n"
-            "redis: { embedded: false, url: \"unix://%s\" }\n"
-            "supervisor: { pidfile: %s/pid, control_socket: %s/control.sock, state_dir: %s }\n"
-            "domains: { task: { workers: %u, batch: %u }, system: { workers: 2 } }\n"
-            "limits: { backlog: 100000000 }\n"
-            "task: { max_pending: 100000000 }\n"
-            "log: { level: info }\n",
-            env->socket, env->dir, env->dir, env->dir, workers, batch);
-    fclose(f);
-}
+    char path[256], line[1024];
+    bool is_ready = false;
 
-static bool daemon_is_ready(struct bench_env *env)
-{
-    char path[128], line[512];
-    bool found = false;
+    if (waitpid(env->daemon, NULL, WNOHANG) == env->daemon) {
+        env->daemon = 0;
+        stop_failed("claudebenchd does not start");
+    }
     snprintf(path, sizeof path, "%s/daemon.log", env->dir);
     FILE *f = fopen(path, "re");
     while (f && fgets(line, sizeof line, f))
-        found = found || strstr(line, "event=daemon_ready");
+        is_ready = is_ready || strstr(line, "event=daemon_ready");
     if (f)
         fclose(f);
-    return found;
+    return is_ready;
 }
 
-/* The task workers among the daemon's children. */
-static void find_workers(struct bench_env *env)
+void env_start_daemon(struct env *env, const struct env_daemon *config)
 {
-    char path[64], text[4096], name[256];
-    snprintf(path, sizeof path, "/proc/%d/task/%d/children", env->daemon, env->daemon);
-    FILE *f = fopen(path, "re");
-    size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
-    if (f)
-        fclose(f);
-    text[n] = '\0';
-    env->nworkers = 0;
-    char *end = text;
-    for (long pid = strtol(text, &end, 10); pid > 0; pid = strtol(end, &end, 10)) {
-        snprintf(path, sizeof path, "/proc/%ld/cmdline", pid);
-        f = fopen(path, "re");
-        n = f ? fread(name, 1, sizeof name - 1, f) : 0;
-        if (f)
-            fclose(f);
-        if (n && memmem(name, n, "-d\0task", 7) && env->nworkers < BENCH_WORKERS_MAX)
-            env->workers[env->nworkers++] = (pid_t)pid;
-    }
-}
+    char program[600], path[256], log[256];
 
-void env_start_daemon(struct bench_env *env, unsigned workers, unsigned batch)
-{
-    char program[600], config[128], log[128];
-
-    write_config(env, workers, batch);
+    env_write_config(env, config);
     snprintf(program, sizeof program, "%s/claudebenchd", env->bindir);
-    snprintf(config, sizeof config, "%s/claudebench.yaml", env->dir);
+    snprintf(path, sizeof path, "%s/claudebench.yaml", env->dir);
     snprintf(log, sizeof log, "%s/daemon.log", env->dir);
     unlink(log);
-    const char *argv[] = {program, "-c", config, NULL};
-    env->daemon = start(env, "daemon.log", argv);
-    if (!wait_for(daemon_is_ready, env))
-        fail("claudebenchd is not ready");
-    find_workers(env);
+    const char *argv[] = {program, "-c", path, NULL};
+    env->daemon = start(env, false, "daemon.log", argv);
+    wait_until(daemon_is_ready, env, "claudebenchd does not get ready");
+    env_find_workers(env);
+    if (env->nworkers != config->task_workers + config->system_workers)
+        stop_failed("claudebenchd has %u workers", env->nworkers);
 }
 
-void env_stop_daemon(struct bench_env *env)
+void env_stop_daemon(struct env *env)
 {
-    env_kill(&env->daemon);
-    env->nworkers = 0;
+    if (env->daemon)
+        env->nworkers = 0;
+    end_process(&env->daemon);
 }
 
-pid_t env_fork(struct bench_env *env, void (*fn)(struct bench_env *, const void *), const void *arg)
+void env_fork_workers(struct env *env, unsigned count, env_fn *fn, const void *arg)
 {
-    pid_t pid = fork();
-    if (pid < 0)
-        fail("cannot fork");
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGTERM);
-        pin(env);
-        fn(env, arg);
-        _exit(0);
+    cb_assert(count <= ENV_WORKERS_MAX && env->nworkers == 0);
+    for (unsigned i = 0; i < count; i++) {
+        pid_t pid = fork_child(env, false);
+        if (pid == 0) {
+            fn(env, arg, i);
+            _exit(0);
+        }
+        env->workers[env->nworkers++] = pid;
     }
-    return pid;
+}
+
+void env_kill_workers(struct env *env)
+{
+    if (env->daemon) /* they are the daemon's */
+        return;
+    while (env->nworkers > 0)
+        end_process(&env->workers[--env->nworkers]);
 }

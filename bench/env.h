@@ -1,0 +1,58 @@
+/*
+ * env.h: where a run happens: a temporary folder with a private Redis, and the processes that serve it: claudebenchd
+ * with its workers, or bare servers. One at a time; whatever fails ends the program with a message, and whatever ends
+ * the program takes all of it away.
+ */
+#ifndef CB_BENCH_ENV_H
+#define CB_BENCH_ENV_H
+
+#include "bench/pin.h"
+#include "common/options.h"
+#include "common/redis_link.h"
+
+#include <sys/types.h>
+
+enum { ENV_WORKERS_MAX = 32 };
+
+/* What the daemon of a run is told. */
+struct env_daemon {
+    unsigned task_workers;
+    unsigned system_workers;
+    unsigned batch; /* of both domains: the largest group */
+};
+
+struct env {
+    char dir[128];
+    char bindir[512];
+    struct redis_target target;
+    const char *appendfsync; /* "everysec", or "off": no AOF */
+    enum pin_layout layout;
+    struct options *opts; /* what the daemon is told; for the bare servers */
+    pid_t redis;
+    pid_t daemon;                   /* 0: none */
+    pid_t workers[ENV_WORKERS_MAX]; /* all of the daemon's, or the bare servers */
+    unsigned nworkers;
+};
+
+void env_open(struct env *env, const char *appendfsync, enum pin_layout layout);
+void env_close(struct env *env);
+/* An empty database, and an AOF that is not about to be written anew. */
+void env_flush(struct env *env);
+
+/* A connection; the caller frees it. */
+struct redis_link *env_link(struct env *env, const char *name);
+
+/* claudebenchd and its workers, ready. */
+void env_start_daemon(struct env *env, const struct env_daemon *config);
+void env_stop_daemon(struct env *env);
+
+/* Forks `count` processes that run fn(env, arg, number) and are counted as workers. */
+typedef void env_fn(struct env *env, const void *arg, unsigned number);
+void env_fork_workers(struct env *env, unsigned count, env_fn *fn, const void *arg);
+void env_kill_workers(struct env *env);
+
+/* env_daemon.c: the daemon's part of these. */
+void env_write_config(struct env *env, const struct env_daemon *config);
+void env_find_workers(struct env *env);
+
+#endif

@@ -1,0 +1,139 @@
+/*
+ * report.c: see report.h: the tables.
+ */
+#include "common/compat.h"
+#include "bench/report.h"
+
+#include "bench/machine.h"
+#include "bench/report_json.h"
+#include "bench/stop.h"
+#include "common/mem.h"
+
+enum { KEPT_MAX = 128 };
+
+/* What the table of memory needs of a row. */
+struct kept {
+    const struct row *row;
+    struct cost bare, system;
+};
+
+struct report {
+    struct report_json *json;
+    struct kept kept[KEPT_MAX];
+    size_t nkept;
+    unsigned rounds;
+};
+
+struct report *report_new(struct env *env, unsigned rounds)
+{
+    struct report *r = mem_alloc(sizeof *r);
+    struct machine machine;
+
+    machine_read(env, &machine);
+    r->rounds = rounds;
+    r->json = report_json_new(&machine, rounds);
+    printf("# claudebench-bench %s\n\n", PACKAGE_VERSION);
+    printf("- date: %s\n- machine: %s, %ld cores, %ld MiB, %s; load average at the start %.2f\n",
+           machine.date, machine.cpu, machine.cores, machine.memory_mb, machine.kernel,
+           machine.load);
+    printf("- redis %s, hiredis %s\n- compiler: %s, %s\n- commit: %s\n", machine.redis,
+           machine.hiredis, machine.compiler, machine.flags, machine.commit);
+    if (machine.warning[0])
+        printf("- **not a build to measure: %s**\n", machine.warning);
+    fflush(stdout);
+    return r;
+}
+
+void report_section(struct report *r, const struct env *env)
+{
+    report_json_section(r->json, env->appendfsync, pin_name(env->layout));
+    printf("\n## AOF %s, pinned: %s, %u rounds\n\n"
+           "| row | clients | in flight | workers | bytes | side | req/s | tasks/s | p50 ms | "
+           "p95 ms | p99 ms | client µs | supervisor µs | workers µs | redis µs | calls | "
+           "commands | ratio | min–max |\n"
+           "|---|---:|---:|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
+           "---:|---|\n",
+           env->appendfsync, pin_name(env->layout), r->rounds);
+    fflush(stdout);
+}
+
+static void print_side(const struct row *row, const struct load_result *l, bool is_system)
+{
+    double n = l->requests, us = 1e6 / n;
+
+    printf("| %s | %u | %u | %u | %u | %s | %.0f | ", row->name, row->clients, row->in_flight,
+           row->workers, row->bytes, is_system ? "system" : "bare", pair_rate(l));
+    if (row->items > 1 && !row->kind->is_system)
+        printf("%.0f", l->tasks / l->seconds);
+    printf(" | %.3f | %.3f | %.3f | %.1f | ", l->p50_ms, l->p95_ms, l->p99_ms,
+           l->cost.client_s * us);
+    if (is_system)
+        printf("%.2f", l->cost.supervisor_s * us);
+    printf(" | %.1f | %.1f | %.2f | %.2f | ", l->cost.workers_s * us, l->cost.redis_s * us,
+           l->cost.calls / n, l->cost.commands / n);
+}
+
+void report_pair(struct report *r, const struct pair *pair)
+{
+    const struct pair_round *m = pair_median(pair);
+
+    print_side(pair->row, &m->bare, false);
+    printf(" | |\n");
+    print_side(pair->row, &m->system, true);
+    if (pair_is_bad(pair))
+        printf("**void** | error replies, or replies without tasks |\n");
+    else
+        printf("%.0f %% | %.0f–%.0f %% |\n", m->ratio * 100, pair->round[0].ratio * 100,
+               pair->round[pair->rounds - 1].ratio * 100);
+    fflush(stdout);
+    report_json_pair(r->json, pair);
+    cb_assert(r->nkept < KEPT_MAX);
+    r->kept[r->nkept++] = (struct kept){pair->row, m->bare.cost, m->system.cost};
+}
+
+void report_section_end(struct report *r)
+{
+    printf("\nResident memory at the end of the row, KiB:\n\n"
+           "| row | client | supervisor | largest worker | redis | redis beside bare |\n"
+           "|---|---:|---:|---:|---:|---:|\n");
+    for (size_t i = 0; i < r->nkept; i++) {
+        const struct kept *k = &r->kept[i];
+        printf("| %s | %ld | %ld | %ld | %ld | %ld |\n", k->row->name, k->system.client_kb,
+               k->system.supervisor_kb, k->system.worker_kb, k->system.redis_kb, k->bare.redis_kb);
+    }
+    fflush(stdout);
+    r->nkept = 0;
+}
+
+void report_idle(struct report *r, const struct rest_idle *idle)
+{
+    printf("\nIdle: a supervisor with %d task and %d system workers, %.0f s: %.2f Redis commands/s "
+           "sent (a supervisor may send 3 and a worker 1.5), %.1f/s more inside scripts; CPU of "
+           "one core: supervisor %.2f %%, all workers %.2f %%, redis %.2f %%; resident: supervisor "
+           "%ld KiB, largest worker %ld KiB.\n",
+           REST_TASK_WORKERS, REST_SYSTEM_WORKERS, idle->seconds, idle->commands_per_s,
+           idle->inner_per_s, idle->supervisor_percent, idle->workers_percent, idle->redis_percent,
+           idle->supervisor_kb, idle->worker_kb);
+    report_json_idle(r->json, idle);
+    fflush(stdout);
+}
+
+void report_task_bytes(struct report *r, double bytes)
+{
+    printf("\nMemory: a queued task with a payload of %d bytes takes %.0f bytes of Redis beyond "
+           "the payload.\n",
+           REST_PAYLOAD, bytes);
+    report_json_task_bytes(r->json, bytes);
+    fflush(stdout);
+}
+
+void report_finish(struct report *r, const char *path)
+{
+    char *text = report_json_take(r->json);
+    FILE *f = path ? fopen(path, "we") : NULL;
+
+    if (path && (!f || fputs(text, f) < 0 || fclose(f) != 0))
+        stop_failed("cannot write %s: %s", path, strerror(errno));
+    free(text);
+    free(r);
+}

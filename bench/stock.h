@@ -1,0 +1,14 @@
+/*
+ * stock.h: what a row's requests need before the first one: tasks on a queue, leases, instances. Made by the same
+ * clients, bare servers and scripts, outside the measured time.
+ */
+#ifndef CB_BENCH_STOCK_H
+#define CB_BENCH_STOCK_H
+
+#include "bench/load.h"
+
+/* For so many requests of the row in all. The database is empty, nothing serves it. */
+void stock_prepare(struct env *env, const struct row *row, unsigned requests,
+                   struct load_stock *ret_stock);
+
+#endif

@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""bench.py: the bench runs, its table can be read, README.md describes it, and it leaves nothing behind."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+
+from cbtest import case, check, equal, main, procs, wait_until
+
+BENCH = procs.binary("claudebench-bench")
+README = os.path.join(procs.top_srcdir(), "bench/README.md")
+
+
+def bench(*args, folder=None):
+    folder = folder or procs.subfolder("b")
+    done = procs.run([BENCH, *args], env={"TMPDIR": folder}, timeout=120)
+    equal([procs.describe(pid) for pid in procs.leftovers()], [], "processes left behind")
+    equal(os.listdir(folder), [], "files left behind")
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def table(text):
+    """The first table: its columns, its rows as dicts."""
+    lines = [line for line in text.split("\n") if line.startswith("|")]
+    names = cells(lines[0])
+    rows = []
+    for line in lines[2:]:
+        if len(cells(line)) != len(names):
+            break
+        rows.append(dict(zip(names, cells(line))))
+    return names, rows
+
+
+def check_rows(rows, names):
+    equal([row["row"] for row in rows], [name for name in names for _ in range(2)], "rows")
+    for row in rows:
+        where = f"{row['row']} {row['side']}"
+        for column in ("req/s", "p50 ms", "p95 ms", "p99 ms", "client µs", "workers µs", "redis µs", "calls", "commands"):
+            check(float(row[column]) > 0, f"{where}: {column} is {row[column]}")
+        check(float(row["p50 ms"]) <= float(row["p95 ms"]) <= float(row["p99 ms"]), f"{where}: percentiles")
+        check(float(row["calls"]) <= float(row["commands"]), f"{where}: more calls than commands")
+        if row["side"] == "system":
+            check(re.fullmatch(r"\d+ %", row["ratio"]), f"{where}: ratio {row['ratio']!r}")
+            check(re.fullmatch(r"\d+–\d+ %", row["min–max"]), f"{where}: range {row['min–max']!r}")
+
+
+def listed():
+    code, out, _ = bench("--list")
+    equal(code, 0)
+    return out.split()
+
+
+@case("the creating rows run on both sides, without an error reply, and the table can be read")
+def creating_rows():
+    code, out, err = bench("--quick", "--aof", "everysec", "--row", "create*")
+    equal((code, err), (0, ""))
+    check_rows(table(out)[1], [name for name in listed() if name.startswith("create")])
+
+
+@case("so does a row of each other method, and the JSON says the same as the table")
+def other_rows():
+    names = ["claim-10", "complete-64", "drain-64-idem", "drain-1-c64-w2", "complete_batch-100", "drain_batch-100", "fail-64",
+             "release-64", "renew-64", "progress-64", "update-64", "get-64", "list-50", "heartbeat-64", "heartbeat_renew-10"]
+    path = procs.subfolder("j") + "/bench.json"
+    wanted = [word for name in names for word in ("--row", name)]
+    code, out, err = bench("--quick", "--aof", "off", "--json", path, *wanted)
+    equal((code, err), (0, ""))
+    rows = table(out)[1]
+    check_rows(rows, names)
+    with open(path, encoding="utf-8") as f:
+        doc = json.load(f)
+    equal([run["aof"] for run in doc["runs"]], ["off"])
+    equal([row["row"] for row in doc["runs"][0]["rows"]], names)
+    for row, from_json in zip(rows[1::2], doc["runs"][0]["rows"]):
+        equal(row["ratio"], f"{from_json['ratio'] * 100:.0f} %", f"ratio of {row['row']}")
+    for row in doc["runs"][0]["rows"]:
+        bare, system = row["median"]["bare"], row["median"]["system"]
+        equal(bare["requests"], system["requests"])
+        # Both sides do the same: what one request costs Redis differs only by how groups fall, and by ticks.
+        if row["items"] > 1 and row["row"] != "drain_batch-100":
+            check(0.8 < bare["commands"] / system["commands"] < 1.25, f"{row['row']}: {bare['commands']} {system['commands']}")
+
+
+@case("README.md names every column, and the heading says what it promises")
+def readme():
+    code, out, _ = bench("--quick", "--aof", "off", "--row", "create-1")
+    equal(code, 0)
+    with open(README, encoding="utf-8") as f:
+        text = f.read()
+    described = text[text.index("| column | is |"):text.index("Below each table")]
+    for column in table(out)[0]:
+        if column not in ("row", "side"):
+            word = column.removesuffix(" ms").removesuffix(" µs")
+            check(word in described, f"column {column} is not described")
+    for word in ("date:", "machine:", "redis ", "hiredis ", "compiler:", "commit:", "AOF off", "pinned: none"):
+        check(word in out, f"no {word!r} in the heading")
+    check(os.uname().nodename not in out or len(os.uname().nodename) < 4, "the host's name is in a result")
+
+
+@case("what it is asked wrongly is refused with 64, before anything is started")
+def refusals():
+    for args in (["--row", "no-such-row"], ["--aof", "sometimes"], ["--pin", "all"], ["--rounds", "0"], ["--bogus"], ["more"]):
+        code, out, err = bench(*args)
+        equal((code, out), (64, ""), " ".join(args))
+        check(err.startswith("claudebench-bench: "), err)
+
+
+@case("SIGTERM in the middle of it leaves no process and no file behind")
+def interrupted():
+    folder = procs.subfolder("b")
+    child = procs.start([BENCH, "--aof", "off", "--row", "create-64"], env={"TMPDIR": folder}, stdout=subprocess.DEVNULL)
+    wait_until(lambda: any("claudebench-worker" in word for pid in procs.descendants(child.pid)
+                           for word in procs.cmdline(pid)), 20, "a daemon runs")
+    child.send_signal(signal.SIGTERM)
+    equal(child.wait(20), 128 + signal.SIGTERM)
+    equal([procs.describe(pid) for pid in procs.leftovers()], [], "processes left behind")
+    equal(os.listdir(folder), [], "files left behind")
+
+
+if __name__ == "__main__":
+    main()
