@@ -59,6 +59,13 @@ void shape_arg(struct shape_writer *w, const char *text)
     add(&w->shape->args, &w->shape->nargs, &piece);
 }
 
+void shape_arg_drawn(struct shape_writer *w, const char *text)
+{
+    shape_arg(w, text);
+    if (w->shape)
+        w->shape->args[w->shape->nargs - 1].is_drawn = true;
+}
+
 void shape_arg_int(struct shape_writer *w, int64_t n)
 {
     char text[24];

@@ -17,6 +17,7 @@ enum { SHAPE_TEXT = 40 };
 
 struct shape_piece {
     bool is_constant;
+    bool is_drawn;         /* a constant where a worker puts something random */
     char text[SHAPE_TEXT]; /* a constant */
     size_t at, len;        /* else bytes of the params */
 };
@@ -42,6 +43,8 @@ void shape_put_id(struct shape_writer *w, const char *id);
 /* An argument that the params do not show: a default, or empty. Shorter than SHAPE_TEXT. */
 void shape_arg(struct shape_writer *w, const char *text);
 void shape_arg_int(struct shape_writer *w, int64_t n);
+/* An argument that a worker draws; here it is always `text`. */
+void shape_arg_drawn(struct shape_writer *w, const char *text);
 /* The argument number `i` again. */
 void shape_arg_again(struct shape_writer *w, size_t i);
 /* The request is as much work as so many operations. */

@@ -26,7 +26,7 @@ static void put_task(struct shape_writer *w, const struct step_input *in)
     shape_put(w, "}");
 }
 
-/* Behind the worker's name: the rest of the seven of lua/include/claim.lua. The worker draws 16 hex digits. */
+/* Behind the worker's name: the rest of the seven of lua/include/claim.lua. */
 static void put_claim(struct shape_writer *w, unsigned tasks, bool has_lease)
 {
     char max[12];
@@ -40,7 +40,7 @@ static void put_claim(struct shape_writer *w, unsigned tasks, bool has_lease)
     } else {
         shape_arg(w, "");
     }
-    shape_arg(w, "0123456789abcdef");
+    shape_arg_drawn(w, "0123456789abcdef");
     shape_arg(w, "default");
     shape_arg(w, "");
 }
@@ -157,7 +157,7 @@ static void put_fail(struct shape_writer *w, const struct step_input *in)
     shape_put(w, ",\"error\":");
     shape_put_arg(w, "\"it did not work\"");
     shape_arg(w, "1");
-    shape_arg(w, "500");
+    shape_arg_drawn(w, "500");
     shape_put(w, "}");
     shape_operations(w, 1);
 }
@@ -253,7 +253,7 @@ static void put_register(struct shape_writer *w, const struct step_input *in)
     shape_put_arg(w, DAY_MS);
     shape_arg(w, "{}");
     shape_arg(w, "1");
-    shape_arg(w, INCARNATION);
+    shape_arg_drawn(w, INCARNATION);
     shape_put(w, "}");
     shape_operations(w, 1);
 }
