@@ -9,11 +9,12 @@
 #include "common/clock.h"
 
 #include <fcntl.h>
+#include <ftw.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-enum { WAIT_MS = 20000, STEP_MS = 5, AOF_MAX = 256 * 1024 * 1024 };
+enum { WAIT_MS = 20000, STEP_MS = 5, LOG_TAIL = 2000, AOF_MAX = 256 * 1024 * 1024 };
 
 static struct env *open_env; /* for those who end the program */
 
@@ -76,10 +77,19 @@ static void wait_until(bool (*fn)(struct env *), struct env *env, const char *wh
 
 /* ---- the folder and Redis ---- */
 
+static void must_live(pid_t *pid, const char *what)
+{
+    if (waitpid(*pid, NULL, WNOHANG) != *pid)
+        return;
+    *pid = 0;
+    stop_failed("%s", what);
+}
+
 static bool redis_answers(struct env *env)
 {
     struct redis_link *link = NULL;
     struct cb_error err;
+    must_live(&env->redis, "redis-server does not start");
     if (redis_link_open(&env->target, NULL, &link, &err) != 0)
         return false;
     redis_link_free(link);
@@ -95,10 +105,33 @@ struct redis_link *env_link(struct env *env, const char *name)
     return link;
 }
 
+/* The folder is about to go, and with it what the processes had to say. */
+static void show_log(const struct env *env, const char *name)
+{
+    char path[256], text[LOG_TAIL];
+
+    snprintf(path, sizeof path, "%s/%s", env->dir, name);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return;
+    if (fseek(f, -(long)sizeof text, SEEK_END) != 0)
+        rewind(f);
+    size_t n = fread(text, 1, sizeof text, f);
+    fclose(f);
+    if (n > 0)
+        fprintf(stderr, "--- the end of %s\n%.*s", name, (int)n, text);
+}
+
+/* Whoever ends the program before env_close() does it with a message, or because of a signal. */
 static void close_at_exit(void)
 {
-    if (open_env)
-        env_close(open_env);
+    if (!open_env)
+        return;
+    if (!stop_is_asked()) {
+        show_log(open_env, "redis.log");
+        show_log(open_env, "daemon.log");
+    }
+    env_close(open_env);
 }
 
 static void make_folder(struct env *env)
@@ -164,14 +197,10 @@ void env_open(struct env *env, const char *appendfsync, enum pin_layout layout)
     env_write_config(env, &(struct env_daemon){1, 1, 64});
 }
 
-static void remove_folder(const struct env *env)
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
 {
-    pid_t pid = fork_child(env, false);
-    if (pid == 0) {
-        execlp("rm", "rm", "-rf", "--", env->dir, (char *)NULL);
-        _exit(127);
-    }
-    wait_for_end(pid);
+    (void)st, (void)type, (void)where;
+    return remove(path);
 }
 
 void env_close(struct env *env)
@@ -182,7 +211,7 @@ void env_close(struct env *env)
     end_process(&env->redis);
     redis_target_done(&env->target);
     options_free(env->opts);
-    remove_folder(env);
+    nftw(env->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 static void command(struct redis_link *link, const char *name, const char *argument)
@@ -226,10 +255,7 @@ static bool daemon_is_ready(struct env *env)
     char path[256], line[1024];
     bool is_ready = false;
 
-    if (waitpid(env->daemon, NULL, WNOHANG) == env->daemon) {
-        env->daemon = 0;
-        stop_failed("claudebenchd does not start");
-    }
+    must_live(&env->daemon, "claudebenchd does not start");
     snprintf(path, sizeof path, "%s/daemon.log", env->dir);
     FILE *f = fopen(path, "re");
     while (f && fgets(line, sizeof line, f))

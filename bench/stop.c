@@ -38,6 +38,11 @@ void stop_signals_default(void)
     signal(SIGPIPE, SIG_DFL);
 }
 
+bool stop_is_asked(void)
+{
+    return asked != 0;
+}
+
 void stop_if_asked(void)
 {
     if (asked)

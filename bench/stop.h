@@ -7,10 +7,14 @@
 
 #include "common/compat.h"
 
+#include <stdbool.h>
+
 /* SIGINT, SIGTERM and SIGHUP are noted from now on. */
 void stop_on_signals(void);
 /* A forked child dies of them again. */
 void stop_signals_default(void);
+/* Whether one of them has come. */
+bool stop_is_asked(void);
 /* Ends the program when one of them has come; called by every loop that waits. */
 void stop_if_asked(void);
 /* Prints "claudebench-bench: …" and ends the program, exit code 69. */
