@@ -11,7 +11,7 @@
 #include "common/exitcode.h"
 #include "common/methods.h"
 
-enum { READ_CHUNK = 65536 };
+enum { READ_CHUNK = 65536, WAIT_MAX_MS = 30000 };
 
 static const struct cli_option call_options[] = {
     {0, "ttl", "MS", "The request is not carried out when it has waited longer than this."},
@@ -19,7 +19,8 @@ static const struct cli_option call_options[] = {
      "Idempotency key: a repeat under the same key gets the first outcome. Default: a "
      "random one for methods that write."},
     {0, "timeout", "MS",
-     "Give up after so long (default 10000); the outcome is then unknown, exit 69."},
+     "Give up after so long (default 10000, and what a wait_ms of the parameters adds); the "
+     "outcome is then unknown, exit 69."},
     {0, "session", "ID", "Session to record with the request (default: CLAUDEBENCH_SESSION)."},
     {0, "raw", NULL, "Print the whole reply, result or error, on stdout."},
     {0, NULL, NULL, NULL},
@@ -120,6 +121,21 @@ static int show_reply(const struct cli *cli, const struct requests_reply *reply)
     return status ? status : written;
 }
 
+/* How long a request may take that waits for a task. */
+static int64_t default_timeout_ms(const struct requests_call *call)
+{
+    struct json_span params;
+    struct json_item item;
+    enum json_type type;
+    int64_t wait_ms;
+
+    if (json_check(call->params, call->params_len, &params, &type, NULL) == 0 &&
+        type == JSON_OBJECT && json_find(params, "wait_ms", &item) &&
+        json_decode_int(item.value, &wait_ms) == 0 && wait_ms > 0 && wait_ms <= WAIT_MAX_MS)
+        return CALL_TIMEOUT_MS + wait_ms;
+    return CALL_TIMEOUT_MS;
+}
+
 static int send_call(const struct cli *cli, struct session *s, const struct buf *params)
 {
     struct requests_reply reply = REQUESTS_REPLY_INIT;
@@ -131,7 +147,8 @@ static int send_call(const struct cli *cli, struct session *s, const struct buf 
     };
 
     if (cli_int(cli, "ttl", 1, INT64_C(86400000), 0, &call.ttl_ms) != 0 ||
-        cli_int(cli, "timeout", 1, INT64_C(86400000), CALL_TIMEOUT_MS, &call.timeout_ms) != 0)
+        cli_int(cli, "timeout", 1, INT64_C(86400000), default_timeout_ms(&call),
+                &call.timeout_ms) != 0)
         return EXITCODE_USAGE;
     if (call.idem && strlen(call.idem) >= REQUESTS_IDEM_SIZE)
         return cli_wrong_use(cli->verb, "--idem is longer than %d bytes", REQUESTS_IDEM_SIZE - 1);

@@ -23,6 +23,8 @@ enum {
     CLAIM_MAX_MS = 1000,
     POP_MS = 500,
     LEAVE_MS = 3000, /* for the last requests, when the jobs have ended */
+    LEAVE_CHECK_MS = 50,
+    OTHER_FDS = REQUESTS_POLLFDS + 1, /* those of the request client, and the signals' */
 };
 
 static const struct cli_option work_options[] = {
@@ -144,6 +146,8 @@ static int64_t check_time(struct work *w)
         due = sooner(due, w->next_claim_ms);
     if (w->stop != STOP_NO && work_count(w, JOB_RUNNING) > 0 && now < w->grace_until_ms)
         due = sooner(due, w->grace_until_ms);
+    if (w->stop != STOP_NO && w->is_claiming)
+        due = sooner(due, now + LEAVE_CHECK_MS);
     return sooner(due, w->give_up_ms);
 }
 
@@ -217,24 +221,25 @@ static void show_progress(struct work *w)
 
 static void turn(struct work *w)
 {
-    struct pollfd fds[2 + 2 * WORK_JOBS_MAX];
+    struct pollfd fds[OTHER_FDS + 2 * WORK_JOBS_MAX];
+    struct pollfd *signals = &fds[REQUESTS_POLLFDS];
     int client_wait;
     int64_t due = check_time(w);
 
-    requests_client_prepare(w->s.rc, &fds[0], &client_wait);
-    fds[1] = (struct pollfd){.fd = w->signal_fd, .events = POLLIN};
-    size_t n = poll_jobs(w, fds + 2);
+    requests_client_prepare(w->s.rc, fds, &client_wait);
+    *signals = (struct pollfd){.fd = w->signal_fd, .events = POLLIN};
+    size_t n = poll_jobs(w, fds + OTHER_FDS);
     int64_t left = due - clock_mono_ms();
     int wait = due == 0 ? -1 : left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
     if (client_wait >= 0 && (wait < 0 || client_wait < wait))
         wait = client_wait;
-    if (poll(fds, n + 2, wait) < 0)
+    if (poll(fds, n + OTHER_FDS, wait) < 0)
         return;
-    if (fds[1].revents)
+    if (signals->revents)
         read_signals(w);
-    read_jobs(w, fds + 2, n);
+    read_jobs(w, fds + OTHER_FDS, n);
     reap_jobs(w);
-    requests_client_pump(w->s.rc, fds[0].revents);
+    requests_client_pump(w->s.rc, fds);
     tell_connection(w);
     take_replies(w);
     show_progress(w);
@@ -259,7 +264,11 @@ static bool is_over(struct work *w)
         }
         return true;
     }
-    if (busy > 0 || w->is_claiming || w->is_registering)
+    requests_client_stop_waiting(w->s.rc);
+    if (busy > 0 || w->is_registering)
+        return false;
+    /* A claim that waits is ended by our unregistration; one under way may bring tasks to give back. */
+    if (w->is_claiming && !w->is_unregistering && !requests_client_is_parked(w->s.rc))
         return false;
     if (w->is_registered && !w->is_unregistering)
         lease_unregister(w);

@@ -14,7 +14,7 @@
 #include "common/fault.h"
 #include "common/rfc3339.h"
 
-enum { RETRY_MS = 500 };
+enum { RETRY_MS = 500, WAIT_MS = 30000 };
 
 /* ---- small parts ---- */
 
@@ -113,6 +113,8 @@ void report_claim(struct work *w, int64_t now_ms)
     buf_puts(&params, "{");
     put_text(&params, "workerId", w->id);
     put_claim(w, &params, w->is_once ? 1 : max);
+    if (!w->is_drain)
+        put_int(&params, "wait_ms", WAIT_MS);
     buf_puts(&params, "}");
     w->is_claiming = true;
     w->promised += max;
@@ -363,7 +365,8 @@ static void take_claim(struct work *w, const struct requests_reply *reply, int64
         backoff_reset(&w->claim_backoff);
         w->next_claim_ms = 0;
     } else {
-        report_claim_later(w);
+        if (reply->latency_us / 1000 < WAIT_MS / 2) /* it has not waited: not at once again */
+            report_claim_later(w);
         queue_is_empty(w);
     }
 }

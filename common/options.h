@@ -91,6 +91,7 @@ struct options {
         int64_t idempotency_ttl_ms;
         int64_t idempotency_bytes;
         int64_t dead_entries;
+        int64_t waiters;
     } limits;
     struct {
         int level;  /* enum log_level */

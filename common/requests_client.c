@@ -60,14 +60,6 @@ static void expire_requests(struct requests_client *rc, int64_t now_ms)
     }
 }
 
-/* When a peer that says nothing counts as dead; 0: nothing is expected of it. */
-static int64_t silence_limit_ms(const struct requests_client *rc)
-{
-    if (!rc->link || rc->expect_len == 0)
-        return 0;
-    return rc->last_io_ms + rc->target->timeout_ms + (rc->pops ? rc->pop_ms : 0);
-}
-
 static int64_t earlier(int64_t a, int64_t b)
 {
     if (a == 0)
@@ -75,16 +67,21 @@ static int64_t earlier(int64_t a, int64_t b)
     return b == 0 || a < b ? a : b;
 }
 
-static int64_t next_due_ms(const struct requests_client *rc)
+static int64_t silence_limit_ms(const struct requests_client *rc)
+{
+    return earlier(wire_silence_limit_ms(rc, &rc->main), wire_silence_limit_ms(rc, &rc->side));
+}
+
+static int64_t next_due_ms(struct requests_client *rc)
 {
     int64_t due = silence_limit_ms(rc);
     const struct request *rq;
 
-    if (rc->open && !rc->link)
+    if (rc->open && !rc->main.link)
         due = earlier(due, rc->retry_at_ms);
     for (rq = rc->open; rq; rq = rq->next)
         due = earlier(due, rq->deadline_ms);
-    return due;
+    return earlier(due, wait_check(rc, clock_mono_ms()));
 }
 
 static void check_time(struct requests_client *rc)
@@ -95,7 +92,8 @@ static void check_time(struct requests_client *rc)
     if (limit && now >= limit)
         wire_lost(rc, "Redis does not answer");
     expire_requests(rc, now);
-    if (rc->open && !rc->link && now >= rc->retry_at_ms)
+    wait_check(rc, now);
+    if (rc->open && !rc->main.link && now >= rc->retry_at_ms)
         wire_start(rc);
 }
 
@@ -113,8 +111,8 @@ static int open_link(struct requests_client *rc, int patience_ms, struct cb_erro
     int64_t until = clock_mono_ms() + patience_ms;
 
     wire_new_token(rc);
-    while (redis_link_open(rc->target, rc->client_name, &rc->link, &why) != 0) {
-        rc->link = NULL;
+    while (redis_link_open(rc->target, rc->client_name, &rc->main.link, &why) != 0) {
+        rc->main.link = NULL;
         int64_t wait = backoff_next_full_jitter(&rc->backoff);
         if (why.code == REDIS_LOADING && clock_mono_ms() + wait < until) {
             poll(NULL, 0, (int)wait);
@@ -125,8 +123,8 @@ static int open_link(struct requests_client *rc, int patience_ms, struct cb_erro
                             why.code == REDIS_LOST ? "; is claudebenchd running?" : "");
     }
     backoff_reset(&rc->backoff);
-    rc->is_greeted = true;
-    rc->last_io_ms = clock_mono_ms();
+    rc->main.is_greeted = true;
+    rc->main.last_io_ms = clock_mono_ms();
     return 0;
 }
 
@@ -171,10 +169,10 @@ void requests_client_free(struct requests_client *rc)
         requests_reply_done(&ready->reply);
         free(ready);
     }
-    redis_link_free(rc->link);
+    wire_free(&rc->main);
+    wire_free(&rc->side);
     free(rc->slots);
     free(rc->free_slots);
-    free(rc->expects);
     free(rc->reply_key);
     free(rc->prefix);
     free(rc->actor);
@@ -199,7 +197,7 @@ bool requests_client_is_up(const struct requests_client *rc, const char **ret_wh
 {
     if (ret_why)
         *ret_why = rc->why;
-    return rc->link && rc->is_greeted;
+    return rc->main.link && rc->main.is_greeted;
 }
 
 unsigned requests_client_losses(const struct requests_client *rc)
@@ -240,38 +238,54 @@ void requests_client_submit(struct requests_client *rc, const struct requests_ca
         snprintf(rq->ttl, sizeof rq->ttl, "%" PRId64, call->ttl_ms);
     snprintf(rq->id, sizeof rq->id, "%s-%u.%" PRIu64, rc->id_prefix, rq->slot, rq->seq);
     request_choose_idem(rq, call->idem);
+    wait_read(rq);
     DL_APPEND(rc->open, rq);
 }
 
 /* ---- the event loop's side ---- */
 
-void requests_client_prepare(struct requests_client *rc, struct pollfd *ret_pfd,
+static void poll_wire(const struct wire *w, struct pollfd *ret)
+{
+    *ret = (struct pollfd){.fd = w->link ? redis_link_fd(w->link) : -1, .events = POLLIN};
+    if (w->link && redis_link_wants_write(w->link))
+        ret->events |= POLLOUT;
+}
+
+void requests_client_prepare(struct requests_client *rc, struct pollfd ret_fds[REQUESTS_POLLFDS],
                              int *ret_timeout_ms)
 {
     check_time(rc);
-    if (rc->link) {
+    if (rc->main.link)
         wire_queue(rc);
-        if (rc->is_greeted)
-            wire_write(rc);
-    }
+    if (rc->main.link && rc->main.is_greeted)
+        wire_write(rc, &rc->main);
+    if (rc->side.link && rc->side.is_greeted)
+        wire_write(rc, &rc->side);
     int64_t due = next_due_ms(rc);
     int64_t left = due - clock_mono_ms();
-    ret_pfd->fd = rc->link ? redis_link_fd(rc->link) : -1;
-    ret_pfd->events = POLLIN;
-    ret_pfd->revents = 0;
-    if (rc->link && redis_link_wants_write(rc->link))
-        ret_pfd->events |= POLLOUT;
+    poll_wire(&rc->main, &ret_fds[0]);
+    poll_wire(&rc->side, &ret_fds[1]);
     *ret_timeout_ms = due == 0 ? -1 : left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
     if (rc->ready)
         *ret_timeout_ms = 0;
 }
 
-void requests_client_pump(struct requests_client *rc, short revents)
+static void pump_wire(struct requests_client *rc, struct wire *w, const struct pollfd *fd)
 {
-    if (rc->link && (revents & POLLOUT))
-        wire_write(rc);
-    if (rc->link && (revents & (POLLIN | POLLHUP | POLLERR)))
-        wire_read(rc);
+    if (!w->link || redis_link_fd(w->link) != fd->fd) /* lost since, by the other one */
+        return;
+    if (fd->revents & POLLOUT)
+        wire_write(rc, w);
+    if (w->link && (fd->revents & (POLLIN | POLLHUP | POLLERR)))
+        wire_read(rc, w);
+}
+
+void requests_client_pump(struct requests_client *rc, const struct pollfd fds[REQUESTS_POLLFDS])
+{
+    if (fds) {
+        pump_wire(rc, &rc->main, &fds[0]);
+        pump_wire(rc, &rc->side, &fds[1]);
+    }
     check_time(rc);
 }
 
@@ -295,11 +309,11 @@ int requests_client_next(struct requests_client *rc, int timeout_ms, struct requ
     int64_t until = timeout_ms < 0 ? 0 : clock_mono_ms() + timeout_ms;
 
     while (!requests_client_take(rc, reply)) {
-        struct pollfd pfd;
+        struct pollfd fds[REQUESTS_POLLFDS];
         int wait;
         if (!rc->open)
             return 0;
-        requests_client_prepare(rc, &pfd, &wait);
+        requests_client_prepare(rc, fds, &wait);
         if (until) {
             int64_t left = until - clock_mono_ms();
             if (left <= 0 && !rc->ready)
@@ -307,10 +321,10 @@ int requests_client_next(struct requests_client *rc, int timeout_ms, struct requ
             if (left >= 0 && (wait < 0 || left < wait))
                 wait = (int)left;
         }
-        int n = poll(&pfd, pfd.fd >= 0 ? 1 : 0, wait);
+        int n = poll(fds, REQUESTS_POLLFDS, wait);
         if (n < 0 && errno == EINTR && !rc->ready)
             return 0;
-        requests_client_pump(rc, n > 0 ? pfd.revents : 0);
+        requests_client_pump(rc, n > 0 ? fds : NULL);
     }
     return 1;
 }

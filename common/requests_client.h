@@ -2,11 +2,14 @@
  * requests_client.h: the caller's side of the stream protocol (DESIGN §4): submit requests, get
  * replies.
  *
- * A client has one connection. submit() only notes a request; the next wait writes all that is new
+ * A client has one connection, and a second one for what is submitted while a claim waits. submit() only notes a request; the next wait writes all that is new
  * together with one blocking pop of the reply list, so that a round trip costs one wake-up. Replies
  * come in any order. After a lost connection everything unanswered is repeated with the same id and
  * idempotency key over a new one (full jitter), until its deadline; the reply list gets a new name
  * then, so that a pop of the dead connection cannot take what is meant for the new one.
+ *
+ * A task.claim with wait_ms may wait on the other side until there is a task; then it is woken, and repeated here without
+ * being asked: the caller sees the tasks, or none when its time is over.
  *
  * Two ways to use it: requests_client_call() and _next() block; an event loop asks _prepare() for
  * what to poll, and says _pump() afterwards and _take() until it gives no more.
@@ -24,6 +27,7 @@ enum {
     REQUESTS_WINDOW_DEFAULT = 64,
     REQUESTS_WINDOW_MAX = 4096,
     REQUESTS_IDEM_SIZE = 129, /* bytes of an idempotency key, with its NUL */
+    REQUESTS_POLLFDS = 2,     /* connections to poll */
 };
 
 struct requests_config {
@@ -105,12 +109,17 @@ void requests_client_call(struct requests_client *rc, const struct requests_call
 
 /* Event loop: writes what is new, then says what to poll (fd -1: nothing) and how long (ms, -1: for
  * ever). */
-void requests_client_prepare(struct requests_client *rc, struct pollfd *ret_pfd,
+void requests_client_prepare(struct requests_client *rc, struct pollfd ret_fds[REQUESTS_POLLFDS],
                              int *ret_timeout_ms);
-/* After poll: moves bytes, notices lost connections and passed deadlines. */
-void requests_client_pump(struct requests_client *rc, short revents);
+/* After poll: moves bytes, notices lost connections and passed deadlines. NULL: nothing was polled. */
+void requests_client_pump(struct requests_client *rc, const struct pollfd fds[REQUESTS_POLLFDS]);
 /* A reply that is there: true with *reply filled. */
 bool requests_client_take(struct requests_client *rc, struct requests_reply *reply);
+
+/* Claims that wait are not repeated any more when they are woken: the wake is their result. */
+void requests_client_stop_waiting(struct requests_client *rc);
+/* True when nothing is in flight but claims that have waited long enough to be certainly parked. */
+bool requests_client_is_parked(const struct requests_client *rc);
 
 /* False while the connection is lost; *ret_why (may be NULL) is then the last error, borrowed. */
 bool requests_client_is_up(const struct requests_client *rc, const char **ret_why);

@@ -148,6 +148,8 @@ void answer_take(struct requests_client *rc, const char *text, size_t len)
         json_find(document, "id", &item) && item.type == JSON_STRING) {
         json_decode_string(item.value, &id);
         struct request *rq = request_by_id(rc, buf_peek(&id));
+        if (rq && json_find(document, "result", &item) && wait_is_woken(rq, item.value))
+            rq = NULL;
         if (rq) {
             struct requests_reply *reply = answer_new(rc, rq, REQUESTS_RESULT);
             buf_append(&reply->text, document.at, document.len);

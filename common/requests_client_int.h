@@ -4,6 +4,7 @@
  *   requests_client.c        its life, submitting, time, the event loop's and the blocking side
  *   requests_client_link.c   the connection: writing requests, reading replies, losing it
  *   requests_client_answer.c from an open request to a reply that can be taken
+ *   requests_client_wait.c   claims that wait for tasks on the other side
  */
 #ifndef CB_REQUESTS_CLIENT_INT_H
 #define CB_REQUESTS_CLIENT_INT_H
@@ -12,7 +13,11 @@
 
 #include "common/backoff.h"
 
-enum { REQUESTS_ID_PREFIX = 10, REQUESTS_TOKEN = 32 };
+enum {
+    REQUESTS_ID_PREFIX = 10,
+    REQUESTS_TOKEN = 32,
+    REQUESTS_LONG_POP_MS = 5000, /* of a pop that only claims wait for */
+};
 
 /* What a reply of Redis on the connection belongs to, in the order of the commands. */
 enum expect_kind { EXPECT_LOAD, EXPECT_ENTRY, EXPECT_POP };
@@ -38,13 +43,34 @@ struct request {
     int64_t deadline_ms; /* monotonic; 0 = none */
     int64_t started_us;
     bool is_open;
-    bool is_queued; /* on the present connection */
+    bool is_queued; /* on a present connection, `wire` */
     bool is_sent;   /* on any connection, ever */
+    struct wire *wire;
+
+    /* A claim that may be parked (task.claim with wait_ms). */
+    bool is_waiting;
+    bool is_wait_over;     /* a wake ends it, too */
+    int64_t wait_until_ms; /* monotonic */
+    int64_t queued_ms;     /* when it was queued last */
+    int64_t resend_ms;     /* when an answer has certainly been lost */
+    int64_t resend_gap_ms;
 };
 
 struct ready {
     struct ready *prev, *next;
     struct requests_reply reply;
+};
+
+/* One connection. */
+struct wire {
+    struct redis_link *link;
+    bool is_greeted; /* a reply came on it */
+    bool has_submit_script;
+    struct expect *expects; /* ring */
+    size_t expect_head, expect_len, expect_cap;
+    unsigned pops;      /* outstanding */
+    bool is_pop_long;   /* … and the last of them blocks for as long as a claim waits */
+    int64_t last_io_ms; /* when it said something last */
 };
 
 struct requests_client {
@@ -62,15 +88,11 @@ struct requests_client {
     struct ready *ready;
     unsigned ready_count;
 
-    struct redis_link *link;
-    bool is_greeted; /* a reply came on this connection */
-    bool has_submit_script;
+    struct wire main; /* pops the replies */
+    struct wire
+        side; /* takes requests while `main` is blocked by a long pop; made at the first need */
     char token[REQUESTS_TOKEN + 1];
     char *reply_key;
-    struct expect *expects; /* ring */
-    size_t expect_head, expect_len, expect_cap;
-    unsigned pops; /* outstanding on the connection */
-    int64_t last_io_ms;
 
     struct backoff backoff;
     int64_t retry_at_ms;
@@ -92,18 +114,34 @@ void answer_refused(struct requests_client *rc, struct request *rq, int code, co
 /* One element of the reply list. What is not a reply to an open request of ours is ignored. */
 void answer_take(struct requests_client *rc, const char *text, size_t len);
 
+/* ---- requests_client_wait.c ---- */
+
+/* Says whether and how long a request may wait on the other side; at its submission. */
+void wait_read(struct request *rq);
+/* The ttl_ms to send now, "" = none. */
+const char *wait_ttl(const struct request *rq, char out[24]);
+/* Sends again what is answered by now, if the answer is not lost; returns when that is due (0 = nothing is). */
+int64_t wait_check(struct requests_client *rc, int64_t now_ms);
+/* A result for a request that waits: true when it is a wake, and the request is repeated. */
+bool wait_is_woken(struct request *rq, struct json_span result);
+/* True when there are open requests, and all of them are claims that wait. */
+bool wait_is_all(const struct requests_client *rc);
+
 /* ---- requests_client_link.c ---- */
 
 /* Draws the name of the reply list. */
 void wire_new_token(struct requests_client *rc);
 /* Starts to connect; a failure counts as a loss. */
 void wire_start(struct requests_client *rc);
-/* The connection is of no use any more; the next one is tried after a while. `why` may be NULL. */
+/* The connections are of no use any more; the next ones are tried after a while. `why` may be NULL. */
 void wire_lost(struct requests_client *rc, const char *why);
 /* Queues what is new, and one pop behind it. */
 void wire_queue(struct requests_client *rc);
-/* Move bytes; either may lose the connection. */
-void wire_read(struct requests_client *rc);
-void wire_write(struct requests_client *rc);
+/* Move bytes; either may lose the connections. */
+void wire_read(struct requests_client *rc, struct wire *w);
+void wire_write(struct requests_client *rc, struct wire *w);
+/* When a connection that says nothing counts as dead; 0: nothing is expected of it. */
+int64_t wire_silence_limit_ms(const struct requests_client *rc, const struct wire *w);
+void wire_free(struct wire *w);
 
 #endif

@@ -1,8 +1,11 @@
 /*
- * requests_client_link.c: the request client's connection (see requests_client_int.h).
+ * requests_client_link.c: the request client's connections (see requests_client_int.h).
  *
  * Each command that is queued leaves a note of what its reply will belong to. A lost connection forgets
- * the notes, and every open request counts as not queued.
+ * the notes, and every open request counts as not queued; when one of the two is lost, both are given up.
+ *
+ * While claims wait, and nothing else, the pop of the replies blocks for seconds: an idle worker is to cost next to
+ * nothing. What is submitted then goes over the second connection, and its reply ends the pop on the first.
  */
 #include "common/compat.h"
 #include "common/requests_client_int.h"
@@ -20,28 +23,28 @@ enum { POP_COUNT = 64 };
 
 /* ---- the ring of expected replies ---- */
 
-static void expect_push(struct requests_client *rc, enum expect_kind kind, const struct request *rq)
+static void expect_push(struct wire *w, enum expect_kind kind, const struct request *rq)
 {
-    if (rc->expect_len == rc->expect_cap) {
-        size_t cap = rc->expect_cap ? rc->expect_cap * 2 : 64;
+    if (w->expect_len == w->expect_cap) {
+        size_t cap = w->expect_cap ? w->expect_cap * 2 : 64;
         struct expect *ring = mem_calloc(cap, sizeof *ring);
-        for (size_t i = 0; i < rc->expect_len; i++)
-            ring[i] = rc->expects[(rc->expect_head + i) % rc->expect_cap];
-        free(rc->expects);
-        rc->expects = ring;
-        rc->expect_cap = cap;
-        rc->expect_head = 0;
+        for (size_t i = 0; i < w->expect_len; i++)
+            ring[i] = w->expects[(w->expect_head + i) % w->expect_cap];
+        free(w->expects);
+        w->expects = ring;
+        w->expect_cap = cap;
+        w->expect_head = 0;
     }
-    struct expect *e = &rc->expects[(rc->expect_head + rc->expect_len++) % rc->expect_cap];
+    struct expect *e = &w->expects[(w->expect_head + w->expect_len++) % w->expect_cap];
     *e = (struct expect){.kind = kind, .slot = rq ? rq->slot : 0, .seq = rq ? rq->seq : 0};
 }
 
-static struct expect expect_shift(struct requests_client *rc)
+static struct expect expect_shift(struct wire *w)
 {
-    cb_assert(rc->expect_len > 0);
-    struct expect e = rc->expects[rc->expect_head];
-    rc->expect_head = (rc->expect_head + 1) % rc->expect_cap;
-    rc->expect_len--;
+    cb_assert(w->expect_len > 0);
+    struct expect e = w->expects[w->expect_head];
+    w->expect_head = (w->expect_head + 1) % w->expect_cap;
+    w->expect_len--;
     return e;
 }
 
@@ -52,21 +55,34 @@ static void note_why(struct requests_client *rc, const char *text)
     snprintf(rc->why, sizeof rc->why, "%s", text);
 }
 
+static void wire_close(struct wire *w)
+{
+    redis_link_free(w->link);
+    w->link = NULL;
+    w->is_greeted = false;
+    w->has_submit_script = false;
+    w->expect_len = 0;
+    w->pops = 0;
+    w->is_pop_long = false;
+}
+
+void wire_free(struct wire *w)
+{
+    wire_close(w);
+    free(w->expects);
+}
+
 static void wire_reset(struct requests_client *rc)
 {
     struct request *rq;
 
-    redis_link_free(rc->link);
-    rc->link = NULL;
-    rc->is_greeted = false;
-    rc->has_submit_script = false;
-    rc->expect_len = 0;
-    rc->pops = 0;
+    wire_close(&rc->main);
+    wire_close(&rc->side);
     for (rq = rc->open; rq; rq = rq->next)
         rq->is_queued = false;
 }
 
-/* The connection is of no use any more; the next one is tried after `wait_ms`. */
+/* The connections are of no use any more; the next one is tried after `wait_ms`. */
 static void wire_drop(struct requests_client *rc, const char *why, int64_t wait_ms)
 {
     if (why)
@@ -112,16 +128,30 @@ void wire_new_token(struct requests_client *rc)
     arena_done(&arena);
 }
 
-void wire_start(struct requests_client *rc)
+static bool wire_connect(struct requests_client *rc, struct wire *w)
 {
     struct cb_error err = {0};
 
+    w->last_io_ms = clock_mono_ms();
+    if (redis_link_start(rc->target, rc->client_name, &w->link, &err) == 0)
+        return true;
+    w->link = NULL;
+    wire_failed(rc, &err);
+    return false;
+}
+
+void wire_start(struct requests_client *rc)
+{
     wire_new_token(rc);
-    rc->last_io_ms = clock_mono_ms();
-    if (redis_link_start(rc->target, rc->client_name, &rc->link, &err) != 0) {
-        rc->link = NULL;
-        wire_failed(rc, &err);
-    }
+    wire_connect(rc, &rc->main);
+}
+
+int64_t wire_silence_limit_ms(const struct requests_client *rc, const struct wire *w)
+{
+    if (!w->link || w->expect_len == 0)
+        return 0;
+    int pop_ms = w->pops == 0 ? 0 : w->is_pop_long ? REQUESTS_LONG_POP_MS : rc->pop_ms;
+    return w->last_io_ms + rc->target->timeout_ms + pop_ms;
 }
 
 /* ---- writing ---- */
@@ -147,8 +177,9 @@ static void entry_field(struct entry *e, const char *name, const char *value)
     entry_put(e, value, strlen(value));
 }
 
+/* `ttl` has to live as long as the entry. */
 static void entry_fields(struct entry *e, const struct requests_client *rc,
-                         const struct request *rq)
+                         const struct request *rq, char ttl[24])
 {
     entry_field(e, "id", rq->id);
     entry_field(e, "method", rq->method);
@@ -158,7 +189,7 @@ static void entry_fields(struct entry *e, const struct requests_client *rc,
     entry_field(e, "actor", rc->actor);
     entry_field(e, "session", rc->session);
     entry_field(e, "agent", rc->agent);
-    entry_field(e, "ttl_ms", rq->ttl);
+    entry_field(e, "ttl_ms", wait_ttl(rq, ttl));
     entry_field(e, "idem", rq->idem);
     entry_field(e, "trace", rc->trace);
 }
@@ -173,72 +204,92 @@ static char *stream_key(struct arena *arena, const struct requests_client *rc, c
 }
 
 /* Finishing methods go in through a script that may run when memory is full. */
-static void queue_submit(struct requests_client *rc, const char *stream, const struct entry *fields)
+static void queue_submit(struct wire *w, const char *stream, const struct entry *fields)
 {
     struct script_call call;
 
-    if (!rc->has_submit_script) {
-        redis_link_appendv(rc->link, "SCRIPT", "LOAD", scripts_text(SCRIPT_SUBMIT), NULL);
-        expect_push(rc, EXPECT_LOAD, NULL);
-        rc->has_submit_script = true;
+    if (!w->has_submit_script) {
+        redis_link_appendv(w->link, "SCRIPT", "LOAD", scripts_text(SCRIPT_SUBMIT), NULL);
+        expect_push(w, EXPECT_LOAD, NULL);
+        w->has_submit_script = true;
     }
     script_call_init(&call, SCRIPT_SUBMIT);
     script_call_key(&call, stream);
     for (int i = 0; i < fields->argc; i++)
         script_call_arg(&call, fields->argv[i], fields->lens[i]);
-    scripts_append(rc->link, &call);
+    scripts_append(w->link, &call);
     script_call_done(&call);
 }
 
-static void queue_request(struct requests_client *rc, struct request *rq)
+static void queue_request(struct requests_client *rc, struct wire *w, struct request *rq)
 {
     struct arena arena = ARENA_INIT;
     const char *stream = stream_key(&arena, rc, rq->method);
     struct entry e = {.argc = 0};
+    char ttl[24];
 
     if (rq->flags & METHOD_FINISHES) {
-        entry_fields(&e, rc, rq);
-        queue_submit(rc, stream, &e);
+        entry_fields(&e, rc, rq, ttl);
+        queue_submit(w, stream, &e);
     } else {
         entry_put(&e, "XADD", 4);
         entry_put(&e, stream, strlen(stream));
         entry_put(&e, "*", 1);
-        entry_fields(&e, rc, rq);
-        redis_link_append(rc->link, e.argc, e.argv, e.lens);
+        entry_fields(&e, rc, rq, ttl);
+        redis_link_append(w->link, e.argc, e.argv, e.lens);
     }
-    expect_push(rc, EXPECT_ENTRY, rq);
+    expect_push(w, EXPECT_ENTRY, rq);
     rq->is_queued = true;
+    rq->wire = w;
+    rq->queued_ms = clock_mono_ms();
     arena_done(&arena);
 }
 
 static void queue_pop(struct requests_client *rc)
 {
+    struct wire *w = &rc->main;
     char seconds[32], count[16];
 
-    snprintf(seconds, sizeof seconds, "%d.%03d", rc->pop_ms / 1000, rc->pop_ms % 1000);
+    w->is_pop_long = wait_is_all(rc);
+    int ms = w->is_pop_long ? REQUESTS_LONG_POP_MS : rc->pop_ms;
+    snprintf(seconds, sizeof seconds, "%d.%03d", ms / 1000, ms % 1000);
     snprintf(count, sizeof count, "%d", POP_COUNT);
-    redis_link_appendv(rc->link, "BLMPOP", seconds, "1", rc->reply_key, "LEFT", "COUNT", count,
+    redis_link_appendv(w->link, "BLMPOP", seconds, "1", rc->reply_key, "LEFT", "COUNT", count,
                        NULL);
-    expect_push(rc, EXPECT_POP, NULL);
-    rc->pops++;
+    expect_push(w, EXPECT_POP, NULL);
+    w->pops++;
+}
+
+/* The connection that takes requests at once; NULL when it was lost meanwhile. */
+static struct wire *open_wire(struct requests_client *rc)
+{
+    if (rc->main.pops == 0 || !rc->main.is_pop_long)
+        return &rc->main;
+    if (!rc->side.link && !wire_connect(rc, &rc->side))
+        return NULL;
+    return &rc->side;
 }
 
 /* Queues what is new, and one pop behind it. */
 void wire_queue(struct requests_client *rc)
 {
+    struct wire *w = NULL;
     struct request *rq;
-    bool has_new = false;
 
-    if (rc->expect_len == 0) /* its silence so far was no sin */
-        rc->last_io_ms = clock_mono_ms();
     for (rq = rc->open; rq; rq = rq->next) {
-        if (!rq->is_queued) {
-            queue_request(rc, rq);
-            has_new = true;
-        }
+        if (rq->is_queued)
+            continue;
+        if (!w && !(w = open_wire(rc)))
+            return;
+        if (w->expect_len == 0) /* its silence so far was no sin */
+            w->last_io_ms = clock_mono_ms();
+        queue_request(rc, w, rq);
     }
-    if (rc->open && (has_new || rc->pops == 0))
+    if (rc->open && (w == &rc->main || rc->main.pops == 0)) {
+        if (rc->main.expect_len == 0)
+            rc->main.last_io_ms = clock_mono_ms();
         queue_pop(rc);
+    }
 }
 
 /* ---- reading ---- */
@@ -293,16 +344,16 @@ static void take_pop(struct requests_client *rc, const reply_t *r)
     }
 }
 
-/* One reply of Redis. May drop the connection. */
-static void take_reply(struct requests_client *rc, const reply_t *r)
+/* One reply of Redis. May drop the connections. */
+static void take_reply(struct requests_client *rc, struct wire *w, const reply_t *r)
 {
-    struct expect e = expect_shift(rc);
+    struct expect e = expect_shift(w);
     bool is_error = reply_is_error(r);
 
     if (e.kind == EXPECT_POP)
-        rc->pops--;
-    if (!rc->is_greeted && !is_error) {
-        rc->is_greeted = true;
+        w->pops--;
+    if (!w->is_greeted && !is_error) {
+        w->is_greeted = true;
         backoff_reset(&rc->backoff);
     }
     if (is_error && e.kind == EXPECT_ENTRY)
@@ -313,46 +364,46 @@ static void take_reply(struct requests_client *rc, const reply_t *r)
         take_pop(rc, r);
 }
 
-static void read_replies(struct requests_client *rc)
+static void read_replies(struct requests_client *rc, struct wire *w)
 {
     struct cb_error err = {0};
 
-    while (rc->link) {
+    while (w->link) {
         reply_t *r CB_CLEANUP(reply_free_ptr) = NULL;
-        if (redis_link_take(rc->link, &r, &err) != 0) {
+        if (redis_link_take(w->link, &r, &err) != 0) {
             wire_failed(rc, &err);
             return;
         }
         if (!r)
             return;
-        rc->last_io_ms = clock_mono_ms();
-        if (rc->expect_len == 0) {
+        w->last_io_ms = clock_mono_ms();
+        if (w->expect_len == 0) {
             wire_lost(rc, "Redis sent a reply that nobody asked for");
             return;
         }
-        take_reply(rc, r);
+        take_reply(rc, w, r);
     }
 }
 
-void wire_read(struct requests_client *rc)
+void wire_read(struct requests_client *rc, struct wire *w)
 {
     struct cb_error err = {0};
 
-    if (redis_link_on_readable(rc->link, &err) != 0)
+    if (redis_link_on_readable(w->link, &err) != 0)
         wire_failed(rc, &err);
     else
-        read_replies(rc);
+        read_replies(rc, w);
 }
 
-void wire_write(struct requests_client *rc)
+void wire_write(struct requests_client *rc, struct wire *w)
 {
     struct cb_error err = {0};
     struct request *rq;
 
-    if (!redis_link_wants_write(rc->link))
+    if (!redis_link_wants_write(w->link))
         return;
     for (rq = rc->open; rq; rq = rq->next)
-        rq->is_sent |= rq->is_queued;
-    if (redis_link_on_writable(rc->link, &err) != 0)
+        rq->is_sent |= rq->is_queued && rq->wire == w;
+    if (redis_link_on_writable(w->link, &err) != 0)
         wire_failed(rc, &err);
 }

@@ -36,6 +36,7 @@ function op(r)
         call('HDEL', key, 'sec')
     end
     call('ZREM', P .. 'instances:offline', id)
+    wake_all_of(id)
     emit('instance.registered', {'instance', id, 'incarnation', incarnation})
     local _, rest = held_release(id, 100, incarnation, 'new incarnation', emit)
     if rest > 0 then

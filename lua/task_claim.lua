@@ -1,12 +1,13 @@
 #!lua flags=allow-oom
--- task_claim: leases the next tasks of a queue to a worker.
+-- task_claim: leases the next tasks of a queue to a worker; when there are none, it may be parked until there are.
 -- KEYS  the envelope's
--- ARGV  operation: task.lease_ms; request: the seven of include/claim.lua
+-- ARGV  operation: task.lease_ms, limits.waiters; request: the seven of include/claim.lua, wait_ms
 -- Returns as the envelope. Caller: worker, task.claim.
 -- @include envelope.lua
 -- @include task.lua
 local LEASE_MS = op_arg(1)
 -- @include claim.lua
+-- @include park.lua
 
 local function claim_result(tasks)
     if #tasks == 0 then
@@ -22,7 +23,16 @@ function op(r)
         return nil, code, message, data
     end
     claim_want(r.a)
+    local wait_ms = park_wait_ms(r)
+    if wait_ms > 0 then
+        park_want(r.a)
+    end
     local tasks, memo = claim_take(r.a)
+    if #tasks == 0 and wait_ms > 0 then
+        return park(r, wait_ms, tonumber(op_arg(2)))
+    elseif wait_ms > 0 then
+        park_forget(r)
+    end
     return claim_result(tasks), #tasks > 0 and memo
 end
 

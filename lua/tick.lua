@@ -10,7 +10,8 @@
 --       11 events.maxlen   12 task.keep_finished   13 task.keep_finished_ms   14 task.keep_finished_min_ms
 --       15 data generation, if none was drawn yet
 -- Returns {state, effective ms, leader's id or '', leader's epoch or '0', 1 = this one leads, leases ended,
---       tasks promoted, tasks moved from silent instances, what went wrong in the sweep or ''}
+--       tasks promoted, tasks moved from silent instances, what went wrong in the sweep or '', claims that have waited
+--       long enough}
 -- State: ok | refused (the id is in use by a live daemon that is not this one; nothing was changed).
 -- A damaged key (a wrong type) stops neither beats and leader nor the rest of the sweep: it is told, and tried again.
 -- Caller: supervisor (instance.c).
@@ -27,6 +28,7 @@ local before_finish = {} -- as in include/envelope.lua
 -- @include batch.lua
 local SWEEP = 100
 local POSTPONE_MS = 30000 -- for what cannot go where it belongs
+local LOST_WAKE_MS = 100 -- whoever is alive has claimed by then
 local id, incarnation, secret = ARGV[2], ARGV[3], ARGV[4]
 local leaving = ARGV[6] == '1'
 
@@ -239,8 +241,63 @@ local function sweep_batches()
     return #ids
 end
 
+-- Claims that have waited long enough get the empty answer.
+local function sweep_waiters()
+    local W = waiting()
+    local ended = call('ZRANGEBYSCORE', P .. 'waiters:deadline', '-inf', I(EFF()), 'LIMIT', 0, SWEEP)
+    for i = 1, #ended do
+        local w = W.read(ended[i])
+        if w then
+            W.answer(ended[i], w, W.EMPTY)
+        else
+            call('ZREM', P .. 'waiters:deadline', ended[i])
+        end
+    end
+    return #ended
+end
+
+-- How many waiters of a set a task may have woken by now that is pending for `age` ms and not claimed: those before may
+-- have been dead, and the longer it lies there, the more of them.
+local function wakes_due(age)
+    return age < LOST_WAKE_MS and 0 or math.min(64, 2 ^ math.floor(age / 500))
+end
+
+-- Tasks that lie there although somebody waits: whoever was woken is dead. A waiter that was parked after the task came
+-- has seen it and may not have it: it is not woken again.
+local function wake_again(name, limit)
+    local W = waiting()
+    local queue, role = string.match(name, '^(%S+) ?(%S*)$')
+    local set = W.queue_key(queue, role ~= '' and role or nil)
+    local heads = call('ZRANGE', role ~= '' and role_key(queue, role) or queue_key(queue), 0, 9)
+    local woken = 0
+    for i = 1, #heads do
+        local came = tonumber(redis.pcall('HGET', task_key(heads[i]), 'up')) or NOW
+        for _ = 1, math.min(wakes_due(NOW - came), limit - woken) do
+            local waiter, w = W.first({set})
+            if not waiter or tonumber(w[6]) > came then
+                break
+            end
+            W.answer(waiter, w, W.WAKE)
+            woken = woken + 1
+        end
+    end
+    if call('EXISTS', set) == 0 then
+        call('SREM', P .. 'waiters:queues', name)
+    end
+    return woken
+end
+local function sweep_lost_wakes()
+    if call('HGET', KEYS[6], 'assignment') == 'push' then
+        return
+    end
+    local names, woken = call('SRANDMEMBER', P .. 'waiters:queues', 20), 0
+    for i = 1, #names do
+        woken = woken + wake_again(names[i], SWEEP - woken)
+    end
+end
+
 if not may_act() then
-    return {'refused', '0', '', '0', 0, 0, 0, 0, ''}
+    return {'refused', '0', '', '0', 0, 0, 0, 0, '', 0}
 end
 advance_clock()
 if leaving then
@@ -259,4 +316,6 @@ for i = #before_finish, 1, -1 do
 end
 guarded(sweep_quorum)
 guarded(sweep_batches)
-return {'ok', I(EFF()), leader, epoch, leads, expired, promoted, moved, problem}
+guarded(sweep_lost_wakes)
+local waited = guarded(sweep_waiters)
+return {'ok', I(EFF()), leader, epoch, leads, expired, promoted, moved, problem, waited}

@@ -165,6 +165,7 @@ static void take_tick(struct instance *i, const reply_t *reply)
     int64_t expired = reply_int(reply_at(reply, 5));
     int64_t promoted = reply_int(reply_at(reply, 6));
     int64_t moved = reply_int(reply_at(reply, 7));
+    int64_t waited = reply_int(reply_at(reply, 9));
     bool is_self = reply_int(reply_at(reply, 4)) == 1;
 
     if (strcmp(reply_str(reply_at(reply, 0)), "refused") == 0) {
@@ -184,7 +185,8 @@ static void take_tick(struct instance *i, const reply_t *reply)
                   LOG_S("error", reply_str(reply_at(reply, 8))));
     note_registered(i);
     tick_went_well(i);
-    if (expired >= SWEEP_BOUND || promoted >= SWEEP_BOUND || moved >= SWEEP_BOUND)
+    if (expired >= SWEEP_BOUND || promoted >= SWEEP_BOUND || moved >= SWEEP_BOUND ||
+        waited >= SWEEP_BOUND)
         go_on_sweeping(i);
 }
 

@@ -205,6 +205,7 @@ static void log_outcome(const struct request *r, int64_t code)
         LOG_I("code", code), LOG_S("reason", r->dead_reason ? r->dead_reason : r->message));
 }
 
+/* A parked claim (code 2) counts like an answered one: for this worker it is done. */
 static void count_request(struct supervised *sup, const struct request *r, int64_t code)
 {
     struct scoreboard_slot *slot = sup->slot;

@@ -135,7 +135,7 @@ for i = 1, N do
         end
         codes[i] = not result and code or r.replayed and 1 or 0
         local list = ARGV[r.at + 2]
-        if list ~= '0' then
+        if list ~= '0' and codes[i] ~= PARKED then
             local texts = replies[list]
             if not texts then
                 texts = {}

@@ -10,12 +10,12 @@
 --       entry id, number of its reply list (0 = nobody waits), id as JSON, deadline (wall ms, 0 = none),
 --       hash of the params ('' = no idempotency key), actor, session, agent, trace, number of its keys,
 --       number of its arguments, the arguments
--- Returns { {code per request: 0 done, 1 replayed, -1 duplicate, else the error's code},
+-- Returns { {code per request: 0 done, 1 replayed, 2 parked, -1 duplicate, else the error's code},
 --           {text of each internal error}, length of the stream }
 --
 -- A script defines  local function op(r)  that returns the result's JSON [, memo], or nil, code, message,
--- data JSON. It checks everything before its first write. With a memo it also defines
--- op_replay(r, memo), which makes the result again. The memo `false` says that nothing was changed: then nothing is
+-- data JSON; `nil, PARKED` when there is no reply yet, and nothing to keep for a repeat. It checks everything before
+-- its first write. With a memo it also defines op_replay(r, memo), which makes the result again. The memo `false` says that nothing was changed: then nothing is
 -- kept, and a repeat is handled like a first request.
 local P = ARGV[1]
 -- @include base.lua
@@ -24,6 +24,7 @@ local N, M, K, C = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonu
 local IDEM_TTL, IDEM_CAP, EVENTS_MAX = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
 local op, op_replay, after_group
 local before_finish = {} -- functions that includes have called at the end of the group
+local PARKED = 2
 
 local function op_key(i)
     return KEYS[5 + i]

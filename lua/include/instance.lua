@@ -30,6 +30,7 @@ local function instance_end(id, limit, reason, emit_event)
         roles_leave(id, known[2])
         call('HSET', key, 'st', 'OFFLINE', 'off', NOW)
         call('ZADD', P .. 'instances:active', 0, id)
+        wake_all_of(id)
         emit_event(reason == 'failed' and 'instance.failed' or 'instance.unregistered', {'instance', id})
     end
     local moved, rest = held_release(id, limit, nil, reason, emit_event)

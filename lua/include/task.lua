@@ -7,6 +7,7 @@
 -- its incarnation; tk lease token; le lease end, wall ms as told; du due, wall ms; en end, wall ms; de dead;
 -- pg progress of this attempt (JSON); pe wall ms of the last event about it; as 1 = assigned, and not yet handed over;
 -- dop dtk dby dou = operation, token, worker and outcome of the last finishing call.
+-- @include wake.lua
 
 local function conflict(reason, state, message)
     return nil, -32005, message, '{"reason":"' .. reason .. '","state":"' .. state .. '"}'
@@ -23,6 +24,7 @@ end
 local queue_named = {}
 local function queue_add(id, queue, priority, roles)
     local score = I(-priority)
+    wake_for_task(id, queue, roles)
     if not roles or roles == '' then
         call('ZADD', queue_key(queue), score, id)
         return

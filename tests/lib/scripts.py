@@ -160,7 +160,20 @@ class Scripts:
         return [worker, incarnation, count, lease, salt, queue, roles]
 
     def claim(self, worker="w1", count=1, lease_ms=30000, **kw):
-        return self.ask("task_claim", *self.claim_args(worker, count, **kw), op_args=[lease_ms])
+        return self.ask("task_claim", *self.claim_args(worker, count, **kw), 0, op_args=[lease_ms, 1000])
+
+    def wait(self, worker="w1", count=1, wait_ms=30000, reply=None, max_waiters=1000, deadline=0, params_hash="", idem=None,
+             rid="1", **kw):
+        """A claim that waits. Its code (2 = parked); replies come to `reply` (default: one named after the worker)."""
+        request = Request(*self.claim_args(worker, count, **kw), wait_ms, reply=reply or self.waiting(worker), rid=rid,
+                          deadline=deadline, params_hash=params_hash, idem=idem)
+        answer = self.commit("task_claim", [request], [30000, max_waiters])
+        assert not answer.errors, answer.errors
+        return answer.codes[0]
+
+    @staticmethod
+    def waiting(worker):
+        return f"reply-token-of-{worker}"
 
     def complete(self, task, lease_token="", worker="", result="", next_args=None, keep=(100000, 86400000, 600000), **kw):
         args = [task, lease_token, worker, result, 1 if next_args else 0, *(next_args or [])]
@@ -252,7 +265,7 @@ class Scripts:
                                       "stream:events", "meta", "requests:system")]
         got = self.eval("tick", keys, [self.prefix + ":", instance, incarnation, secret, register, leave, tick_ms, offline,
                                        leader_lease, suspect, 100000, *keep, generation])
-        names_ = ("state", "eff", "leader", "epoch", "leads", "expired", "promoted", "moved", "problem")
+        names_ = ("state", "eff", "leader", "epoch", "leads", "expired", "promoted", "moved", "problem", "waited")
         return {n: (v.decode() if isinstance(v, bytes) else v) for n, v in zip(names_, got)}
 
     def requeue(self, consumer="c1", limit=100, crashed="", how="signal 9", dead_entries=10000, max_crashes=3,

@@ -61,13 +61,13 @@ static void submit(struct world *w, const char *method, const char *params, uint
 /* One turn of an event loop. */
 static void turn(struct requests_client *rc, int most_ms)
 {
-    struct pollfd pfd;
+    struct pollfd fds[REQUESTS_POLLFDS];
     int wait;
-    requests_client_prepare(rc, &pfd, &wait);
+    requests_client_prepare(rc, fds, &wait);
     if (wait < 0 || wait > most_ms)
         wait = most_ms;
-    int n = poll(&pfd, pfd.fd >= 0 ? 1 : 0, wait);
-    requests_client_pump(rc, n > 0 ? pfd.revents : 0);
+    int n = poll(fds, REQUESTS_POLLFDS, wait);
+    requests_client_pump(rc, n > 0 ? fds : NULL);
 }
 
 static reply_t *worker_call(struct world *w, const char *command, const char *a, const char *b,
@@ -282,12 +282,115 @@ START_TEST(a_window_bounds_what_is_in_flight)
 }
 END_TEST
 
-/* ---- breakage ---- */
+/* ---- claims that wait ---- */
 
 static void kill_clients(struct world *w)
 {
     reply_free(worker_call(w, "CLIENT", "KILL", "TYPE", "normal"));
 }
+
+#define EMPTY "\"result\":{\"claimed\":false,\"tasks\":[]}"
+#define WAKE  "\"result\":{\"claimed\":false,\"tasks\":[],\"wake\":true}"
+
+START_TEST(a_wake_repeats_the_claim)
+{
+    struct world w;
+    world_open(&w, &base_config);
+    submit(&w, "task.claim", "{\"workerId\":\"w\",\"wait_ms\":20000}", 1, 0);
+    reply_t *first = entries(&w, 1);
+    ck_assert_ptr_null(field(first, 0, "ttl_ms"));
+    answer(&w, first, 0, WAKE);
+    reply_t *all = entries(&w, 2);
+    ck_assert_str_eq(field(all, 0, "id"), field(all, 1, "id"));
+    ck_assert_str_eq(field(all, 0, "idem"), field(all, 1, "idem"));
+    ck_assert_str_eq(field(all, 0, "params"), field(all, 1, "params"));
+    ck_assert_str_eq(field(all, 0, "reply"), field(all, 1, "reply"));
+    long left = strtol(field(all, 1, "ttl_ms"), NULL, 10);
+    ck_assert_int_ge(left, 10000); /* what is left of the 20 s */
+    ck_assert_int_le(left, 20000);
+    answer(&w, all, 1, EMPTY);
+    struct requests_reply reply = next(&w);
+    ck_assert(span_is(reply.result, "{\"claimed\":false,\"tasks\":[]}"));
+    requests_reply_done(&reply);
+    reply_free(first);
+    reply_free(all);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(a_wake_is_the_result_when_nobody_waits_any_more)
+{
+    struct world w;
+    world_open(&w, &base_config);
+    submit(&w, "task.claim", "{\"workerId\":\"w\",\"wait_ms\":20000}", 1, 0);
+    submit(&w, "task.claim", "{\"workerId\":\"w\"}", 2, 0); /* it did not ask to wait */
+    reply_t *all = entries(&w, 2);
+    ck_assert(
+        !requests_client_is_parked(w.rc)); /* too early to say, and the other one does not wait */
+    requests_client_stop_waiting(w.rc);
+    answer(&w, all, 0, WAKE);
+    answer(&w, all, 1, WAKE);
+    for (uint64_t i = 1; i <= 2; i++) {
+        struct requests_reply reply = next(&w);
+        ck_assert_uint_eq(reply.tag, i);
+        ck_assert_int_eq(reply.outcome, REQUESTS_RESULT);
+        requests_reply_done(&reply);
+    }
+    ck_assert(requests_client_is_parked(w.rc));
+    reply_free(all);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(a_submit_does_not_wait_for_a_claim_that_waits)
+{
+    struct world w;
+    world_open(&w, &base_config);
+    submit(&w, "task.claim", "{\"workerId\":\"w\",\"wait_ms\":30000}", 1, 0);
+    reply_free(entries(&w, 1));
+    int64_t began = clock_mono_ms();
+    for (uint64_t i = 2; i < 12; i++) {
+        submit(&w, "task.get", "{}", i, 0);
+        reply_t *all = entries(&w, i);
+        answer(&w, all, i - 1, "\"result\":{}");
+        struct requests_reply reply = next(&w);
+        ck_assert_uint_eq(reply.tag, i);
+        requests_reply_done(&reply);
+        reply_free(all);
+    }
+    /* A pop that only the claim waits for blocks for 5 s. */
+    ck_assert_int_lt(clock_mono_ms() - began, 4000);
+    ck_assert(requests_client_is_parked(w.rc) || clock_mono_ms() - began < 250);
+    world_close(&w);
+}
+END_TEST
+
+START_TEST(a_lost_connection_repeats_a_claim_that_waits)
+{
+    struct world w;
+    world_open(&w, &base_config);
+    submit(&w, "task.claim", "{\"workerId\":\"w\",\"wait_ms\":30000}", 1, 0);
+    reply_free(entries(&w, 1));
+    submit(&w, "task.get", "{}", 2, 0); /* over the second connection */
+    reply_free(entries(&w, 2));
+    kill_clients(&w);
+    reply_t *all = entries(&w, 4);
+    ck_assert_str_eq(field(all, 0, "idem"), field(all, 2, "idem"));
+    ck_assert_ptr_nonnull(field(all, 2, "ttl_ms"));
+    ck_assert_str_ne(field(all, 0, "reply"), field(all, 2, "reply"));
+    answer(&w, all, 3, "\"result\":{}");
+    answer(&w, all, 2, EMPTY);
+    for (int i = 0; i < 2; i++) {
+        struct requests_reply reply = next(&w);
+        requests_reply_done(&reply);
+    }
+    ck_assert(requests_client_is_up(w.rc, NULL));
+    reply_free(all);
+    world_close(&w);
+}
+END_TEST
+
+/* ---- breakage ---- */
 
 START_TEST(a_lost_connection_repeats_what_is_open)
 {
@@ -511,6 +614,10 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, replies_come_in_any_order_and_strangers_are_ignored);
     tcase_add_test(tc, errors_are_read);
     tcase_add_test(tc, a_window_bounds_what_is_in_flight);
+    tcase_add_test(tc, a_wake_repeats_the_claim);
+    tcase_add_test(tc, a_wake_is_the_result_when_nobody_waits_any_more);
+    tcase_add_test(tc, a_submit_does_not_wait_for_a_claim_that_waits);
+    tcase_add_test(tc, a_lost_connection_repeats_a_claim_that_waits);
     tcase_add_test(tc, a_lost_connection_repeats_what_is_open);
     tcase_add_test(tc, a_deadline_makes_the_outcome_unknown);
     tcase_add_test(tc, what_never_left_is_unsent);

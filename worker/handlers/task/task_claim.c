@@ -24,6 +24,9 @@ static const struct field params[] = {
                 "From system.register: refused when the instance was registered again."),
     FIELD_INT("lease_ms", OPTIONAL, 100, 86400000,
               "How long the claim holds without a renewal (default: the task's)."),
+    FIELD_INT(
+        "wait_ms", DEFAULT(0), 0, 30000,
+        "How long to wait for a task when there is none. The answer may then come as a wake."),
     FIELD_END,
 };
 
@@ -31,6 +34,7 @@ static const struct field result[] = {
     FIELD_BOOL("claimed", REQUIRED, "Whether there was anything."),
     FIELD_TASK_ID("taskId", OPTIONAL, "The first task's id."),
     FIELD_LIST("tasks", REQUIRED, 0, 100, task_claimed_element, "The tasks, best first."),
+    FIELD_BOOL("wake", OPTIONAL, "After a wait: there may be a task now; claim again at once."),
     FIELD_END,
 };
 
@@ -44,7 +48,15 @@ static int prepare(struct prepare *p)
                                .queue = prepare_value(p, "queue"),
                                .roles = prepare_value(p, "roles"),
                            });
+    prepare_arg_number(p, prepare_value(p, "wait_ms"));
     return 0;
+}
+
+static void operation(const struct handler_context *ctx, struct arena *arena, struct arg_list *keys,
+                      struct arg_list *args)
+{
+    task_lease_operation(ctx, arena, keys, args);
+    task_operation_int(arena, args, ctx->opts->limits.waiters);
 }
 
 const struct handler handler_task_claim = {
@@ -54,5 +66,5 @@ const struct handler handler_task_claim = {
     .result = result,
     .script = SCRIPT_TASK_CLAIM,
     .prepare = prepare,
-    .operation = task_lease_operation,
+    .operation = operation,
 };

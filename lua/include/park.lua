@@ -1,0 +1,58 @@
+-- park.lua: parks a claim that found nothing (wake.lua says what a waiter is). Needs task.lua and claim.lua; the request's
+-- arguments are those of claim.lua, then wait_ms.
+
+-- How long the claim may wait: 0 when nobody would get the answer, and never longer than its deadline.
+local function park_wait_ms(r)
+    local ms = ARGV[r.at + 2] ~= '0' and tonumber(ARGV[r.a + CLAIM_ARGS + 1]) or 0
+    local deadline = tonumber(ARGV[r.at + 4])
+    return deadline > 0 and math.min(ms, deadline - NOW) or ms
+end
+
+-- Said before the first write: what park() writes has the right types.
+local function park_want(a)
+    want('hash', P .. 'waiters')
+    want('zset', P .. 'waiters:deadline')
+    want('set', P .. 'waiters:queues')
+    want('zset', waiting().instance_key(ARGV[a + 1]))
+    waiting().each_set(ARGV[a + 6], ARGV[a + 7], function(set)
+        want('zset', set)
+    end)
+end
+
+-- The name of the waiter that a claim is, or was when it came before.
+local function park_name(r)
+    return r.idem and string.match(r.idem, '[^:]*$') or ARGV[r.at + 1]
+end
+
+-- A repeat that finds tasks: whoever would answer the first one would answer nobody.
+local function park_forget(r)
+    local W, waiter = waiting(), park_name(r)
+    local old = W.read(waiter)
+    if old then
+        W.remove(waiter, old)
+    end
+end
+
+-- A repeat under the same idempotency key replaces the waiter, and keeps its place: its caller has a new connection.
+local function park(r, wait_ms, max_waiters)
+    local W, waiter = waiting(), park_name(r)
+    local worker, queue, roles = ARGV[r.a + 1], ARGV[r.a + 6], ARGV[r.a + 7]
+    local number = I(next_number())
+    local old = W.read(waiter)
+    if old then
+        number = call('ZSCORE', W.queue_key(old[3]), waiter) or number
+        W.remove(waiter, old)
+    elseif call('HLEN', P .. 'waiters') >= max_waiters then
+        return nil, -32007, 'too many claims wait', '{"retry_after_ms":1000}'
+    end
+    local token = string.sub(KEYS[5 + K + tonumber(ARGV[r.at + 2])], #P + 7)
+    call('HSET', P .. 'waiters', waiter, cjson.encode({token, ARGV[r.at + 3], queue, roles, worker, I(NOW)}))
+    call('ZADD', P .. 'waiters:deadline', I(EFF() + wait_ms), waiter)
+    call('ZADD', W.instance_key(worker), number, waiter)
+    W.each_set(queue, roles, function(set, name)
+        if call('ZADD', set, number, waiter) == 1 then
+            call('SADD', P .. 'waiters:queues', name)
+        end
+    end)
+    return nil, PARKED
+end
