@@ -42,6 +42,10 @@ void lease_register(struct work *w)
     json_put_cstr(&params, w->id);
     json_put_key(&params, "roles");
     buf_append(&params, w->roles.data, w->roles.len);
+    json_put_key(&params, "queues");
+    buf_puts(&params, "[");
+    json_put_cstr(&params, w->queue);
+    buf_puts(&params, "]");
     json_put_key(&params, "capacity");
     buf_put_int(&params, w->njobs);
     if (w->lease_ms) {

@@ -209,6 +209,14 @@ int options_new(enum paths_mode mode, struct options **ret, struct cb_error *err
     return 0;
 }
 
+const char *options_assignment_name(int assignment)
+{
+    static const char *const names[] = {
+        [ASSIGNMENT_PULL] = "pull", [ASSIGNMENT_PUSH] = "push", [ASSIGNMENT_HYBRID] = "hybrid"};
+
+    return names[assignment];
+}
+
 void options_free(struct options *opts)
 {
     if (!opts)

@@ -20,6 +20,7 @@
 enum { OPTIONS_FILE_MAX = 1024 * 1024, OPTIONS_ERRORS_MAX = 100 };
 
 /* redis.appendfsync; the words are in options.def, in this order. */
+enum options_assignment { ASSIGNMENT_PULL, ASSIGNMENT_PUSH, ASSIGNMENT_HYBRID };
 enum options_appendfsync { APPENDFSYNC_ALWAYS, APPENDFSYNC_EVERYSEC, APPENDFSYNC_NO };
 /* log.level and log.format: enum log_level and enum log_format of log.h. */
 
@@ -70,6 +71,8 @@ struct options {
         int64_t agent_lease_ms;
     } cluster;
     struct {
+        int assignment; /* enum options_assignment */
+        int64_t auto_assign_ms;
         int64_t lease_ms;
         int64_t max_attempts;
         int64_t max_crashes;
@@ -160,6 +163,8 @@ int options_load_text(const char *text, size_t len, const char *name, struct opt
                       struct options_errors *errs);
 /* Built-in defaults. */
 int options_defaults(enum paths_mode mode, struct options **ret, struct options_errors *errs);
+/* The word of an enum options_assignment. */
+const char *options_assignment_name(int assignment);
 void options_free(struct options *opts);      /* accepts NULL */
 void options_free_ptr(struct options **opts); /* CB_CLEANUP */
 

@@ -3,7 +3,7 @@
 -- KEYS  the envelope's
 -- ARGV  operation: cluster.agent_lease_ms
 --       request: id, roles (JSON), capacity, lease_ms ('' = default), metadata (JSON), 1 = take over a live one,
---       the new incarnation
+--       the new incarnation, the queues that it serves and its roles (joined by spaces)
 -- Returns as the envelope. Caller: worker, system.register.
 -- @include envelope.lua
 -- @include task.lua
@@ -14,7 +14,7 @@ function op(r)
     local a = r.a
     local id, incarnation = ARGV[a + 1], ARGV[a + 7]
     local key = instance_key(id)
-    local known = call('HMGET', key, 'kind', 'reg', 'roles')
+    local known = call('HMGET', key, 'kind', 'reg', 'roles', 'qs', 'rs')
     local live = instance_is_live(id)
     if live and known[1] == 'daemon' then
         return conflict('state', 'ACTIVE', 'the id belongs to a running daemon')
@@ -26,11 +26,21 @@ function op(r)
     want('zset', P .. 'instances:offline')
     held_want(id)
     roles_want(ARGV[a + 2])
+    local sets = load_sets(known[4] or '', known[5] or '') -- of its last registration
+    for i = 1, #sets do
+        want('zset', sets[i])
+    end
     local lease = ARGV[a + 4] ~= '' and ARGV[a + 4] or op_arg(1)
+    for i = 1, #sets do
+        call('ZREM', sets[i], id)
+    end
     roles_leave(id, known[3])
     roles_join(id, ARGV[a + 2])
     call('HSET', key, 'inc', incarnation, 'kind', 'agent', 'st', 'ACTIVE', 'roles', ARGV[a + 2], 'capacity',
-        ARGV[a + 3], 'lease', lease, 'metadata', ARGV[a + 5], 'reg', NOW, 'beat', NOW)
+        ARGV[a + 3], 'lease', lease, 'metadata', ARGV[a + 5], 'reg', NOW, 'beat', NOW, 'qs', ARGV[a + 8], 'rs',
+        ARGV[a + 9])
+    call('HDEL', key, 'mu')
+    load_renew(id)
     call('ZADD', P .. 'instances:active', I(EFF() + tonumber(lease)), id)
     if known[1] == 'daemon' then -- the daemon that was here does not come back with its secret
         call('HDEL', key, 'sec')

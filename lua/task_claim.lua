@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
 -- task_claim: leases the next tasks of a queue to a worker; when there are none, it may be parked until there are.
 -- KEYS  the envelope's
--- ARGV  operation: task.lease_ms, limits.waiters; request: the seven of include/claim.lua, wait_ms
+-- ARGV  operation: task.lease_ms, limits.waiters, task.assignment; request: the seven of include/claim.lua, wait_ms
 -- Returns as the envelope. Caller: worker, task.claim.
 -- @include envelope.lua
 -- @include task.lua
-local LEASE_MS = op_arg(1)
+local LEASE_MS, PULLS = op_arg(1), op_arg(3) ~= 'push'
 -- @include claim.lua
 -- @include park.lua
 

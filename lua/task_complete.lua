@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- task_complete: accepts the result of a task from the holder of its lease, and may claim the next ones.
 -- KEYS  the envelope's; request: the task
--- ARGV  operation: task.lease_ms, keep_finished, keep_finished_ms, keep_finished_min_ms
+-- ARGV  operation: task.lease_ms, keep_finished, keep_finished_ms, keep_finished_min_ms, task.assignment
 --       request: task id, lease token ('' = none), worker id ('' = none), result (JSON or ''), 1 when `next`
 --       follows, then the seven of include/claim.lua
 -- Returns as the envelope. Caller: worker, task.complete.
@@ -10,7 +10,7 @@
 -- @include lease.lua
 -- @include retention.lua
 -- @include complete.lua
-local LEASE_MS = op_arg(1)
+local LEASE_MS, PULLS = op_arg(1), op_arg(5) ~= 'push'
 -- @include claim.lua
 
 local function complete_result(outcome, tasks)

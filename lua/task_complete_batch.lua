@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- task_complete_batch: accepts the results of up to 100 tasks, each by itself.
 -- KEYS  the envelope's; request: the task of each item
--- ARGV  operation: task.lease_ms (not used), keep_finished, keep_finished_ms, keep_finished_min_ms
+-- ARGV  operation: task.lease_ms (not used), keep_finished, keep_finished_ms, keep_finished_min_ms,
+--       task.assignment (not used)
 --       request: worker id ('' = none), number of items, then task id, lease token ('' = none) and result (JSON or '')
 --       of each
 -- Returns as the envelope. Caller: worker, task.complete_batch.
@@ -42,6 +43,7 @@ local function move(ids, by_holder)
     call('ZREM', P .. 'leases', unpack(ids))
     for holder, held in pairs(by_holder) do
         call('SREM', held_key(holder), unpack(held))
+        load_change(holder, -#held)
         workers[#workers + 1] = holder
     end
     call('ZADD', P .. 'tasks:completed', unpack(ended))

@@ -116,6 +116,15 @@ local function lead()
     return l[1] or '', l[3] or '0', mine and not leaving and 1 or 0
 end
 
+-- An instance has not asked for what it was given: it gets no more of that until it claims (include/claim.lua).
+local function mute(instance)
+    local key = instance_key(instance)
+    if has_type('hash', key) and call('HGET', key, 'kind') == 'agent' then
+        call('HSET', key, 'mu', '1')
+        load_renew(instance)
+    end
+end
+
 -- A lease that ended is an attempt that was started and lost.
 local function sweep_leases()
     want_moves()
@@ -134,6 +143,9 @@ local function sweep_leases()
             call('ZADD', P .. 'leases', I(EFF() + POSTPONE_MS), ids[i])
         else
             unlease(ids[i], t[2], t[10])
+            if t[10] then
+                mute(t[2])
+            end
             local before = t[10] and to_unstarted(ids[i], t[3], t[4], t[5], t[6])
             local lost = {queue = t[3], priority = t[4], roles = t[5], attempts = tonumber(t[6]),
                 max_attempts = tonumber(t[7]), losses = t[8], max_losses = t[9]}

@@ -207,7 +207,7 @@ static void log_trouble(struct redis_conn *c, enum redis_fault fault)
                                             [SAID_REFUSED] = EV_redis_auth};
     char where[160];
 
-    if (c->said == kind || (kind == SAID_LOST && is_hasty(c)))
+    if (c->hooks.is_quiet || c->said == kind || (kind == SAID_LOST && is_hasty(c)))
         return;
     c->said = kind;
     if (kind == SAID_LOST)
@@ -250,7 +250,7 @@ static void become_up(struct redis_conn *c)
     c->up_ms = clock_mono_ms();
     set_state(c, REDIS_STATE_UP);
     c->fault = REDIS_OK;
-    if (c->said != SAID_UP) {
+    if (c->said != SAID_UP && !c->hooks.is_quiet) {
         redis_target_describe(c->target, where, sizeof where);
         log_event(EV_redis_connected, LOG_S("redis", where));
         c->said = SAID_UP;

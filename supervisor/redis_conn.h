@@ -22,6 +22,7 @@ typedef void redis_conn_fn(void *arg, const reply_t *reply);
 
 struct redis_conn_hooks {
     void *arg;
+    bool is_quiet; /* it logs nothing: another connection to the same server does */
     /* A server has accepted our password (it may still be loading). Return false to hang up. */
     bool (*contact)(void *arg, int fd);
     /* INFO of a new connection. Return false to hang up and try again later. */

@@ -27,6 +27,8 @@ static void changed(void *arg)
     struct supervisor *s = arg;
 
     health_update(&s->health);
+    if (s->assign)
+        assign_update(s->assign);
     stop_advance(&s->stop);
 }
 
@@ -248,6 +250,7 @@ static int make_parts(struct supervisor *s, const char *secret, struct cb_error 
     handon_set_conn(s->handon, s->redis);
     s->instance = instance_new(s->base, s->opts, s->scoreboard, secret, &hooks);
     instance_set_conn(s->instance, s->redis);
+    s->assign = assign_new(s->base, s->opts, &s->target, s->redis, s->instance);
     if (make_workers(s, err) < 0)
         return -1;
     s->leftover = leftover_new(&s->services, s->handon);
@@ -305,6 +308,7 @@ void supervisor_done(struct supervisor *s)
 {
     control_free(s->control);
     redis_conn_free(s->redis);
+    assign_free(s->assign);
     leftover_free(s->leftover);
     handon_free(s->handon);
     instance_free(s->instance);

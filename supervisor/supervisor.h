@@ -5,6 +5,7 @@
 #ifndef CB_SUPERVISOR_H
 #define CB_SUPERVISOR_H
 
+#include "supervisor/assign.h"
 #include "supervisor/embedded_redis.h"
 #include "supervisor/handon.h"
 #include "supervisor/health.h"
@@ -39,6 +40,7 @@ struct supervisor {
     struct handon *handon;
     struct leftover *leftover;
     struct instance *instance;
+    struct assign *assign;
     struct control *control;
     struct health health;
     struct stop stop;

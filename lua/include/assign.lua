@@ -40,5 +40,6 @@ local function assign_write(id, t, key, plan, instance, incarnation, attempts)
     count_move(t.queue, t.status, 'in_progress')
     call('SADD', held_key(instance), id)
     call('ZADD', assigned_key(instance), plan.number, id)
+    load_change(instance, 1)
     wake_for_instance(instance)
 end

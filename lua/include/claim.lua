@@ -1,4 +1,5 @@
--- claim.lua: takes tasks off a queue for a worker. Needs task.lua.
+-- claim.lua: takes tasks off a queue for a worker. Needs task.lua, LEASE_MS, and PULLS: false when all tasks are pushed
+-- (task.assignment), and a claim gets only what was assigned to its worker.
 --
 -- Arguments behind `a`: worker id, its incarnation ('' = not given), max tasks, lease_ms ('' = the task's),
 -- 16 hex digits from the kernel, queue, roles (joined by spaces).
@@ -52,14 +53,22 @@ local function claim_held_json(id, t)
         t[13], nil, t[15], t[17], t[14]}, t[16], t[12])
 end
 
+-- Whether the caller had let go by what was assigned to it, and is given nothing more (tick.lua): it is back.
+local claim_was_mute
+
 -- Is the caller the instance that it says? Nothing to say when it gave no incarnation. One that is not there any
 -- more, or was given up, is told so: it is to register again, while a stale one has lost its name.
 local function claim_incarnation_error(a)
     local incarnation = ARGV[a + 2]
+    claim_was_mute = false
+    if incarnation == '' and PULLS then
+        return true
+    end
+    local known = call('HMGET', instance_key(ARGV[a + 1]), 'inc', 'st', 'mu')
+    claim_was_mute = known[3]
     if incarnation == '' then
         return true
     end
-    local known = call('HMGET', instance_key(ARGV[a + 1]), 'inc', 'st')
     if known[1] and known[1] ~= incarnation then
         return conflict('stale_incarnation', known[2], 'the instance was registered again')
     end
@@ -136,7 +145,7 @@ local function claim_take(a)
     local assigned = claim_assigned(a, limit, out, memo)
     local bytes = assigned.bytes
     local wanted = limit - #out + CLAIM_STALE
-    local ids = #out < limit and claim_candidates(queue, ARGV[a + 7], wanted) or {}
+    local ids = PULLS and #out < limit and claim_candidates(queue, ARGV[a + 7], wanted) or {}
     local hashes, plain, with_roles = {}, {}, {}
     for i = 1, #ids do
         local id, key = ids[i], task_key(ids[i])
@@ -176,6 +185,10 @@ local function claim_take(a)
         end
     end
     claim_hand_over(worker, assigned)
+    if claim_was_mute then
+        call('HDEL', instance_key(worker), 'mu')
+        load_renew(worker)
+    end
     if #held == 0 then
         return out, table.concat(memo, ' ')
     end
@@ -184,6 +197,7 @@ local function claim_take(a)
     end
     call('ZADD', P .. 'leases', unpack(leases))
     call('SADD', held_key(worker), unpack(held))
+    load_change(worker, #held)
     if #plain > 0 then
         call('ZREM', queue_key(queue), unpack(plain))
     end

@@ -24,6 +24,7 @@ local function held_release(instance, limit, keep_incarnation, reason, emit_even
             'mc', 'as')
         if t[1] ~= 'in_progress' or t[2] ~= instance then
             call('SREM', key, id)
+            load_change(instance, -1)
         elseif (not keep_incarnation or t[3] ~= keep_incarnation) and t[4] and t[5] and t[7] and t[8]
             and queue_fits(t[4], t[6]) then
             unlease(id, instance, t[11])

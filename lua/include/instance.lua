@@ -2,7 +2,8 @@
 --
 -- Fields: inc incarnation; kind daemon|agent; st ACTIVE|OFFLINE; roles metadata (JSON); capacity; lease lease_ms;
 -- reg first registered, beat last beat (wall ms); health load (as reported); sec hash of a daemon's secret;
--- old = it may hold tasks of an older incarnation.
+-- old = it may hold tasks of an older incarnation; qs rs = the queues that it serves and its roles, joined by spaces; mu = it let
+-- go by what was assigned to it, and is given nothing more until it claims again.
 
 -- @include roles.lua
 
@@ -31,6 +32,7 @@ local function instance_end(id, limit, reason, emit_event)
         call('HSET', key, 'st', 'OFFLINE', 'off', NOW)
         call('ZADD', P .. 'instances:active', 0, id)
         wake_all_of(id)
+        load_renew(id)
         emit_event(reason == 'failed' and 'instance.failed' or 'instance.unregistered', {'instance', id})
     end
     local moved, rest = held_release(id, limit, nil, reason, emit_event)

@@ -8,6 +8,7 @@
 -- pg progress of this attempt (JSON); pe wall ms of the last event about it; as 1 = assigned, and not yet handed over;
 -- dop dtk dby dou = operation, token, worker and outcome of the last finishing call.
 -- @include wake.lua
+-- @include load.lua
 
 local function conflict(reason, state, message)
     return nil, -32005, message, '{"reason":"' .. reason .. '","state":"' .. state .. '"}'
@@ -99,6 +100,7 @@ local function unlease(id, holder, assigned)
     call('ZREM', P .. 'leases', id)
     if holder then
         call('SREM', held_key(holder), id)
+        load_change(holder, -1)
     end
     if assigned then
         call('ZREM', assigned_key(holder), id)

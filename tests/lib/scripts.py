@@ -159,15 +159,15 @@ class Scripts:
                    roles=""):
         return [worker, incarnation, count, lease, salt, queue, roles]
 
-    def claim(self, worker="w1", count=1, lease_ms=30000, **kw):
-        return self.ask("task_claim", *self.claim_args(worker, count, **kw), 0, op_args=[lease_ms, 1000])
+    def claim(self, worker="w1", count=1, lease_ms=30000, mode="pull", **kw):
+        return self.ask("task_claim", *self.claim_args(worker, count, **kw), 0, op_args=[lease_ms, 1000, mode])
 
     def wait(self, worker="w1", count=1, wait_ms=30000, reply=None, max_waiters=1000, deadline=0, params_hash="", idem=None,
-             rid="1", **kw):
+             rid="1", mode="pull", **kw):
         """A claim that waits. Its code (2 = parked); replies come to `reply` (default: one named after the worker)."""
         request = Request(*self.claim_args(worker, count, **kw), wait_ms, reply=reply or self.waiting(worker), rid=rid,
                           deadline=deadline, params_hash=params_hash, idem=idem)
-        answer = self.commit("task_claim", [request], [30000, max_waiters])
+        answer = self.commit("task_claim", [request], [30000, max_waiters, mode])
         assert not answer.errors, answer.errors
         return answer.codes[0]
 
@@ -218,9 +218,9 @@ class Scripts:
     def listing(self, status="", queue="", assigned="", text_="", limit=50, cursor=""):
         return self.ask("task_list", status, queue, assigned, text_, limit, cursor)
 
-    def register(self, agent, incarnation, roles="[]", capacity=1, lease="", metadata="{}", takeover=1):
-        return self.ask("system_register", agent, roles, capacity, lease, metadata, takeover, incarnation,
-                        op_args=[30000], domain="system")
+    def register(self, agent, incarnation, roles="[]", capacity=1, lease="", metadata="{}", takeover=1, queues="default"):
+        return self.ask("system_register", agent, roles, capacity, lease, metadata, takeover, incarnation, queues,
+                        " ".join(json.loads(roles)), op_args=[30000], domain="system")
 
     def unregister(self, agent, incarnation):
         return self.ask("system_unregister", agent, incarnation, domain="system")
@@ -266,6 +266,16 @@ class Scripts:
         got = self.eval("tick", keys, [self.prefix + ":", instance, incarnation, secret, register, leave, tick_ms, offline,
                                        leader_lease, suspect, 100000, *keep, generation])
         names_ = ("state", "eff", "leader", "epoch", "leads", "expired", "promoted", "moved", "problem", "waited")
+        return {n: (v.decode() if isinstance(v, bytes) else v) for n, v in zip(names_, got)}
+
+    def assign_pending(self, mode="push", instance="host-a", incarnation="i1", epoch=None, wait=0, lease_ms=30000,
+                       salt="a5a5a5a5a5a5a5a5", cursor="", reply=""):
+        if epoch is None:
+            epoch = self.redis.text("HGET", self.key("leader:current"), "epoch") or "0"
+        keys = [self.key(k) for k in ("leader:current", "stream:events", "meta")]
+        got = self.eval("assign_pending", keys, [self.prefix + ":", instance, incarnation, epoch, 100000, mode, wait,
+                                                 lease_ms, salt, cursor, reply])
+        names_ = ("state", "assigned", "cursor", "seen", "names", "problem")
         return {n: (v.decode() if isinstance(v, bytes) else v) for n, v in zip(names_, got)}
 
     def requeue(self, consumer="c1", limit=100, crashed="", how="signal 9", dead_entries=10000, max_crashes=3,

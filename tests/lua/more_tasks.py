@@ -737,9 +737,20 @@ def check_places():
             for key_ in want:
                 equal(int(s.redis.call("ZSCORE", s.key(key_), task)), -int(t["pr"]), task)
     for key in s.redis.scan():
-        if s.redis.call("TYPE", key) == b"zset" and key not in (b"cb:queues", b"cb:instances:active"):
+        if s.redis.call("TYPE", key) == b"zset" and key != b"cb:queues" and not key.startswith(b"cb:instances:"):
             members = {m.decode() for m in s.redis.call("ZRANGE", key, 0, -1)}
             check(members <= listed, f"{key.decode()} lists {sorted(members - listed)}")
+    check_loads()
+
+
+def check_loads():
+    flat = s.redis.call("ZRANGE", s.key("instances:load"), 0, -1, "WITHSCORES")
+    for name, score in zip(flat[::2], flat[1::2]):
+        h = s.redis.hash(s.key("instance:" + name.decode()))
+        equal(h["st"], b"ACTIVE", f"{name} has a load")
+        held = s.redis.call("SCARD", s.key("queue:instance:" + name.decode()))
+        want = 1000 if "mu" in h else min(1000, held * 1000 // int(h["capacity"]))
+        equal(int(float(score) // 10**12), want, f"load of {name}, which holds {held}")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@
 #include "common/rnd.h"
 #include "worker/handlers/system/system_tables.h"
 
+static const struct field queue_element[] = {FIELD_NAME("", REQUIRED, "A queue."), FIELD_END};
+
 static const struct field params[] = {
     FIELD_ID("id", REQUIRED, "The instance's name."),
     {.name = "roles",
@@ -15,6 +17,14 @@ static const struct field params[] = {
      .max = 16,
      .sub = system_role_element,
      .text = "What it can do."},
+    {.name = "queues",
+     .type = FIELD_TYPE_LIST,
+     .flags = FIELD_UNIQUE,
+     .fallback = "[\"default\"]",
+     .min = 1,
+     .max = 8,
+     .sub = queue_element,
+     .text = "The queues that it serves; tasks of others are not pushed to it."},
     FIELD_INT("capacity", DEFAULT(1), 0, 10000, "How many tasks it takes at once."),
     FIELD_INT("lease_ms", OPTIONAL, 500, 86400000,
               "How long it may be silent before its tasks move (default: cluster.agent_lease_ms)."),
@@ -57,6 +67,8 @@ static int prepare(struct prepare *p)
     prepare_arg_raw(p, prepare_value(p, "metadata"));
     prepare_arg_str(p, prepare_value(p, "takeover")->num ? "1" : "0");
     prepare_arg_str(p, incarnation);
+    prepare_arg_names(p, prepare_value(p, "queues"));
+    prepare_arg_names(p, prepare_value(p, "roles"));
     return 0;
 }
 

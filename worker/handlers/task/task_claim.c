@@ -57,6 +57,7 @@ static void operation(const struct handler_context *ctx, struct arena *arena, st
 {
     task_lease_operation(ctx, arena, keys, args);
     task_operation_int(arena, args, ctx->opts->limits.waiters);
+    task_operation_assignment(ctx, arena, args);
 }
 
 const struct handler handler_task_claim = {

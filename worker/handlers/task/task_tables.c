@@ -97,6 +97,13 @@ void task_operation_int(struct arena *arena, struct arg_list *args, int64_t n)
     arg_list_add(arena, args, text, strlen(text));
 }
 
+void task_operation_assignment(const struct handler_context *ctx, struct arena *arena,
+                               struct arg_list *args)
+{
+    const char *mode = options_assignment_name(ctx->opts->task.assignment);
+    arg_list_add(arena, args, mode, strlen(mode));
+}
+
 void task_put_key(struct prepare *p, const struct field_value *v)
 {
     prepare_key(p, keys_make(p->arena, p->ctx->prefix, KEY_TASK, v->str));
@@ -198,6 +205,7 @@ void task_complete_operation(const struct handler_context *ctx, struct arena *ar
 {
     task_operation_int(arena, args, ctx->opts->task.lease_ms);
     task_retention_operation(ctx, arena, keys, args);
+    task_operation_assignment(ctx, arena, args);
 }
 
 void task_put_held(struct prepare *p)

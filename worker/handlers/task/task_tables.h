@@ -35,7 +35,7 @@ void task_lease_operation(const struct handler_context *ctx, struct arena *arena
 /* keep_finished, keep_finished_ms, keep_finished_min_ms, for scripts that end tasks. */
 void task_retention_operation(const struct handler_context *ctx, struct arena *arena,
                               struct arg_list *keys, struct arg_list *args);
-/* task.lease_ms and these three of retention, for the scripts that complete tasks and may claim. */
+/* task.lease_ms, these three of retention, and task.assignment, for the scripts that complete tasks and may claim. */
 void task_complete_operation(const struct handler_context *ctx, struct arena *arena,
                              struct arg_list *keys, struct arg_list *args);
 
@@ -47,6 +47,9 @@ void task_put_claim_args(struct prepare *p, const struct task_claim_args *a);
 
 /* Adds one of the options as an argument of the operation. */
 void task_operation_int(struct arena *arena, struct arg_list *args, int64_t n);
+/* The word of task.assignment. */
+void task_operation_assignment(const struct handler_context *ctx, struct arena *arena,
+                               struct arg_list *args);
 /* What the holder of a lease says who it is with: the rows, and their key and two arguments. */
 #define TASK_HELD_PARAMS                                                                           \
     FIELD_TASK_ID("id", REQUIRED, "The task."),                                                    \

@@ -1,0 +1,163 @@
+#!lua flags=allow-oom
+-- assign_pending: pushes pending tasks, at most 100 a call, to the instances that use the least of their capacity, are alive,
+-- and serve the task's queue and role (task.assignment push; with hybrid, tasks that have waited for long).
+-- Seed script: ASSIGN_TASK_WITH_LOAD_BALANCING.
+-- KEYS  1 cb:leader:current   2 cb:stream:events   3 cb:meta
+-- ARGV  1 prefix with colon   2 instance id   3 incarnation   4 epoch   5 events.maxlen   6 mode: pull, push or hybrid
+--       7 ms that a task must have been pending   8 task.lease_ms   9 16 hex digits from the kernel
+--       10 name in cb:queues to go on behind   11 reply token: woken there when there may be more ('' = not)
+-- Returns {state, tasks assigned, name to go on behind, names looked at, names in all, what went wrong or ''}
+-- State: ok | refused (this is not the leader of that epoch: nothing was changed).
+-- A name is a queue, or a queue and a role. Each gets its turn, with at most 25 tasks. Mode pull only ends what the others
+-- have left.
+-- Caller: supervisor (assign.c), while it leads.
+local P = ARGV[1]
+-- @include base.lua
+local EVENTS = KEYS[2]
+local before_finish = {} -- as in include/envelope.lua
+-- @include task.lua
+-- @include lease.lua
+-- @include held.lua
+-- @include instance.lua
+-- @include assign.lua
+local LIMIT, TURN = 100, 25
+local NAMES = 20 -- names that one call looks at
+local LOOKS = 16 -- tasks that cannot be pushed, and instances that cannot take one, that are looked past
+local mode = ARGV[6]
+
+local problem = ''
+local function guarded(part, ...)
+    local ok, result = pcall(part, ...)
+    if not ok then
+        problem = type(result) == 'table' and tostring(result.err) or tostring(result)
+        return nil
+    end
+    return result
+end
+
+local function leads()
+    local l = call('HMGET', KEYS[1], 'id', 'inc', 'epoch', 'deadline')
+    return l[1] == ARGV[2] and l[2] == ARGV[3] and l[3] == ARGV[4] and tonumber(l[4]) > EFF()
+end
+
+-- Scripts wake the leader only, not those who wait for tasks, while all tasks are pushed.
+local function declare_mode()
+    want('hash', KEYS[3])
+    local known = call('HGET', KEYS[3], 'assignment')
+    if mode == 'pull' then
+        if known then
+            call('HDEL', KEYS[3], 'assignment')
+        end
+        call('HDEL', P .. 'waiters', waiting().LEADER)
+    elseif known ~= mode then
+        call('HSET', KEYS[3], 'assignment', mode)
+    end
+end
+
+-- The next names behind the last one, and on from the first.
+local function next_names()
+    local names = call('ZRANGEBYLEX', P .. 'queues', ARGV[10] ~= '' and '(' .. ARGV[10] or '-', '+', 'LIMIT', 0, NAMES)
+    if #names < NAMES and ARGV[10] ~= '' then
+        local first = call('ZRANGEBYLEX', P .. 'queues', '-', '[' .. ARGV[10], 'LIMIT', 0, NAMES - #names)
+        for i = 1, #first do
+            names[#names + 1] = first[i]
+        end
+    end
+    return names
+end
+
+-- The least-loaded instance of a set that can take the task, and its incarnation.
+local function pick(set)
+    local instances = call('ZRANGEBYSCORE', set, '-inf', '(' .. I(LOAD_FULL), 'LIMIT', 0, LOOKS)
+    for i = 1, #instances do
+        local incarnation = assign_check(instances[i])
+        if incarnation then
+            return instances[i], incarnation
+        end
+    end
+end
+
+local pushed = {} -- instance → ids
+
+-- Returns 'pushed', 'passed' (not this task) or 'full' (nobody takes more of these).
+local function push_one(id, tasks, loads)
+    local key = task_key(id)
+    local t = lease_read(key)
+    if not t or t.status ~= 'pending' then
+        call('ZREM', tasks, id)
+        return 'passed'
+    end
+    if NOW - tonumber(call('HGET', key, 'up') or '0') < tonumber(ARGV[7]) then
+        return 'passed'
+    end
+    local instance, incarnation = pick(loads)
+    if not instance then
+        return 'full'
+    end
+    want_queue(t.queue, t.roles or '')
+    local plan = assign_plan(t, t.lease_ms or ARGV[8], ARGV[9])
+    queue_remove(id, t.queue, t.roles)
+    queue_forget(t.queue, t.roles or '')
+    assign_write(id, t, key, plan, instance, incarnation, t.attempts + 1)
+    load_flush() -- the next one goes by the loads of now
+    pushed[instance] = pushed[instance] or {}
+    table.insert(pushed[instance], id)
+    return 'pushed'
+end
+
+local function push_from(name, limit)
+    local queue, role = string.match(name, '^(%S+) ?(%S*)$')
+    local tasks, loads = queue_key(queue), P .. 'instances:load:queue:' .. queue
+    if role ~= '' then
+        tasks, loads = role_key(queue, role), loads .. ':role:' .. role
+    end
+    local ids = call('ZRANGE', tasks, 0, limit + LOOKS - 1)
+    local done = 0
+    for i = 1, #ids do
+        local verdict = guarded(push_one, ids[i], tasks, loads)
+        if verdict == 'pushed' then
+            done = done + 1
+        end
+        if verdict == 'full' or done == limit then
+            break
+        end
+    end
+    return done
+end
+
+local function tell()
+    for instance, ids in pairs(pushed) do
+        local entry = {'ids', table.concat(ids, ' '), 'to', instance, 'by', ARGV[2]}
+        local added = redis.pcall('XADD', EVENTS, 'MAXLEN', '~', ARGV[5], '*', 'type', 'task.assigned', 'at', I(NOW),
+            unpack(entry))
+        if type(added) == 'table' and added.err then
+            problem = added.err
+        end
+    end
+end
+
+if not leads() then
+    return {'refused', 0, '', 0, 0, ''}
+end
+guarded(declare_mode)
+local names = mode ~= 'pull' and guarded(next_names) or {}
+local assigned, last = 0, ARGV[10]
+for i = 1, #names do
+    if assigned == LIMIT then
+        break
+    end
+    local done = guarded(push_from, names[i], math.min(TURN, LIMIT - assigned)) or 0
+    assigned = assigned + done
+    if done > 0 or assigned == 0 then -- who comes after the last that had a turn is next
+        last = names[i]
+    end
+end
+if assigned == 0 and mode ~= 'pull' and ARGV[11] ~= '' then
+    guarded(call, 'HSET', P .. 'waiters', waiting().LEADER, cjson.encode({ARGV[11], 'null', '', '', '', I(NOW)}))
+end
+tell()
+for i = #before_finish, 1, -1 do
+    guarded(before_finish[i])
+end
+numbers_save()
+return {'ok', assigned, last, #names, call('ZCARD', P .. 'queues'), problem}
