@@ -51,12 +51,14 @@ class Daemon:
     redis    None: embedded; else a PrivateRedis (external)
     config   nested dict laid over the defaults
     env      more environment (fault points)
+    more_fds descriptors that it may open after it was ready (a leader that pushes tasks has a second connection)
     Use as a context manager, or call start() and stop(). stop() checks that nothing is left.
     """
 
     def __init__(self, redis=None, config=None, env=None, prefix="cb", folder=None, instance="test-host", start=True,
-                 ready=True):
+                 ready=True, more_fds=0):
         self.redis = redis
+        self.more_fds = more_fds
         self.dir = folder or procs.subfolder("d")
         self.prefix = prefix
         self.env = dict(env or {})
@@ -107,7 +109,7 @@ class Daemon:
             )
         if ready:
             self.wait_ready()
-            self.fds_at_start = procs.fd_count(self.pid)
+            self.fds_at_start = procs.fd_count(self.pid) + self.more_fds
         return self
 
     @property
