@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-enum { SCOREBOARD_MAGIC = 0x43425342, SCOREBOARD_VERSION = 3, ENTRY_READ_TRIES = 64 };
+enum { SCOREBOARD_MAGIC = 0x43425342, SCOREBOARD_VERSION = 4, ENTRY_READ_TRIES = 64 };
 
 const char *worker_state_name(enum worker_state state)
 {
@@ -108,6 +108,33 @@ static void retire_method(struct scoreboard_method *sum, const struct scoreboard
         add(&sum->buckets[i], &m->buckets[i]);
 }
 
+static void raise_to(_Atomic uint64_t *max, uint64_t n)
+{
+    if (n > atomic_load_explicit(max, memory_order_relaxed))
+        atomic_store_explicit(max, n, memory_order_relaxed);
+}
+
+void scoreboard_add_script(struct scoreboard_script *sum, const struct scoreboard_script *s)
+{
+    if (!s->name[0] || (sum->name[0] && strcmp(sum->name, s->name) != 0))
+        return;
+    memcpy(sum->name, s->name, sizeof sum->name);
+    add(&sum->calls, &s->calls);
+    add(&sum->requests, &s->requests);
+    add(&sum->total_us, &s->total_us);
+    raise_to(&sum->max_us, atomic_load_explicit(&s->max_us, memory_order_relaxed));
+}
+
+void scoreboard_observe_script(struct scoreboard_script *s, size_t requests, int64_t us)
+{
+    uint64_t spent = us > 0 ? (uint64_t)us : 0;
+
+    atomic_fetch_add_explicit(&s->calls, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->requests, requests, memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->total_us, spent, memory_order_relaxed);
+    raise_to(&s->max_us, spent);
+}
+
 void scoreboard_retire(struct scoreboard *sb, const struct scoreboard_slot *slot)
 {
     add(&sb->retired.requests, &slot->requests);
@@ -117,6 +144,8 @@ void scoreboard_retire(struct scoreboard *sb, const struct scoreboard_slot *slot
     for (size_t i = 0; i < SCOREBOARD_METHODS; i++)
         if (slot->methods[i].name[0])
             retire_method(&sb->retired.methods[i], &slot->methods[i]);
+    for (size_t i = 0; i < SCOREBOARD_SCRIPTS; i++)
+        scoreboard_add_script(&sb->retired.scripts[i], &slot->scripts[i]);
 }
 
 void scoreboard_slot_reset(struct scoreboard_slot *slot, const char *domain, uint64_t generation)

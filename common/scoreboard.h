@@ -18,6 +18,7 @@
 enum {
     SCOREBOARD_SLOTS = 256,
     SCOREBOARD_METHODS = 64,
+    SCOREBOARD_SCRIPTS = 64,
     /* Latency histogram: quarter octaves from 1 µs: bucket i holds values < 2^((i+1)/4) µs. */
     SCOREBOARD_BUCKETS = 112,
 };
@@ -44,6 +45,15 @@ struct scoreboard_method {
     _Atomic uint64_t buckets[SCOREBOARD_BUCKETS];
 };
 
+/* Calls of a script that commit requests. Times are round trips: from the write of the call to the taking of its reply. */
+struct scoreboard_script {
+    char name[32]; /* written once by the worker at its start */
+    _Atomic uint64_t calls;
+    _Atomic uint64_t requests; /* in these calls */
+    _Atomic uint64_t total_us;
+    _Atomic uint64_t max_us;
+};
+
 struct scoreboard_slot {
     char domain[16];
     _Atomic uint64_t generation;
@@ -59,6 +69,7 @@ struct scoreboard_slot {
     _Atomic uint32_t entry_seq;
     char entry_id[44]; /* stream id being handled; "" = none */
     struct scoreboard_method methods[SCOREBOARD_METHODS];
+    struct scoreboard_script scripts[SCOREBOARD_SCRIPTS];
 };
 
 enum redis_state { REDIS_STATE_UNKNOWN = 0, REDIS_STATE_UP, REDIS_STATE_DOWN, REDIS_STATE_LOADING };
@@ -113,6 +124,10 @@ unsigned scoreboard_bucket(int64_t us);              /* index for a latency */
 int64_t scoreboard_bucket_limit_us(unsigned bucket); /* upper bound, for printing */
 /* Adds one latency to total_us and the histogram; the counters are the caller's. */
 void scoreboard_observe(struct scoreboard_method *m, int64_t us);
+/* Adds one call with so many requests; for the slot's own worker alone. */
+void scoreboard_observe_script(struct scoreboard_script *s, size_t requests, int64_t us);
+/* Adds the counters of `s` to `sum`, when both are of one script or `sum` has no name yet. */
+void scoreboard_add_script(struct scoreboard_script *sum, const struct scoreboard_script *s);
 /* Percentile (0..1) in µs of a histogram that the caller has summed up; 0 when empty. */
 int64_t scoreboard_percentile_us(const uint64_t buckets[SCOREBOARD_BUCKETS], double p);
 

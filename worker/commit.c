@@ -228,6 +228,12 @@ static void count_request(struct supervised *sup, const struct request *r, int64
     scoreboard_observe(m, clock_mono_us() - r->read_us);
 }
 
+void commit_append(struct commit *c, struct redis_link *link)
+{
+    c->sent_us = clock_mono_us();
+    scripts_append(link, &c->call);
+}
+
 int commit_take(struct commit *c, const reply_t *reply, struct supervised *sup,
                 struct gate_weather *weather, struct cb_error *err)
 {
@@ -244,6 +250,7 @@ int commit_take(struct commit *c, const reply_t *reply, struct supervised *sup,
                   LOG_SN("error", reply_str(reply_at(errors, i)), reply_len(reply_at(errors, i))));
     weather->backlog = reply_int(reply_at(reply, 2));
     atomic_fetch_add_explicit(&sup->slot->commits, 1, memory_order_relaxed);
+    scoreboard_observe_script(&sup->slot->scripts[c->script], c->len, clock_mono_us() - c->sent_us);
     c->is_done = true;
     return 0;
 }
@@ -291,6 +298,7 @@ int commit_repair(struct commit *c, const struct handler_context *ctx, struct ar
         if (!link)
             return -1;
         reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
+        c->sent_us = clock_mono_us();
         if (session_repair(session, link, &c->call, &reply, err) == 0)
             return commit_take(c, reply, session->sup, weather, err);
         if (redis_link_is_lost(link) || err->code == REDIS_READONLY)

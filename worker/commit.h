@@ -22,7 +22,8 @@ struct commit {
     unsigned operations;
     size_t bytes;
     struct script_call call;
-    bool is_done; /* its reply was taken: nothing more to do */
+    int64_t sent_us; /* monotonic, when the call was queued for writing */
+    bool is_done;    /* its reply was taken: nothing more to do */
     struct commit *next;
 };
 
@@ -32,6 +33,8 @@ struct commit *commit_group(struct request *requests, size_t len, struct arena *
 void commit_list_done(struct commit *list);
 /* Puts the script call together. */
 void commit_build(struct commit *c, const struct handler_context *ctx, struct arena *arena);
+/* Queues the script call on the link. */
+void commit_append(struct commit *c, struct redis_link *link);
 /* Takes the script's reply: counts, logs, notes the backlog. Returns 0, or -1 when it is an error reply
  * (err->code is its enum redis_fault) and the commit must be repaired. */
 int commit_take(struct commit *c, const reply_t *reply, struct supervised *sup,

@@ -155,7 +155,7 @@ static int exchange(struct consumer *c, struct commit *list, bool read_next, rep
     struct redis_link *link = c->session->link;
 
     for (struct commit *m = list; m; m = m->next)
-        scripts_append(link, &m->call);
+        commit_append(m, link);
     if (read_next)
         append_read(c);
 #ifdef CB_FAILPOINTS

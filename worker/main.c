@@ -63,12 +63,16 @@ static int read_options(struct options **ret, struct cb_error *err)
     return status;
 }
 
-static void name_methods(struct scoreboard_slot *slot)
+static void name_rows(struct scoreboard_slot *slot)
 {
     _Static_assert((int)METHOD_COUNT <= (int)SCOREBOARD_METHODS,
                    "the scoreboard holds all methods");
     for (int i = 0; i < METHOD_COUNT; i++)
         snprintf(slot->methods[i].name, sizeof slot->methods[i].name, "%s", methods[i].name);
+    _Static_assert((int)SCRIPT_COUNT <= (int)SCOREBOARD_SCRIPTS, "and all scripts");
+    for (int i = 0; i < SCRIPT_COUNT; i++)
+        snprintf(slot->scripts[i].name, sizeof slot->scripts[i].name, "%s",
+                 scripts_name((enum script_id)i));
 }
 
 /* Connect, say READY, wait for GO, work, say BYE. Returns the exit code. */
@@ -137,7 +141,7 @@ int main(int argc, char **argv)
     if (log_open(&settings, &err) != 0)
         log_event(EV_worker_failed, LOG_S("reason", err.text), LOG_S("next", "log to stderr"));
     log_event(EV_worker_started, LOG_S("version", PACKAGE_VERSION));
-    name_methods(sup.slot);
+    name_rows(sup.slot);
     int code = serve(&sup, opts, &args, consumer);
     scoreboard_detach(sup.board);
     free(consumer);

@@ -163,7 +163,33 @@ def metrics():
     check(after["counters"]["requests"] - before["counters"]["requests"] >= 80, after["counters"])
     equal(after["tasks"]["pending"] - before["tasks"]["pending"], 20)
     equal(after["gauges"]["workersReady"], after["gauges"]["workersWanted"])
+    scripts = {s["script"]: s for s in after["scripts"]}
+    equal(set(scripts) >= {"task_get", "task_create", "refuse", "system_metrics"}, True)
+    got = scripts["task_get"]
+    earlier = {s["script"]: s for s in before["scripts"]}.get("task_get", {"requests": 0, "calls": 0, "total_ms": 0})
+    equal(got["requests"] - earlier["requests"], 40)
+    check(0 < got["calls"] - earlier["calls"] <= 40 and got["total_ms"] > earlier["total_ms"], got)
+    check(0 < got["mean_ms"] <= got["max_ms"] <= got["total_ms"] + 0.001, got)
+    check(sum(s["calls"] for s in after["scripts"]) == after["counters"]["commits"], "each commit is a call of one script")
     check(after["instance"] and after["since"].startswith("20"), after)
+
+
+@case("metrics: what a worker had counted by script outlives it")
+def metrics_of_the_dead():
+    def calls():
+        return {s["script"]: s["requests"] for s in c.call("system.metrics")["scripts"]}.get("task_get", 0)
+
+    c.call("task.get", {"id": make()[0]})
+    wait_until(calls, 5, "counted")
+    before = calls()
+    old = daemon.workers("task")
+    for pid in old:
+        procs.kill(pid)
+    wait_until(lambda: len(set(daemon.workers("task")) - set(old)) == 2, 10, "new workers")
+    wait_until(lambda: calls() >= before, 5, lambda: f"{calls()}, {before} before")
+    c.insist("task.get", {"id": make()[0]})
+    wait_until(lambda: calls() > before, 5, lambda: f"{calls()} after {before}")
+
 
 
 if __name__ == "__main__":

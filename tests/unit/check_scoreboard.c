@@ -84,6 +84,34 @@ START_TEST(reset_keeps_nothing)
 }
 END_TEST
 
+START_TEST(scripts_are_added_up_when_a_worker_goes)
+{
+    struct scoreboard *sb = NULL;
+    int fd = scoreboard_create(&sb, NULL);
+    struct scoreboard_slot *slot = &sb->slots[1];
+
+    snprintf(slot->scripts[2].name, sizeof slot->scripts[2].name, "task_get");
+    scoreboard_observe_script(&slot->scripts[2], 64, 500);
+    scoreboard_observe_script(&slot->scripts[2], 1, 300);
+    scoreboard_observe_script(&slot->scripts[2], 1, -1); /* a clock that is not ours */
+    for (int i = 0; i < 2; i++)
+        scoreboard_retire(sb, slot);
+    const struct scoreboard_script *sum = &sb->retired.scripts[2];
+    ck_assert_str_eq(sum->name, "task_get");
+    ck_assert_uint_eq(atomic_load(&sum->calls), 6);
+    ck_assert_uint_eq(atomic_load(&sum->requests), 132);
+    ck_assert_uint_eq(atomic_load(&sum->total_us), 1600);
+    ck_assert_uint_eq(atomic_load(&sum->max_us), 500);
+    /* A place without a name, or with another one's, is left alone. */
+    ck_assert_str_eq(sb->retired.scripts[3].name, "");
+    snprintf(slot->scripts[2].name, sizeof slot->scripts[2].name, "task_list");
+    scoreboard_retire(sb, slot);
+    ck_assert_uint_eq(atomic_load(&sum->calls), 6);
+    scoreboard_detach(sb);
+    close(fd);
+}
+END_TEST
+
 START_TEST(entries)
 {
     static struct scoreboard_slot slot;
@@ -240,6 +268,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, the_size_is_sealed);
     tcase_add_test(tc, strangers_are_refused);
     tcase_add_test(tc, reset_keeps_nothing);
+    tcase_add_test(tc, scripts_are_added_up_when_a_worker_goes);
     tcase_add_test(tc, entries);
     tcase_add_test(tc, a_writer_that_died_half_way_names_nothing);
     tcase_add_test(tc, entries_are_never_torn);

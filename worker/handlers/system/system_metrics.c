@@ -1,7 +1,6 @@
 /*
  * system_metrics.c: system.metrics: counters and latencies from this host's scoreboard, summed over its
- * workers; lua/system_metrics.lua adds the counts of tasks. What a dead worker had counted is gone from
- * here with its slot: `claudebench status`, which asks the supervisor, still has it.
+ * workers, those that are gone included (`retired`); lua/system_metrics.lua adds the counts of tasks.
  */
 #include "common/compat.h"
 #include "common/clock.h"
@@ -44,12 +43,31 @@ static const struct field method_element[] = {
     FIELD_END,
 };
 
+static const struct field script_fields[] = {
+    FIELD_STR("script", REQUIRED, 1, 64, "The script."),
+    COUNT("calls", "Calls that committed a group of requests."),
+    COUNT("requests", "Requests in these groups."),
+    FIELD_NUM("total_ms", REQUIRED, 0, 1000000000000, "Round trips, added up."),
+    FIELD_NUM("mean_ms", REQUIRED, 0, 1000000000, "Of a round trip."),
+    FIELD_NUM("max_ms", REQUIRED, 0, 1000000000, "The longest one."),
+    FIELD_END,
+};
+static const struct field script_element[] = {
+    FIELD_OBJECT("", REQUIRED, script_fields, "A script that was called."),
+    FIELD_END,
+};
+
 static const struct field result[] = {
     FIELD_ID("instance", REQUIRED_OR_NULL, "The host whose workers these are."),
     FIELD_TIME("since", REQUIRED, "When its daemon started."),
-    FIELD_OBJECT("counters", REQUIRED, counter_fields, "What its living workers have counted."),
+    FIELD_OBJECT("counters", REQUIRED, counter_fields,
+                 "What its workers have counted since its daemon started."),
     FIELD_OBJECT("gauges", REQUIRED, gauge_fields, "How it is now."),
     FIELD_LIST("methods", REQUIRED, 0, SCOREBOARD_METHODS, method_element, "By method."),
+    FIELD_LIST("scripts", REQUIRED, 0, SCOREBOARD_SCRIPTS, script_element,
+               "By script. A round trip is the worker's: from the write of a call to its reply, so "
+               "that it waits for the calls before it; what a script takes inside Redis is in "
+               "INFO commandstats and SLOWLOG."),
     FIELD_OBJECT("tasks", REQUIRED, system_counts_fields, "Tasks in each state, of all hosts."),
     FIELD_END,
 };
@@ -111,6 +129,35 @@ static void put_method(struct buf *out, const struct scoreboard *board, int id)
     put_ms(out, "p50_ms", &sum, 0.50);
     put_ms(out, "p95_ms", &sum, 0.95);
     put_ms(out, "p99_ms", &sum, 0.99);
+    buf_putc(out, '}');
+}
+
+static void put_us(struct buf *out, const char *name, double us)
+{
+    json_put_key(out, name);
+    buf_printf(out, "%.3f", us / 1000.0);
+}
+
+static void put_script(struct buf *out, const struct scoreboard *board, int id)
+{
+    struct scoreboard_script sum = {.calls = 0};
+
+    snprintf(sum.name, sizeof sum.name, "%s", scripts_name((enum script_id)id));
+    scoreboard_add_script(&sum, &board->retired.scripts[id]);
+    for (size_t i = 0; i < SCOREBOARD_SLOTS; i++)
+        scoreboard_add_script(&sum, &board->slots[i].scripts[id]);
+    uint64_t calls = get(&sum.calls);
+    if (calls == 0)
+        return;
+    json_put_comma(out);
+    buf_putc(out, '{');
+    json_put_key(out, "script");
+    json_put_cstr(out, sum.name);
+    put_count(out, "calls", calls);
+    put_count(out, "requests", get(&sum.requests));
+    put_us(out, "total_ms", (double)get(&sum.total_us));
+    put_us(out, "mean_ms", (double)get(&sum.total_us) / (double)calls);
+    put_us(out, "max_ms", (double)get(&sum.max_us));
     buf_putc(out, '}');
 }
 
@@ -182,6 +229,11 @@ static int prepare(struct prepare *p)
     buf_putc(&out, '[');
     for (int i = 0; i < METHOD_COUNT; i++)
         put_method(&out, p->ctx->board, i);
+    buf_putc(&out, ']');
+    json_put_key(&out, "scripts");
+    buf_putc(&out, '[');
+    for (int i = 0; i < SCRIPT_COUNT; i++)
+        put_script(&out, p->ctx->board, i);
     buf_putc(&out, ']');
     prepare_arg(p, arena_strndup(p->arena, out.data, out.len), out.len);
     buf_done(&out);
