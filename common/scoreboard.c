@@ -168,7 +168,9 @@ void scoreboard_set_entry(struct scoreboard_slot *slot, const char *entry_id)
 
     atomic_store_explicit(&slot->entry_seq, seq + 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
-    snprintf(slot->entry_id, sizeof slot->entry_id, "%s", entry_id ? entry_id : "");
+    size_t len = entry_id ? strnlen(entry_id, sizeof slot->entry_id - 1) : 0;
+    memcpy(slot->entry_id, entry_id ? entry_id : "", len);
+    slot->entry_id[len] = '\0';
     atomic_store_explicit(&slot->entry_seq, seq + 2, memory_order_release);
 }
 

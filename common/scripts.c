@@ -11,7 +11,7 @@
 
 #include <sha1.h>
 
-enum { FIXED_ARGS = 3, CALL_ROOM = 32, INT_SIZE = 21 };
+enum { FIXED_ARGS = 3, CALL_ROOM = 32 };
 
 static char shas[SCRIPT_COUNT + 1][SHA1_DIGEST_STRING_LENGTH];
 
@@ -98,9 +98,8 @@ void script_call_arg_str(struct script_call *call, const char *s)
 
 void script_call_arg_int(struct script_call *call, int64_t n)
 {
-    char *text = arena_alloc(&call->ints, INT_SIZE);
-    int len = snprintf(text, INT_SIZE, "%" PRId64, n);
-    call_push(call, text, (size_t)len);
+    const char *text = arena_int(&call->ints, n);
+    call_push(call, text, strlen(text));
 }
 
 /* Only now, so that a call may be moved while it is put together. */

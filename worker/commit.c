@@ -70,6 +70,7 @@ void commit_list_done(struct commit *list)
 /* The distinct reply lists of a group, numbered from 1. */
 struct reply_lists {
     const char *keys[COMMIT_REQUESTS_MAX];
+    struct request_field tokens[COMMIT_REQUESTS_MAX];
     size_t len;
 };
 
@@ -78,12 +79,13 @@ static size_t reply_list_number(struct reply_lists *lists, const struct request 
 {
     if (!r->can_reply)
         return 0;
-    char *token = arena_strndup(arena, r->reply.at, r->reply.len);
-    const char *key = keys_make(arena, prefix, KEY_REPLY, token);
     for (size_t i = 0; i < lists->len; i++)
-        if (strcmp(lists->keys[i], key) == 0)
+        if (lists->tokens[i].len == r->reply.len &&
+            memcmp(lists->tokens[i].at, r->reply.at, r->reply.len) == 0)
             return i + 1;
-    lists->keys[lists->len++] = key;
+    char *token = arena_strndup(arena, r->reply.at, r->reply.len);
+    lists->tokens[lists->len] = r->reply;
+    lists->keys[lists->len++] = keys_make(arena, prefix, KEY_REPLY, token);
     return lists->len;
 }
 

@@ -192,8 +192,14 @@ static struct commit *prepare_commits(struct consumer *c, size_t from, size_t le
 /* Redelivered requests come last, so that the others form one batch. Returns how many are not. */
 static size_t sort_redelivered(struct consumer *c)
 {
-    struct request *sorted = arena_alloc(&c->arena, (c->len + 1) * sizeof *sorted);
     size_t n = 0;
+
+    while (n < c->len && c->requests[n].redelivered == 0)
+        n++;
+    if (n == c->len)
+        return n;
+    struct request *sorted = arena_alloc(&c->arena, c->len * sizeof *sorted);
+    n = 0;
 
     for (int pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < c->len; i++)

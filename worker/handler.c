@@ -41,7 +41,7 @@ void prepare_arg_str(struct prepare *p, const char *s)
 
 void prepare_arg_int(struct prepare *p, int64_t n)
 {
-    prepare_arg_str(p, arena_printf(p->arena, "%" PRId64, n));
+    prepare_arg_str(p, arena_int(p->arena, n));
 }
 
 void prepare_arg_text(struct prepare *p, const struct field_value *v)

@@ -75,7 +75,21 @@ START_TEST(too_large)
 }
 END_TEST
 
-START_TEST(reset_keeps_one_block)
+/* Bytes of the blocks that a reset has kept. */
+static size_t kept(struct arena *a)
+{
+    size_t room = 0;
+    while (a->spare) {
+        struct arena_block *before = a->spare;
+        arena_alloc(a, 16000);
+        if (a->spare == before)
+            break;
+        room += 16384;
+    }
+    return room;
+}
+
+START_TEST(reset_keeps_blocks)
 {
     struct arena a = ARENA_INIT;
     char *first = arena_alloc(&a, 100);
@@ -84,21 +98,37 @@ START_TEST(reset_keeps_one_block)
     char *again = arena_alloc(&a, 100);
     ck_assert_ptr_eq(first, again);
     ck_assert(is_zero(again, 100));
-    for (int i = 0; i < 100; i++)
-        arena_alloc(&a, 10000);
-    arena_alloc(&a, 1 << 20);
+    char *large = arena_alloc(&a, 50000);
+    memset(large, 0xff, 50000);
     arena_reset(&a);
-    ck_assert(a.blocks != NULL);
+    memset(arena_alloc(&a, 100), 0xff, 100);
+    again = arena_alloc(&a, 50000);
+    ck_assert_ptr_eq(large, again);
+    ck_assert(is_zero(again, 50000));
     arena_done(&a);
 }
 END_TEST
 
-START_TEST(reset_frees_large_blocks)
+START_TEST(reset_keeps_no_more_than_it_may)
 {
     struct arena a = ARENA_INIT;
     arena_alloc(&a, 1 << 20);
     arena_reset(&a);
-    ck_assert(a.blocks == NULL);
+    ck_assert(a.blocks == NULL && a.spare == NULL);
+    for (int i = 0; i < 100; i++)
+        arena_alloc(&a, 16000);
+    arena_reset(&a);
+    ck_assert_uint_eq(kept(&a), 256 << 10);
+    arena_done(&a);
+}
+END_TEST
+
+START_TEST(integers)
+{
+    static const int64_t numbers[] = {0, 1, -1, 10, 99, -100, INT64_MAX, INT64_MIN};
+    struct arena a = ARENA_INIT;
+    for (size_t i = 0; i < CB_ARRAY_LEN(numbers); i++)
+        ck_assert_str_eq(arena_int(&a, numbers[i]), arena_printf(&a, "%" PRId64, numbers[i]));
     arena_done(&a);
 }
 END_TEST
@@ -126,8 +156,9 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, apart_from_each_other);
     tcase_add_test(tc, large_blocks);
     tcase_add_test_raise_signal(tc, too_large, SIGABRT);
-    tcase_add_test(tc, reset_keeps_one_block);
-    tcase_add_test(tc, reset_frees_large_blocks);
+    tcase_add_test(tc, reset_keeps_blocks);
+    tcase_add_test(tc, reset_keeps_no_more_than_it_may);
+    tcase_add_test(tc, integers);
     tcase_add_test(tc, strings);
 }
 

@@ -93,7 +93,7 @@ const struct field task_create_params[] = {
 
 void task_operation_int(struct arena *arena, struct arg_list *args, int64_t n)
 {
-    const char *text = arena_printf(arena, "%" PRId64, n);
+    const char *text = arena_int(arena, n);
     arg_list_add(arena, args, text, strlen(text));
 }
 
