@@ -29,7 +29,7 @@ function op(r)
     end
     local plan, incarnation, code, message, data
     if to ~= '' then
-        incarnation, code, message, data = assign_check(to)
+        incarnation, code, message, data = assign_check(to, is_held and t.assigned and t.holder == to)
         if not incarnation then
             return nil, code, message, data
         end

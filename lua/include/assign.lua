@@ -3,9 +3,10 @@
 -- with its token (include/claim.lua).
 local ASSIGNED_MAX = 100
 
--- Can the instance take one? Returns its incarnation, or nil and the error. It says what assign_write() writes, too:
+-- Can the instance take one? (`is_listed`: it waits for this instance already.) A task's roles are not looked at: to assign is
+-- to overrule them. Returns its incarnation, or nil and the error. It says what assign_write() writes, too:
 -- called before the first write.
-local function assign_check(instance)
+local function assign_check(instance, is_listed)
     local known = call('HMGET', instance_key(instance), 'st', 'kind', 'inc')
     if not known[1] or not known[3] then
         return nil, -32004, 'no such instance', '{"reason":"unknown"}'
@@ -20,7 +21,7 @@ local function assign_check(instance)
     want('zset', P .. 'leases')
     want('set', held_key(instance))
     want('zset', assigned_key(instance))
-    if call('ZCARD', assigned_key(instance)) >= ASSIGNED_MAX then
+    if not is_listed and call('ZCARD', assigned_key(instance)) >= ASSIGNED_MAX then
         return nil, -32007, 'too many tasks wait for the instance to claim them', '{"retry_after_ms":1000}'
     end
     return known[3]

@@ -452,6 +452,11 @@ def assign_many():
         check("result" in s.assign(task, "a"), task)
     doc = unchanged(lambda: s.assign(made[100], "a"), "full")
     equal([doc["error"]["code"], doc["error"]["data"]["retry_after_ms"]], [-32007, 1000])
+    # One that waits there already takes no more room, only a new token; one that it does not hold is refused.
+    before = s.task(made[99])["tk"]
+    equal(s.reassign(made[99], "a")["result"]["assignedTo"], "a")
+    check(s.task(made[99])["tk"] != before and s.redis.call("ZCARD", s.key("assigned:a")) == 100, "a new token")
+    equal(unchanged(lambda: s.reassign(made[100], "a"), "full")["error"]["code"], -32007)
     same = {"params_hash": "h" * 16, "idem": s.key("idem:c")}
     args = s.claim_args("a", 30)
     first = s.ask("task_claim", *args, op_args=[30000], **same)["result"]
@@ -461,6 +466,18 @@ def assign_many():
     rest = [t["id"] for t in s.claim("a", 100)["result"]["tasks"]]
     equal(rest, made[30:])
     equal(s.redis.call("EXISTS", s.key("assigned:a")), 0)
+
+
+@case("assign: the task's roles are overruled, and hold again when it goes back to its queue")
+def assign_roles():
+    fresh()
+    s.register("a", "i1", roles='["other"]')
+    task = one(roles="needed")
+    check("result" in s.assign(task, "a"), "assigned")
+    equal(s.claim("a")["result"]["taskId"], task)
+    s.reassign(task)
+    equal(s.claim("a")["result"]["claimed"], False)
+    equal(s.claim("b", roles="needed")["result"]["taskId"], task)
 
 
 @case("assign: `next` of a completion hands it over, too; large ones within the bytes of a claim")

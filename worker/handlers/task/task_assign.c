@@ -6,7 +6,9 @@
 
 static const struct field params[] = {
     FIELD_TASK_ID("taskId", REQUIRED, "A pending task."),
-    FIELD_ID("instanceId", REQUIRED, "A registered instance that is alive."),
+    FIELD_ID("instanceId", REQUIRED,
+             "A registered instance that is alive, whatever its roles: an assignment overrules the "
+             "task's."),
     FIELD_END,
 };
 

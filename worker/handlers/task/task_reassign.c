@@ -6,7 +6,9 @@
 
 static const struct field params[] = {
     FIELD_TASK_ID("id", REQUIRED, "A task in progress, or a pending one."),
-    FIELD_ID("to", OPTIONAL, "The instance that gets it; without it, it goes back to its queue."),
+    FIELD_ID(
+        "to", OPTIONAL,
+        "The instance that gets it, whatever its roles; without it, it goes back to its queue."),
     FIELD_STR("reason", OPTIONAL, 1, 500, "Why; it is told in the event."),
     FIELD_END,
 };
