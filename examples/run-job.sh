@@ -59,16 +59,17 @@ clean_up() {
         [ "$status" -eq 0 ] || echo "run-job.sh: stopping everything (status $status)" >&2
         # Nothing of the job is wanted any more, and a terminal's Ctrl-C has reached the daemon too: a polite end
         # would wait for a Redis that is gone. What they run dies with them.
-        for pid in $work_a $work_b; do
+        # The last one may have been started, and this interrupted before its number was noted.
+        last=${!-}
+        case $last in
+        "$work_a" | "$work_b" | "$follower" | "$daemon") last= ;;
+        esac
+        for pid in $work_a $work_b ${daemon:+$last}; do
             kill -KILL "$pid" 2>/dev/null || :
         done
         end_process 'work a' "$work_a"
         end_process 'work b' "$work_b"
-        # Started, and interrupted before its number was noted.
-        case ${!-} in
-        '' | "$work_a" | "$work_b" | "$follower" | "$daemon") ;;
-        *) end_process 'the last one' "$!" ;;
-        esac
+        end_process 'the last one' "$last"
     fi
     end_process 'events' "$follower"
     end_process claudebenchd "$daemon"

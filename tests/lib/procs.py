@@ -67,7 +67,13 @@ def environment(extra=None):
     return env
 
 
-def start(argv, env=None, stdin=None, stdout=None, stderr=None, pass_fds=(), cwd=None):
+def _lead_a_group():
+    _die_with_parent()
+    os.setpgid(0, 0)
+
+
+def start(argv, env=None, stdin=None, stdout=None, stderr=None, pass_fds=(), cwd=None, own_group=False):
+    """own_group: a process group of its own, as a shell gives to a command: os.killpg(pid) is then its Ctrl-C."""
     folder()
     process = subprocess.Popen(
         argv,
@@ -77,7 +83,7 @@ def start(argv, env=None, stdin=None, stdout=None, stderr=None, pass_fds=(), cwd
         stderr=stderr,
         pass_fds=pass_fds,
         cwd=cwd or folder(),
-        preexec_fn=_die_with_parent,
+        preexec_fn=_lead_a_group if own_group else _die_with_parent,
     )
     _known[process.pid] = process
     return process
