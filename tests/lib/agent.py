@@ -45,7 +45,7 @@ def main():
             break
         tasks = reply.result["tasks"]
         for task in tasks:
-            ledger.begin(task["id"], task["attempt"], task["lease_token"])
+            ledger.begin(task["id"], task["attempt"], task["lease_token"], task["lease_until"])
             time.sleep(args.work_ms / 1000)
             ledger.end(task["id"], task["attempt"], task["lease_token"])
         done = [("task.complete", {"id": t["id"], "lease_token": t["lease_token"]}, token()) for t in tasks]

@@ -109,7 +109,7 @@ class Load:
                     time.sleep(0.02)
                     continue
             for task in held:
-                self.ledger.begin(task["id"], task["attempt"], task["lease_token"])
+                self.ledger.begin(task["id"], task["attempt"], task["lease_token"], task["lease_until"])
                 self.work(task)
                 self.ledger.end(task["id"], task["attempt"], task["lease_token"])
             requests = [("task.complete", {"id": t["id"], "lease_token": t["lease_token"], "result": {"by": name}}, token())

@@ -11,7 +11,9 @@ I6 baseline, I7 drained in time, I8 processes. On its own: oracle.py --journal F
 """
 
 import argparse
+import datetime
 import os
+import re
 import sys
 import threading
 import time
@@ -20,6 +22,7 @@ from resp import Lost, Resp, RespError
 
 # The end of an attempt that explains a second execution of the same task.
 EXPLAIN = {"task.lease_expired", "task.reassigned", "task.released", "task.failed"}
+SLACK_MS = 50  # between the clock of Redis, in whole milliseconds, and an agent's, on one host
 
 
 class Journal:
@@ -46,21 +49,28 @@ class Journal:
         os.close(self.fd)
 
 
+def wall_ms(rfc3339):
+    """2026-11-21T18:20:00.123Z in ms since 1970; 0 for ""."""
+    return round(datetime.datetime.fromisoformat(rfc3339).timestamp() * 1000) if rfc3339 else 0
+
+
 class Ledger:
-    """Executions: `begin|end <task id> <attempt> <fence> <pid> <wall ms>`; one write each, O_APPEND."""
+    """Executions: `begin|end <task id> <attempt> <fence> <pid> <wall ms> <lease_until ms>`; one write each, O_APPEND.
+
+    fence is the lease token; lease_until what the claim said of it (0 = not known)."""
 
     def __init__(self, path):
         self.path = path
         self.fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
-    def begin(self, task, attempt, fence):
-        self._write("begin", task, attempt, fence)
+    def begin(self, task, attempt, fence, lease_until=""):
+        self._write("begin", task, attempt, fence, wall_ms(lease_until))
 
     def end(self, task, attempt, fence):
         self._write("end", task, attempt, fence)
 
-    def _write(self, what, task, attempt, fence):
-        line = f"{what} {task} {attempt} {fence} {os.getpid()} {int(time.time() * 1000)}\n"
+    def _write(self, what, task, attempt, fence, until=0):
+        line = f"{what} {task} {attempt} {fence} {os.getpid()} {int(time.time() * 1000)} {until}\n"
         os.write(self.fd, line.encode())
 
     def close(self):
@@ -80,14 +90,14 @@ def read_journal(path):
 
 
 def read_ledger(path):
-    """{task: [(attempt, fence, pid, begin ms, end ms or None)]} in the order of begins."""
+    """{task: [(attempt, fence, pid, begin ms, end ms or None, lease_until ms)]} in the order of begins."""
     runs = {}
     with open(path, encoding="utf-8") as f:
         for line in f:
-            what, task, attempt, fence, pid, ms = line.split()
+            what, task, attempt, fence, pid, ms, until = line.split()
             rows = runs.setdefault(task, [])
             if what == "begin":
-                rows.append([int(attempt), fence, int(pid), int(ms), None])
+                rows.append([int(attempt), fence, int(pid), int(ms), None, int(until)])
             else:
                 for row in rows:
                     if row[1] == fence and row[4] is None:
@@ -264,25 +274,51 @@ def judge(journal, ledger, events, states, before=None, after=None, drained_in=N
     return verdict
 
 
+def fence_number(run):
+    """Leases in the order in which they were given; a token begins with its fence, which only rises."""
+    digits = re.match(r"\d+", run[1])
+    return (int(digits.group()) if digits else 0, run[3])
+
+
+def explain(before, run, ends):
+    """What ended the lease of the run before this one: (problem or None). Uses up the end that it takes.
+
+    That is the last end before this run began. A lease that expired did so no sooner than its claim said: effective
+    time is never faster than the wall's, and a renewal only makes a lease longer."""
+    usable = [e for e in ends if e[0] <= run[3] + SLACK_MS]
+    if not usable:
+        return "unexplained"
+    end = max(usable)
+    ends.remove(end)
+    until = before[5] if len(before) > 5 else 0
+    if end[1] == "task.lease_expired" and end[0] + SLACK_MS < until:
+        return "early"
+    return None
+
+
 def _judge_runs(verdict, ledger, events, states, explained_deaths):
-    """I4: each execution beyond a task's first is explained by an end of the attempt before it."""
+    """I4: each execution beyond a task's first is explained by an end of the attempt before it, in time."""
     ends = {}
-    for _, fields in events:
+    for entry, fields in events:
         if fields.get("type") in EXPLAIN:
             for task in event_ids(fields):
-                ends[task] = ends.get(task, 0) + 1
-    again, unexplained, same_fence = 0, set(), set()
+                ends.setdefault(task, []).append((int(entry.split("-")[0]), fields["type"]))
+    again, unexplained, early, same_fence = 0, set(), set(), set()
     for task, runs in ledger.items():
         fences = [r[1] for r in runs]
         same_fence |= {task for f in set(fences) if fences.count(f) > 1}
-        extra = len(set(fences)) - 1
-        again += extra
-        if extra > ends.get(task, 0):
-            unexplained.add(task)
+        leases = sorted({r[1]: r for r in runs}.values(), key=fence_number)
+        again += len(leases) - 1
+        left = list(ends.get(task, []))
+        for i in range(len(leases) - 1, 0, -1):  # the last first: it takes the last end
+            problem = explain(leases[i - 1], leases[i], left)
+            unexplained |= {task} if problem == "unexplained" else set()
+            early |= {task} if problem == "early" else set()
     verdict.add("I4", "executions that no ended lease explains", len(unexplained) <= explained_deaths, some(unexplained))
     verdict.add("I4b", "one lease executed twice", not same_fence, some(same_fence))
     unrun = {t for t, s in states.items() if s["st"] == b"completed" and ledger and t not in ledger}
     verdict.add("I4c", "completed without an execution", not unrun, some(unrun))
+    verdict.add("I4d", "leases that expired before they were due", not early, some(early))
     verdict.notes.append(f"    {again} executions were repeats")
 
 

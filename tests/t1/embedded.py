@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import signal
 import socket
 import stat
@@ -356,11 +357,18 @@ def bounded_log():
         equal(os.path.getsize(f"{d.redis_dir}/redis.log.1"), 2 << 20)
 
 
-@case("Redis that was emptied: groups, scripts and registration are back within 5 s")
+def number(text):
+    """Of t-<number>, and of a lease token, which begins with its fence."""
+    return int(re.search(r"\d+", text).group())
+
+
+@case("Redis that was emptied: groups, scripts, registration are back within 5 s; no id, fence or epoch comes twice")
 def emptied():
     with Daemon() as d:
         c = d.caller()
         before = c.call("task.create", {"text": "x"})["id"]
+        lease = c.call("task.claim", {"workerId": "w"})["tasks"][0]["lease_token"]
+        epoch = int(status(d)["leader"]["epoch"])
         redis = d.redis_pid()
         time.sleep(1.1)  # a life that is long enough not to be braked
         for name in os.listdir(f"{d.redis_dir}/appendonlydir"):
@@ -371,7 +379,11 @@ def emptied():
         c.drop()
         after = c.insist("task.create", {"text": "y"}).result["id"]
         check(time.monotonic() - began < 5, f"{time.monotonic() - began} s")
-        check(after > before, f"{after} after {before}")
+        check(number(after) > number(before), f"task {after} after {before}")
+        again = c.insist("task.claim", {"workerId": "w"}).result["tasks"][0]["lease_token"]
+        check(number(again) > number(lease), f"fence {again} after {lease}")
+        wait_until(lambda: status(d)["leader"]["is_self"] and int(status(d)["leader"]["epoch"]) > epoch, 5,
+                   lambda: f"epoch {status(d)['leader']} after {epoch}")
         with d.connect() as r:
             check(r.call("EXISTS", "cb:instance:test-host") == 1, "registered again")
             check(r.call("HGET", "cb:leader:current", "id") == b"test-host", "leads again")

@@ -1,6 +1,7 @@
 """handing_on.py: what a dead worker had taken goes back within 100 ms, and only the entry that it was handling
 is charged; also when Redis is away, and when the supervisor died with it."""
 
+import os
 import signal
 import time
 
@@ -61,6 +62,33 @@ def within_100_ms():
         check(all(r.ok for r in replies), "all are answered in the end")
         equal(c.doubles, [], "answered twice")
         equal(d.duplicates(), 0)
+
+
+@case("seen from the outside: a caller has its reply within 100 ms of the death of the worker that had its request")
+def replies_within_100_ms():
+    need_failpoints(procs.binary("claudebench-worker"))
+    folder = procs.subfolder("f")
+    env = failpoints_env(failpoint("prepare", "stop", once=f"{folder}/once", match="poison"))
+    with Daemon(env=env, config={"supervisor": {"watchdog_ms": 60000}}) as d:  # two task workers
+        c = d.caller()
+        last = []
+        for n in range(7):
+            wait_until(lambda: status(d)["status"] != "unhealthy" and len(d.workers("task")) == 2 and
+                       all(w["state"] == "idle" for w in status(d)["workers"] if w["domain"] == "task"), 10, "both serve")
+            if os.path.exists(f"{folder}/once"):
+                os.unlink(f"{folder}/once")
+            ids = c.send_many([("task.create", {"text": "poison" if i == 20 else f"{n}.{i}"}, {}) for i in range(64)])
+            wait_until(lambda: any(procs.stat(p) and procs.stat(p)[0] == "T" for p in d.workers("task")), 5, "one is stuck")
+            victim = [p for p in d.workers("task") if procs.stat(p)[0] == "T"][0]
+            began = time.monotonic()
+            procs.kill(victim)
+            replies = c.wait_all(ids, 10)
+            last.append((time.monotonic() - began) * 1000)
+            check(all(r.ok for r in replies), "all are answered")
+        last.sort()
+        note(f"the last reply after a kill: median {last[3]:.1f} ms, {last[0]:.1f} to {last[-1]:.1f} ms")
+        check(last[3] <= 100, f"{last}")
+        equal(c.doubles, [], "answered twice")
 
 
 @case("the crash is counted in the entry that was in hand, the others keep their count")

@@ -82,6 +82,31 @@ def executions():
     equal(failing(judge(journal, ledger, events, states)), {"I4c"})
 
 
+@case("I4: the end of a lease explains only what began after it; a lease does not expire before it is due")
+def in_time():
+    def verdict(began, event, until, expired_at, kind="task.lease_expired"):
+        journal, ledger, events, states = world()
+        ledger["t-1"] = [[1, "100-a", 1, 10_000, None, until], [2, "200-b", 2, began, began + 5, 0]]
+        events.append((f"{expired_at}-0", {"type": kind, event: "t-1"}))
+        return failing(judge(journal, ledger, events, states))
+
+    equal(verdict(12_050, "ids", 12_000, 12_010), set())
+    equal(verdict(11_000, "ids", 12_000, 12_010), {"I4"}, "the second run began before the first one's lease ended")
+    equal(verdict(11_500, "ids", 12_000, 11_400), {"I4d"}, "expired 600 ms too soon")
+    equal(verdict(11_500, "id", 12_000, 11_400, "task.released"), set(), "given back is given back")
+    # An agent that stalls between its claim and its first line: its run is the first although it began later.
+    journal, ledger, events, states = world()
+    ledger["t-1"] = [[2, "200-b", 2, 12_050, 12_060, 14_000], [1, "100-a", 1, 13_000, None, 12_000]]
+    events.append(("12010-0", {"type": "task.lease_expired", "ids": "t-1"}))
+    equal(failing(judge(journal, ledger, events, states)), set())
+    # One attempt that left no line at all, because its agent died before that: its end explains nothing of the others.
+    ledger["t-1"] = [[2, "200-b", 2, 12_050, None, 14_000], [3, "300-c", 3, 14_100, 14_110, 16_000]]
+    events.append(("14050-0", {"type": "task.lease_expired", "ids": "t-1"}))
+    equal(failing(judge(journal, ledger, events, states)), set())
+    events[-1] = ("13000-0", {"type": "task.lease_expired", "ids": "t-1"})
+    equal(failing(judge(journal, ledger, events, states)), {"I4d"})
+
+
 @case("I5: an epoch that does not rise")
 def epochs():
     journal, ledger, events, states = world()
@@ -112,7 +137,7 @@ def files():
             journal.acked([(key, c.call("task.create", {"text": key})["id"])])
         tasks = c.call("task.claim", {"workerId": "w", "maxTasks": 2})["tasks"]
         for t in tasks:
-            ledger.begin(t["id"], t["attempt"], t["lease_token"])
+            ledger.begin(t["id"], t["attempt"], t["lease_token"], t["lease_until"])
             ledger.end(t["id"], t["attempt"], t["lease_token"])
         ids = [t["id"] for t in tasks]
         equal(oracle.read_journal(f"{folder}/j"), ({"k0", "k1"}, {"k0": ids[0], "k1": ids[1]}))
