@@ -8,10 +8,11 @@
 --       5 1 = register (first tick of this process)   6 1 = leave (the last tick)
 --       7 cluster.tick_ms   8 cluster.offline_ms   9 cluster.leader_lease_ms   10 cluster.suspect_ms
 --       11 events.maxlen   12 task.keep_finished   13 task.keep_finished_ms   14 task.keep_finished_min_ms
---       15 data generation, if none was drawn yet
+--       15 data generation, if none was drawn yet   16 1 = it can look after an orphan's requests
+--       17 an orphan of which nothing is left, or ''
 -- Returns {state, effective ms, leader's id or '', leader's epoch or '0', 1 = this one leads, leases ended,
 --       tasks promoted, tasks moved from silent instances, what went wrong in the sweep or '', claims that have waited
---       long enough}
+--       long enough, an orphan to look after or ''}
 -- State: ok | refused (the id is in use by a live daemon that is not this one; nothing was changed).
 -- A damaged key (a wrong type) stops neither beats and leader nor the rest of the sweep: it is told, and tried again.
 -- Caller: supervisor (instance.c).
@@ -23,6 +24,7 @@ local before_finish = {} -- as in include/envelope.lua
 -- @include held.lua
 -- @include instance.lua
 -- @include silence.lua
+-- @include orphans.lua
 -- @include retention.lua
 -- @include quorum.lua
 -- @include batch.lua
@@ -308,8 +310,19 @@ local function sweep_lost_wakes()
     end
 end
 
+-- Daemons that were given up and whose workers may have left requests behind.
+local orphan = ''
+local function look_after_orphans()
+    if ARGV[17] ~= '' then
+        orphan_done(ARGV[17])
+    end
+    if ARGV[16] == '1' and not leaving then
+        orphan = orphan_next()
+    end
+end
+
 if not may_act() then
-    return {'refused', '0', '', '0', 0, 0, 0, 0, '', 0}
+    return {'refused', '0', '', '0', 0, 0, 0, 0, '', 0, ''}
 end
 advance_clock()
 if leaving then
@@ -330,4 +343,5 @@ guarded(sweep_quorum)
 guarded(sweep_batches)
 guarded(sweep_lost_wakes)
 local waited = guarded(sweep_waiters)
-return {'ok', I(EFF()), leader, epoch, leads, expired, promoted, moved, problem, waited}
+guarded(look_after_orphans)
+return {'ok', I(EFF()), leader, epoch, leads, expired, promoted, moved, problem, waited, orphan}

@@ -38,7 +38,9 @@ struct instance {
     int64_t renewed_ms; /* when the last tick that kept the leadership was sent */
     int64_t memory_ms;  /* when memory was asked for last */
     struct log_repeat said;
-    char error[128]; /* of the last tick, "" = it went well */
+    char error[128];    /* of the last tick, "" = it went well */
+    char orphan[132];   /* whose requests are being handed on, "" = nobody's */
+    char finished[132]; /* an orphan of which nothing is left: the next tick tells */
     bool is_leaving;
     void (*left)(void *arg);
     void *left_arg;
@@ -110,6 +112,8 @@ static void put_tick_args(struct script_call *call, struct arena *a, const struc
     script_call_arg_int(call, opts->task.keep_finished_ms);
     script_call_arg_int(call, opts->task.keep_finished_min_ms);
     script_call_arg_str(call, i->data_generation);
+    script_call_arg_int(call, !i->orphan[0]);
+    script_call_arg_str(call, i->finished);
 }
 
 static void send_tick(struct instance *i, redis_conn_fn *fn)
@@ -122,6 +126,7 @@ static void send_tick(struct instance *i, redis_conn_fn *fn)
     put_tick_args(&call, &a, i);
     redis_conn_script(i->conn, &call, fn, i);
     script_call_done(&call);
+    i->finished[0] = '\0'; /* if this tick is lost, the orphan is looked after once more */
 }
 
 static void note_registered(struct instance *i)
@@ -160,6 +165,14 @@ static void tick_went_well(struct instance *i)
     i->hooks.changed(i->hooks.arg);
 }
 
+static void take_orphan(struct instance *i, const char *id)
+{
+    if (!id[0] || i->orphan[0])
+        return;
+    snprintf(i->orphan, sizeof i->orphan, "%s", id);
+    i->hooks.orphan(i->hooks.arg, id);
+}
+
 static void take_tick(struct instance *i, const reply_t *reply)
 {
     int64_t expired = reply_int(reply_at(reply, 5));
@@ -185,6 +198,7 @@ static void take_tick(struct instance *i, const reply_t *reply)
                   LOG_S("error", reply_str(reply_at(reply, 8))));
     note_registered(i);
     tick_went_well(i);
+    take_orphan(i, reply_str(reply_at(reply, 10)));
     if (expired >= SWEEP_BOUND || promoted >= SWEEP_BOUND || moved >= SWEEP_BOUND ||
         waited >= SWEEP_BOUND)
         go_on_sweeping(i);
@@ -324,6 +338,13 @@ void instance_leave(struct instance *i, void (*done)(void *arg), void *arg)
     i->left = done;
     i->left_arg = arg;
     send_tick(i, on_left);
+}
+
+void instance_orphan_handled(struct instance *i, bool is_nothing_left)
+{
+    if (is_nothing_left)
+        memcpy(i->finished, i->orphan, sizeof i->finished);
+    i->orphan[0] = '\0';
 }
 
 bool instance_is_registered(const struct instance *i)

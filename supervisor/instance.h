@@ -18,6 +18,8 @@ struct instance_hooks {
     void (*registered)(void *arg); /* the first time */
     void (*refused)(void *arg);    /* another live daemon has this id */
     void (*changed)(void *arg);    /* leadership */
+    /* The requests of that instance's workers are to be handed on: instance_orphan_handled() follows. */
+    void (*orphan)(void *arg, const char *id);
 };
 
 struct instance_leader {
@@ -36,6 +38,9 @@ void instance_set_conn(struct instance *i, struct redis_conn *conn);
 void instance_resume(struct instance *i);
 /* The last tick: unregisters and gives up leadership. `done` is called once, whatever comes of it. */
 void instance_leave(struct instance *i, void (*done)(void *arg), void *arg);
+
+/* The orphan was looked after; `is_nothing_left`: there was nothing any more. */
+void instance_orphan_handled(struct instance *i, bool is_nothing_left);
 
 bool instance_is_registered(const struct instance *i);
 /* Why the last tick failed; "" when it went well. */

@@ -1,6 +1,6 @@
 /*
  * leftover.c: see leftover.h. Names are <instance>/<domain>/<slot>.<generation>; those that this
- * supervisor has started are left alone. First the connections are killed, then each consumer is handed on (handon.c).
+ * supervisor itself has started are left alone. First the connections are killed, then each consumer is handed on (handon.c).
  * Nobody is charged: which entry an earlier worker was handling is not known any more.
  */
 #include "common/compat.h"
@@ -20,20 +20,42 @@ struct leftover {
     const struct services *services;
     struct handon *handon;
     struct redis_conn *conn;
-    char *prefix;     /* "<instance>/" */
+    char *prefix;  /* "<instance>/" */
+    bool is_other; /* of another instance */
+    int found;     /* in this round */
+    void (*done)(void *arg, int found);
+    void *arg;
     size_t waiting;   /* answers that are due */
     bool is_complete; /* so far every answer of this round has come */
     bool is_done;
     struct look looks[SERVICES_MAX];
 };
 
-struct leftover *leftover_new(const struct services *services, struct handon *handon)
+static struct leftover *make(const struct services *services, struct handon *handon,
+                             const char *instance)
 {
     struct leftover *l = mem_alloc(sizeof *l);
 
     l->services = services;
     l->handon = handon;
-    l->prefix = mem_printf("%s/", services->env.opts->instance.id);
+    l->prefix = mem_printf("%s/", instance);
+    return l;
+}
+
+struct leftover *leftover_new(const struct services *services, struct handon *handon)
+{
+    return make(services, handon, services->env.opts->instance.id);
+}
+
+struct leftover *leftover_new_of(const struct services *services, struct handon *handon,
+                                 const char *instance, void (*done)(void *arg, int found),
+                                 void *arg)
+{
+    struct leftover *l = make(services, handon, instance);
+
+    l->is_other = true;
+    l->done = done;
+    l->arg = arg;
     return l;
 }
 
@@ -57,15 +79,18 @@ static bool is_ours(const struct leftover *l, const char *name)
 
 static bool is_left_over(const struct leftover *l, const char *name)
 {
-    return strncmp(name, l->prefix, strlen(l->prefix)) == 0 && !is_ours(l, name);
+    return strncmp(name, l->prefix, strlen(l->prefix)) == 0 && (l->is_other || !is_ours(l, name));
 }
 
 static void answered(struct leftover *l, const reply_t *reply)
 {
     if (!reply)
         l->is_complete = false;
-    if (--l->waiting == 0 && l->is_complete)
-        l->is_done = true;
+    if (--l->waiting > 0)
+        return;
+    l->is_done = l->is_complete;
+    if (l->done)
+        l->done(l->arg, l->is_complete ? l->found : -1);
 }
 
 static void kill_left_over(void *arg, int64_t id, const char *name)
@@ -75,6 +100,7 @@ static void kill_left_over(void *arg, int64_t id, const char *name)
 
     if (!is_left_over(l, name))
         return;
+    l->found++;
     log_event(EV_leftover_killed, LOG_S("consumer", name), LOG_I("redis_id", id));
     snprintf(number, sizeof number, "%" PRId64, id);
     redis_conn_call(l->conn, NULL, NULL, "CLIENT", "KILL", "ID", number, NULL);
@@ -99,8 +125,10 @@ static void on_consumers(void *arg, const reply_t *reply)
         const char *name = reply_str(reply_at(reply_at(reply, i), 1));
         struct handon_item item = {
             .domain = look->domain, .consumer = name, .entry = "", .how = "supervisor gone"};
-        if (is_left_over(l, name))
-            handon_add(l->handon, &item);
+        if (!is_left_over(l, name))
+            continue;
+        l->found++;
+        handon_add(l->handon, &item);
     }
     answered(l, reply);
 }

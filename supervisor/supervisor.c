@@ -189,6 +189,22 @@ static void on_refused(void *arg)
     supervisor_fail(s, EXITCODE_TEMPFAIL, why);
 }
 
+static void on_orphan_handled(void *arg, int found)
+{
+    struct supervisor *s = arg;
+    instance_orphan_handled(s->instance, found == 0);
+}
+
+/* The last one is done: there is only one at a time. */
+static void on_orphan(void *arg, const char *id)
+{
+    struct supervisor *s = arg;
+
+    leftover_free(s->orphan);
+    s->orphan = leftover_new_of(&s->services, s->handon, id, on_orphan_handled, s);
+    leftover_look(s->orphan, s->redis);
+}
+
 /* ---- making it ---- */
 
 static int make_redis(struct supervisor *s, bool is_system, struct cb_error *err)
@@ -243,8 +259,11 @@ static int make_workers(struct supervisor *s, struct cb_error *err)
 
 static int make_parts(struct supervisor *s, const char *secret, struct cb_error *err)
 {
-    const struct instance_hooks hooks = {
-        .arg = s, .registered = on_registered, .refused = on_refused, .changed = changed};
+    const struct instance_hooks hooks = {.arg = s,
+                                         .registered = on_registered,
+                                         .refused = on_refused,
+                                         .changed = changed,
+                                         .orphan = on_orphan};
 
     s->handon = handon_new(s->base, s->opts, changed, s);
     handon_set_conn(s->handon, s->redis);
@@ -310,6 +329,7 @@ void supervisor_done(struct supervisor *s)
     redis_conn_free(s->redis);
     assign_free(s->assign);
     leftover_free(s->leftover);
+    leftover_free(s->orphan);
     handon_free(s->handon);
     instance_free(s->instance);
     watch_free(s->watch);

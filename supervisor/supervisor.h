@@ -39,6 +39,7 @@ struct supervisor {
     struct redis_conn *redis;
     struct handon *handon;
     struct leftover *leftover;
+    struct leftover *orphan; /* the last instance that we looked after; NULL: none so far */
     struct instance *instance;
     struct assign *assign;
     struct control *control;

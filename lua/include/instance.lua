@@ -26,13 +26,16 @@ end
 -- live index. Returns the ids that left it.
 local function instance_end(id, limit, reason, emit_event)
     local key = instance_key(id)
-    local known = call('HMGET', key, 'st', 'roles')
+    local known = call('HMGET', key, 'st', 'roles', 'kind')
     if known[1] == 'ACTIVE' then
         roles_leave(id, known[2])
         call('HSET', key, 'st', 'OFFLINE', 'off', NOW)
         call('ZADD', P .. 'instances:active', 0, id)
         wake_all_of(id)
         load_renew(id)
+        if known[3] == 'daemon' and reason == 'failed' then -- its workers' requests: include/orphans.lua
+            call('ZADD', P .. 'instances:orphaned', I(EFF()), id)
+        end
         emit_event(reason == 'failed' and 'instance.failed' or 'instance.unregistered', {'instance', id})
     end
     local moved, rest = held_release(id, limit, nil, reason, emit_event)

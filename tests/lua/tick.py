@@ -276,6 +276,47 @@ def forgotten():
     equal(s.redis.call("ZCARD", s.key("instances:offline")), 0)
 
 
+# ---- orphans ----
+
+
+def orphans():
+    return s.redis.call("ZCARD", s.key("instances:orphaned"))
+
+
+@case("a daemon that was given up is looked after by one at a time, again until nothing is left; nobody else is")
+def orphan():
+    fresh()
+    for name in "abc":
+        s.tick(name, f"i{name}", register=1)
+    s.register("agent", "a1", lease="1000")
+    s.tick("c", "ic", leave=1)
+    s.age(2.4)
+    s.tick("b", "ib")
+    s.age(0.2)
+    equal(s.tick("b", "ib")["orphan"], "", "it cannot")
+    equal([len(s.events("instance.failed")), orphans()], [2, 1])
+    equal([s.tick("b", "ib", can_adopt=1)["orphan"] for _ in range(3)], ["a", "", ""])
+    s.age(5)
+    equal(s.tick("b", "ib", can_adopt=1)["orphan"], "a", "again, in case the first one died over it")
+    s.tick("b", "ib", finished="a")
+    equal(orphans(), 0)
+    equal(s.redis.hash(s.key("instance:a"))["st"], b"OFFLINE")
+
+
+@case("an orphan that came back, or was forgotten, is none")
+def orphan_back():
+    for back in (lambda: s.tick("a", "ia"), lambda: s.redis.call("DEL", s.key("instance:a"))):
+        fresh()
+        s.tick("a", "ia", register=1)
+        s.tick("b", "ib", register=1)
+        s.age(3)
+        s.tick("b", "ib")
+        equal(orphans(), 1)
+        back()
+        equal(s.tick("b", "ib", can_adopt=1)["orphan"], "")
+        equal(orphans(), 0)
+
+
 # ---- leader ----
 
 

@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""dead_host.py: a whole host dies with requests in its workers' hands: another one hands them on, once it is given up
+(DESIGN §2, §6; FAULTS F03, F04, F08)."""
+
+import signal
+import time
+
+from cbtest import *
+
+ONE = {"domains": {"task": {"workers": 1}, "system": {"workers": 1}}, "supervisor": {"watchdog_ms": 60000}}
+
+
+def consumers(redis, stream="task"):
+    with redis.client() as r:
+        return [row[1].decode() for row in r.call("XINFO", "CONSUMERS", f"cb:requests:{stream}", "workers")]
+
+
+def signal_tree(d, signum, workers_only=False):
+    for pid in d.workers() + ([] if workers_only else [d.pid]):
+        procs.kill(pid, signum)
+
+
+def hosts(redis, **kw):
+    """host-b lives; host-a's task worker stops itself at a request that says poison."""
+    need_failpoints(procs.binary("claudebench-worker"))
+    b = Daemon(redis, config=ONE, instance="host-b")
+    env = failpoints_env(failpoint("prepare", "stop", match="poison"))
+    return Daemon(redis, config=ONE, instance="host-a", env=env, **kw), b
+
+
+def feed(a, b, redis):
+    """Requests of which some are in the hands of host-a's stopped worker: their ids."""
+    c = b.caller()
+    signal_tree(b, signal.SIGSTOP, workers_only=True)
+    try:
+        ids = c.send_many([("task.create", {"text": "poison" if i == 7 else f"t{i}"}, {"idem": token()}) for i in range(40)])
+        wait_until(lambda: any(row[1].startswith("host-a/") for row in a.pending()), 5, "host-a has some")
+        pid = a.workers("task")[0]
+        wait_until(lambda: procs.stat(pid) and procs.stat(pid)[0] == "T", 5, "and is stopped")
+    finally:
+        signal_tree(b, signal.SIGCONT, workers_only=True)
+    return c, ids
+
+
+def created_once(b, ids, replies):
+    check(all(r.ok for r in replies), [r.error for r in replies if not r.ok][:3])
+    equal(len({r.result["id"] for r in replies}), len(ids))
+    events = [e for _, e in b.stream("stream:events") if e["type"] == b"task.created"]
+    equal(len(events), len(ids), "each task is created once")
+
+
+@case("host killed with its workers: its requests are answered by the other one, its consumers go, nobody is charged")
+def killed():
+    with PrivateRedis() as redis:
+        a, b = hosts(redis)
+        with b:
+            c, ids = feed(a, b, redis)
+            taken = [row for row in a.pending() if row[1].startswith("host-a/")]
+            note(f"{len(taken)} requests in the hands of host-a")
+            check(taken, "some")
+            began = time.monotonic()
+            a.kill_tree()
+            replies = c.wait_all(ids, 15)
+            note(f"all answered {time.monotonic() - began:.2f} s after the death")
+            check(time.monotonic() - began < 8, "too late")
+            created_once(b, ids, replies)
+            handed = [e for e in b.events("requests_handed_on") if e["consumer"].startswith("host-a/task")]
+            equal([(e["how"], e["charged"], e["dead"]) for e in handed], [('"supervisor gone"', '""', "0")])
+            equal(int(handed[0]["moved"]), len(taken))
+            wait_until(lambda: not [n for n in consumers(redis) + consumers(redis, "system") if n.startswith("host-a/")], 5,
+                       "no consumer of host-a is left")
+            with redis.client() as r:
+                wait_until(lambda: r.call("ZCARD", "cb:instances:orphaned") == 0, 15, "looked after to the end")
+                equal(r.call("XLEN", "cb:stream:dead"), 0)
+        a.stop(check=False)
+
+
+@case("only its supervisor is killed, the worker stays stopped: its connection is closed, its late commit changes nothing")
+def zombie():
+    with PrivateRedis() as redis:
+        a, b = hosts(redis)
+        with b:
+            c, ids = feed(a, b, redis)
+            worker = a.workers("task")[0]
+            a.kill9()
+            replies = c.wait_all(ids, 15)
+            created_once(b, ids, replies)
+            check([e for e in b.events("leftover_killed") if e["consumer"].startswith("host-a/task")], "its connection")
+            procs.kill(worker, signal.SIGCONT)
+            wait_until(lambda: not procs.alive(worker), 10, "the worker leaves: its supervisor is gone")
+            created_once(b, ids, replies)
+        a.stop(check=False)
+
+
+@case("a host that was frozen for long and comes back: its requests had been handed on, it registers again and works")
+def frozen():
+    with PrivateRedis() as redis:
+        a, b = hosts(redis, start=True)
+        with b:
+            c, ids = feed(a, b, redis)
+            signal_tree(a, signal.SIGSTOP)
+            replies = c.wait_all(ids, 15)
+            created_once(b, ids, replies)
+            with redis.client() as r:
+                equal(r.call("HGET", "cb:instance:host-a", "st"), b"OFFLINE")
+                signal_tree(a, signal.SIGCONT)
+                wait_until(lambda: r.call("HGET", "cb:instance:host-a", "st") == b"ACTIVE", 5, "host-a is back")
+                wait_until(lambda: r.call("ZCARD", "cb:instances:orphaned") == 0, 15, "it looks after its own")
+            created_once(b, ids, replies)
+            wait_until(lambda: a.client("status").returncode == 0, 10, "host-a is healthy")
+            equal([r.ok for r in c.wait_all(c.send_many([("task.create", {"text": f"n{i}"}, {}) for i in range(50)]))],
+                  [True] * 50)
+        a.stop()
+
+
+if __name__ == "__main__":
+    main()
