@@ -89,7 +89,11 @@ struct scoreboard_global {
     _Atomic int64_t started_ms; /* wall */
     _Atomic uint64_t restarts;
     _Atomic int64_t
-        outage_said_us; /* monotonic: when a worker last logged that Redis does not serve it */
+        outage_said_us;     /* monotonic: when a worker last logged that Redis does not serve it */
+    _Atomic int hosts_seen; /* daemons on this Redis, ours included; 0 and 0: not known yet */
+    _Atomic int hosts_known;
+    _Atomic int64_t partition_since_ms; /* wall; 0: at least half are seen */
+    _Atomic int64_t health_since_ms;    /* wall: of the supervisor's last change of status */
     char instance_id[132];
     char incarnation[36];
 };

@@ -12,7 +12,8 @@
 --       17 an orphan of which nothing is left, or ''
 -- Returns {state, effective ms, leader's id or '', leader's epoch or '0', 1 = this one leads, leases ended,
 --       tasks promoted, tasks moved from silent instances, what went wrong in the sweep or '', claims that have waited
---       long enough, an orphan to look after or ''}
+--       long enough, an orphan to look after or '',
+--       {daemons seen, daemons known, partition since (wall ms) or '0', who is silent}}
 -- State: ok | refused (the id is in use by a live daemon that is not this one; nothing was changed).
 -- A damaged key (a wrong type) stops neither beats and leader nor the rest of the sweep: it is told, and tried again.
 -- Caller: supervisor (instance.c).
@@ -25,6 +26,7 @@ local before_finish = {} -- as in include/envelope.lua
 -- @include instance.lua
 -- @include silence.lua
 -- @include orphans.lua
+-- @include gossip.lua
 -- @include retention.lua
 -- @include quorum.lua
 -- @include batch.lua
@@ -321,8 +323,18 @@ local function look_after_orphans()
     end
 end
 
+-- A daemon is not seen any more before it is given up, one tick later.
+local hosts = {0, 0, '0', ''}
+local function gossip()
+    if leaving then
+        gossip_forget(id)
+    else
+        hosts = gossip_beat(id, math.max(tonumber(ARGV[10]), tonumber(ARGV[8]) - tonumber(ARGV[7])), emit)
+    end
+end
+
 if not may_act() then
-    return {'refused', '0', '', '0', 0, 0, 0, 0, '', 0, ''}
+    return {'refused', '0', '', '0', 0, 0, 0, 0, '', 0, '', {0, 0, '0', ''}}
 end
 advance_clock()
 if leaving then
@@ -344,4 +356,5 @@ guarded(sweep_batches)
 guarded(sweep_lost_wakes)
 local waited = guarded(sweep_waiters)
 guarded(look_after_orphans)
-return {'ok', I(EFF()), leader, epoch, leads, expired, promoted, moved, problem, waited, orphan}
+guarded(gossip)
+return {'ok', I(EFF()), leader, epoch, leads, expired, promoted, moved, problem, waited, orphan, hosts}

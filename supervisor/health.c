@@ -98,6 +98,19 @@ static enum health_status look_at_service(struct health *h, const struct service
     return n.up < n.wanted || n.looping + n.refused > 0 ? HEALTH_DEGRADED : HEALTH_HEALTHY;
 }
 
+/* Others that are silent make us no worse at our own work, but somebody is to look. */
+static enum health_status look_at_hosts(struct health *h)
+{
+    const struct instance_hosts *hosts = instance_hosts(h->supervisor->instance);
+
+    if (!redis_conn_is_up(h->supervisor->redis) || hosts->seen >= hosts->known)
+        return HEALTH_HEALTHY;
+    add_reason(h, "%s%" PRId64 " of %" PRId64 " daemons are seen; silent: %s",
+               hosts->partition_since_ms ? "partition: " : "", hosts->seen, hosts->known,
+               hosts->silent);
+    return hosts->partition_since_ms ? HEALTH_UNHEALTHY : HEALTH_DEGRADED;
+}
+
 /* Without Redis no worker can be ready: that is one trouble, not two. */
 static enum health_status look(struct health *h)
 {
@@ -130,6 +143,7 @@ static void publish(const struct health *h)
     atomic_store(&g->redis_since_ms, redis_conn_since_ms(s->redis));
     atomic_store(&g->workers_wanted, n.wanted);
     atomic_store(&g->workers_ready, n.up);
+    atomic_store(&g->health_since_ms, h->since_ms);
 }
 
 static void become_ready(struct health *h)
@@ -163,7 +177,6 @@ static void status_changed(struct health *h)
 {
     struct timeval settle = {.tv_usec = SETTLE_MS * 1000};
 
-    h->since_ms = clock_wall_ms();
     tell_status(h);
     if (h->status != HEALTH_HEALTHY) {
         if (!h->is_logged && h->was_ready && !stop_is_stopping(&h->supervisor->stop))
@@ -178,11 +191,16 @@ static void status_changed(struct health *h)
 void health_update(struct health *h)
 {
     enum health_status old = h->status;
+    enum health_status own = look(h);
 
-    h->status = look(h);
+    h->status = worse(own, look_at_hosts(h));
+    if (h->status != old)
+        h->since_ms = clock_wall_ms();
     publish(h);
     if (h->status != old)
         status_changed(h);
+    if (own == HEALTH_HEALTHY && !h->was_ready) /* whatever may be wrong with others */
+        become_ready(h);
 }
 
 /* ---- timers ---- */

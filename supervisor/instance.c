@@ -38,7 +38,8 @@ struct instance {
     int64_t renewed_ms; /* when the last tick that kept the leadership was sent */
     int64_t memory_ms;  /* when memory was asked for last */
     struct log_repeat said;
-    char error[128];    /* of the last tick, "" = it went well */
+    char error[128]; /* of the last tick, "" = it went well */
+    struct instance_hosts hosts;
     char orphan[132];   /* whose requests are being handed on, "" = nobody's */
     char finished[132]; /* an orphan of which nothing is left: the next tick tells */
     bool is_leaving;
@@ -165,6 +166,25 @@ static void tick_went_well(struct instance *i)
     i->hooks.changed(i->hooks.arg);
 }
 
+static void take_hosts(struct instance *i, const reply_t *reply)
+{
+    struct scoreboard_global *g = &i->scoreboard->global;
+    int64_t since = strtoll(reply_str(reply_at(reply, 2)), NULL, 10);
+    bool is_new = (since == 0) != (i->hosts.partition_since_ms == 0) ||
+                  i->hosts.seen != reply_int(reply_at(reply, 0)) ||
+                  i->hosts.known != reply_int(reply_at(reply, 1));
+
+    i->hosts.seen = reply_int(reply_at(reply, 0));
+    i->hosts.known = reply_int(reply_at(reply, 1));
+    i->hosts.partition_since_ms = since;
+    snprintf(i->hosts.silent, sizeof i->hosts.silent, "%s", reply_str(reply_at(reply, 3)));
+    atomic_store(&g->hosts_seen, (int)i->hosts.seen);
+    atomic_store(&g->hosts_known, (int)i->hosts.known);
+    atomic_store(&g->partition_since_ms, since);
+    if (is_new)
+        i->hooks.changed(i->hooks.arg);
+}
+
 static void take_orphan(struct instance *i, const char *id)
 {
     if (!id[0] || i->orphan[0])
@@ -199,6 +219,7 @@ static void take_tick(struct instance *i, const reply_t *reply)
     note_registered(i);
     tick_went_well(i);
     take_orphan(i, reply_str(reply_at(reply, 10)));
+    take_hosts(i, reply_at(reply, 11));
     if (expired >= SWEEP_BOUND || promoted >= SWEEP_BOUND || moved >= SWEEP_BOUND ||
         waited >= SWEEP_BOUND)
         go_on_sweeping(i);
@@ -365,4 +386,9 @@ const char *instance_incarnation(const struct instance *i)
 struct instance_leader instance_leader(const struct instance *i)
 {
     return (struct instance_leader){.id = i->leader, .epoch = i->epoch, .is_self = i->is_self};
+}
+
+const struct instance_hosts *instance_hosts(const struct instance *i)
+{
+    return &i->hosts;
 }

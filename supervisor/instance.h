@@ -28,6 +28,14 @@ struct instance_leader {
     bool is_self;
 };
 
+/* The daemons on this Redis, as the last tick found them. */
+struct instance_hosts {
+    int64_t seen;
+    int64_t known;
+    int64_t partition_since_ms; /* wall; 0: there is none */
+    char silent[400];           /* names of some that are not seen */
+};
+
 /* `secret` proves that we are the instance that was registered before; it is hashed, not kept. */
 struct instance *instance_new(struct event_base *base, const struct options *opts,
                               struct scoreboard *scoreboard, const char *secret,
@@ -47,5 +55,6 @@ bool instance_is_registered(const struct instance *i);
 const char *instance_error(const struct instance *i);
 const char *instance_incarnation(const struct instance *i);
 struct instance_leader instance_leader(const struct instance *i);
+const struct instance_hosts *instance_hosts(const struct instance *i);
 
 #endif

@@ -82,6 +82,20 @@ static json_object *leader_object(const struct supervisor *s)
     return o;
 }
 
+static json_object *hosts_object(const struct supervisor *s)
+{
+    json_object *o = json_object_new_object();
+    const struct instance_hosts *hosts = instance_hosts(s->instance);
+
+    put_int(o, "seen", hosts->seen);
+    put_int(o, "known", hosts->known);
+    if (hosts->silent[0])
+        put_str(o, "silent", hosts->silent);
+    if (hosts->partition_since_ms)
+        put_time(o, "partition_since", hosts->partition_since_ms);
+    return o;
+}
+
 /* ---- workers ---- */
 
 static const char *state_word(const struct child *c, const struct scoreboard_slot *slot)
@@ -209,6 +223,7 @@ void status_put(struct supervisor *s, struct buf *out)
     put_time(o, "since", s->health.since_ms);
     json_object_object_add(o, "redis", redis_object(s));
     json_object_object_add(o, "leader", leader_object(s));
+    json_object_object_add(o, "hosts", hosts_object(s));
     json_object_object_add(o, "workers", workers_array(s));
     put_requests(o, s);
     const char *text = json_object_to_json_string_length(

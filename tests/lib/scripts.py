@@ -268,8 +268,11 @@ class Scripts:
                                        leader_lease, suspect, 100000, *keep, generation,
                                        can_adopt, finished])
         names_ = ("state", "eff", "leader", "epoch", "leads", "expired", "promoted", "moved", "problem", "waited",
-                  "orphan")
-        return {n: (v.decode() if isinstance(v, bytes) else v) for n, v in zip(names_, got)}
+                  "orphan", "hosts")
+        made = {n: (v.decode() if isinstance(v, bytes) else v) for n, v in zip(names_, got)}
+        hosts = made["hosts"]
+        made["hosts"] = (hosts[0], hosts[1], int(hosts[2]), hosts[3].decode().split())
+        return made
 
     def assign_pending(self, mode="push", instance="host-a", incarnation="i1", epoch=None, wait=0, lease_ms=30000,
                        salt="a5a5a5a5a5a5a5a5", cursor="", reply=""):

@@ -17,6 +17,10 @@ static const struct field service_fields[] = {
     FIELD_ENUM("redis", REQUIRED, services, "The shared Redis."),
     FIELD_ENUM("workers", REQUIRED, services, "This host's worker processes."),
     FIELD_ENUM("supervisor", REQUIRED, services, "This host's supervisor."),
+    FIELD_ENUM(
+        "hosts", REQUIRED, services,
+        "The daemons on this Redis: degraded when some are silent, down in a partition, when fewer "
+        "than half are seen."),
     FIELD_ENUM("postgres", REQUIRED, services, "The archive."),
     FIELD_END,
 };
@@ -26,9 +30,9 @@ static const struct field reason_element[] = {
 };
 
 static const struct field result[] = {
-    FIELD_ENUM("status", REQUIRED, healths, "The worst of the services."),
+    FIELD_ENUM("status", REQUIRED, healths, "The worst of the services; unhealthy in a partition."),
     FIELD_OBJECT("services", REQUIRED, service_fields, "Each by itself."),
-    FIELD_TIME("since", REQUIRED, "Since when Redis is as it is, as the supervisor saw it."),
+    FIELD_TIME("since", REQUIRED, "When the status changed last, as the supervisor saw it."),
     FIELD_LIST("reasons", REQUIRED, 0, 10, reason_element, "What is wrong."),
     FIELD_END,
 };
@@ -37,8 +41,10 @@ struct health {
     const char *redis;
     const char *workers;
     const char *supervisor;
+    const char *hosts;
     struct buf reasons;
     bool is_degraded;
+    bool is_unhealthy;
 };
 
 static void complain(struct health *h, const char *reason)
@@ -48,12 +54,32 @@ static void complain(struct health *h, const char *reason)
     json_put_cstr(&h->reasons, reason);
 }
 
+static void look_at_hosts(struct health *h, const struct scoreboard_global *g)
+{
+    int seen = atomic_load(&g->hosts_seen), known = atomic_load(&g->hosts_known);
+    int64_t partition_ms = atomic_load(&g->partition_since_ms);
+    char text[96], at[CLOCK_RFC3339_SIZE];
+
+    if (seen >= known)
+        return;
+    if (partition_ms) {
+        clock_format_rfc3339(partition_ms, at);
+        snprintf(text, sizeof text, "partition: only %d of %d daemons are seen, since %s", seen,
+                 known, at);
+    } else {
+        snprintf(text, sizeof text, "%d of %d daemons are seen", seen, known);
+    }
+    h->hosts = partition_ms ? "down" : "degraded";
+    h->is_unhealthy = partition_ms != 0;
+    complain(h, text);
+}
+
 static void look(struct health *h, const struct scoreboard_global *g)
 {
     int wanted = atomic_load(&g->workers_wanted), ready = atomic_load(&g->workers_ready);
     char text[96];
 
-    *h = (struct health){"ok", "ok", "ok", BUF_INIT, false};
+    *h = (struct health){"ok", "ok", "ok", "ok", BUF_INIT, false, false};
     buf_putc(&h->reasons, '[');
     if (scoreboard_is_memory_short(g)) {
         h->redis = "degraded";
@@ -68,7 +94,17 @@ static void look(struct health *h, const struct scoreboard_global *g)
         h->supervisor = "down";
         complain(h, "the supervisor is silent: dead workers are not replaced");
     }
+    look_at_hosts(h, g);
     buf_putc(&h->reasons, ']');
+}
+
+/* A supervisor that is silent does not tell since when. */
+static int64_t since_ms(const struct scoreboard_global *g)
+{
+    int64_t silent_us = clock_mono_us() - atomic_load(&g->supervisor_beat_us);
+
+    return silent_us > STALE_US ? clock_wall_ms() - silent_us / 1000
+                                : atomic_load(&g->health_since_ms);
 }
 
 static int prepare(struct prepare *p)
@@ -78,14 +114,17 @@ static int prepare(struct prepare *p)
     char since[CLOCK_RFC3339_SIZE];
 
     look(&h, g);
-    clock_format_rfc3339(atomic_load(&g->redis_since_ms), since);
+    clock_format_rfc3339(since_ms(g), since);
     prepare_arg_str(
-        p, arena_printf(p->arena,
-                        "{\"status\":\"%s\",\"services\":{\"redis\":\"%s\",\"workers\":\"%s\","
-                        "\"supervisor\":\"%s\",\"postgres\":\"disabled\"},\"since\":\"%s\","
-                        "\"reasons\":%s}",
-                        h.is_degraded ? "degraded" : "healthy", h.redis, h.workers, h.supervisor,
-                        since, buf_peek(&h.reasons)));
+        p, arena_printf(
+               p->arena,
+               "{\"status\":\"%s\",\"services\":{\"redis\":\"%s\",\"workers\":\"%s\","
+               "\"supervisor\":\"%s\",\"hosts\":\"%s\",\"postgres\":\"disabled\"},\"since\":\"%s\","
+               "\"reasons\":%s}",
+               h.is_unhealthy  ? "unhealthy"
+               : h.is_degraded ? "degraded"
+                               : "healthy",
+               h.redis, h.workers, h.supervisor, h.hosts, since, buf_peek(&h.reasons)));
     buf_done(&h.reasons);
     return 0;
 }

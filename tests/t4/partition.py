@@ -1,0 +1,136 @@
+#!/usr/bin/env python3
+"""partition.py: five daemons on one Redis; some fall silent and come back (FAULTS F45, F16, F08). Detection and recovery are
+timed against DESIGN §6: 3 s and 5 s."""
+
+import json
+import signal
+import time
+
+from cbtest import *
+
+HOSTS = 5
+SMALL = {"domains": {"task": {"workers": 1}, "system": {"workers": 1}}, "supervisor": {"watchdog_ms": 60000}}
+
+redis = None
+hosts = []
+
+
+def start():
+    global redis
+    redis = PrivateRedis()
+    at_exit(redis.stop)
+    for i in range(HOSTS):
+        d = Daemon(redis, config=SMALL, instance=f"host-{i}")
+        at_exit(d.stop)
+        hosts.append(d)
+
+
+def freeze(d, signum=signal.SIGSTOP):
+    for pid in [d.pid, *d.workers()]:
+        procs.kill(pid, signum)
+
+
+def flag(name="detected"):
+    with redis.client() as r:
+        text = r.call("GET", f"cb:partition:{name}")
+    return text and json.loads(text)
+
+
+def events():
+    return [e["type"].decode() for _, e in hosts[0].stream("stream:events") if e["type"].startswith(b"partition.")]
+
+
+def status(d):
+    return json.loads(d.client("status", "--json").stdout)
+
+
+def took(condition, limit, what):
+    """Seconds until it is so; at most `limit`."""
+    began = time.monotonic()
+    wait_until(condition, limit + 5, what, step=0.02)
+    seconds = time.monotonic() - began
+    note(f"{what}: {seconds:.2f} s")
+    check(seconds <= limit, f"{what}: {seconds:.2f} s, wanted at most {limit}")
+    return seconds
+
+
+def all_see(n, of=hosts):
+    return [status(d)["hosts"]["seen"] for d in of] == [n] * len(of)
+
+
+@case("everybody sees everybody; system.health says so")
+def well():
+    wait_until(lambda: all_see(HOSTS), 5, "all see all")
+    got = hosts[0].caller().call("system.health")
+    equal([got["status"], got["services"]["hosts"], got["reasons"]], ["healthy", "ok", []])
+
+
+@case("one is silent: degraded, with its name and since when, no partition; well again when it is back")
+def one():
+    freeze(hosts[4])
+    others = hosts[:4]
+    took(lambda: all_see(4, others), 4, "all others see that it is silent")
+    for d in others:
+        got = status(d)
+        equal([got["status"], got["hosts"]["silent"], "partition_since" in got["hosts"]], ["degraded", "host-4", False])
+        check(any("host-4" in text for text in got["reasons"]), got["reasons"])
+    health = hosts[0].caller().call("system.health")
+    equal([health["status"], health["services"]["hosts"], health["reasons"]], ["degraded", "degraded", ["4 of 5 daemons are seen"]])
+    freeze(hosts[4], signal.SIGCONT)
+    took(lambda: all_see(HOSTS), 5, "all see all again")
+    wait_until(lambda: status(hosts[0])["status"] == "healthy", 2, "healthy")
+    check(hosts[0].caller().call("system.health")["since"] > health["since"], "since")
+    equal(events(), [])
+
+
+@case("three are silent: a partition within 3 s, unhealthy with the reason, over within 5 s of their return; twice")
+def three():
+    for n in (1, 2):
+        for d in hosts[2:]:
+            freeze(d)
+        took(flag, 3, "the partition is detected")
+        took(lambda: status(hosts[0])["status"] == status(hosts[1])["status"] == "unhealthy", 1, "and both know it")
+        equal(status(hosts[0])["hosts"]["known"], HOSTS)
+        health = hosts[0].caller().call("system.health")
+        equal([health["status"], health["services"]["hosts"]], ["unhealthy", "down"])
+        check("partition" in health["reasons"][0], health)
+        for d in hosts[2:]:
+            freeze(d, signal.SIGCONT)
+        took(lambda: not flag(), 5, "the partition is over")
+        took(lambda: all_see(HOSTS), 2, "and all see all")
+        check(flag("recovery"), "the recovery is told")
+        equal(events(), ["partition.detected", "partition.recovered"] * n)
+        wait_until(lambda: all(status(d)["status"] == "healthy" for d in hosts), 10, "all are healthy")
+
+
+@case("a Redis that stands still for 6 s makes nobody silent")
+def stall():
+    before = events()
+    with redis.client() as r:
+        failed = len([1 for _, e in hosts[0].stream("stream:events") if e["type"] == b"instance.failed"])
+        procs.kill(redis.pid, signal.SIGSTOP)
+        holds_for(lambda: True, 6, "time")
+        procs.kill(redis.pid, signal.SIGCONT)
+        wait_until(lambda: all_see(HOSTS), 10, "all see all")
+        holds_for(lambda: all_see(HOSTS), 2, "and go on to")
+        equal(r.call("ZCARD", "cb:instances:active"), HOSTS)
+    equal(events(), before)
+    equal(len([1 for _, e in hosts[0].stream("stream:events") if e["type"] == b"instance.failed"]), failed)
+
+
+@case("one is killed: a new daemon becomes ready all the same, and is told that one is silent")
+def newcomer():
+    hosts[4].kill_tree()
+    wait_until(lambda: all_see(4, hosts[:4]), 5, "silent")
+    with Daemon(redis, config=SMALL, instance="host-new", ready=False) as d:
+        wait_until(lambda: d.events("daemon_ready"), 10, "ready")
+        wait_until(lambda: status(d)["hosts"] == {"seen": 5, "known": 6, "silent": "host-4"}, 5, "and sees who is missing")
+        equal(d.client("status").returncode, 1)
+    hosts[4].start(ready=False)
+    wait_until(lambda: all_see(HOSTS), 10, "the killed one is back, the new one has left")
+
+
+if __name__ == "__main__":
+    arguments()
+    start()
+    main()
