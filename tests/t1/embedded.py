@@ -168,11 +168,12 @@ def redis_crash_loop():
 
 
 def damage(d):
-    """Garbage in the middle of the append-only file."""
+    """Garbage in the middle of the append-only file, where a command begins."""
     folder = f"{d.redis_dir}/appendonlydir"
     path = next(f"{folder}/{name}" for name in os.listdir(folder) if ".incr." in name)
     with open(path, "r+b") as f:
-        f.seek(os.path.getsize(path) // 2)
+        data = f.read()
+        f.seek(data.index(b"\r\n*", len(data) // 2) + 2)
         f.write(b"\0garbage!" * 5)
 
 
