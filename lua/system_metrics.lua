@@ -1,13 +1,16 @@
 #!lua flags=allow-oom
--- system_metrics: adds the exact counts of tasks to what the worker found on its host's scoreboard.
+-- system_metrics: adds the exact counts of tasks, and the figures of all hosts, to what the worker found on its own
+-- host's scoreboard. Seed script: AGGREGATE_GLOBAL_METRICS.
 -- KEYS  the envelope's
 -- ARGV  request: the result so far (a JSON object without its closing brace)
 -- Returns as the envelope. Caller: worker, system.metrics.
 -- @include envelope.lua
 -- @include task.lua
 -- @include counts.lua
+-- @include metrics_json.lua
 
 function op(r)
-    return ARGV[r.a + 1] .. ',"tasks":' .. counts_json() .. '}'
+    local global, scaling = metrics_json()
+    return ARGV[r.a + 1] .. ',"tasks":' .. counts_json() .. ',"global":' .. global .. ',"scaling":' .. scaling .. '}'
 end
 -- @include commit.lua

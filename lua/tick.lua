@@ -9,7 +9,7 @@
 --       7 cluster.tick_ms   8 cluster.offline_ms   9 cluster.leader_lease_ms   10 cluster.suspect_ms
 --       11 events.maxlen   12 task.keep_finished   13 task.keep_finished_ms   14 task.keep_finished_min_ms
 --       15 data generation, if none was drawn yet   16 1 = it can look after an orphan's requests
---       17 an orphan of which nothing is left, or ''
+--       17 an orphan of which nothing is left, or ''   18 number of metrics (0 = none now)   19… these (include/metrics.lua)
 -- Returns {state, effective ms, leader's id or '', leader's epoch or '0', 1 = this one leads, leases ended,
 --       tasks promoted, tasks moved from silent instances, what went wrong in the sweep or '', claims that have waited
 --       long enough, an orphan to look after or '',
@@ -27,6 +27,7 @@ local before_finish = {} -- as in include/envelope.lua
 -- @include silence.lua
 -- @include orphans.lua
 -- @include gossip.lua
+-- @include metrics.lua
 -- @include retention.lua
 -- @include quorum.lua
 -- @include batch.lua
@@ -333,6 +334,13 @@ local function gossip()
     end
 end
 
+local function metrics()
+    local n = tonumber(ARGV[18])
+    if n > 0 then
+        metrics_publish(id, incarnation, {unpack(ARGV, 19, 18 + n)})
+    end
+end
+
 if not may_act() then
     return {'refused', '0', '', '0', 0, 0, 0, 0, '', 0, '', {0, 0, '0', ''}}
 end
@@ -357,4 +365,8 @@ guarded(sweep_lost_wakes)
 local waited = guarded(sweep_waiters)
 guarded(look_after_orphans)
 guarded(gossip)
+guarded(metrics)
+if leads == 1 then
+    guarded(metrics_aggregate, id, epoch)
+end
 return {'ok', I(EFF()), leader, epoch, leads, expired, promoted, moved, problem, waited, orphan, hosts}

@@ -112,3 +112,12 @@ void services_count(const struct services *s, struct service_counts *ret)
         ret->up_refused += one.up_refused;
     }
 }
+
+void services_sum(const struct services *s, struct tally *ret)
+{
+    tally_add(ret, s->env.tally);
+    for (size_t i = 0; i < s->len; i++)
+        for (size_t j = 0; j < s->items[i].len; j++)
+            if (s->items[i].children[j].pid > 0)
+                tally_add_slot(ret, child_slot(&s->items[i].children[j]));
+}

@@ -5,6 +5,7 @@
 #define CB_SERVICE_H
 
 #include "supervisor/child.h"
+#include "supervisor/tally.h"
 
 enum { SERVICES_MAX = 8 };
 
@@ -44,6 +45,8 @@ void services_signal(struct services *s, int sig);
 void services_open(struct services *s);
 /* NULL when no child has that pid. */
 struct child *services_find_pid(const struct services *s, pid_t pid);
+/* Adds up what all workers have counted, the dead ones included. */
+void services_sum(const struct services *s, struct tally *ret);
 void service_count(const struct service *service, struct service_counts *ret);
 void services_count(const struct services *s, struct service_counts *ret);
 

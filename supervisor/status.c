@@ -149,15 +149,6 @@ static json_object *workers_array(const struct supervisor *s)
 
 /* ---- requests ---- */
 
-static void sum_up(const struct supervisor *s, struct tally *ret)
-{
-    tally_add(ret, &s->tally);
-    for (size_t i = 0; i < s->services.len; i++)
-        for (size_t j = 0; j < s->services.items[i].len; j++)
-            if (s->services.items[i].children[j].pid > 0)
-                tally_add_slot(ret, child_slot(&s->services.items[i].children[j]));
-}
-
 static json_object *requests_object(const struct supervisor *s, const struct tally *t)
 {
     json_object *o = json_object_new_object();
@@ -189,7 +180,7 @@ static void put_requests(json_object *o, const struct supervisor *s)
     CB_CLEANUP(tally_done) struct tally t = TALLY_INIT;
     json_object *methods = json_object_new_object();
 
-    sum_up(s, &t);
+    services_sum(&s->services, &t);
     json_object_object_add(o, "requests", requests_object(s, &t));
     for (size_t i = 0; i < t.len; i++)
         json_object_object_add(methods, t.methods[i].name, method_object(&t.methods[i]));

@@ -189,6 +189,12 @@ static void on_refused(void *arg)
     supervisor_fail(s, EXITCODE_TEMPFAIL, why);
 }
 
+static void on_measure(void *arg, struct script_call *call, struct arena *a)
+{
+    const struct supervisor *s = arg;
+    publish_put(s->publish, call, a);
+}
+
 static void on_orphan_handled(void *arg, int found)
 {
     struct supervisor *s = arg;
@@ -263,6 +269,7 @@ static int make_parts(struct supervisor *s, const char *secret, struct cb_error 
                                          .registered = on_registered,
                                          .refused = on_refused,
                                          .changed = changed,
+                                         .measure = on_measure,
                                          .orphan = on_orphan};
 
     s->handon = handon_new(s->base, s->opts, changed, s);
@@ -272,6 +279,7 @@ static int make_parts(struct supervisor *s, const char *secret, struct cb_error 
     s->assign = assign_new(s->base, s->opts, &s->target, s->redis, s->instance);
     if (make_workers(s, err) < 0)
         return -1;
+    s->publish = publish_new(&s->services, s->scoreboard);
     s->leftover = leftover_new(&s->services, s->handon);
     s->watch = watch_new(&s->services);
     stop_init(&s->stop, s);
@@ -332,6 +340,7 @@ void supervisor_done(struct supervisor *s)
     leftover_free(s->orphan);
     handon_free(s->handon);
     instance_free(s->instance);
+    publish_free(s->publish);
     watch_free(s->watch);
     health_done(&s->health);
     services_done(&s->services);

@@ -11,6 +11,7 @@
 #include "supervisor/health.h"
 #include "supervisor/instance.h"
 #include "supervisor/leftover.h"
+#include "supervisor/publish.h"
 #include "supervisor/redis_conn.h"
 #include "supervisor/service.h"
 #include "supervisor/stop.h"
@@ -42,6 +43,7 @@ struct supervisor {
     struct leftover *orphan; /* the last instance that we looked after; NULL: none so far */
     struct instance *instance;
     struct assign *assign;
+    struct publish *publish;
     struct control *control;
     struct health health;
     struct stop stop;

@@ -3,10 +3,12 @@
 -- and a list `before_finish`, whose functions run at the end of the script.
 --
 -- Fields: <state>, and q:<queue>:<state> of every state but completed, absent at 0. A queue with such a field is
--- named in cb:queues. There is no state `dead`: a task that failed for good is `failed`.
+-- named in cb:queues. ever:<what> = how often that has happened since the beginning. There is no state `dead`: a task that failed for good is `failed`.
 local COUNTS = P .. 'counts'
 local QUEUE_STATES = {'pending', 'delayed', 'blocked', 'in_progress', 'failed', 'cancelled'}
 local count_deltas = {} -- queue → state → change
+local count_ever = {} -- what never goes down: created, completed, failed, cancelled
+local COUNT_EVER = {completed = true, failed = true, cancelled = true}
 
 -- nil for `from`: it is new; for `to`: it is no more.
 local function count_move(queue, from, to, n)
@@ -20,6 +22,10 @@ local function count_move(queue, from, to, n)
     end
     if to then
         changes[to] = (changes[to] or 0) + (n or 1)
+        local event = not from and 'created' or COUNT_EVER[to] and to
+        if event then
+            count_ever[event] = (count_ever[event] or 0) + (n or 1)
+        end
     end
 end
 
@@ -72,6 +78,10 @@ local function counts_flush()
         end
     end
     count_deltas = {}
+    for what, n in pairs(count_ever) do
+        call('HINCRBY', COUNTS, 'ever:' .. what, n)
+    end
+    count_ever = {}
     for state, n in pairs(total) do
         if n ~= 0 and call('HINCRBY', COUNTS, state, n) < 0 then
             call('HSET', COUNTS, state, 0) -- a Redis that lost some of its data

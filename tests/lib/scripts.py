@@ -261,12 +261,12 @@ class Scripts:
 
     def tick(self, instance="host-a", incarnation="i1", secret="s1", register=0, leave=0, tick_ms=500, offline=2500,
              leader_lease=2000, suspect=1500, keep=(100000, 86400000, 600000), generation="gen1", can_adopt=0,
-             finished=""):
+             finished="", metrics=()):
         keys = [self.key(k) for k in ("clock", "leader:current", f"instance:{instance}", "instances:active",
                                       "stream:events", "meta", "requests:system")]
         got = self.eval("tick", keys, [self.prefix + ":", instance, incarnation, secret, register, leave, tick_ms, offline,
-                                       leader_lease, suspect, 100000, *keep, generation,
-                                       can_adopt, finished])
+                                       leader_lease, suspect, 100000, *keep, generation, can_adopt,
+                                       finished, len(metrics), *metrics])
         names_ = ("state", "eff", "leader", "epoch", "leads", "expired", "promoted", "moved", "problem", "waited",
                   "orphan", "hosts")
         made = {n: (v.decode() if isinstance(v, bytes) else v) for n, v in zip(names_, got)}

@@ -754,7 +754,8 @@ def check_places():
             for key_ in want:
                 equal(int(s.redis.call("ZSCORE", s.key(key_), task)), -int(t["pr"]), task)
     for key in s.redis.scan():
-        if s.redis.call("TYPE", key) == b"zset" and key != b"cb:queues" and not key.startswith(b"cb:instances:"):
+        if (s.redis.call("TYPE", key) == b"zset" and key not in (b"cb:queues", b"cb:gossip:beats")
+                and not key.startswith(b"cb:instances:")):
             members = {m.decode() for m in s.redis.call("ZRANGE", key, 0, -1)}
             check(members <= listed, f"{key.decode()} lists {sorted(members - listed)}")
     check_loads()

@@ -544,7 +544,8 @@ def queue_names():
         (t,) = s.claim(queue=f"q{i}", roles="gpu")["result"]["tasks"]
         s.complete(t["id"], t["lease_token"])
     equal(s.redis.call("ZCARD", s.key("queues")), 0)
-    equal(s.redis.hash(s.key("counts")), {"pending": b"0", "in_progress": b"0", "completed": b"50"})
+    equal({f: n for f, n in s.redis.hash(s.key("counts")).items() if not f.startswith("ever:")},
+          {"pending": b"0", "in_progress": b"0", "completed": b"50"})
     s.redis.call("ZADD", s.key("queues"), *[x for i in range(5000) for x in (0, f"a{i}")])
     task = one(queue="z")
     found, cursor, calls = [], "", 0

@@ -57,6 +57,40 @@ static const struct field script_element[] = {
     FIELD_END,
 };
 
+static const struct field global_fields[] = {
+    FIELD_TIME("since", REQUIRED, "Since when these are counted."),
+    FIELD_TIME("at", REQUIRED, "When the leader summed them up."),
+    COUNT("requests", "Requests handled."),
+    COUNT("errors", "Those that their script answered with an error."),
+    COUNT("refused", "Those that were refused before."),
+    COUNT("commits", "Script calls."),
+    COUNT("duplicates", "Commits that changed nothing."),
+    COUNT("reconnects", "Connections to Redis that were made again."),
+    COUNT("restarts", "Workers that died and were replaced."),
+    COUNT("hosts", "Daemons whose figures are fresh."),
+    COUNT("workers", "Their workers that are ready."),
+    FIELD_NUM("requests_per_s", REQUIRED, 0, 1000000000, "Over the last 10 s."),
+    FIELD_NUM("p50_ms", REQUIRED, 0, 1000000000,
+              "Of the requests of the last minute: half are faster."),
+    FIELD_NUM("p95_ms", REQUIRED, 0, 1000000000, "95 % are faster."),
+    FIELD_NUM("p99_ms", REQUIRED, 0, 1000000000, "99 % are faster."),
+    FIELD_END,
+};
+
+static const struct field scaling_fields[] = {
+    COUNT("daemons", "Daemons whose figures are fresh."),
+    COUNT("agents", "Agents that are registered, of 100 at most."),
+    COUNT("capacity", "Tasks that they take at once."),
+    COUNT("held", "Tasks that they hold."),
+    FIELD_NUM("load_min", REQUIRED, 0, 1000000000,
+              "Tasks held by capacity, of the one that has least to do."),
+    FIELD_NUM("load_max", REQUIRED, 0, 1000000000, "Of the one that has most to do."),
+    FIELD_NUM("load_spread", REQUIRED, 0, 1000000000, "The difference."),
+    FIELD_NUM("created_per_s", REQUIRED, 0, 1000000000, "Tasks created, over the last 30 s."),
+    FIELD_NUM("completed_per_s", REQUIRED, 0, 1000000000, "Tasks completed, over the last 30 s."),
+    FIELD_END,
+};
+
 static const struct field result[] = {
     FIELD_ID("instance", REQUIRED_OR_NULL, "The host whose workers these are."),
     FIELD_TIME("since", REQUIRED, "When its daemon started."),
@@ -69,6 +103,11 @@ static const struct field result[] = {
                "that it waits for the calls before it; what a script takes inside Redis is in "
                "INFO commandstats and SLOWLOG."),
     FIELD_OBJECT("tasks", REQUIRED, system_counts_fields, "Tasks in each state, of all hosts."),
+    FIELD_OBJECT("global", REQUIRED_OR_NULL, global_fields,
+                 "The daemons on this Redis together, those that are gone included; null before "
+                 "the first sum."),
+    FIELD_OBJECT("scaling", REQUIRED_OR_NULL, scaling_fields,
+                 "How much there is to do, and by whom."),
     FIELD_END,
 };
 
@@ -242,7 +281,7 @@ static int prepare(struct prepare *p)
 
 const struct handler handler_system_metrics = {
     .method = METHOD_system_metrics,
-    .summary = "Show counters and latencies of this host, and counts of tasks.",
+    .summary = "Show counters and latencies of this host and of all, and counts of tasks.",
     .params = params,
     .result = result,
     .script = SCRIPT_SYSTEM_METRICS,
