@@ -79,6 +79,7 @@ struct options {
         int64_t backoff_ms;
         int64_t backoff_max_ms;
         int64_t max_pending;
+        int64_t max_schedules;
         int64_t keep_finished;
         int64_t keep_finished_ms;
         int64_t keep_finished_min_ms;

@@ -13,7 +13,8 @@
 -- Returns {state, effective ms, leader's id or '', leader's epoch or '0', 1 = this one leads, leases ended,
 --       tasks promoted, tasks moved from silent instances, what went wrong in the sweep or '', claims that have waited
 --       long enough, an orphan to look after or '',
---       {daemons seen, daemons known, partition since (wall ms) or '0', who is silent}}
+--       {daemons seen, daemons known, partition since (wall ms) or '0', who is silent},
+--       for the leader: ms until the next schedule is due, '' = none}
 -- State: ok | refused (the id is in use by a live daemon that is not this one; nothing was changed).
 -- A damaged key (a wrong type) stops neither beats and leader nor the rest of the sweep: it is told, and tried again.
 -- Caller: supervisor (instance.c).
@@ -341,8 +342,14 @@ local function metrics()
     end
 end
 
+-- For the leader, which need not ask while nothing is due.
+local function schedule_wait(leads)
+    local first = leads == 1 and call('ZRANGE', P .. 'schedules:due', 0, 0, 'WITHSCORES') or {}
+    return first[2] and I(tonumber(first[2]) - NOW) or ''
+end
+
 if not may_act() then
-    return {'refused', '0', '', '0', 0, 0, 0, 0, '', 0, '', {0, 0, '0', ''}}
+    return {'refused', '0', '', '0', 0, 0, 0, 0, '', 0, '', {0, 0, '0', ''}, ''}
 end
 advance_clock()
 if leaving then
@@ -369,4 +376,5 @@ guarded(metrics)
 if leads == 1 then
     guarded(metrics_aggregate, id, epoch)
 end
-return {'ok', I(EFF()), leader, epoch, leads, expired, promoted, moved, problem, waited, orphan, hosts}
+local schedule_ms = guarded(schedule_wait, leads)
+return {'ok', I(EFF()), leader, epoch, leads, expired, promoted, moved, problem, waited, orphan, hosts, schedule_ms}

@@ -18,6 +18,8 @@ struct instance_hooks {
     void (*registered)(void *arg); /* the first time */
     void (*refused)(void *arg);    /* another live daemon has this id */
     void (*changed)(void *arg);    /* leadership */
+    /* It leads, and a schedule is due in so many ms. */
+    void (*due)(void *arg, int64_t in_ms);
     /* Appends what is published with a tick (publish.h). */
     void (*measure)(void *arg, struct script_call *call, struct arena *a);
     /* The requests of that instance's workers are to be handed on: instance_orphan_handled() follows. */

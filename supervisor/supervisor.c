@@ -12,6 +12,7 @@
 #include "supervisor/control.h"
 #include "supervisor/daemonize.h"
 #include "supervisor/reap.h"
+#include "supervisor/scheduler.h"
 #include "supervisor/setup.h"
 #include "supervisor/signals.h"
 
@@ -179,6 +180,12 @@ static void on_registered(void *arg)
     health_update(&s->health);
 }
 
+static void on_due(void *arg, int64_t in_ms)
+{
+    struct supervisor *s = arg;
+    scheduler_wake(s->scheduler, in_ms);
+}
+
 static void on_refused(void *arg)
 {
     struct supervisor *s = arg;
@@ -269,6 +276,7 @@ static int make_parts(struct supervisor *s, const char *secret, struct cb_error 
                                          .registered = on_registered,
                                          .refused = on_refused,
                                          .changed = changed,
+                                         .due = on_due,
                                          .measure = on_measure,
                                          .orphan = on_orphan};
 
@@ -277,6 +285,7 @@ static int make_parts(struct supervisor *s, const char *secret, struct cb_error 
     s->instance = instance_new(s->base, s->opts, s->scoreboard, secret, &hooks);
     instance_set_conn(s->instance, s->redis);
     s->assign = assign_new(s->base, s->opts, &s->target, s->redis, s->instance);
+    s->scheduler = scheduler_new(s->base, s->opts, s->scoreboard, s->instance, s->redis);
     if (make_workers(s, err) < 0)
         return -1;
     s->publish = publish_new(&s->services, s->scoreboard);
@@ -339,6 +348,7 @@ void supervisor_done(struct supervisor *s)
     leftover_free(s->leftover);
     leftover_free(s->orphan);
     handon_free(s->handon);
+    scheduler_free(s->scheduler);
     instance_free(s->instance);
     publish_free(s->publish);
     watch_free(s->watch);

@@ -19,6 +19,7 @@
 #include "supervisor/watch.h"
 
 struct control;
+struct scheduler;
 struct signals;
 
 struct supervisor {
@@ -44,6 +45,7 @@ struct supervisor {
     struct instance *instance;
     struct assign *assign;
     struct publish *publish;
+    struct scheduler *scheduler;
     struct control *control;
     struct health health;
     struct stop stop;

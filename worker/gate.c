@@ -216,6 +216,7 @@ static bool check_params(struct request *r, const struct handler_context *ctx, s
         .handler = r->handler,
         .values = values,
         .is_repeatable = (methods[r->handler->method].flags & METHOD_REPEATABLE) != 0,
+        .arrival_ms = request_arrival_ms(r),
         .operations = 1,
         .problem = &problem};
     if (fields_parse(r->handler->params, params, arena, values, &problem) != 0 ||

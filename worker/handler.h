@@ -44,6 +44,7 @@ struct prepare {
     struct arg_list keys;
     struct arg_list args;
     bool is_repeatable;            /* a repeat is right by itself: no outcome is kept for it */
+    int64_t arrival_ms;            /* wall time of Redis at which the request first arrived */
     unsigned operations;           /* task operations in it, for the group's bound; at least 1 */
     struct field_problem *problem; /* for checks that a field table cannot say: fill, return -1 */
 };

@@ -6,6 +6,7 @@
 -- charged; ma max_attempts; cc crashes; mc max_crashes; bo backoff_ms; lm lease_ms; ho holder; hi
 -- its incarnation; tk lease token; le lease end, wall ms as told; du due, wall ms; en end, wall ms; de dead;
 -- pg progress of this attempt (JSON); pe wall ms of the last event about it; as 1 = assigned, and not yet handed over;
+-- sc due time (wall ms) and id of the schedule that it came of;
 -- dop dtk dby dou = operation, token, worker and outcome of the last finishing call.
 -- @include wake.lua
 -- @include load.lua
@@ -162,8 +163,8 @@ local function to_lost(id, t, what)
 end
 
 local TASK_PUBLIC = {'text', 'st', 'pr', 'q', 'at', 'ma', 'cr', 'up', 'v', 'ro', 'ho', 'le', 'du', 'en',
-    'de', 'meta', 'err', 'cc', 'pg', 'payload', 'result'}
-local TASK_SUMMARY = 19 -- how many of these a list shows
+    'de', 'meta', 'err', 'cc', 'pg', 'sc', 'payload', 'result'}
+local TASK_SUMMARY = 20 -- how many of these a list shows
 
 -- JSON members of a task, without the braces, from a HMGET of TASK_PUBLIC.
 local function task_members(id, t)
@@ -185,8 +186,13 @@ local function task_members(id, t)
     if t[17] then add('error', t[17]) end
     if t[18] and t[18] ~= '0' then add('crashes', t[18]) end
     if t[19] then add('progress', t[19]) end
-    if t[20] then add('payload', t[20]) end
-    if t[21] then add('result', t[21]) end
+    if t[20] then
+        local due, schedule = string.match(t[20], '^(%d+) (.*)$')
+        add('schedule', S(schedule))
+        add('scheduledFor', ISO(due))
+    end
+    if t[21] then add('payload', t[21]) end
+    if t[22] then add('result', t[22]) end
     return table.concat(out)
 end
 

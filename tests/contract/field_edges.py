@@ -16,9 +16,10 @@ RESERVED = ["tasks", "instance", "current", "latest", "detected", "recovery"]
 ANSWERS = {0, -32002, -32004, -32005}  # params were accepted: done, not allowed, no such thing, or not in this state
 # What a schema cannot say: rules between fields (params that make the others acceptable), and texts of
 # which only some are meant.
-BASES = {"task.complete": {"id": "t-1", "workerId": "w"}}
-INSTEAD = {("task.complete", "taskId"): {"workerId": "w"}}
-ONLY = {("system.discover", "method"): ["task.create", "system.discover"], ("task.list", "cursor"): []}
+BASES = {"task.complete": {"id": "t-1", "workerId": "w"}, "schedule.add": {"id": "edges", "every_ms": 86400000}}
+INSTEAD = {("task.complete", "taskId"): {"workerId": "w"}, ("schedule.add", "cron"): {"template": {"text": "x"}}}
+ONLY = {("system.discover", "method"): ["task.create", "system.discover"], ("task.list", "cursor"): [],
+        ("schedule.add", "cron"): ["@daily", "* * * * *"], ("schedule.add", "timezone"): ["UTC"]}
 
 daemon = None
 link = None

@@ -268,7 +268,7 @@ class Scripts:
                                        leader_lease, suspect, 100000, *keep, generation, can_adopt,
                                        finished, len(metrics), *metrics])
         names_ = ("state", "eff", "leader", "epoch", "leads", "expired", "promoted", "moved", "problem", "waited",
-                  "orphan", "hosts")
+                  "orphan", "hosts", "schedule_ms")
         made = {n: (v.decode() if isinstance(v, bytes) else v) for n, v in zip(names_, got)}
         hosts = made["hosts"]
         made["hosts"] = (hosts[0], hosts[1], int(hosts[2]), hosts[3].decode().split())

@@ -66,6 +66,14 @@ def use_everything(d):
     for voter in ("voter", "voter2"):
         c.call("system.quorum.vote", {"decision": "done", "instanceId": voter, "value": "yes"})
     c.call("system.check_health")
+    c.call("schedule.add", {"id": "daily/1", "cron": "@daily", "template": {"text": "x"}})
+    c.call("schedule.add", {"every_ms": 3600000, "template": {"text": "x"}})
+    c.call("schedule.pause", {"id": "daily/1"})
+    c.call("schedule.resume", {"id": "daily/1"})
+    c.call("schedule.get", {"id": "daily/1"})
+    c.call("schedule.add", {"id": "short life", "every_ms": 3600000, "template": {"text": "x"}})
+    c.call("schedule.remove", {"id": "short life"})
+    equal(len(c.call("schedule.list")["schedules"]), 2)
     c.call("system.get_state")
     c.call("system.metrics")
     c.call("system.health")
@@ -110,7 +118,8 @@ def keys():
         note(f"rows that this database does not show: {sorted(unused)}")
         must = {"META", "CLOCK", "REQUESTS", "REPLY", "EVENTS", "DEAD", "IDEM", "TASK", "QUEUE_DEFAULT", "QUEUE", "QUEUE_ROLE",
                 "DELAYED", "LEASES", "ASSIGNED", "TASKS_DEAD", "QUEUE_INSTANCE", "TASKS_COMPLETED", "TASKS_FAILED", "INSTANCE",
-                "BATCH", "BATCH_CURRENT", "INSTANCES_ACTIVE", "INSTANCES_ROLE", "LEADER", "QUORUM", "QUORUM_LATEST", "QUORUM_OPEN", "QUORUM_RESULT", "STATE"}
+                "BATCH", "BATCH_CURRENT", "INSTANCES_ACTIVE", "INSTANCES_ROLE", "LEADER", "QUORUM", "QUORUM_LATEST", "QUORUM_OPEN", "QUORUM_RESULT", "SCHEDULES", "SCHEDULES_DUE",
+                "SCHEDULES_IDS", "STATE"}
         check(not must & unused, f"rows that the test means to show and does not: {sorted(must & unused)}")
 
 

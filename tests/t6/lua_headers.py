@@ -66,7 +66,8 @@ def includes():
 
 @case("flags are known ones; only scripts that create work may be refused at maxmemory")
 def flags():
-    may_be_refused = {"task_create", "task_create_batch", "system_batch_process", "system_register", "system_quorum_vote", "system_state_sync"}
+    may_be_refused = {"task_create", "task_create_batch", "schedule_add", "schedule_fire", "system_batch_process", "system_register",
+                      "system_quorum_vote", "system_state_sync"}
     for name in scripts.names():
         first = read(folder(f"{name}.lua")).splitlines()[0]
         found = re.match(r"#!lua(?: flags=([a-z,-]+))?$", first)

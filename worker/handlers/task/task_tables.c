@@ -39,6 +39,8 @@ static const struct field progress_fields[] = {
         FIELD_ANY("error", OPTIONAL, "Why the last attempt failed."),                              \
         FIELD_INT("crashes", OPTIONAL, 0, INT32_MAX, "How often its worker died."),                \
         FIELD_OBJECT("progress", OPTIONAL, progress_fields, "How far its holder is."),             \
+        FIELD_ID("schedule", OPTIONAL, "The schedule that it came of."),                           \
+        FIELD_TIME("scheduledFor", OPTIONAL, "When that was due."),                                \
         FIELD_ANY("payload", OPTIONAL, "What its creator gave it to work on."),                    \
         FIELD_ANY("result", OPTIONAL, "What its holder completed it with.")
 
