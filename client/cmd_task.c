@@ -4,46 +4,16 @@
 #include "common/compat.h"
 #include "client/verbs.h"
 
+#include "client/params.h"
 #include "client/session.h"
+#include "client/show.h"
 #include "client/table.h"
 #include "common/exitcode.h"
-
-/* ---- what they share ---- */
-
-/* A decoded string member, or "" ; appended to `out`. */
-static void put_member(struct buf *out, struct json_span object, const char *name)
-{
-    struct json_item item;
-
-    if (!json_find(object, name, &item) || item.type == JSON_NULL)
-        return;
-    if (item.type == JSON_STRING)
-        json_decode_string(item.value, out);
-    else
-        buf_append(out, item.value.at, item.value.len);
-}
-
-static int print_json(struct json_span value)
-{
-    struct buf out = BUF_INIT;
-
-    session_put_json(&out, value, term_detect(STDOUT_FILENO));
-    int status = cli_write(&out);
-    buf_done(&out);
-    return status;
-}
 
 /* ---- task add ---- */
 
 static const struct cli_option add_options[] = {
-    {'p', "priority", "N", "0 to 100, higher is sooner (default 50)."},
-    {'q', "queue", "QUEUE", "Queue (default: default)."},
-    {'r', "role", "ROLE",
-     "Only workers with this role may claim it; may be repeated, or a list with commas."},
-    {0, "payload", "JSON", "Any JSON for the worker."},
-    {0, "metadata", "JSON", "A JSON object that is kept with the task."},
-    {0, "max-attempts", "N", "Attempts before the task counts as failed for good (default 3)."},
-    {0, "lease", "MS", "How long a worker may be silent about this task before it goes back."},
+    PARAMS_TASK_OPTIONS,
     {0, "idem", "KEY", "Idempotency key: repeating the command under the same key adds one task."},
     {'j', "json", NULL, "Print the result as JSON."},
     {0, NULL, NULL, NULL},
@@ -62,90 +32,20 @@ const struct cli_verb verb_task_add = {
     .run = run_task_add,
 };
 
-/* A JSON literal that the user wrote; it must be JSON, or it would change what stands around it. */
-static int put_literal(const struct cli *cli, struct buf *params, const char *option,
-                       const char *member)
-{
-    const char *text = cli_value(cli, option, NULL);
-    struct json_error why;
-    struct json_span value;
-
-    if (!text)
-        return -1;
-    if (json_check(text, strlen(text), &value, NULL, &why) != 0) {
-        cli_say("--%s is not JSON: byte %zu: %s", option, why.offset, why.text);
-        return EXITCODE_DATAERR;
-    }
-    json_put_key(params, member);
-    buf_append(params, value.at, value.len);
-    return -1;
-}
-
-static int put_int(const struct cli *cli, struct buf *params, const char *option,
-                   const char *member)
-{
-    int64_t n;
-
-    if (cli_int(cli, option, INT64_MIN, INT64_MAX, 0, &n) != 0)
-        return EXITCODE_USAGE;
-    if (cli_is_set(cli, option)) {
-        json_put_key(params, member);
-        buf_put_int(params, n);
-    }
-    return -1;
-}
-
-static int add_params(const struct cli *cli, struct buf *params)
-{
-    int status = -1;
-
-    if (!json_is_utf8(cli->operands[0], strlen(cli->operands[0]))) {
-        cli_say("the text is not UTF-8");
-        return EXITCODE_DATAERR;
-    }
-    buf_puts(params, "{");
-    json_put_key(params, "text");
-    json_put_cstr(params, cli->operands[0]);
-    if (cli_is_set(cli, "queue")) {
-        json_put_key(params, "queue");
-        json_put_cstr(params, cli_value(cli, "queue", ""));
-    }
-    if (cli_is_set(cli, "role")) {
-        json_put_key(params, "roles");
-        cli_put_list(cli, "role", params);
-    }
-    if ((status = put_int(cli, params, "priority", "priority")) >= 0 ||
-        (status = put_int(cli, params, "max-attempts", "max_attempts")) >= 0 ||
-        (status = put_int(cli, params, "lease", "lease_ms")) >= 0 ||
-        (status = put_literal(cli, params, "payload", "payload")) >= 0 ||
-        (status = put_literal(cli, params, "metadata", "metadata")) >= 0)
-        return status;
-    buf_puts(params, "}");
-    return -1;
-}
-
 static int run_task_add(const struct cli *cli)
 {
     struct session s CB_CLEANUP(session_close) = SESSION_INIT;
     struct buf params CB_CLEANUP(buf_done) = BUF_INIT;
     struct requests_reply reply CB_CLEANUP(requests_reply_done) = REQUESTS_REPLY_INIT;
-    int status = add_params(cli, &params);
+    buf_puts(&params, "{");
+    int status = params_put_task(cli, &params, cli->operands[0]);
 
+    buf_puts(&params, "}");
     if (status >= 0 || (status = session_open(&s, cli)) >= 0 ||
         (status = session_call(&s, "task.create", &params, cli_value(cli, "idem", NULL), &reply)) >=
             0)
         return status;
-    if (cli_is_set(cli, "json"))
-        return print_json(reply.result);
-    struct buf out = BUF_INIT;
-    struct buf id = BUF_INIT;
-    put_member(&id, reply.result, "id");
-    term_put(&out, buf_peek(&id), id.len);
-    buf_putc(&out, '\n');
-    status = cli_write(&out);
-    buf_done(&id);
-    buf_done(&out);
-    return status;
+    return cli_is_set(cli, "json") ? show_json(reply.result) : show_member(reply.result, "id");
 }
 
 /* ---- task list ---- */
@@ -209,7 +109,7 @@ static void list_one(struct listing *l, struct json_span task)
     for (size_t i = 0; i < CB_ARRAY_LEN(list_members); i++) {
         struct json_item item;
         buf_reset(&cell);
-        put_member(&cell, task, list_members[i]);
+        show_put_member(&cell, task, list_members[i]);
         if (i == 3 && cell.len == 0)
             buf_putc(&cell, '-');
         if (i == 1 && json_find(task, "dead", &item) && item.type == JSON_BOOL &&
@@ -327,42 +227,6 @@ const struct cli_verb verb_task_show = {
     .run = run_task_show,
 };
 
-static int show_members(struct json_span task)
-{
-    struct buf out = BUF_INIT, text = BUF_INIT;
-    struct json_iter it;
-    struct json_item item;
-
-    json_iter_init(&it, task);
-    while (json_iter_next(&it, &item)) {
-        buf_reset(&text);
-        json_decode_string(item.key, &text);
-        buf_putc(&text, ':');
-        size_t pad = text.len < 15 ? 15 - text.len : 1;
-        term_put(&out, buf_peek(&text), text.len);
-        buf_printf(&out, "%*s", (int)pad, "");
-        buf_reset(&text);
-        if (item.type == JSON_STRING)
-            json_decode_string(item.value, &text);
-        else
-            buf_append(&text, item.value.at, item.value.len);
-        term_put(&out, buf_peek(&text), text.len);
-        buf_putc(&out, '\n');
-    }
-    int status = cli_write(&out);
-    buf_done(&text);
-    buf_done(&out);
-    return status;
-}
-
-/* {"id":<the operand> */
-static void put_id(const struct cli *cli, struct buf *params)
-{
-    buf_puts(params, "{");
-    json_put_key(params, "id");
-    json_put_cstr(params, cli->operands[0]);
-}
-
 static int run_task_show(const struct cli *cli)
 {
     struct session s CB_CLEANUP(session_close) = SESSION_INIT;
@@ -370,11 +234,11 @@ static int run_task_show(const struct cli *cli)
     struct requests_reply reply CB_CLEANUP(requests_reply_done) = REQUESTS_REPLY_INIT;
     int status = session_open(&s, cli);
 
-    put_id(cli, &params);
+    params_put_id(cli, &params);
     buf_puts(&params, "}");
     if (status >= 0 || (status = session_call(&s, "task.get", &params, NULL, &reply)) >= 0)
         return status;
-    return cli_is_set(cli, "json") ? print_json(reply.result) : show_members(reply.result);
+    return cli_is_set(cli, "json") ? show_json(reply.result) : show_members(reply.result);
 }
 
 /* ---- task update ---- */
@@ -404,35 +268,20 @@ const struct cli_verb verb_task_update = {
     .run = run_task_update,
 };
 
-static int put_text(const struct cli *cli, struct buf *params, const char *option)
-{
-    const char *text = cli_value(cli, option, NULL);
-
-    if (!text)
-        return -1;
-    if (!json_is_utf8(text, strlen(text))) {
-        cli_say("--%s is not UTF-8", option);
-        return EXITCODE_DATAERR;
-    }
-    json_put_key(params, option);
-    json_put_cstr(params, text);
-    return -1;
-}
-
 static int update_params(const struct cli *cli, struct buf *params)
 {
     int status = -1;
 
-    put_id(cli, params);
-    if ((status = put_int(cli, params, "if-version", "if_version")) >= 0)
+    params_put_id(cli, params);
+    if ((status = params_put_int(cli, params, "if-version", "if_version")) >= 0)
         return status;
     json_put_key(params, "updates");
     buf_puts(params, "{");
     size_t before = params->len;
-    if ((status = put_text(cli, params, "text")) >= 0 ||
-        (status = put_text(cli, params, "status")) >= 0 ||
-        (status = put_int(cli, params, "priority", "priority")) >= 0 ||
-        (status = put_literal(cli, params, "metadata", "metadata")) >= 0)
+    if ((status = params_put_text(cli, params, "text")) >= 0 ||
+        (status = params_put_text(cli, params, "status")) >= 0 ||
+        (status = params_put_int(cli, params, "priority", "priority")) >= 0 ||
+        (status = params_put_literal(cli, params, "metadata", "metadata")) >= 0)
         return status;
     if (params->len == before)
         return cli_wrong_use(cli->verb, "nothing to change");
@@ -451,7 +300,7 @@ static int run_task_update(const struct cli *cli)
         (status = session_call(&s, "task.update", &params, cli_value(cli, "idem", NULL), &reply)) >=
             0)
         return status;
-    return cli_is_set(cli, "json") ? print_json(reply.result) : show_members(reply.result);
+    return cli_is_set(cli, "json") ? show_json(reply.result) : show_members(reply.result);
 }
 
 /* ---- task rm ---- */
@@ -480,7 +329,7 @@ static int run_task_rm(const struct cli *cli)
     struct requests_reply reply CB_CLEANUP(requests_reply_done) = REQUESTS_REPLY_INIT;
     int status = session_open(&s, cli);
 
-    put_id(cli, &params);
+    params_put_id(cli, &params);
     buf_puts(&params, "}");
     if (status >= 0)
         return status;

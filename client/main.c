@@ -15,9 +15,24 @@
 #include <signal.h>
 
 const struct cli_verb *const cli_verbs[] = {
-    &verb_call,        &verb_task_add, &verb_task_list,   &verb_task_show,
-    &verb_task_update, &verb_task_rm,  &verb_task_import, &verb_task_export,
-    &verb_work,        &verb_status,   &verb_events,      NULL,
+    &verb_call,
+    &verb_task_add,
+    &verb_task_list,
+    &verb_task_show,
+    &verb_task_update,
+    &verb_task_rm,
+    &verb_task_import,
+    &verb_task_export,
+    &verb_schedule_add,
+    &verb_schedule_list,
+    &verb_schedule_show,
+    &verb_schedule_pause,
+    &verb_schedule_resume,
+    &verb_schedule_remove,
+    &verb_work,
+    &verb_status,
+    &verb_events,
+    NULL,
 };
 
 /* ---- finding the verb ---- */

@@ -1,0 +1,88 @@
+/*
+ * params.c: see params.h. Used by the verbs that change something; owns nothing.
+ */
+#include "common/compat.h"
+#include "client/params.h"
+
+#include "common/exitcode.h"
+#include "common/json.h"
+
+void params_put_id(const struct cli *cli, struct buf *params)
+{
+    buf_puts(params, "{");
+    json_put_key(params, "id");
+    json_put_cstr(params, cli->operands[0]);
+}
+
+int params_put_literal(const struct cli *cli, struct buf *params, const char *option,
+                       const char *member)
+{
+    const char *text = cli_value(cli, option, NULL);
+    struct json_error why;
+    struct json_span value;
+
+    if (!text)
+        return -1;
+    if (json_check(text, strlen(text), &value, NULL, &why) != 0) {
+        cli_say("--%s is not JSON: byte %zu: %s", option, why.offset, why.text);
+        return EXITCODE_DATAERR;
+    }
+    json_put_key(params, member);
+    buf_append(params, value.at, value.len);
+    return -1;
+}
+
+int params_put_int(const struct cli *cli, struct buf *params, const char *option,
+                   const char *member)
+{
+    int64_t n;
+
+    if (cli_int(cli, option, INT64_MIN, INT64_MAX, 0, &n) != 0)
+        return EXITCODE_USAGE;
+    if (cli_is_set(cli, option)) {
+        json_put_key(params, member);
+        buf_put_int(params, n);
+    }
+    return -1;
+}
+
+int params_put_text(const struct cli *cli, struct buf *params, const char *option)
+{
+    const char *text = cli_value(cli, option, NULL);
+
+    if (!text)
+        return -1;
+    if (!json_is_utf8(text, strlen(text))) {
+        cli_say("--%s is not UTF-8", option);
+        return EXITCODE_DATAERR;
+    }
+    json_put_key(params, option);
+    json_put_cstr(params, text);
+    return -1;
+}
+
+int params_put_task(const struct cli *cli, struct buf *params, const char *text)
+{
+    int status = -1;
+
+    if (!json_is_utf8(text, strlen(text))) {
+        cli_say("the text is not UTF-8");
+        return EXITCODE_DATAERR;
+    }
+    json_put_key(params, "text");
+    json_put_cstr(params, text);
+    if (cli_is_set(cli, "queue")) {
+        json_put_key(params, "queue");
+        json_put_cstr(params, cli_value(cli, "queue", ""));
+    }
+    if (cli_is_set(cli, "role")) {
+        json_put_key(params, "roles");
+        cli_put_list(cli, "role", params);
+    }
+    if ((status = params_put_int(cli, params, "priority", "priority")) >= 0 ||
+        (status = params_put_int(cli, params, "max-attempts", "max_attempts")) >= 0 ||
+        (status = params_put_int(cli, params, "lease", "lease_ms")) >= 0 ||
+        (status = params_put_literal(cli, params, "payload", "payload")) >= 0)
+        return status;
+    return params_put_literal(cli, params, "metadata", "metadata");
+}

@@ -1,0 +1,37 @@
+/*
+ * params.h: options and operands of a verb as members of a request's params.
+ *
+ * Each function appends a member when its option was given. They return -1 to go on, or the exit code after a message.
+ */
+#ifndef CB_PARAMS_H
+#define CB_PARAMS_H
+
+#include "client/cli.h"
+
+/* "{" and the first operand as `id`. */
+void params_put_id(const struct cli *cli, struct buf *params);
+/* A JSON literal that the user wrote; checked, or it would change what stands around it. */
+int params_put_literal(const struct cli *cli, struct buf *params, const char *option,
+                       const char *member);
+int params_put_int(const struct cli *cli, struct buf *params, const char *option,
+                   const char *member);
+/* Text of that name; it must be UTF-8. */
+int params_put_text(const struct cli *cli, struct buf *params, const char *option);
+/* The options that task add and schedule add share, and the task's text, as members of task.create's params. */
+int params_put_task(const struct cli *cli, struct buf *params, const char *text);
+
+/* Their rows. */
+#define PARAMS_TASK_OPTIONS                                                                        \
+    {'p', "priority", "N", "0 to 100, higher is sooner (default 50)."},                            \
+        {'q', "queue", "QUEUE", "Queue (default: default)."},                                      \
+        {'r', "role", "ROLE",                                                                      \
+         "Only workers with this role may claim it; may be repeated, or a list with commas."},     \
+        {0, "payload", "JSON", "Any JSON for the worker."},                                        \
+        {0, "metadata", "JSON", "A JSON object that is kept with the task."},                      \
+        {0, "max-attempts", "N",                                                                   \
+         "Attempts before the task counts as failed for good (default 3)."},                       \
+    {                                                                                              \
+        0, "lease", "MS", "How long a worker may be silent about this task before it goes back."   \
+    }
+
+#endif
