@@ -254,6 +254,8 @@ static void put_register(struct shape_writer *w, const struct step_input *in)
     shape_arg(w, "{}");
     shape_arg(w, "1");
     shape_arg_drawn(w, INCARNATION);
+    shape_arg(w, "default");
+    shape_arg(w, "");
     shape_put(w, "}");
     shape_operations(w, 1);
 }

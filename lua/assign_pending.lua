@@ -159,5 +159,5 @@ tell()
 for i = #before_finish, 1, -1 do
     guarded(before_finish[i])
 end
-numbers_save()
+meta_save()
 return {'ok', assigned, last, #names, call('ZCARD', P .. 'queues'), problem}
