@@ -31,7 +31,7 @@ static void read_tail(const char *path, int64_t mark, struct buf *out)
         from += n;
     }
     close(fd);
-    buf_peek(out); /* NUL-terminated */
+    buf_putc(out, '\0'); /* ends the last line too */
 }
 
 /* The message of a warning that is not one of every start, else NULL. */
