@@ -11,7 +11,16 @@
 #define CB_UNIT_H
 
 #include <check.h>
+#include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
+
+/* A test that is to end its process can only run in one of its own (make check-valgrind has one for all). */
+static inline bool unit_forks(void)
+{
+    const char *fork = getenv("CK_FORK");
+    return !fork || strcmp(fork, "no") != 0;
+}
 
 /*
  * Runs the tests that add_tests() puts into one case named after the module; returns the exit status.
