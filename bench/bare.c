@@ -9,7 +9,7 @@
 #include "common/keys.h"
 #include "worker/commit.h"
 
-enum { READ_MS = 20000 };
+enum { READ_MS = 20000, SCOPE_SIZE = 27 };
 /* id, method, params, reply, actor[, idem]: names at even places. */
 enum { AT_ID = 1, AT_METHOD = 3, AT_PARAMS = 5, AT_REPLY = 7, AT_IDEM = 11 };
 
@@ -29,7 +29,7 @@ struct bare {
     const struct bare_config *config;
     struct redis_link *link;
     char consumer[24], count[12];
-    char *stream, *fixed[4], *reply_prefix, *idem_prefix, *task_prefix;
+    char *stream, *fixed[4], *reply_prefix, *task_prefix;
     struct arena names; /* these strings */
     struct arena arena; /* of the entries in hand */
     struct script_call call;
@@ -78,10 +78,7 @@ static void add_keys(struct bare *b, const struct bare_group *g)
     for (size_t i = 0; i < g->ntokens; i++)
         script_call_key(&b->call, join(b, b->reply_prefix, g->tokens[i], strlen(g->tokens[i])));
     for (size_t i = 0; i < g->len; i++) {
-        const reply_t *idem = field(g->entries[i], AT_IDEM);
         const char *params = reply_str(field(g->entries[i], AT_PARAMS));
-        if (idem)
-            script_call_key(&b->call, join(b, b->idem_prefix, reply_str(idem), reply_len(idem)));
         for (size_t k = 0; k < shape->nkeys; k++)
             script_call_key(
                 &b->call, join(b, b->task_prefix, params + shape->keys[k].at, shape->keys[k].len));
@@ -99,7 +96,7 @@ static void add_args(struct bare *b, const struct shape *shape, const char *para
 
 static void add_request(struct bare *b, const struct bare_group *g, size_t i)
 {
-    const reply_t *entry = g->entries[i], *id = field(entry, AT_ID);
+    const reply_t *entry = g->entries[i], *id = field(entry, AT_ID), *idem = field(entry, AT_IDEM);
     char *id_json = arena_alloc(&b->arena, reply_len(id) + 3);
 
     snprintf(id_json, reply_len(id) + 3, "\"%s\"", reply_str(id));
@@ -107,13 +104,15 @@ static void add_request(struct bare *b, const struct bare_group *g, size_t i)
     script_call_arg_int(&b->call, (int64_t)g->lists[i]);
     script_call_arg_str(&b->call, id_json);
     script_call_arg_str(&b->call, "0"); /* deadline */
-    script_call_arg_str(&b->call, field(entry, AT_IDEM) ? "0123456789abcdef0123456789abcdef" : "");
+    script_call_arg_str(&b->call, idem ? "0123456789a" : "");
     script_call_arg_str(&b->call, "bench"); /* actor; session, agent, trace */
     for (int k = 0; k < 3; k++)
         script_call_arg_str(&b->call, "");
     script_call_arg_int(&b->call, (int64_t)g->step->shape.nkeys);
     script_call_arg_int(&b->call, (int64_t)g->step->shape.nargs);
     add_args(b, &g->step->shape, reply_str(field(entry, AT_PARAMS)));
+    if (idem) /* its end, as long as a worker's scope of a key */
+        script_call_arg_str(&b->call, reply_str(idem) + reply_len(idem) - SCOPE_SIZE);
 }
 
 static void append_call(struct bare *b, const struct bare_group *g)
@@ -230,7 +229,6 @@ static void make_names(struct bare *b)
     for (size_t i = 0; i < CB_ARRAY_LEN(fixed); i++)
         b->fixed[i] = keys_make(&b->names, prefix, fixed[i]);
     b->reply_prefix = keys_make(&b->names, prefix, KEY_REPLY, "");
-    b->idem_prefix = keys_make(&b->names, prefix, KEY_IDEM, "");
     b->task_prefix = keys_make(&b->names, prefix, KEY_TASK, "");
     snprintf(b->count, sizeof b->count, "%u", row_batch(b->config->row));
 }

@@ -52,7 +52,7 @@ static void append_request(struct load_client *c, const struct step *step, unsig
     int argc = 0;
 
     snprintf(id, sizeof id, "%u", number);
-    snprintf(idem, sizeof idem, "%s%016u", c->token, number); /* 40, as our key of a hash */
+    snprintf(idem, sizeof idem, "%s%016u", c->token, number); /* 40 bytes */
     argv[argc++] = is_submit ? "EVALSHA" : "XADD";
     if (is_submit) {
         argv[argc++] = scripts_sha(SCRIPT_SUBMIT);

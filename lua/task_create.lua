@@ -22,12 +22,11 @@ function op(r)
     end
     local id = create_task(ARGV, a, extras)
     emit('task.created', {'id', id, 'queue', ARGV[a + 3], 'priority', ARGV[a + 2]})
-    return created(a, id, NOW), r.idem and id .. ' ' .. EVENT_AT
+    return created(a, id, NOW), id
 end
 
 -- The repeat has the same params, so that its text and priority need not be kept.
-function op_replay(r, memo)
-    local id, at = string.match(memo, '^(%S+) (%S+)$')
+function op_replay(r, id, at)
     return created(r.a, id, at)
 end
 -- @include commit.lua

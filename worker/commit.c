@@ -108,13 +108,19 @@ static void add_field(struct script_call *call, struct request_field f)
     script_call_arg(call, f.at ? f.at : "", f.len);
 }
 
+static void add_scope(struct script_call *call, const struct request *r)
+{
+    if (r->idem_scope[0])
+        script_call_arg_str(call, r->idem_scope);
+}
+
 static void add_request_args(struct script_call *call, const struct request *r, size_t reply_number)
 {
     script_call_arg_str(call, r->entry_id);
     script_call_arg_int(call, (int64_t)reply_number);
     script_call_arg_str(call, r->id_json);
     script_call_arg_int(call, r->deadline_ms);
-    script_call_arg_str(call, r->idem_hash[0] ? r->params_hash : "");
+    script_call_arg_str(call, r->idem_scope[0] ? r->params_hash : "");
     add_field(call, r->actor);
     add_field(call, r->session);
     add_field(call, r->agent);
@@ -123,19 +129,18 @@ static void add_request_args(struct script_call *call, const struct request *r, 
         script_call_arg_int(call, 0);
         script_call_arg_int(call, 5 + (r->dead_reason ? (int64_t)reply_len(r->raw) : 0));
         add_refusal_args(call, r);
+        add_scope(call, r);
         return;
     }
     script_call_arg_int(call, (int64_t)r->prep.keys.len);
     script_call_arg_int(call, (int64_t)r->prep.args.len);
     for (size_t i = 0; i < r->prep.args.len; i++)
         script_call_arg(call, r->prep.args.items[i].data, r->prep.args.items[i].len);
+    add_scope(call, r);
 }
 
-static void add_request_keys(struct script_call *call, const struct request *r, const char *prefix,
-                             struct arena *arena)
+static void add_request_keys(struct script_call *call, const struct request *r)
 {
-    if (r->idem_hash[0])
-        script_call_key(call, keys_make(arena, prefix, KEY_IDEM, r->idem_hash));
     for (size_t i = 0; !r->refused && i < r->prep.keys.len; i++)
         script_call_key(call, r->prep.keys.items[i].data);
 }
@@ -174,7 +179,7 @@ void commit_build(struct commit *c, const struct handler_context *ctx, struct ar
     for (size_t i = 0; i < lists.len; i++)
         script_call_key(call, lists.keys[i]);
     for (size_t i = 0; i < c->len; i++)
-        add_request_keys(call, c->requests[i], ctx->prefix, arena);
+        add_request_keys(call, c->requests[i]);
 
     script_call_arg_str(call, arena_printf(arena, "%s:", ctx->prefix));
     script_call_arg_int(call, (int64_t)c->len);

@@ -289,7 +289,7 @@ static void hash_idempotency(struct request *r)
     SHA256Update(&sha, (const uint8_t *)"", 1);
     SHA256Update(&sha, (const uint8_t *)r->idem.at, r->idem.len);
     SHA256Final(digest, &sha);
-    base64(digest, REQUEST_IDEM_BYTES, r->idem_hash);
+    base64(digest, REQUEST_IDEM_BYTES, r->idem_scope);
     uint64_t hash = siphash(r->params.at, r->params.len, fixed);
     unsigned char bytes[sizeof hash];
     memcpy(bytes, &hash, sizeof hash);

@@ -29,7 +29,7 @@ struct request {
     const char *id_json;
     bool can_reply;
     int64_t deadline_ms;  /* wall; 0 = none */
-    char idem_hash[28];   /* of REQUEST_IDEM_BYTES, base64; "" = no outcome is kept */
+    char idem_scope[28];  /* of REQUEST_IDEM_BYTES, base64; "" = no outcome is kept */
     char params_hash[12]; /* of 8 bytes, base64 */
     struct prepare prep;
     size_t bytes; /* of its arguments */

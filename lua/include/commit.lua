@@ -1,44 +1,84 @@
 -- commit.lua: the commit envelope, second half: runs op() for each request of the group.
 
--- Idempotency keys live for IDEM_TTL, or as long as their rate allows under IDEM_CAP bytes (at least a
--- minute): the bytes of the running and of the last ten-second window say how fast they come.
-local idem_written = 0
-local idem_until -- wall ms: PXAT, which Redis writes to its AOF as it is
-local function idem_end()
-    if not idem_until then
-        local w = meta_read()
-        local rate = math.max(tonumber(w[3] or '0'), tonumber(w[4] or '0')) / 10
-        idem_until = I(NOW + (rate * IDEM_TTL / 1000 > IDEM_CAP
-            and math.max(60000, math.floor(IDEM_CAP / rate * 1000)) or IDEM_TTL))
-    end
-    return idem_until
+-- ---- what is kept for repeats ----
+--
+-- Outcomes lie in two hashes, cb:idem:<generation>, by the idempotency key's scope: the current generation and the one
+-- before it. A generation ends after IDEM_TTL, or, when it holds half of IDEM_CAP bytes, after a minute; then the one
+-- before it goes. So 64 outcomes are written by one call, without an expiry each. cb:meta has the generation's number
+-- (idem_gen), its beginning (idem_at, wall ms) and its bytes (idem_bytes).
+--
+-- A record: the hash of the params, when it was written (wall ms, 13 digits), and '=' with the result, or '~' with the
+-- operation's memo. One that is older than IDEM_TTL counts as absent.
+local IDEM_MIN, HASH_SIZE, AT_SIZE = 60000, 11, 13
+local COMPACT_BYTES = 1024 -- hash-max-listpack-value
+local generation, is_new_generation -- of this call
+local generation_bytes = 0
+local records = {} -- the group's, by scope: found, and added by the group itself
+local added = {} -- the latter as a flat list for HSET
+local idem_problem -- why nothing can be found: no request with a scope may have its effect
+
+local function generation_key(n)
+    return P .. 'idem:' .. I(n)
 end
--- The fields of cb:meta that say how much was written, or nil.
-local function idem_fields()
-    if idem_written == 0 then
+
+-- Ours alone: what is no hash is damage.
+local function generation_read(n, scopes)
+    local key = generation_key(n)
+    local found = redis.pcall('HMGET', key, unpack(scopes))
+    if found.err then
+        call('UNLINK', key)
+        return
+    end
+    for i = 1, #scopes do
+        local record = found[i]
+        local at = record and tonumber(string.sub(record, HASH_SIZE + 1, HASH_SIZE + AT_SIZE))
+        if at and NOW - at <= IDEM_TTL then
+            records[scopes[i]] = record
+        end
+    end
+end
+
+-- Finds what is kept for these scopes, and the generation to write to. Before the first effect: what fails must fail here.
+local function idem_read(scopes)
+    local w = meta_read()
+    local last, began, bytes = tonumber(w[2] or '0'), tonumber(w[3] or '0'), tonumber(w[4] or '0')
+    local age = NOW - began
+    is_new_generation = last == 0 or age < 0 or age >= IDEM_TTL or bytes >= IDEM_CAP / 2 and age >= IDEM_MIN
+    generation = is_new_generation and last + 1 or last
+    generation_bytes = is_new_generation and 0 or bytes
+    for n = math.max(1, generation - 1), last do
+        generation_read(n, scopes)
+    end
+end
+
+-- Writes the group's records; returns the fields of cb:meta that change, or nil.
+local function idem_write()
+    if #added == 0 then
         return nil
     end
-    local w, window = meta_read(), math.floor(NOW / 10000)
-    local at = tonumber(w[2] or '0')
-    if at == window then
-        return {'idem_bytes', I(tonumber(w[3] or '0') + idem_written)}
+    local key = generation_key(generation)
+    if is_new_generation then -- too long for the compact form of a hash, which is searched from end to end
+        added[#added + 1], added[#added + 2] = '', string.rep(' ', COMPACT_BYTES + 1)
     end
-    return {'idem_at', I(window), 'idem_before', at == window - 1 and w[3] or '0', 'idem_bytes', I(idem_written)}
+    call('HSET', key, unpack(added))
+    local fields = {'idem_bytes', I(generation_bytes)}
+    if is_new_generation then
+        call('PEXPIRE', key, I(2 * IDEM_TTL + IDEM_MIN))
+        call('UNLINK', generation_key(generation - 2)) -- freed by a thread of Redis, however large
+        fields[3], fields[4], fields[5], fields[6] = 'idem_gen', I(generation), 'idem_at', EVENT_AT
+    end
+    return fields
 end
 
--- What is kept under the group's idempotency keys, by key: read once for all, and what the group itself has added.
--- A record is the hash of the params and '=' with the result, or '~' with the operation's memo.
-local records = {}
-
 local function replay(r, record)
-    if string.sub(record, 1, #r.hash) ~= r.hash then
+    if string.sub(record, 1, HASH_SIZE) ~= r.hash then
         return nil, -32602, 'the idempotency key was used with other params',
             '{"path":"","expected":"the params of the first request with this key","got":"other params"}'
     end
     r.replayed = true
-    local kept = string.sub(record, #r.hash + 2)
-    if string.sub(record, #r.hash + 1, #r.hash + 1) == '~' then
-        return op_replay(r, kept)
+    local kept = string.sub(record, HASH_SIZE + AT_SIZE + 2)
+    if string.sub(record, HASH_SIZE + AT_SIZE + 1, HASH_SIZE + AT_SIZE + 1) == '~' then
+        return op_replay(r, kept, tonumber(string.sub(record, HASH_SIZE + 1, HASH_SIZE + AT_SIZE)))
     end
     return kept
 end
@@ -46,25 +86,27 @@ end
 -- The gate, in the order of DESIGN §3: idempotency, deadline (circuit and rate limit come here); then the operation.
 -- Returns as op() does.
 local function handle(r)
-    local idem, ends = r.idem, nil
-    if idem then
-        if records[idem] then
-            return replay(r, records[idem])
+    local scope = r.scope
+    if scope then
+        if idem_problem then
+            error(idem_problem)
+        elseif records[scope] then
+            return replay(r, records[scope])
         end
-        ends = idem_end() -- asked for now: what fails must fail before the effect
     end
     local deadline = ARGV[r.at + 4]
     if deadline ~= '0' and NOW > tonumber(deadline) then
         return nil, -32006, 'the deadline passed before the request was handled', '{}'
     end
     local result, memo, message, data = op(r)
-    if not result or not idem or memo == false then
+    if not result or not scope or memo == false then
         return result, memo, message, data
     end
-    local record = memo and r.hash .. '~' .. memo or r.hash .. '=' .. result
-    call('SET', idem, record, 'PXAT', ends)
-    records[idem] = record
-    idem_written = idem_written + #record + #idem + 100
+    local record = r.hash .. EVENT_AT .. (memo and '~' .. memo or '=' .. result)
+    records[scope] = record
+    local n = #added
+    added[n + 1], added[n + 2] = scope, record
+    generation_bytes = generation_bytes + #record + 100
     return result
 end
 
@@ -82,20 +124,21 @@ end
 local codes, errors, acked, replies = {}, {}, {}, {}
 
 -- The group's requests, and their entries for one XACK. Of a request: `at`, behind which its part of ARGV begins; its
--- keys are KEYS[k + 1]…, its arguments ARGV[a + 1]…; hash of its params, key of its outcome (nil: none is kept).
-local requests, entries, idems = {}, {}, {}
+-- keys are KEYS[k + 1]…, its arguments ARGV[a + 1]…; hash of its params, scope of its outcome (nil: none is kept).
+local requests, entries, scopes = {}, {}, {}
 do
     local k, at = 5 + K + M, 8 + C
     for i = 1, N do
-        local hash, idem = ARGV[at + 5], nil
+        local hash, scope = ARGV[at + 5], nil
+        local keys, ends = number(ARGV[at + 10]), at + 11 + number(ARGV[at + 11])
         if hash ~= '' then
-            k = k + 1
-            idem = KEYS[k]
-            idems[#idems + 1] = idem
+            ends = ends + 1
+            scope = ARGV[ends]
+            scopes[#scopes + 1] = scope
         end
         entries[i] = ARGV[at + 1]
-        requests[i] = {at = at, k = k, a = at + 11, hash = hash, idem = idem}
-        k, at = k + number(ARGV[at + 10]), at + 11 + number(ARGV[at + 11])
+        requests[i] = {at = at, k = k, a = at + 11, hash = hash, scope = scope}
+        k, at = k + keys, ends
     end
 end
 
@@ -111,14 +154,9 @@ if ours < N then
     end
 end
 
--- A key of a wrong type counts as absent, and is written over.
-if ours > 0 and #idems > 0 then
-    local found = call('MGET', unpack(idems))
-    for i = 1, #idems do
-        if found[i] then
-            records[idems[i]] = found[i]
-        end
-    end
+if ours > 0 and #scopes > 0 then
+    local ok, problem = pcall(idem_read, scopes)
+    idem_problem = not ok and problem
 end
 
 for i = 1, N do
@@ -158,7 +196,7 @@ local function guarded(step)
     end
 end
 local function finish()
-    meta_save(idem_fields())
+    meta_save(idem_write())
     if #acked > 0 then
         call('XDEL', STREAM, unpack(acked))
     end

@@ -2,21 +2,21 @@
 -- Seed script: EXACTLY_ONCE_DELIVERY (an entry is processed XOR counted as a duplicate).
 --
 -- KEYS  1 the request stream   2 cb:stream:events   3 cb:duplicates:prevented   4 cb:clock   5 cb:meta
---       then K keys of the operation, M reply lists, and per request its idempotency key (if any) and
---       its own keys
+--       then K keys of the operation, M reply lists, and per request its own keys
 -- ARGV  1 prefix with colon   2 N requests   3 M reply lists   4 K keys of the operation
 --       5 C arguments of the operation   6 idempotency TTL ms   7 idempotency bytes cap
 --       8 events maxlen   9… the C arguments, then per request:
 --       entry id, number of its reply list (0 = nobody waits), id as JSON, deadline (wall ms, 0 = none),
---       hash of the params ('' = no idempotency key), actor, session, agent, trace, number of its keys,
---       number of its arguments, the arguments
+--       hash of the params (11 bytes, '' = no outcome is kept), actor, session, agent, trace, number of its
+--       keys, number of its arguments, the arguments, and behind them, with a hash, the scope of the idempotency key
 -- Returns { {code per request: 0 done, 1 replayed, 2 parked, -1 duplicate, else the error's code},
 --           {text of each internal error}, length of the stream }
 --
--- A script defines  local function op(r)  that returns the result's JSON [, memo], or nil, code, message,
--- data JSON; `nil, PARKED` when there is no reply yet, and nothing to keep for a repeat. It checks everything before
--- its first write. With a memo it also defines op_replay(r, memo), which makes the result again. The memo `false` says that nothing was changed: then nothing is
--- kept, and a repeat is handled like a first request.
+-- A script defines  local function op(r)  that returns the result's JSON [, memo], or nil, code, message, data
+-- JSON; `nil, PARKED` when there is no reply yet, and nothing to keep for a repeat. It checks everything before its
+-- first write. With a memo it also defines op_replay(r, memo, wall ms of the first request), which makes the result
+-- again. The memo `false` says that nothing was changed: then nothing is kept, and a repeat is handled like a first
+-- request.
 local P = ARGV[1]
 -- @include base.lua
 local STREAM, EVENTS = KEYS[1], KEYS[2]
@@ -36,7 +36,7 @@ end
 -- The request being handled, for emit(); nil between requests.
 local current
 
--- Who asks, '' when nobody says so.
+-- Who asks, '' when nobody says so. (Of r: include/commit.lua.)
 local function request_actor(r)
     return ARGV[r.at + 6]
 end

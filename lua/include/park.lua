@@ -21,7 +21,7 @@ end
 
 -- The name of the waiter that a claim is, or was when it came before.
 local function park_name(r)
-    return r.idem and string.match(r.idem, '[^:]*$') or ARGV[r.at + 1]
+    return r.scope or ARGV[r.at + 1]
 end
 
 -- A repeat that finds tasks: whoever would answer the first one would answer nobody.

@@ -3,6 +3,7 @@
 Text from tools/embed-lua.sh, so that what runs here is what is compiled into the binaries.
 """
 
+import hashlib
 import json
 import os
 import subprocess
@@ -32,13 +33,18 @@ def names():
     return sorted(f[:-4] for f in os.listdir(os.path.join(procs.top_srcdir(), "lua")) if f.endswith(".lua"))
 
 
+def hash_of(text_):
+    """Any text as a hash of the params: 11 characters, '' as it is."""
+    return text_ if len(text_) in (0, 11) else hashlib.sha256(text_.encode()).hexdigest()[:11]
+
+
 class Request:
     """One request of a group: what the worker would have made of an entry."""
 
     def __init__(self, *args, rid="1", reply=None, deadline=0, params_hash="", idem=None, keys=(), actor="", session="",
                  agent="", trace="", entry=None):
         self.args, self.rid, self.reply, self.deadline = args, rid, reply, deadline
-        self.params_hash, self.idem, self.keys = params_hash, idem, list(keys)
+        self.params_hash, self.idem, self.keys = hash_of(params_hash), idem, list(keys)
         self.tail = [actor, session, agent, trace]
         self.entry = entry
 
@@ -120,12 +126,10 @@ class Scripts:
         args = [self.prefix + ":", len(requests), len(lists), len(op_keys), len(op_args), self.options["idem_ttl"],
                 self.options["idem_cap"], self.options["events_max"], *op_args]
         for request in requests:
-            if request.params_hash:
-                keys.append(request.idem)
             keys += request.keys
             args += [request.entry, lists.index(request.reply) + 1 if request.reply else 0, json.dumps(request.rid),
                      request.deadline, request.params_hash, *request.tail, len(request.keys), len(request.args),
-                     *request.args]
+                     *request.args, *([request.idem] if request.params_hash else [])]
         return Answer(self.eval(name, keys, args))
 
     def replies(self, token):
@@ -293,6 +297,12 @@ class Scripts:
 
     def task(self, task):
         return self.redis.hash(self.key(f"task:{task}"))
+
+    def kept(self, scope):
+        """The record under an idempotency key's scope, None when there is none."""
+        last = int(self.redis.hash(self.key("meta")).get("idem_gen", 0))
+        found = [self.redis.call("HGET", self.key(f"idem:{n}"), scope) for n in (last - 1, last) if n > 0]
+        return next((record for record in reversed(found) if record is not None), None)
 
     def events(self, kind=None):
         rows = self.redis.call("XRANGE", self.key("stream:events"), "-", "+")

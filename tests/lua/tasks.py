@@ -572,7 +572,7 @@ def outcome_first():
     t = claimed()
     s.redis.call("DEL", s.key("meta"))
     s.redis.call("SET", s.key("meta"), "x")
-    doc = s.complete(t["id"], t["lease_token"], params_hash="h" * 16, idem=s.key("idem:q"))
+    doc = s.complete(t["id"], t["lease_token"], params_hash="h" * 16, idem="idem:q")
     equal(doc["error"]["code"], -32603)
     equal(indexes(t["id"]), {"leases", "queue:instance:w1"})
 

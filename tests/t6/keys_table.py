@@ -9,7 +9,7 @@ from cbtest import *
 
 ROW = re.compile(r'KEY\((\w+),\s*"([^"]*)",\s*"(\w+)",\s*"([^"]*)"', re.S)
 # Families whose keys must carry a TTL themselves.
-TTL = {"REPLY": 60, "IDEM": 900}
+TTL = {"REPLY": 60, "IDEM": 1860}
 
 
 def rows():
