@@ -59,6 +59,7 @@ static void add_retention(struct shape_writer *w, const struct options *opts)
     shape_arg_int(w, opts->task.keep_finished);
     shape_arg_int(w, opts->task.keep_finished_ms);
     shape_arg_int(w, opts->task.keep_finished_min_ms);
+    shape_arg_int(w, opts->task.keep_finished_bytes);
 }
 
 /* ---- the methods ---- */
@@ -93,6 +94,7 @@ static void put_claim_request(struct shape_writer *w, const struct step_input *i
     shape_put_arg(w, in->worker);
     shape_put(w, "\",");
     put_claim(w, in->items, true);
+    shape_arg(w, "0");
     shape_put(w, "}");
     shape_operations(w, in->items);
 }
@@ -100,6 +102,14 @@ static void put_claim_request(struct shape_writer *w, const struct step_input *i
 static void lease_operation(struct shape_writer *w, const struct options *opts)
 {
     shape_arg_int(w, opts->task.lease_ms);
+}
+
+static void claim_operation(struct shape_writer *w, const struct options *opts)
+{
+    lease_operation(w, opts);
+    shape_arg_int(w, opts->task.deny_ms);
+    shape_arg_int(w, opts->limits.waiters);
+    shape_arg(w, options_assignment_name(opts->task.assignment));
 }
 
 static void put_complete(struct shape_writer *w, const struct step_input *in)
@@ -149,6 +159,8 @@ static void complete_operation(struct shape_writer *w, const struct options *opt
 {
     lease_operation(w, opts);
     add_retention(w, opts);
+    shape_arg_int(w, opts->task.deny_ms);
+    shape_arg(w, options_assignment_name(opts->task.assignment));
 }
 
 static void put_fail(struct shape_writer *w, const struct step_input *in)
@@ -158,6 +170,8 @@ static void put_fail(struct shape_writer *w, const struct step_input *in)
     shape_put_arg(w, "\"it did not work\"");
     shape_arg(w, "1");
     shape_arg_drawn(w, "500");
+    shape_arg(w, "0");
+    shape_arg(w, "");
     shape_put(w, "}");
     shape_operations(w, 1);
 }
@@ -305,7 +319,7 @@ static void put_heartbeat_renew(struct shape_writer *w, const struct step_input 
                                      takes, put, operation}
 STEP(create,          task_create,         TASK_CREATE,         NOTHING, false, put_create,          create_operation);
 STEP(create_batch,    task_create_batch,   TASK_CREATE_BATCH,   NOTHING, false, put_create_batch,    create_operation);
-STEP(claim,           task_claim,          TASK_CLAIM,          NOTHING, true,  put_claim_request,   lease_operation);
+STEP(claim,           task_claim,          TASK_CLAIM,          NOTHING, true,  put_claim_request,   claim_operation);
 STEP(complete,        task_complete,       TASK_COMPLETE,       ONE,     false, put_complete,        complete_operation);
 STEP(complete_next,   task_complete,       TASK_COMPLETE,       ONE,     true,  put_complete_next,   complete_operation);
 STEP(complete_batch,  task_complete_batch, TASK_COMPLETE_BATCH, ITEMS,   false, put_complete_batch,  complete_operation);

@@ -83,6 +83,9 @@ struct options {
         int64_t keep_finished;
         int64_t keep_finished_ms;
         int64_t keep_finished_min_ms;
+        int64_t keep_finished_bytes;
+        int64_t deny_ms;
+        int64_t aging_ms;
     } task;
     struct {
         int64_t maxlen;

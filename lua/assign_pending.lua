@@ -6,6 +6,7 @@
 -- ARGV  1 prefix with colon   2 instance id   3 incarnation   4 epoch   5 events.maxlen   6 mode: pull, push or hybrid
 --       7 ms that a task must have been pending   8 task.lease_ms   9 16 hex digits from the kernel
 --       10 name in cb:queues to go on behind   11 reply token: woken there when there may be more ('' = not)
+--       12 task.deny_ms
 -- Returns {state, tasks assigned, name to go on behind, names looked at, names in all, what went wrong or ''}
 -- State: ok | refused (this is not the leader of that epoch: nothing was changed).
 -- A name is a queue, or a queue and a role. Each gets its turn, with at most 25 tasks. Mode pull only ends what the others
@@ -20,6 +21,9 @@ local before_finish = {} -- as in include/envelope.lua
 -- @include held.lua
 -- @include instance.lua
 -- @include assign.lua
+local DENY_MS = tonumber(ARGV[12])
+-- @include denied.lua
+-- @include paused.lua
 local LIMIT, TURN = 100, 25
 local NAMES = 20 -- names that one call looks at
 local LOOKS = 16 -- tasks that cannot be pushed, and instances that cannot take one, that are looked past
@@ -67,11 +71,11 @@ local function next_names()
 end
 
 -- The least-loaded instance of a set that can take the task, and its incarnation.
-local function pick(set)
+local function pick(set, t, since)
     local instances = call('ZRANGEBYSCORE', set, '-inf', '(' .. I(LOAD_FULL), 'LIMIT', 0, LOOKS)
     for i = 1, #instances do
         local incarnation = assign_check(instances[i])
-        if incarnation then
+        if incarnation and not (t.denied and is_denied(instances[i], t.denied, t.queue, t.roles, since)) then
             return instances[i], incarnation
         end
     end
@@ -87,12 +91,13 @@ local function push_one(id, tasks, loads)
         call('ZREM', tasks, id)
         return 'passed'
     end
-    if NOW - tonumber(call('HGET', key, 'up') or '0') < tonumber(ARGV[7]) then
+    local since = call('HGET', key, 'up') or '0'
+    if NOW - tonumber(since) < tonumber(ARGV[7]) then
         return 'passed'
     end
-    local instance, incarnation = pick(loads)
+    local instance, incarnation = pick(loads, t, since)
     if not instance then
-        return 'full'
+        return t.denied and 'passed' or 'full'
     end
     want_queue(t.queue, t.roles or '')
     local plan = assign_plan(t, t.lease_ms or ARGV[8], ARGV[9])
@@ -107,6 +112,9 @@ end
 
 local function push_from(name, limit)
     local queue, role = string.match(name, '^(%S+) ?(%S*)$')
+    if queue_is_paused(queue) then
+        return 0
+    end
     local tasks, loads = queue_key(queue), P .. 'instances:load:queue:' .. queue
     if role ~= '' then
         tasks, loads = role_key(queue, role), loads .. ':role:' .. role

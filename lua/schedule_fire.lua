@@ -13,6 +13,9 @@ local P = ARGV[1]
 local EVENTS = KEYS[4]
 local before_finish = {} -- as in include/envelope.lua
 -- @include base.lua
+local function emit(kind, fields)
+    call('XADD', EVENTS, 'MAXLEN', '~', ARGV[5], '*', 'type', kind, 'at', I(NOW), unpack(fields))
+end
 -- @include leader.lua
 -- @include task.lua
 -- @include create.lua
@@ -24,14 +27,10 @@ local function message_of(problem)
     return type(problem) == 'table' and tostring(problem.err) or tostring(problem)
 end
 
-local function emit(kind, fields)
-    call('XADD', EVENTS, 'MAXLEN', '~', ARGV[5], '*', 'type', kind, 'at', I(NOW), unpack(fields))
-end
-
 -- One due time. Returns nil, or 'full', or true and why there is no task.
 local function fire_once(id, s, due)
     local list, extras = s.list, create_extras(s.list, 0)
-    local ok, code, message = create_check(list, 0, MAX_PENDING, {})
+    local ok, code, message = create_check(list, 0, extras, MAX_PENDING, {})
     if not ok and code == -32007 then
         return 'full'
     end
@@ -41,7 +40,12 @@ local function fire_once(id, s, due)
         emit('schedule.missed', {'schedule', id, 'due', I(due), 'dropped', '1', 'reason', message})
         return true, message
     end
-    local task = create_task(list, 0, extras)
+    local task, _, is_old = create_task(list, 0, extras)
+    if is_old then -- the task of an earlier time has its unique key, and has not ended
+        s.dropped = s.dropped + 1
+        emit('schedule.missed', {'schedule', id, 'due', I(due), 'dropped', '1', 'reason', 'unique_key', 'id', task})
+        return true
+    end
     call('HSET', task_key(task), 'sc', I(due) .. ' ' .. id)
     s.task, s.fired = task, s.fired + 1
     emit('task.created', {'id', task, 'queue', list[3], 'priority', list[2], 'schedule', id})
@@ -49,7 +53,7 @@ local function fire_once(id, s, due)
 end
 
 local function is_full(s)
-    local ok, code = create_check(s.list, 0, MAX_PENDING, {})
+    local ok, code = create_check(s.list, 0, nil, MAX_PENDING, {})
     return not ok and code == -32007
 end
 

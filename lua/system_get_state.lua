@@ -8,7 +8,7 @@
 -- @include task.lua
 -- @include held.lua
 -- @include instance.lua
--- @include counts.lua
+-- @include counts_json.lua
 -- @include shared_state.lua
 local INSTANCES, RECENT = 100, 10
 local INSTANCE_BYTES, EVENT_BYTES = 400000, 200000 -- what is told of them, at most

@@ -6,7 +6,7 @@
 -- Returns as the envelope. Caller: worker, system.metrics.
 -- @include envelope.lua
 -- @include task.lua
--- @include counts.lua
+-- @include counts_json.lua
 -- @include metrics_json.lua
 
 function op(r)

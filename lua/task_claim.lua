@@ -1,17 +1,18 @@
 #!lua flags=allow-oom
 -- task_claim: leases the next tasks of a queue to a worker; when there are none, it may be parked until there are.
 -- KEYS  the envelope's
--- ARGV  operation: task.lease_ms, limits.waiters, task.assignment; request: the seven of include/claim.lua, wait_ms
+-- ARGV  operation: task.lease_ms, task.deny_ms, limits.waiters, task.assignment; request: the seven of
+--       include/claim.lua, wait_ms
 -- Returns as the envelope. Caller: worker, task.claim.
 -- @include envelope.lua
 -- @include task.lua
-local LEASE_MS, PULLS = op_arg(1), op_arg(3) ~= 'push'
+local LEASE_MS, DENY_MS, PULLS = op_arg(1), tonumber(op_arg(2)), op_arg(4) ~= 'push'
 -- @include claim.lua
 -- @include park.lua
 
-local function claim_result(tasks)
+local function claim_result(tasks, is_paused)
     if #tasks == 0 then
-        return '{"claimed":false,"tasks":[]}'
+        return is_paused and '{"claimed":false,"tasks":[],"paused":true}' or '{"claimed":false,"tasks":[]}'
     end
     return '{"claimed":true,"taskId":' .. string.match(tasks[1], '^{"id":("[^"]*")') .. ',"tasks":['
         .. table.concat(tasks, ',') .. ']}'
@@ -27,13 +28,13 @@ function op(r)
     if wait_ms > 0 then
         park_want(r.a)
     end
-    local tasks, memo = claim_take(r.a)
+    local tasks, memo, is_paused = claim_take(r.a)
     if #tasks == 0 and wait_ms > 0 then
-        return park(r, wait_ms, tonumber(op_arg(2)))
+        return park(r, wait_ms, tonumber(op_arg(3)))
     elseif wait_ms > 0 then
         park_forget(r)
     end
-    return claim_result(tasks), #tasks > 0 and memo
+    return claim_result(tasks, is_paused), #tasks > 0 and memo
 end
 
 function op_replay(r, memo)

@@ -1,23 +1,22 @@
 #!lua flags=allow-oom
 -- task_complete: accepts the result of a task from the holder of its lease, and may claim the next ones.
 -- KEYS  the envelope's; request: the task
--- ARGV  operation: task.lease_ms, keep_finished, keep_finished_ms, keep_finished_min_ms, task.assignment
+-- ARGV  operation: task.lease_ms, the four of include/retention.lua, task.deny_ms, task.assignment
 --       request: task id, lease token ('' = none), worker id ('' = none), result (JSON or ''), 1 when `next`
 --       follows, then the seven of include/claim.lua
 -- Returns as the envelope. Caller: worker, task.complete.
 -- @include envelope.lua
 -- @include task.lua
 -- @include lease.lua
+-- @include dependents.lua
 -- @include retention.lua
 -- @include complete.lua
-local LEASE_MS, PULLS = op_arg(1), op_arg(5) ~= 'push'
+local LEASE_MS, DENY_MS, PULLS = op_arg(1), tonumber(op_arg(6)), op_arg(7) ~= 'push'
 -- @include claim.lua
 
-local function complete_result(outcome, tasks)
-    if not tasks then
-        return outcome
-    end
-    return string.sub(outcome, 1, -2) .. ',"tasks":[' .. table.concat(tasks, ',') .. ']}'
+local function complete_result(outcome, tasks, is_paused)
+    return string.sub(outcome, 1, -2) .. ',"tasks":[' .. table.concat(tasks, ',') .. ']'
+        .. (is_paused and ',"paused":true}' or '}')
 end
 
 -- Ends the attempt; returns the outcome.
@@ -33,7 +32,7 @@ function op(r)
     local a, key = r.a, KEYS[r.k + 1]
     local id, token, worker = ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
     local has_next = ARGV[a + 5] == '1'
-    local t = lease_read(key)
+    local t = lease_read_short(key)
     if not t then
         return not_found(id)
     end
@@ -54,13 +53,14 @@ function op(r)
     if verdict == 'go' then
         complete_want()
         lease_want(t)
+        ended_want(id, t, #ARGV[a + 4])
         outcome = complete_task(id, key, t, ARGV[a + 4])
     end
     if not has_next then
         return outcome
     end
-    local tasks, memo = claim_take(a + 5)
-    return complete_result(outcome, tasks), outcome .. '\n' .. memo
+    local tasks, memo, is_paused = claim_take(a + 5)
+    return complete_result(outcome, tasks, is_paused), outcome .. '\n' .. memo
 end
 
 function op_replay(r, memo)

@@ -1,14 +1,14 @@
 #!lua flags=allow-oom
 -- task_complete_batch: accepts the results of up to 100 tasks, each by itself.
 -- KEYS  the envelope's; request: the task of each item
--- ARGV  operation: task.lease_ms (not used), keep_finished, keep_finished_ms, keep_finished_min_ms,
---       task.assignment (not used)
+-- ARGV  operation: task.lease_ms (not used), the four of include/retention.lua, two more that are not used
 --       request: worker id ('' = none), number of items, then task id, lease token ('' = none) and result (JSON or '')
 --       of each
 -- Returns as the envelope. Caller: worker, task.complete_batch.
 -- @include envelope.lua
 -- @include task.lua
 -- @include lease.lua
+-- @include dependents.lua
 -- @include retention.lua
 -- @include complete.lua
 
@@ -22,10 +22,11 @@ local function read_tasks(r, count)
     for i = 1, count do
         local key = KEYS[r.k + i]
         if tasks[key] == nil then
-            local ok, t = pcall(lease_read, key)
+            local ok, t = pcall(lease_read_short, key)
             if ok and t and t.status == 'in_progress' and not (t.token and t.holder and t.version
                 and has_type('set', held_key(t.holder))
-                and (not t.assigned or has_type('zset', assigned_key(t.holder)))) then
+                and (not t.assigned or has_type('zset', assigned_key(t.holder)))
+                and pcall(ended_want, ARGV[r.a + 3 * i], t, #ARGV[r.a + 3 * i + 2])) then
                 ok = false
             end
             tasks[key] = ok and (t or 'none')

@@ -8,25 +8,39 @@
 -- @include create.lua
 local MAX_PENDING = tonumber(op_arg(1))
 
-local function created(a, id, at)
-    return '{"id":"' .. id .. '","text":' .. ARGV[a + 1] .. ',"status":"pending","priority":' .. ARGV[a + 2]
+local function created(a, id, status, at)
+    return '{"id":"' .. id .. '","text":' .. ARGV[a + 1] .. ',"status":"' .. status .. '","priority":' .. ARGV[a + 2]
         .. ',"createdAt":' .. ISO(at) .. '}'
+end
+
+-- The task that has the unique key already, as it is.
+local function existing(id)
+    local t = call('HMGET', task_key(id), 'text', 'st', 'pr', 'cr')
+    return '{"id":"' .. id .. '","text":' .. t[1] .. ',"status":"' .. t[2] .. '","priority":' .. t[3] .. ',"createdAt":'
+        .. ISO(t[4]) .. ',"existing":true}'
 end
 
 function op(r)
     local a = r.a
     local extras = create_extras(ARGV, a)
-    local ok, code, message, data = create_check(ARGV, a, MAX_PENDING, {})
+    local ok, code, message, data = create_check(ARGV, a, extras, MAX_PENDING, {})
     if not ok then
         return nil, code, message, data
     end
-    local id = create_task(ARGV, a, extras)
+    local id, status, is_old = create_task(ARGV, a, extras)
+    if is_old then
+        return existing(id)
+    end
     emit('task.created', {'id', id, 'queue', ARGV[a + 3], 'priority', ARGV[a + 2]})
-    return created(a, id, NOW), id
+    if status == 'failed' then
+        create_told({id})
+    end
+    return created(a, id, status, NOW), id .. ' ' .. status
 end
 
 -- The repeat has the same params, so that its text and priority need not be kept.
-function op_replay(r, id, at)
-    return created(r.a, id, at)
+function op_replay(r, memo, at)
+    local id, status = string.match(memo, '^(%S+) (%S+)$')
+    return created(r.a, id, status, at)
 end
 -- @include commit.lua

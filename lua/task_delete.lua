@@ -1,40 +1,34 @@
 #!lua flags=allow-oom
 -- task_delete: removes a task that nobody works on, from every index, with all that is kept of it.
 -- KEYS  the envelope's; request: the task
--- ARGV  request: task id
+-- ARGV  request: task id, version that it must have ('' = any)
 -- Returns as the envelope. Caller: worker, task.delete.
 -- @include envelope.lua
 -- @include task.lua
-
--- The sets that list a task in this state, apart from a pending one's.
-local INDEXES = {delayed = {'queue:delayed'}, completed = {'tasks:completed'}, failed = {'tasks:failed', 'queue:dead'},
-    cancelled = {'tasks:cancelled'}}
+-- @include lease.lua
+-- @include dependents.lua
+-- @include leave.lua
 
 function op(r)
     local id, key = ARGV[r.a + 1], KEYS[r.k + 1]
-    local t = call('HMGET', key, 'st', 'q', 'ro')
-    local status, queue, roles = t[1], t[2], t[3] or ''
-    if not status then
+    local t = lease_read(key)
+    if not t then
         return not_found(id)
     end
-    if status ~= 'pending' and not INDEXES[status] then
-        return conflict('state', status, 'the task is ' .. status)
+    local ok, code, message, data = version_check(t, ARGV[r.a + 2])
+    if not ok then
+        return nil, code, message, data
     end
-    want_moves()
-    for _, index in ipairs(INDEXES[status] or {}) do
-        want('zset', P .. index)
+    if t.status == 'in_progress' then
+        return conflict('state', t.status, 'the task is ' .. t.status)
     end
-    if status == 'pending' then
-        want_queue(queue, roles)
-        queue_remove(id, queue, roles)
-        queue_forget(queue, roles)
-    end
-    for _, index in ipairs(INDEXES[status] or {}) do
-        call('ZREM', P .. index, id)
-    end
+    leave_want(id, t)
+    ended_want(id, t, 0)
+    leave(id, t)
+    ended(id, t, 'deleted', 0)
     call('UNLINK', key)
-    count_move(queue, status, nil)
-    emit('task.deleted', {'id', id, 'state', status, 'queue', queue})
+    count_move(t.queue, t.status, nil)
+    emit('task.deleted', {'id', id, 'state', t.status, 'queue', t.queue})
     return '{"id":"' .. id .. '","status":"deleted"}'
 end
 -- @include commit.lua

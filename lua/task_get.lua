@@ -5,6 +5,7 @@
 -- Returns as the envelope. Caller: worker, task.get.
 -- @include envelope.lua
 -- @include task.lua
+-- @include history.lua
 
 function op(r)
     local id = ARGV[r.a + 1]

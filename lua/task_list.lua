@@ -10,8 +10,8 @@
 
 local EXAMINE, BYTES = 500, 700000
 local BEHIND_ALL = ' 1e999 t-0' -- score and id of a cursor that stands behind a whole set
-local STAGES = {'pending', 'delayed', 'in_progress', 'completed', 'failed', 'cancelled'}
-local INDEX = {delayed = 'queue:delayed', in_progress = 'leases', completed = 'tasks:completed',
+local STAGES = {'pending', 'delayed', 'blocked', 'in_progress', 'completed', 'failed', 'cancelled'}
+local INDEX = {delayed = 'queue:delayed', blocked = 'queue:blocked', in_progress = 'leases', completed = 'tasks:completed',
     failed = 'tasks:failed', cancelled = 'tasks:cancelled'}
 
 -- The set behind a stage that follows `after` ('' = the first): pending tasks lie in many sets, whose names

@@ -1,6 +1,7 @@
 #!lua flags=allow-oom
 -- task_reassign: takes a task from its holder: its token is stale from then on. It goes back to its queue, the attempt
--- not charged, or to another instance as task_assign leases it. A pending task can be given to an instance, too.
+-- not charged, or to another instance as task_assign leases it. A pending task can be given to an instance, too. Taken
+-- with a reason, it is not for its old holder any more (include/deny.lua).
 -- KEYS  the envelope's; request: the task
 -- ARGV  operation: task.lease_ms
 --       request: task id, instance id ('' = its queue), reason ('' = none), 16 hex digits from the kernel
@@ -11,6 +12,7 @@
 -- @include held.lua
 -- @include instance.lua
 -- @include assign.lua
+-- @include deny.lua
 
 function op(r)
     local id, to, reason, secret = ARGV[r.a + 1], ARGV[r.a + 2], ARGV[r.a + 3], ARGV[r.a + 4]
@@ -49,6 +51,9 @@ function op(r)
         assign_write(id, t, key, plan, to, incarnation, before + 1)
     else
         to_pending(id, t.queue, t.priority, t.roles, before, 'in_progress')
+    end
+    if is_held and reason ~= '' then
+        call('HSET', key, 'dn', deny_add(t.denied, t.holder))
     end
     emit('task.reassigned', {'id', id, 'from', is_held and t.holder or '', 'to', to, 'reason', reason, 'queue', t.queue})
     return result

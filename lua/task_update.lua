@@ -1,48 +1,30 @@
 #!lua flags=allow-oom
 -- task_update: changes what a task says, its priority, or its state by one of the moves below.
 -- KEYS  the envelope's; request: the task
--- ARGV  operation: keep_finished, keep_finished_ms, keep_finished_min_ms
+-- ARGV  operation: the four of include/retention.lua
 --       request: task id, version that it must have ('' = any), and what it is to get ('' = as it is): text (JSON),
 --       status, priority, metadata (JSON)
 -- Returns as the envelope. Caller: worker, task.update.
 -- @include envelope.lua
 -- @include task.lua
--- @include retention.lua
-local cancelled = 0
+-- @include lease.lua
+-- @include history.lua
+-- @include dependents.lua
+-- @include leave.lua
+-- @include cancel.lua
 
--- From a state, where an update may take a task. Completing and failing take a lease; a task in progress is not
--- cancelled by an update.
-local MOVES = {pending = {cancelled = true}, delayed = {pending = true, cancelled = true}}
-local IS_LIVE = {pending = true, delayed = true, in_progress = true}
+-- From a state, where an update may take a task. Completing and failing take a lease; a task in progress is
+-- cancelled by task.cancel. A blocked task that is made pending waits for nobody any more.
+local MOVES = {pending = {cancelled = true}, delayed = {pending = true, cancelled = true},
+    blocked = {pending = true, cancelled = true}}
 
 -- Why not, or nil.
 local function refusal(status, to, changes)
     if to ~= '' and not (MOVES[status] and MOVES[status][to]) then
         return 'a task that is ' .. status .. ' cannot be made ' .. to
     end
-    if changes and not IS_LIVE[status] then
+    if changes and ENDED[status] then
         return 'the task is ' .. status
-    end
-end
-
--- Takes it from where its state keeps it, and puts it where the new one does.
-local function move(id, t, to, priority)
-    if t.status == 'delayed' then
-        call('ZREM', P .. 'queue:delayed', id)
-        call('HDEL', task_key(id), 'du')
-    else
-        queue_remove(id, t.queue, t.roles)
-        queue_forget(t.queue, t.roles)
-    end
-    if to == 'pending' then
-        queue_add(id, t.queue, priority, t.roles)
-        emit('task.due', {'ids', id})
-        count_move(t.queue, t.status, 'pending')
-    else
-        call('ZADD', P .. 'tasks:cancelled', NOW, id)
-        count_move(t.queue, t.status, 'cancelled')
-        cancelled = cancelled + 1
-        emit('task.cancelled', {'id', id, 'queue', t.queue})
     end
 end
 
@@ -61,17 +43,16 @@ end
 
 function op(r)
     local a, key = r.a, KEYS[r.k + 1]
-    local id, expected, to = ARGV[a + 1], ARGV[a + 2], ARGV[a + 4]
-    local fields = call('HMGET', key, 'st', 'v', 'q', 'ro', 'pr')
-    local t = {status = fields[1], version = fields[2], queue = fields[3], roles = fields[4] or ''}
-    if not t.status then
+    local id, to = ARGV[a + 1], ARGV[a + 4]
+    local t = lease_read(key)
+    if not t then
         return not_found(id)
     end
-    if expected ~= '' and expected ~= t.version then
-        return nil, -32005, 'the task has version ' .. t.version, '{"reason":"version","state":"' .. t.status
-            .. '","version":' .. t.version .. '}'
+    local ok, code, message, data = version_check(t, ARGV[a + 2])
+    if not ok then
+        return nil, code, message, data
     end
-    local h = {'HSET', key, 'up', I(NOW), 'v', I(tonumber(t.version) + 1)}
+    local h = {'HSET', key, 'up', I(NOW), 'v', I(t.version + 1)}
     local changed = {}
     for i, name in ipairs({'text', '', 'priority', 'metadata'}) do
         local value = ARGV[a + 2 + i]
@@ -91,39 +72,27 @@ function op(r)
     if to == '' and #changed == 0 then
         return show(r, false)
     end
-    local priority = tonumber(ARGV[a + 5] ~= '' and ARGV[a + 5] or fields[5])
-    want_moves()
-    want('zset', P .. 'queue:delayed')
-    want('zset', P .. 'tasks:cancelled')
+    t.priority = ARGV[a + 5] ~= '' and ARGV[a + 5] or t.priority
     want_queue(t.queue, t.roles)
-    if to ~= '' then
-        h[#h + 1] = 'st'
-        h[#h + 1] = to
-        if to == 'cancelled' then
-            h[#h + 1] = 'en'
-            h[#h + 1] = I(NOW)
-        end
-    end
-    call(unpack(h))
+    cancel_want(id, t, '')
     if #changed > 0 then
-        emit('task.updated', {'id', id, 'fields', table.concat(changed, ' '), 'version', I(tonumber(t.version) + 1)})
+        call(unpack(h))
+        t.version = t.version + 1
+        emit('task.updated', {'id', id, 'fields', table.concat(changed, ' '), 'version', I(t.version)})
     end
-    if to ~= '' then
-        move(id, t, to, priority)
+    if to == 'cancelled' then
+        cancel(id, t, '')
+    elseif to == 'pending' then
+        leave(id, t)
+        to_pending(id, t.queue, t.priority, t.roles, I(t.attempts), t.status)
+        emit('task.due', {'ids', id})
     elseif t.status == 'pending' and ARGV[a + 5] ~= '' then
-        queue_add(id, t.queue, priority, t.roles)
+        queue_add(id, t.queue, tonumber(t.priority), t.roles)
     end
     return show(r, true)
 end
 
 function op_replay(r)
     return show(r, true)
-end
-
-function after_group()
-    if cancelled > 0 then
-        retention_trim('cancelled', math.min(100, 2 * cancelled), NOW - tonumber(op_arg(2)),
-            tonumber(op_arg(1)), NOW - tonumber(op_arg(3)))
-    end
 end
 -- @include commit.lua

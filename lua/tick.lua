@@ -7,12 +7,12 @@
 -- ARGV  1 prefix with colon   2 instance id   3 incarnation   4 hash of the daemon's secret
 --       5 1 = register (first tick of this process)   6 1 = leave (the last tick)
 --       7 cluster.tick_ms   8 cluster.offline_ms   9 cluster.leader_lease_ms   10 cluster.suspect_ms
---       11 events.maxlen   12 task.keep_finished   13 task.keep_finished_ms   14 task.keep_finished_min_ms
---       15 data generation, if none was drawn yet   16 1 = it can look after an orphan's requests
---       17 an orphan of which nothing is left, or ''   18 number of metrics (0 = none now)   19… these (include/metrics.lua)
+--       11 events.maxlen   12–15 the four of include/retention.lua   16 task.aging_ms (0 = off)
+--       17 data generation, if none was drawn yet   18 1 = it can look after an orphan's requests
+--       19 an orphan of which nothing is left, or ''   20 number of metrics (0 = none now)   21… these (include/metrics.lua)
 -- Returns {state, effective ms, leader's id or '', leader's epoch or '0', 1 = this one leads, leases ended,
---       tasks promoted, tasks moved from silent instances, what went wrong in the sweep or '', claims that have waited
---       long enough, an orphan to look after or '',
+--       tasks promoted (delayed, unblocked or aged: the largest of the three), tasks moved from silent instances, what went
+--       wrong in the sweep or '', claims that have waited long enough, an orphan to look after or '',
 --       {daemons seen, daemons known, partition since (wall ms) or '0', who is silent},
 --       for the leader: ms until the next schedule is due, '' = none}
 -- State: ok | refused (the id is in use by a live daemon that is not this one; nothing was changed).
@@ -22,6 +22,22 @@ local P = ARGV[1]
 -- @include base.lua
 local EVENTS = KEYS[5]
 local before_finish = {} -- as in include/envelope.lua
+
+local problem = ''
+local function complain(why)
+    if problem == '' then
+        problem = type(why) == 'table' and tostring(why.err) or tostring(why)
+    end
+end
+
+local function emit(kind, fields)
+    local added = redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', ARGV[11], '*', 'type', kind, 'at', I(NOW),
+        unpack(fields))
+    if type(added) == 'table' and added.err then
+        complain(added)
+    end
+end
+
 -- @include task.lua
 -- @include held.lua
 -- @include instance.lua
@@ -38,13 +54,6 @@ local LOST_WAKE_MS = 100 -- whoever is alive has claimed by then
 local id, incarnation, secret = ARGV[2], ARGV[3], ARGV[4]
 local leaving = ARGV[6] == '1'
 
-local problem = ''
-local function complain(why)
-    if problem == '' then
-        problem = type(why) == 'table' and tostring(why.err) or tostring(why)
-    end
-end
-
 -- Runs a part of the sweep; returns how much it did.
 local function guarded(part, ...)
     local ok, done = pcall(part, ...)
@@ -53,14 +62,6 @@ local function guarded(part, ...)
         return 0
     end
     return done
-end
-
-local function emit(kind, fields)
-    local added = redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', ARGV[11], '*', 'type', kind, 'at', I(NOW),
-        unpack(fields))
-    if type(added) == 'table' and added.err then
-        complain(added)
-    end
 end
 
 -- Effective time: the wall time since the last tick of anybody, at most two ticks, never back.
@@ -85,7 +86,7 @@ end
 
 local function beat()
     if not call('HGET', KEYS[6], 'generation') then
-        call('HSET', KEYS[6], 'generation', ARGV[15], 'schema', '1')
+        call('HSET', KEYS[6], 'generation', ARGV[17], 'schema', '1')
     end
     local known = call('HMGET', KEYS[3], 'inc', 'st', 'roles')
     if known[1] ~= incarnation or known[2] ~= 'ACTIVE' then
@@ -131,31 +132,30 @@ local function mute(instance)
     end
 end
 
+local sweep = {} -- the parts of it: a script has room for 200 locals
+
 -- A lease that ended is an attempt that was started and lost.
-local function sweep_leases()
+function sweep.leases()
     want_moves()
+    want('zset', P .. 'leases')
     want('zset', P .. 'tasks:failed')
     want('zset', P .. 'queue:dead')
     local ids = call('ZRANGEBYSCORE', P .. 'leases', '-inf', I(EFF()), 'LIMIT', 0, SWEEP)
     local again, dead = {}, {}
     for i = 1, #ids do
-        local t = redis.pcall('HMGET', task_key(ids[i]), 'st', 'ho', 'q', 'pr', 'ro', 'at', 'ma', 'cc', 'mc', 'as')
-        if t[1] ~= 'in_progress' then
+        local ok, t = pcall(lease_read, task_key(ids[i]))
+        if not ok or not t or t.status ~= 'in_progress' then
             call('ZREM', P .. 'leases', ids[i])
-        elseif not (t[3] and t[4] and t[6] and t[7]) or not queue_fits(t[3], t[5])
-            or not has_type('set', held_key(t[2] or ''))
-            or t[10] and not has_type('zset', assigned_key(t[2] or '')) then
+        elseif not lease_is_whole(ids[i], t) then
             complain('no whole task, or a wrong type, behind the lease of ' .. ids[i])
             call('ZADD', P .. 'leases', I(EFF() + POSTPONE_MS), ids[i])
         else
-            unlease(ids[i], t[2], t[10])
-            if t[10] then
-                mute(t[2])
+            unlease(ids[i], t.holder, t.assigned)
+            if t.assigned then
+                mute(t.holder)
             end
-            local before = t[10] and to_unstarted(ids[i], t[3], t[4], t[5], t[6])
-            local lost = {queue = t[3], priority = t[4], roles = t[5], attempts = tonumber(t[6]),
-                max_attempts = tonumber(t[7]), losses = t[8], max_losses = t[9]}
-            local list = not before and to_lost(ids[i], lost, 'the lease ended') and dead or again
+            local before = t.assigned and to_unstarted(ids[i], t)
+            local list = not before and to_lost(ids[i], t, 'the lease ended') and dead or again
             list[#list + 1] = ids[i]
         end
     end
@@ -168,7 +168,7 @@ local function sweep_leases()
     return #ids
 end
 
-local function sweep_delayed()
+function sweep.delayed()
     want_moves()
     local ids = call('ZRANGEBYSCORE', P .. 'queue:delayed', '-inf', I(NOW), 'LIMIT', 0, SWEEP)
     local due = {}
@@ -196,7 +196,7 @@ local function end_instance(instance, limit, reason)
     return #instance_end(instance, limit, reason, emit)
 end
 
-local function sweep_instances()
+function sweep.instances()
     local ended = silence_sweep(KEYS[7], tonumber(ARGV[10]), silence_over(), SWEEP, emit, complain)
     local moved = 0
     for i = 1, #ended do
@@ -210,16 +210,50 @@ local function sweep_instances()
     return moved
 end
 
-local function sweep_finished()
+function sweep.finished()
     want_moves()
-    local keep, before, before_count = tonumber(ARGV[12]), NOW - tonumber(ARGV[13]), NOW - tonumber(ARGV[14])
-    for _, state in ipairs({'completed', 'failed', 'cancelled'}) do
-        guarded(retention_trim, state, SWEEP, before, keep, before_count)
+    local limits = retention_limits(function(i)
+        return ARGV[11 + i]
+    end, 1)
+    for state in pairs(ENDED) do
+        guarded(retention_trim, state, SWEEP, limits)
     end
 end
 
+-- What ended tasks meant to others, beyond what the call that ended them did.
+function sweep.dependents()
+    return call('EXISTS', P .. 'dependents:due') == 1 and dependents().run(SWEEP) or 0
+end
+
+-- A pending task that has waited for task.aging_ms goes ahead of all priorities, in the order of creation. In each set, the
+-- oldest of a priority are its first ones; 20 sets, 20 priorities and 10 tasks of each are looked at.
+function sweep.aging()
+    local before, moved = NOW - tonumber(ARGV[16]), 0
+    local names = call('ZRANDMEMBER', P .. 'queues', 20)
+    for i = 1, #names do
+        local queue, role = string.match(names[i], '^(%S+) ?(%S*)$')
+        local key, behind = role ~= '' and role_key(queue, role) or queue_key(queue), AGED
+        for _ = 1, 20 do
+            local first = call('ZRANGEBYSCORE', key, '(' .. behind, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+            behind = first[2]
+            if not behind or moved >= SWEEP then
+                break
+            end
+            local ids = call('ZRANGEBYSCORE', key, behind, behind, 'LIMIT', 0, 10)
+            for j = 1, #ids do
+                local since = redis.pcall('HGET', task_key(ids[j]), 'up')
+                if type(since) == 'string' and tonumber(since) < before then
+                    call('ZADD', key, AGED, ids[j])
+                    moved = moved + 1
+                end
+            end
+        end
+    end
+    return moved
+end
+
 -- Names of sets that nobody has seen go.
-local function sweep_names()
+function sweep.names()
     local names = call('ZRANDMEMBER', P .. 'queues', 20)
     for i = 1, #names do
         local queue, role = string.match(names[i], '^(%S+) ?(%S*)$')
@@ -232,7 +266,7 @@ local function sweep_names()
 end
 
 -- Decisions whose time is over.
-local function sweep_quorum()
+function sweep.quorum()
     local ids = call('ZRANGEBYSCORE', P .. 'quorum:open', '-inf', I(EFF()), 'LIMIT', 0, 10)
     for i = 1, #ids do
         local q = has_type('hash', quorum_key(ids[i])) and quorum_read(ids[i])
@@ -247,7 +281,7 @@ local function sweep_quorum()
 end
 
 -- Batches that nobody has gone on with for long.
-local function sweep_batches()
+function sweep.batches()
     local ids = call('ZRANGEBYSCORE', P .. 'batch:current', '-inf', I(EFF()), 'LIMIT', 0, 10)
     for i = 1, #ids do
         if has_type('hash', batch_key(ids[i])) then
@@ -260,7 +294,7 @@ local function sweep_batches()
 end
 
 -- Claims that have waited long enough get the empty answer.
-local function sweep_waiters()
+function sweep.waiters()
     local W = waiting()
     local ended = call('ZRANGEBYSCORE', P .. 'waiters:deadline', '-inf', I(EFF()), 'LIMIT', 0, SWEEP)
     for i = 1, #ended do
@@ -286,6 +320,9 @@ local function wake_again(name, limit)
     local W = waiting()
     local queue, role = string.match(name, '^(%S+) ?(%S*)$')
     local set = W.queue_key(queue, role ~= '' and role or nil)
+    if queue_is_paused(queue) then
+        return 0
+    end
     local heads = call('ZRANGE', role ~= '' and role_key(queue, role) or queue_key(queue), 0, 9)
     local woken = 0
     for i = 1, #heads do
@@ -304,7 +341,7 @@ local function wake_again(name, limit)
     end
     return woken
 end
-local function sweep_lost_wakes()
+function sweep.lost_wakes()
     if call('HGET', KEYS[6], 'assignment') == 'push' then
         return
     end
@@ -317,10 +354,10 @@ end
 -- Daemons that were given up and whose workers may have left requests behind.
 local orphan = ''
 local function look_after_orphans()
-    if ARGV[17] ~= '' then
-        orphan_done(ARGV[17])
+    if ARGV[19] ~= '' then
+        orphan_done(ARGV[19])
     end
-    if ARGV[16] == '1' and not leaving then
+    if ARGV[18] == '1' and not leaving then
         orphan = orphan_next()
     end
 end
@@ -336,9 +373,9 @@ local function gossip()
 end
 
 local function metrics()
-    local n = tonumber(ARGV[18])
+    local n = tonumber(ARGV[20])
     if n > 0 then
-        metrics_publish(id, incarnation, {unpack(ARGV, 19, 18 + n)})
+        metrics_publish(id, incarnation, {unpack(ARGV, 21, 20 + n)})
     end
 end
 
@@ -358,18 +395,18 @@ else
     beat()
 end
 local leader, epoch, leads = lead()
-meta_save()
-local expired, promoted = guarded(sweep_leases), guarded(sweep_delayed)
-local moved = guarded(sweep_instances)
-guarded(sweep_finished)
-guarded(sweep_names)
+local expired, promoted = guarded(sweep.leases), guarded(sweep.delayed)
+local moved = guarded(sweep.instances)
+guarded(sweep.finished)
+guarded(sweep.names)
+promoted = math.max(promoted, guarded(sweep.dependents), ARGV[16] ~= '0' and guarded(sweep.aging) or 0)
 for i = #before_finish, 1, -1 do
     guarded(before_finish[i])
 end
-guarded(sweep_quorum)
-guarded(sweep_batches)
-guarded(sweep_lost_wakes)
-local waited = guarded(sweep_waiters)
+guarded(sweep.quorum)
+guarded(sweep.batches)
+guarded(sweep.lost_wakes)
+local waited = guarded(sweep.waiters)
 guarded(look_after_orphans)
 guarded(gossip)
 guarded(metrics)
@@ -377,4 +414,5 @@ if leads == 1 then
     guarded(metrics_aggregate, id, epoch)
 end
 local schedule_ms = guarded(schedule_wait, leads)
+meta_save()
 return {'ok', I(EFF()), leader, epoch, leads, expired, promoted, moved, problem, waited, orphan, hosts, schedule_ms}

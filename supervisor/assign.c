@@ -119,6 +119,7 @@ static void put_args(struct script_call *call, struct arena *arena, const struct
     script_call_arg_str(call, hex);
     script_call_arg_str(call, a->cursor);
     script_call_arg_str(call, opts->task.assignment == ASSIGNMENT_PUSH ? a->token : "");
+    script_call_arg_int(call, opts->task.deny_ms);
 }
 
 static void take(struct assign *a, const reply_t *reply)

@@ -112,6 +112,8 @@ static void put_tick_args(struct script_call *call, struct arena *a, const struc
     script_call_arg_int(call, opts->task.keep_finished);
     script_call_arg_int(call, opts->task.keep_finished_ms);
     script_call_arg_int(call, opts->task.keep_finished_min_ms);
+    script_call_arg_int(call, opts->task.keep_finished_bytes);
+    script_call_arg_int(call, opts->task.aging_ms);
     script_call_arg_str(call, i->data_generation);
     script_call_arg_int(call, !i->orphan[0]);
     script_call_arg_str(call, i->finished);

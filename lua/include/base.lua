@@ -120,17 +120,18 @@ end
 -- Effective time, ms: what leases and beats are measured in. Only ticks advance it; between two of them it is
 -- what a tick would make it now, so that a lease is not shorter by the age of the last tick.
 local effective
+local has_paused -- the clock says, too, that there are paused queues (include/paused.lua)
 local function effective_at(c)
     return tonumber(c[1]) + math.max(0, math.min(NOW - tonumber(c[2]), 2 * tonumber(c[3] or '500')))
 end
 local function EFF()
     if not effective then
-        local c = call('HMGET', P .. 'clock', 'eff', 'at', 'tick')
+        local c = call('HMGET', P .. 'clock', 'eff', 'at', 'tick', 'paused')
         if not c[1] then
             c = {I(NOW), I(NOW)}
             call('HSET', P .. 'clock', 'eff', c[1], 'at', c[2])
         end
-        effective = effective_at(c)
+        effective, has_paused = effective_at(c), c[4]
     end
     return effective
 end

@@ -1,12 +1,14 @@
--- claim.lua: takes tasks off a queue for a worker. Needs task.lua, LEASE_MS, and PULLS: false when all tasks are pushed
--- (task.assignment), and a claim gets only what was assigned to its worker.
+-- claim.lua: takes tasks off a queue for a worker. Needs task.lua; LEASE_MS = task.lease_ms, DENY_MS = task.deny_ms, and
+-- PULLS: false when all tasks are pushed (task.assignment), and a claim gets only what was assigned to its worker.
+-- @include denied.lua
+-- @include paused.lua
 --
 -- Arguments behind `a`: worker id, its incarnation ('' = not given), max tasks, lease_ms ('' = the task's),
 -- 16 hex digits from the kernel, queue, roles (joined by spaces).
 local CLAIM_ARGS = 7
 local CLAIM_BYTES = 450000 -- with one task of the largest size more, a reply stays under 1 MiB
 local CLAIM_ASSIGNED = 100 -- entries of cb:assigned:<instance> that one claim looks at: more there are not
-local CLAIM_STALE = 16 -- entries without a pending task behind them that one claim clears away
+local CLAIM_PAST = 16 -- entries without a pending task behind them, or denied to the worker, that a claim looks past
 
 -- The best `limit` ids of the queue and its role sets: {id, id, …}.
 local function claim_candidates(queue, roles, limit)
@@ -50,7 +52,7 @@ local CLAIM_HELD = {'text', 'st', 'pr', 'q', 'at', 'ma', 'cr', 'up', 'v', 'ro', 
     'tk', 'pg', 'hi', 'as', 'lm', 'sc'}
 local function claim_held_json(id, t)
     return claim_json(id, {t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11], nil, nil, nil, nil,
-        t[13], nil, t[15], t[17], t[21], t[14]}, t[16], t[12])
+        t[13], nil, t[15], t[17], t[21], nil, nil, nil, t[14]}, t[16], t[12])
 end
 
 -- Whether the caller had let go by what was assigned to it, and is given nothing more (tick.lua): it is back.
@@ -136,7 +138,7 @@ local function claim_hand_over(worker, found)
     end
 end
 
--- Leases tasks. Returns the array of their JSON, and the memo ("id token id token …"). All of it is put together
+-- Leases tasks. Returns the array of their JSON, the memo ("id token id token …"), and whether the queue is paused. All of it is put together
 -- before the first lease is written: a task that cannot be shown must not leave others half leased.
 local function claim_take(a)
     local worker, incarnation, limit = ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
@@ -144,8 +146,9 @@ local function claim_take(a)
     local out, memo, leases, held, now = {}, {}, {}, {}, I(NOW)
     local assigned = claim_assigned(a, limit, out, memo)
     local bytes = assigned.bytes
-    local wanted = limit - #out + CLAIM_STALE
-    local ids = PULLS and #out < limit and claim_candidates(queue, ARGV[a + 7], wanted) or {}
+    local wanted = limit - #out + CLAIM_PAST
+    local is_paused = queue_is_paused(queue)
+    local ids = PULLS and #out < limit and not is_paused and claim_candidates(queue, ARGV[a + 7], wanted) or {}
     local hashes, plain, with_roles = {}, {}, {}
     for i = 1, #ids do
         local id, key = ids[i], task_key(ids[i])
@@ -154,14 +157,14 @@ local function claim_take(a)
         end
         -- pcall: what is no hash has no fields either.
         local t = redis.pcall('HMGET', key, 'text', 'st', 'pr', 'q', 'at', 'ma', 'cr', 'up', 'v', 'ro', 'lm',
-            'meta', 'payload', 'cc', 'sc')
+            'meta', 'payload', 'cc', 'sc', 'dn')
         if t[2] ~= 'pending' or not (t[1] and t[5] and t[6] and t[7] and t[9]) then
             queue_remove(id, queue)
             queue_remove(id, queue, t[10] or ARGV[a + 7])
             if t[2] == 'pending' or not t[2] then -- else it is counted where it is
                 count_move(queue, 'pending', nil)
             end
-        elseif queue_fits(queue, t[10]) then
+        elseif queue_fits(queue, t[10]) and not (t[16] and is_denied(worker, t[16], queue, t[10], t[8])) then
             local lease_ms = ARGV[a + 4] ~= '' and ARGV[a + 4] or t[11] or LEASE_MS
             local token = I(next_number()) .. '-' .. ARGV[a + 5]
             local lease_end = I(NOW + tonumber(lease_ms))
@@ -177,7 +180,7 @@ local function claim_take(a)
             leases[#leases + 1] = I(EFF() + tonumber(lease_ms))
             leases[#leases + 1] = id
             local json = claim_json(id, {t[1], 'in_progress', t[3], t[4], attempt, t[6], t[7], now, version,
-                t[10], worker, nil, nil, nil, nil, t[12], nil, t[14], nil, t[15], t[13]}, token, lease_end)
+                t[10], worker, nil, nil, nil, nil, t[12], nil, t[14], nil, t[15], nil, nil, nil, t[13]}, token, lease_end)
             bytes = bytes + #json
             out[#out + 1] = json
             memo[#memo + 1] = id
@@ -190,7 +193,7 @@ local function claim_take(a)
         load_renew(worker)
     end
     if #held == 0 then
-        return out, table.concat(memo, ' ')
+        return out, table.concat(memo, ' '), is_paused
     end
     for i = 1, #hashes do
         call(unpack(hashes[i]))
@@ -209,7 +212,7 @@ local function claim_take(a)
         queue_forget(queue, ARGV[a + 7])
     end
     emit('task.claimed', {'ids', table.concat(held, ' '), 'worker', worker, 'queue', queue})
-    return out, table.concat(memo, ' ')
+    return out, table.concat(memo, ' '), is_paused
 end
 
 -- The same tasks again, for a repeat under the same idempotency key: those that the caller still holds.

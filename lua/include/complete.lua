@@ -1,5 +1,5 @@
--- complete.lua: ends attempts with success. Needs task.lua, lease.lua and retention.lua; the operation's arguments
--- 2 to 4 are keep_finished, keep_finished_ms, keep_finished_min_ms.
+-- complete.lua: ends attempts with success. Needs task.lua, lease.lua, dependents.lua and retention.lua; the
+-- operation's arguments 2 to 5 are those of include/retention.lua.
 local completed = 0
 
 -- Said before the first write: what a completion writes has the right types, apart from what unlease() does.
@@ -19,6 +19,7 @@ local function complete_write(id, key, t, result)
     end
     call(unpack(h))
     count_move(t.queue, 'in_progress', 'completed')
+    ended(id, t, 'completed', #result)
     completed = completed + 1
     return outcome
 end
@@ -26,7 +27,6 @@ end
 -- Finished tasks leave at least as fast as they come.
 function after_group()
     if completed > 0 then
-        retention_trim('completed', math.min(100, 2 * completed), NOW - tonumber(op_arg(3)),
-            tonumber(op_arg(2)), NOW - tonumber(op_arg(4)))
+        retention_after('completed', completed, retention_limits(op_arg, 2))
     end
 end

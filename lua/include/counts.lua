@@ -1,12 +1,15 @@
--- counts.lua: how many tasks there are in each state, in all and by queue: cb:counts, O(1) to read. Whoever moves a task
--- between states says so to count_move(); counts_flush() writes what changed, once per script call. Needs base.lua
--- and a list `before_finish`, whose functions run at the end of the script.
+-- counts.lua: how many tasks there are in each state, in all and by queue, O(1) to read. Every state but `pending` has one
+-- index, whose length is its count; the others are kept in cb:counts. Whoever moves a task between states says so to
+-- count_move(); counts_flush() writes what changed, once per script call. Needs base.lua and a list `before_finish`, whose
+-- functions run at the end of the script.
 --
--- Fields: <state>, and q:<queue>:<state> of every state but completed, absent at 0. A queue with such a field is
--- named in cb:queues. ever:<what> = how often that has happened since the beginning. There is no state `dead`: a task that failed for good is `failed`.
+-- Fields: pending; q:<queue>:<state> of every state but completed, absent at 0; large:<state>, bytes; ever:<what> = how
+-- often that has happened since the beginning. A queue with a field is named in cb:queues. There is no state `dead`: a
+-- task that failed for good is `failed`.
 local COUNTS = P .. 'counts'
 local QUEUE_STATES = {'pending', 'delayed', 'blocked', 'in_progress', 'failed', 'cancelled'}
 local count_deltas = {} -- queue → state → change
+local count_larger = {} -- state → change of the bytes
 local count_ever = {} -- what never goes down: created, completed, failed, cancelled
 local COUNT_EVER = {completed = true, failed = true, cancelled = true}
 
@@ -29,6 +32,11 @@ local function count_move(queue, from, to, n)
     end
 end
 
+-- Bytes of finished tasks, beyond what every task is reckoned with (retention.lua).
+local function count_large(state, bytes)
+    count_larger[state] = (count_larger[state] or 0) + bytes
+end
+
 local function count_fields(queue)
     local fields = {}
     for i = 1, #QUEUE_STATES do
@@ -37,7 +45,7 @@ local function count_fields(queue)
     return fields
 end
 
--- Nothing of the queue is counted any more: its name goes, too.
+-- Nothing of the queue is counted any more, and it is not paused: its name goes, too.
 local function count_forget(queue)
     local left = call('HMGET', COUNTS, unpack(count_fields(queue)))
     for i = 1, #QUEUE_STATES do
@@ -45,7 +53,9 @@ local function count_forget(queue)
             return
         end
     end
-    call('ZREM', P .. 'queues', queue)
+    if call('SISMEMBER', P .. 'queues:paused', queue) == 0 then
+        call('ZREM', P .. 'queues', queue)
+    end
 end
 
 local function count_flush_queue(queue, changes)
@@ -70,48 +80,22 @@ local function count_flush_queue(queue, changes)
 end
 
 local function counts_flush()
-    local total = {}
+    local total = {pending = 0}
     for queue, changes in pairs(count_deltas) do
         count_flush_queue(queue, changes)
-        for state, n in pairs(changes) do
-            total[state] = (total[state] or 0) + n
-        end
+        total.pending = total.pending + (changes.pending or 0)
     end
-    count_deltas = {}
+    for state, bytes in pairs(count_larger) do
+        total['large:' .. state] = bytes
+    end
     for what, n in pairs(count_ever) do
-        call('HINCRBY', COUNTS, 'ever:' .. what, n)
+        total['ever:' .. what] = n
     end
-    count_ever = {}
-    for state, n in pairs(total) do
-        if n ~= 0 and call('HINCRBY', COUNTS, state, n) < 0 then
-            call('HSET', COUNTS, state, 0) -- a Redis that lost some of its data
+    count_deltas, count_larger, count_ever = {}, {}, {}
+    for field, n in pairs(total) do
+        if n ~= 0 and call('HINCRBY', COUNTS, field, n) < 0 then
+            call('HSET', COUNTS, field, 0) -- a Redis that lost some of its data
         end
     end
 end
 before_finish[#before_finish + 1] = counts_flush
-
--- Tasks of the queue that wait (pending, delayed, blocked), with what this call has changed so far.
-local count_waited = {}
-local function count_waiting(queue)
-    local n = count_waited[queue]
-    if not n then
-        local prefix = 'q:' .. queue .. ':'
-        local c = call('HMGET', COUNTS, prefix .. 'pending', prefix .. 'delayed', prefix .. 'blocked')
-        n = tonumber(c[1] or '0') + tonumber(c[2] or '0') + tonumber(c[3] or '0')
-        count_waited[queue] = n
-    end
-    local changes = count_deltas[queue]
-    if changes then
-        n = n + (changes.pending or 0) + (changes.delayed or 0) + (changes.blocked or 0)
-    end
-    return n
-end
-
-local function counts_json()
-    local states = {'pending', 'delayed', 'blocked', 'in_progress', 'completed', 'failed', 'cancelled'}
-    local counts, out = call('HMGET', COUNTS, unpack(states)), {}
-    for i, state in ipairs(states) do
-        out[i] = '"' .. state .. '":' .. (counts[i] or '0')
-    end
-    return '{' .. table.concat(out, ',') .. ',"dead":' .. (counts[6] or '0') .. '}'
-end

@@ -1,15 +1,35 @@
 -- create.lua: puts new tasks on their queues. Needs task.lua.
+-- @include dependents.lua
 --
 -- A task's nine arguments, behind position `a` of `list` (ARGV, or a template's): text (JSON), priority, queue,
 -- payload (JSON or ''), metadata (JSON or ''), max_attempts, max_crashes, roles (joined by spaces), and its extras:
 -- '' or a JSON object of ours with what few tasks have (create_extras()). Order of calls: create_extras() and
--- create_check() for each task of the request, then create_task() for each.
+-- create_check() for each task of the request, then create_task() for each, the event, and create_told().
 local CREATE_ARGS = 9
 
--- Members of the extras: backoff_ms and lease_ms (absent = the option's). nil = there are none, which costs nothing.
+-- Members of the extras, all optional: backoff_ms (or "backoff_ms backoff_max_ms") and lease_ms (absent = the option's);
+-- run_at (wall ms) or delay_ms; after (ids), after_index (numbers of earlier tasks of the batch, from 0) and on_failure
+-- (ignore or block; absent = fail); unique_key. nil = there are none, which costs nothing.
 local function create_extras(list, a)
     local text = list[a + 9]
     return text ~= '' and cjson.decode(text) or nil
+end
+
+-- Tasks of the queue that wait (pending, delayed, blocked), with what this call has changed so far.
+local count_waited = {}
+local function count_waiting(queue)
+    local n = count_waited[queue]
+    if not n then
+        local prefix = 'q:' .. queue .. ':'
+        local c = call('HMGET', COUNTS, prefix .. 'pending', prefix .. 'delayed', prefix .. 'blocked')
+        n = tonumber(c[1] or '0') + tonumber(c[2] or '0') + tonumber(c[3] or '0')
+        count_waited[queue] = n
+    end
+    local changes = count_deltas[queue]
+    if changes then
+        n = n + (changes.pending or 0) + (changes.delayed or 0) + (changes.blocked or 0)
+    end
+    return n
 end
 
 -- When to try again: ten times what the queue needed for one task so far, which is the age of its first one by the
@@ -21,9 +41,115 @@ local function create_full(queue, waiting)
     return nil, -32007, 'the queue is full', '{"retry_after_ms":' .. retry_ms .. ',"queue":"' .. queue .. '"}'
 end
 
+-- What only tasks with extras need, made when there is one.
+local create_made
+local function create_special()
+    if create_made then
+        return create_made
+    end
+    local lib = dependents()
+
+    local function unknown(path, id)
+        return nil, -32602, 'invalid params: ' .. path .. ': expected the id of a task that exists, got ' .. id,
+            '{"path":"' .. path .. '","expected":"the id of a task that exists","got":"' .. id .. '"}'
+    end
+
+    -- Checks the extras, and reads the states of the tasks that it is to wait for.
+    local function check(queue, extras, path)
+        for _, name in ipairs({'queue:delayed', 'queue:blocked', 'tasks:failed', 'queue:dead'}) do
+            want('zset', P .. name)
+        end
+        if extras.unique_key then
+            want('string', lib.unique_key(queue, extras.unique_key))
+        end
+        extras.states = {}
+        for i, id in ipairs(extras.after or {}) do
+            local state = call('HGET', task_key(id), 'st')
+            if not state then
+                return unknown(path .. 'after[' .. i - 1 .. ']', id)
+            end
+            want('set', lib.key(id))
+            extras.states[i] = state
+        end
+        return true
+    end
+
+    -- One task that the new one is to wait for, and its state: into waiting, or it is met, or broken.
+    local function depend(plan, id, state, on_failure)
+        if state == 'completed' or on_failure == 'ignore' and (state == 'failed' or state == 'cancelled') then
+            return
+        end
+        if on_failure ~= 'block' and (state == 'failed' or state == 'cancelled') then
+            plan.broken = plan.broken or {id, state}
+        else
+            plan.waiting[#plan.waiting + 1] = id
+        end
+    end
+
+    -- The state that a task with extras begins in. `made` = {id, state} of the earlier tasks of a batch, or nil.
+    local function plan_of(queue, extras, made)
+        local plan = {waiting = {}}
+        if extras.unique_key then
+            plan.unique = lib.unique_key(queue, extras.unique_key)
+            local id, status = lib.unique_holder(plan.unique)
+            if id then
+                plan.existing = {id, status}
+                return plan
+            end
+        end
+        for i, id in ipairs(extras.after or {}) do
+            depend(plan, id, extras.states[i], extras.on_failure)
+        end
+        for _, number in ipairs(extras.after_index or {}) do
+            depend(plan, made[number + 1][1], made[number + 1][2], extras.on_failure)
+        end
+        local due = extras.run_at or extras.delay_ms and NOW + extras.delay_ms
+        plan.due = due and due > NOW and I(due) or nil
+        plan.status = plan.broken and 'failed' or #plan.waiting > 0 and 'blocked' or plan.due and 'delayed' or 'pending'
+        return plan
+    end
+
+    -- The fields of the hash that only such a task has.
+    local function add_fields(add, plan, extras)
+        add('bo', extras.backoff_ms)
+        add('lm', extras.lease_ms)
+        if plan.unique and plan.status ~= 'failed' then
+            add('uk', extras.unique_key)
+        end
+        if plan.status == 'blocked' then
+            add('af', table.concat(plan.waiting, ' '))
+            add('of', extras.on_failure)
+        elseif plan.status == 'failed' then
+            add('de', '1')
+            add('dr', 'dependency')
+            add('en', I(NOW))
+            add('err', S('the task ' .. plan.broken[1] .. ' that it was to wait for ' .. lib.GONE[plan.broken[2]]))
+        end
+        if plan.status == 'blocked' or plan.status == 'delayed' then
+            add('du', plan.due)
+        end
+    end
+
+    -- Each of the tasks that the new one waits for knows it, and is marked.
+    local function wait(id, waiting)
+        for _, dependency in ipairs(waiting) do
+            call('SADD', lib.key(dependency), id)
+            local extra = call('HGET', task_key(dependency), 'ex') or ''
+            if not string.find(extra, 'd', 1, true) then
+                call('HSET', task_key(dependency), 'ex', extra .. 'd')
+            end
+        end
+        call('ZADD', P .. 'queue:blocked', NOW, id)
+    end
+
+    create_made = {check = check, plan = plan_of, add_fields = add_fields, wait = wait}
+    return create_made
+end
+
 -- Everything that can keep a task from being created, before the first write. `wanted` counts what the request asks
--- of each queue: an empty table at its first task. Returns true, or nil and the error.
-local function create_check(list, a, max_pending, wanted)
+-- of each queue: an empty table at its first task; `path` is put before a field's name in a problem. Returns true, or
+-- nil and the error.
+local function create_check(list, a, extras, max_pending, wanted, path)
     local queue = list[a + 3]
     local waiting = count_waiting(queue) + (wanted[queue] or 0)
     if waiting >= max_pending then
@@ -32,14 +158,23 @@ local function create_check(list, a, max_pending, wanted)
     wanted[queue] = (wanted[queue] or 0) + 1
     want_moves()
     want_queue(queue, list[a + 8])
+    if extras then
+        return create_special().check(queue, extras, path or '')
+    end
     return true
 end
 
--- Writes one task; returns its id.
-local function create_task(list, a, extras)
-    local id = string.format('t-%016.0f', next_number())
+local PENDING = {status = 'pending'}
+
+-- Writes one task. Returns its id and state, and true when it is an older one that has the unique key.
+local function create_task(list, a, extras, made)
     local queue, roles, now = list[a + 3], list[a + 8], I(NOW)
-    local h = {'HSET', task_key(id), 'st', 'pending', 'text', list[a + 1], 'pr', list[a + 2], 'q', queue,
+    local plan = extras and create_special().plan(queue, extras, made) or PENDING
+    if plan.existing then
+        return plan.existing[1], plan.existing[2], true
+    end
+    local id, status = string.format('t-%016.0f', next_number()), plan.status
+    local h = {'HSET', task_key(id), 'st', status, 'text', list[a + 1], 'pr', list[a + 2], 'q', queue,
         'cr', now, 'up', now, 'v', '1', 'at', '0', 'ma', list[a + 6], 'mc', list[a + 7]}
     local function add(name, value)
         if value and value ~= '' then
@@ -50,12 +185,34 @@ local function create_task(list, a, extras)
     add('payload', list[a + 4])
     add('meta', list[a + 5])
     add('ro', roles)
+    local bytes = #list[a + 4] + #list[a + 5]
+    local mark = bytes > SMALL_BYTES and I(bytes) or ''
     if extras then
-        add('bo', extras.backoff_ms)
-        add('lm', extras.lease_ms)
+        create_special().add_fields(add, plan, extras)
+        mark = mark .. (plan.unique and status ~= 'failed' and 'u' or '')
     end
+    add('ex', mark)
     call(unpack(h))
-    queue_add(id, queue, tonumber(list[a + 2]), roles)
-    count_move(queue, nil, 'pending')
-    return id
+    if status == 'pending' then
+        queue_add(id, queue, tonumber(list[a + 2]), roles)
+    elseif status == 'delayed' then
+        call('ZADD', P .. 'queue:delayed', plan.due, id)
+    elseif status == 'blocked' then
+        create_special().wait(id, plan.waiting)
+    else
+        call('ZADD', P .. 'tasks:failed', NOW, id)
+        call('ZADD', P .. 'queue:dead', NOW, id)
+    end
+    if plan.unique and status ~= 'failed' then
+        call('SET', plan.unique, id)
+    end
+    count_move(queue, nil, status)
+    return id, status
+end
+
+-- The event of tasks that were to wait for others that had failed already.
+local function create_told(failed)
+    if #failed > 0 then
+        emit('task.failed', {'ids', table.concat(failed, ' '), 'dead', '1', 'reason', 'dependency'})
+    end
 end

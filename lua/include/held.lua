@@ -1,4 +1,8 @@
--- held.lua: the tasks of an instance that is gone. Needs task.lua.
+-- held.lua: the tasks of an instance that is gone.
+-- @include lease.lua
+-- @include history.lua
+-- @include dependents.lua
+-- @include lost.lua
 
 -- Said before the first write: what held_release() writes has the right types (it sees the queues' own).
 local function held_want(instance)
@@ -20,23 +24,19 @@ local function held_release(instance, limit, keep_incarnation, reason, emit_even
     local ids = call('SRANDMEMBER', key, limit)
     for i = 1, #ids do
         local id = ids[i]
-        local t = redis.pcall('HMGET', task_key(id), 'st', 'ho', 'hi', 'q', 'pr', 'ro', 'at', 'ma', 'cc',
-            'mc', 'as')
-        if t[1] ~= 'in_progress' or t[2] ~= instance then
+        local ok, t = pcall(lease_read, task_key(id))
+        if not ok or not t or t.status ~= 'in_progress' or t.holder ~= instance then
             call('SREM', key, id)
             load_change(instance, -1)
-        elseif (not keep_incarnation or t[3] ~= keep_incarnation) and t[4] and t[5] and t[7] and t[8]
-            and queue_fits(t[4], t[6]) then
-            unlease(id, instance, t[11])
-            local lost = {queue = t[4], priority = t[5], roles = t[6], attempts = tonumber(t[7]),
-                max_attempts = tonumber(t[8]), losses = t[9], max_losses = t[10]}
-            if t[11] then
-                to_unstarted(id, t[4], t[5], t[6], t[7])
+        elseif (not keep_incarnation or t.incarnation ~= keep_incarnation) and lease_is_whole(id, t) then
+            unlease(id, instance, t.assigned)
+            if t.assigned then
+                to_unstarted(id, t)
                 again[#again + 1] = id
-            elseif reason == 'unregistered' and lost.attempts < lost.max_attempts then
-                to_pending(id, t[4], t[5], t[6], t[7], 'in_progress')
+            elseif reason == 'unregistered' and t.attempts < t.max_attempts then
+                to_pending(id, t.queue, t.priority, t.roles, t.attempts, 'in_progress')
                 again[#again + 1] = id
-            elseif to_lost(id, lost, 'the worker was lost') then
+            elseif to_lost(id, t, 'the worker was lost') then
                 dead[#dead + 1] = id
             else
                 again[#again + 1] = id

@@ -1,17 +1,31 @@
 -- lease.lua: who may end an attempt. Needs task.lua.
 
--- Reads what a finishing operation needs. Returns the fields, or nil when there is no such task.
+-- What a completion needs; and what every other operation needs, which begins with the same.
+local LEASE_SHORT = {'st', 'tk', 'ho', 'dop', 'dtk', 'dby', 'dou', 'q', 'at', 'v', 'as', 'ex'}
+local LEASE_ALL = {'st', 'tk', 'ho', 'dop', 'dtk', 'dby', 'dou', 'q', 'at', 'v', 'as', 'ex', 'pr', 'ro', 'ma', 'bo', 'hi', 'lm', 'cc', 'le', 'mc', 'dn'}
+
+local function lease_record(t)
+    return {status = t[1], token = t[2], holder = t[3], done_op = t[4], done_token = t[5], done_by = t[6],
+        outcome = t[7], queue = t[8], attempts = tonumber(t[9] or '0'), version = tonumber(t[10] or '0'),
+        assigned = t[11], extra = t[12]}
+end
+
+-- These return the fields, or nil when there is no such task.
+local function lease_read_short(key)
+    local t = call('HMGET', key, unpack(LEASE_SHORT))
+    return t[1] and lease_record(t) or nil
+end
 local function lease_read(key)
-    local t = call('HMGET', key, 'st', 'tk', 'ho', 'dop', 'dtk', 'dby', 'dou', 'q', 'pr', 'ro', 'at', 'ma',
-        'bo', 'hi', 'lm', 'cc', 'le', 'v', 'as')
-    if not t[1] then
+    local f = call('HMGET', key, unpack(LEASE_ALL))
+    if not f[1] then
         return nil
     end
-    return {status = t[1], token = t[2], holder = t[3], done_op = t[4], done_token = t[5], done_by = t[6],
-        outcome = t[7], queue = t[8], priority = t[9], roles = t[10], attempts = tonumber(t[11] or '0'),
-        max_attempts = tonumber(t[12] or '1'), backoff = t[13], incarnation = t[14], lease_ms = t[15],
-        crashes = t[16], lease_end = t[17], version = tonumber(t[18] or '0'),
-        assigned = t[19]}
+    local t = lease_record(f)
+    t.priority, t.roles, t.max_attempts, t.backoff = f[13], f[14] or '', tonumber(f[15] or '1'), f[16]
+    t.incarnation, t.lease_ms, t.losses, t.lease_end = f[17], f[18], f[19], f[20]
+    t.max_losses, t.denied = f[21], f[22]
+    t.is_whole = t.queue and t.priority and f[9] and f[15]
+    return t
 end
 
 -- Said before the first write: what unlease() writes has the right types.
@@ -21,6 +35,15 @@ local function lease_want(t)
     if t.assigned then
         want('zset', assigned_key(t.holder))
     end
+end
+
+-- The optimistic check: true, or nil and the error.
+local function version_check(t, expected)
+    if expected == '' or tonumber(expected) == t.version then
+        return true
+    end
+    return nil, -32005, 'the task has version ' .. I(t.version), '{"reason":"version","state":"' .. t.status
+        .. '","version":' .. I(t.version) .. '}'
 end
 
 -- Decides whether (token, worker) may end this attempt with `operation`. Token '' and worker '' mean

@@ -1,39 +1,90 @@
--- retention.lua: finished tasks go, oldest first, in bounded steps.
+-- retention.lua: finished tasks go, oldest first, in bounded steps. Needs task.lua and dependents.lua.
+local TASK_BYTES = 1000 -- what a finished task is reckoned with; beyond SMALL_BYTES of user data, these are added
 
--- What the removed tasks were counted as. Completed ones are not counted by queue: nobody has to read them.
-local function retention_count(state, ids)
-    for i = 1, #ids do
-        local queue = state == 'completed' and '' or redis.pcall('HGET', task_key(ids[i]), 'q')
-        count_move(type(queue) == 'string' and queue or '', state, nil)
+-- The four arguments task.keep_finished, keep_finished_ms, keep_finished_min_ms and keep_finished_bytes, of which `arg` gives
+-- the first as arg(first), as limits.
+local function retention_limits(arg, first)
+    return {keep = tonumber(arg(first)), before = NOW - tonumber(arg(first + 1)),
+        before_min = NOW - tonumber(arg(first + 2)), bytes = tonumber(arg(first + 3))}
+end
+
+local retention_trim
+do
+    -- What the removed tasks were counted as. Completed ones are not counted by queue: nobody has to read them.
+    local function count(state, ids)
+        for i = 1, #ids do
+            local queue = state == 'completed' and '' or redis.pcall('HGET', task_key(ids[i]), 'q')
+            count_move(type(queue) == 'string' and queue or '', state, nil)
+        end
+    end
+
+    -- Blocked tasks that waited for one of these to be retried wait for nothing now.
+    local function tell(keys, ids)
+        local sets = {}
+        for i = 1, #keys do
+            sets[i] = keys[i] .. ':dependents'
+        end
+        if call('EXISTS', unpack(sets)) > 0 then
+            for i = 1, #ids do
+                dependents().tell(ids[i], 'deleted')
+            end
+        end
+    end
+
+    local function remove(state, ids, has_large)
+        local keys = {}
+        for i = 1, #ids do
+            keys[i] = task_key(ids[i])
+        end
+        if has_large then
+            local sizes = call('HMGET', P .. 'tasks:large', unpack(ids))
+            for i = 1, #ids do
+                count_large(state, -tonumber(sizes[i] or 0))
+            end
+            call('HDEL', P .. 'tasks:large', unpack(ids))
+        end
+        if state ~= 'completed' then
+            tell(keys, ids)
+        end
+        count(state, ids)
+        call('UNLINK', unpack(keys))
+        call('ZREM', ENDED[state], unpack(ids))
+        if state == 'failed' then
+            call('ZREM', P .. 'queue:dead', unpack(ids))
+        end
+    end
+
+    -- Removes at most `limit` tasks of a state: those that are too old, and, while there are too many or they are too large,
+    -- the oldest of those that have been kept for the least time. Returns how many.
+    function retention_trim(state, limit, limits)
+        local count, large = call('ZCARD', ENDED[state]), tonumber(call('HGET', COUNTS, 'large:' .. state) or '0')
+        local bytes = count * TASK_BYTES + large
+        local oldest = call('ZRANGE', ENDED[state], 0, limit - 1, 'WITHSCORES')
+        local has_sizes = bytes > limits.bytes and large > 0
+        local gone = {}
+        for i = 1, #oldest, 2 do
+            local at = tonumber(oldest[i + 1])
+            local is_surplus = count - #gone > limits.keep or bytes > limits.bytes
+            if at < limits.before or is_surplus and at < limits.before_min then
+                gone[#gone + 1] = oldest[i]
+                bytes = bytes - TASK_BYTES - (has_sizes and tonumber(call('HGET', P .. 'tasks:large', oldest[i]) or '0') or 0)
+            else
+                break
+            end
+        end
+        if #gone > 0 then
+            remove(state, gone, large > 0)
+        end
+        return #gone
     end
 end
 
--- Removes at most `limit` tasks of a state by end time: those older than `before` (wall ms), and, while
--- there are more than `keep`, those older than `before_count`.
-local function retention_trim(state, limit, before, keep, before_count)
-    local key = ENDED[state]
-    local surplus = call('ZCARD', key) - keep
-    local oldest = call('ZRANGE', key, 0, limit - 1, 'WITHSCORES')
-    local gone = {}
-    for i = 1, #oldest, 2 do
-        local ended = tonumber(oldest[i + 1])
-        if ended < before or (#gone < surplus and ended < before_count) then
-            gone[#gone + 1] = oldest[i]
-        else
-            break
-        end
+-- After `ended` tasks of a state have come in one call: twice as many go, if they may. Few are not worth the look each time:
+-- one call in sixteen makes up for the others.
+local function retention_after(state, ended, limits)
+    if ended >= 16 then
+        retention_trim(state, math.min(100, 2 * ended), limits)
+    elseif NOW_US % 16 < ended then
+        retention_trim(state, 32, limits)
     end
-    if #gone > 0 then
-        local keys = {}
-        for i = 1, #gone do
-            keys[i] = task_key(gone[i])
-        end
-        retention_count(state, gone)
-        call('UNLINK', unpack(keys))
-        call('ZREM', key, unpack(gone))
-        if state == 'failed' then
-            call('ZREM', P .. 'queue:dead', unpack(gone))
-        end
-    end
-    return #gone
 end

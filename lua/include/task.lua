@@ -3,10 +3,12 @@
 --
 -- Fields (private): text payload meta result err = JSON literals as they came; st status; pr priority;
 -- q queue; ro roles, joined by spaces; cr up created and updated, wall ms; v version; at attempts
--- charged; ma max_attempts; cc crashes; mc max_crashes; bo backoff_ms; lm lease_ms; ho holder; hi
--- its incarnation; tk lease token; le lease end, wall ms as told; du due, wall ms; en end, wall ms; de dead;
--- pg progress of this attempt (JSON); pe wall ms of the last event about it; as 1 = assigned, and not yet handed over;
--- sc due time (wall ms) and id of the schedule that it came of;
+-- charged; ma max_attempts; cc crashes; mc max_crashes; bo backoff_ms, or it and backoff_max_ms; lm lease_ms; ho holder;
+-- hi its incarnation; tk lease token (it begins with the microsecond of the claim); le lease end, wall ms as told;
+-- du due, wall ms; en end, wall ms; de 1 = dead; dr why; pg progress of this attempt (JSON); pe wall ms of the last event
+-- about it; as 1 = assigned, and not yet handed over; dn deny list (deny.lua); hy attempts that failed (history.lua);
+-- sc due time (wall ms) and id of the schedule that it came of; af ids of tasks that it waits for, joined by spaces, and
+-- of what a failed one of them means (dependents.lua); uk unique key; ex mark of what few tasks have (dependents.lua);
 -- dop dtk dby dou = operation, token, worker and outcome of the last finishing call.
 -- @include wake.lua
 -- @include load.lua
@@ -20,6 +22,8 @@ local ENDED = {completed = P .. 'tasks:completed', failed = P .. 'tasks:failed',
 local function not_found(id)
     return nil, -32004, 'no task ' .. id, '{"reason":"unknown"}'
 end
+
+local AGED = '-1000' -- the score of a pending task that goes ahead of all priorities (tick.lua)
 
 -- Higher priority first; equal scores are ordered by id, which is the order of commit. The names of queue and role
 -- go to cb:queues here, once per call; those of queues by the counts.
@@ -134,37 +138,15 @@ end
 
 -- Back to its queue from an instance that it was assigned to and that never got it: nobody has started it, so neither
 -- an attempt nor a loss is charged.
-local function to_unstarted(id, queue, priority, roles, attempts)
-    to_pending(id, queue, priority, roles, I(math.max(0, tonumber(attempts) - 1)), 'in_progress')
+local function to_unstarted(id, t)
+    to_pending(id, t.queue, t.priority, t.roles, I(math.max(0, t.attempts - 1)), 'in_progress')
     return true
 end
 
--- Failed for good: dead until task.retry or until it is too old.
-local function to_dead(id, queue, from, reason_json)
-    local key = task_key(id)
-    call('HSET', key, 'st', 'failed', 'de', '1', 'err', reason_json, 'en', NOW, 'up', NOW)
-    call('HINCRBY', key, 'v', 1)
-    call('ZADD', P .. 'tasks:failed', NOW, id)
-    call('ZADD', P .. 'queue:dead', NOW, id)
-    count_move(queue, from, 'failed')
-end
-
--- The holder of a task was lost, or let its lease end. `t` = q, pr, ro, at, ma, cc, mc. Returns true when that was
--- the last attempt, or one loss too many: a task that kills its workers does not get all attempts.
-local function to_lost(id, t, what)
-    local losses = tonumber(t.losses or '0') + 1
-    call('HSET', task_key(id), 'cc', losses)
-    if t.attempts >= t.max_attempts or losses >= tonumber(t.max_losses or '3') then
-        to_dead(id, t.queue, 'in_progress', S(what .. (t.attempts >= t.max_attempts and ' at the last attempt' or ' once too often')))
-        return true
-    end
-    to_pending(id, t.queue, t.priority, t.roles, t.attempts, 'in_progress')
-    return false
-end
-
+-- What lists show of a task, what a claim shows besides, and what only task.get does.
 local TASK_PUBLIC = {'text', 'st', 'pr', 'q', 'at', 'ma', 'cr', 'up', 'v', 'ro', 'ho', 'le', 'du', 'en',
-    'de', 'meta', 'err', 'cc', 'pg', 'sc', 'payload', 'result'}
-local TASK_SUMMARY = 20 -- how many of these a list shows
+    'de', 'meta', 'err', 'cc', 'pg', 'sc', 'af', 'uk', 'dr', 'payload', 'result', 'hy', 'dby', 'dtk'}
+local TASK_SUMMARY, TASK_PAYLOAD = 23, 24
 
 -- JSON members of a task, without the braces, from a HMGET of TASK_PUBLIC.
 local function task_members(id, t)
@@ -179,7 +161,7 @@ local function task_members(id, t)
     end
     if t[11] then add('assignedTo', S(t[11])) end
     if t[12] then add('lease_until', ISO(t[12])) end
-    if t[13] and t[2] == 'delayed' then add('next_run_at', ISO(t[13])) end
+    if t[13] and (t[2] == 'delayed' or t[2] == 'blocked') then add('next_run_at', ISO(t[13])) end
     if t[14] then add(t[2] == 'completed' and 'completedAt' or 'endedAt', ISO(t[14])) end
     if t[15] then add('dead', 'true') end
     if t[16] then add('metadata', t[16]) end
@@ -191,13 +173,10 @@ local function task_members(id, t)
         add('schedule', S(schedule))
         add('scheduledFor', ISO(due))
     end
-    if t[21] then add('payload', t[21]) end
-    if t[22] then add('result', t[22]) end
+    if t[21] then add('waiting_for', '["' .. string.gsub(t[21], ' ', '","') .. '"]') end
+    if t[22] then add('unique_key', S(t[22])) end
+    if t[23] then add('dead_reason', '"' .. t[23] .. '"') end
+    if t[TASK_PAYLOAD] then add('payload', t[TASK_PAYLOAD]) end
+    if t[25] then add('result', t[25]) end
     return table.concat(out)
-end
-
--- The whole task as everybody may see it, or nil.
-local function task_json(id, key)
-    local t = call('HMGET', key, unpack(TASK_PUBLIC))
-    return t[2] and '{' .. task_members(id, t) .. '}'
 end

@@ -15,6 +15,8 @@
 -- The leader that pushes tasks to instances (assign_pending.lua) waits in cb:waiters, too, under its own name. While
 -- cb:meta says that all tasks are pushed, a new one wakes only it.
 
+-- @include paused.lua
+
 -- ---- what became claimable, noted while the script runs ----
 
 local waiters_are_there
@@ -150,6 +152,18 @@ local function waiting()
         end
     end
 
+    -- A queue is not paused any more: at most `limit` of those that wait for it look again. Returns how many.
+    function W.wake_queue(queue, limit)
+        for i = 1, limit do
+            local waiter, w = W.first({W.queue_key(queue)})
+            if not waiter then
+                return i - 1
+            end
+            W.answer(waiter, w, W.WAKE)
+        end
+        return limit
+    end
+
     function W.wake_one(sets)
         local waiter, w = W.first(sets)
         if waiter then
@@ -159,6 +173,9 @@ local function waiting()
 
     -- The one that came first to any of the sets in which the task may be looked for.
     function W.wake_for(id, queue, roles)
+        if queue_is_paused(queue) then
+            return
+        end
         local sets, pending = {}, queue_key(queue)
         for role in string.gmatch(roles, '%S+') do
             sets[#sets + 1] = W.queue_key(queue, role)

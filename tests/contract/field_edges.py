@@ -19,7 +19,9 @@ ANSWERS = {0, -32002, -32004, -32005}  # params were accepted: done, not allowed
 BASES = {"task.complete": {"id": "t-1", "workerId": "w"}, "schedule.add": {"id": "edges", "every_ms": 86400000}}
 INSTEAD = {("task.complete", "taskId"): {"workerId": "w"}, ("schedule.add", "cron"): {"template": {"text": "x"}}}
 ONLY = {("system.discover", "method"): ["task.create", "system.discover"], ("task.list", "cursor"): [],
-        ("schedule.add", "cron"): ["@daily", "* * * * *"], ("schedule.add", "timezone"): ["UTC"]}
+        ("schedule.add", "cron"): ["@daily", "* * * * *"], ("schedule.add", "timezone"): ["UTC"],
+        ("task.create", "after"): [[]], ("task.create_batch", "tasks[0].after"): [[]],  # there must be such tasks
+        ("task.create_batch", "tasks[0].after_index"): [[]]}
 
 daemon = None
 link = None
@@ -235,7 +237,7 @@ def feed_claims():
 def try_field(method, base, path, schema):
     good, bad = edges(schema)
     base = INSTEAD.get((method, path[0]), base)
-    good = ONLY.get((method, path[0]), good)
+    good = ONLY.get((method, path_text(path)), good)
     if method == "task.claim":
         feed_claims()
     problems = []

@@ -14,6 +14,9 @@ from resp import RespError
 
 _texts = {}
 
+KEEP = (100000, 86400000, 600000)  # keep_finished, keep_finished_ms, keep_finished_min_ms
+KEEP_BYTES = 1 << 40
+
 DEFAULTS = {"idem_ttl": 900000, "idem_cap": 268435456, "events_max": 100000}
 
 
@@ -36,6 +39,11 @@ def names():
 def hash_of(text_):
     """Any text as a hash of the params: 11 characters, '' as it is."""
     return text_ if len(text_) in (0, 11) else hashlib.sha256(text_.encode()).hexdigest()[:11]
+
+
+def retention(keep):
+    """The four of include/retention.lua; the bytes may be left out."""
+    return (*keep, KEEP_BYTES)[:4]
 
 
 class Request:
@@ -151,8 +159,9 @@ class Scripts:
     # ---- the operations, with their arguments spelled once ----
 
     def create_args(self, text_="a task", priority=50, queue="default", payload="", metadata="", max_attempts=3,
-                    max_crashes=3, backoff="", lease="", roles=""):
-        extras = {k: int(v) for k, v in (("backoff_ms", backoff), ("lease_ms", lease)) if v != ""}
+                    max_crashes=3, backoff="", lease="", roles="", **extras):
+        """extras: as include/create.lua has them (delay_ms, run_at, after, after_index, on_failure, unique_key)."""
+        extras = {**{k: v for k, v in (("backoff_ms", backoff), ("lease_ms", lease)) if v != ""}, **extras}
         return [json.dumps(text_), priority, queue, payload, metadata, max_attempts, max_crashes, roles,
                 json.dumps(extras) if extras else ""]
 
@@ -163,15 +172,15 @@ class Scripts:
                    roles=""):
         return [worker, incarnation, count, lease, salt, queue, roles]
 
-    def claim(self, worker="w1", count=1, lease_ms=30000, mode="pull", **kw):
-        return self.ask("task_claim", *self.claim_args(worker, count, **kw), 0, op_args=[lease_ms, 1000, mode])
+    def claim(self, worker="w1", count=1, lease_ms=30000, mode="pull", deny=30000, **kw):
+        return self.ask("task_claim", *self.claim_args(worker, count, **kw), 0, op_args=[lease_ms, deny, 1000, mode])
 
     def wait(self, worker="w1", count=1, wait_ms=30000, reply=None, max_waiters=1000, deadline=0, params_hash="", idem=None,
              rid="1", mode="pull", **kw):
         """A claim that waits. Its code (2 = parked); replies come to `reply` (default: one named after the worker)."""
         request = Request(*self.claim_args(worker, count, **kw), wait_ms, reply=reply or self.waiting(worker), rid=rid,
                           deadline=deadline, params_hash=params_hash, idem=idem)
-        answer = self.commit("task_claim", [request], [30000, max_waiters, mode])
+        answer = self.commit("task_claim", [request], [30000, 30000, max_waiters, mode])
         assert not answer.errors, answer.errors
         return answer.codes[0]
 
@@ -179,20 +188,20 @@ class Scripts:
     def waiting(worker):
         return f"reply-token-of-{worker}"
 
-    def complete(self, task, lease_token="", worker="", result="", next_args=None, keep=(100000, 86400000, 600000), **kw):
+    def complete(self, task, lease_token="", worker="", result="", next_args=None, keep=KEEP, **kw):
         args = [task, lease_token, worker, result, 1 if next_args else 0, *(next_args or [])]
-        return self.ask("task_complete", *args, op_args=[30000, *keep], keys=[self.key(f"task:{task}")], **kw)
+        return self.ask("task_complete", *args, op_args=[30000, *retention(keep), 30000, "pull"], keys=[self.key(f"task:{task}")], **kw)
 
-    def complete_batch(self, items, worker="", keep=(100000, 86400000, 600000), **kw):
+    def complete_batch(self, items, worker="", keep=KEEP, **kw):
         """items: (task, token[, result])…"""
         flat = [x for item in items for x in (*item, "")[:3]]
-        return self.ask("task_complete_batch", worker, len(items), *flat, op_args=[30000, *keep],
+        return self.ask("task_complete_batch", worker, len(items), *flat, op_args=[30000, *retention(keep), 30000, "pull"],
                         keys=[self.key(f"task:{item[0]}") for item in items], **kw)
 
     def fail(self, task, lease_token, error='"boom"', retry=1, random=500, backoff=1000, backoff_max=3600000,
-             keep=(100000, 86400000, 600000), **kw):
-        return self.ask("task_fail", task, lease_token, error, retry, random, op_args=[backoff, backoff_max, *keep],
-                        keys=[self.key(f"task:{task}")], **kw)
+             keep=KEEP, crashed=0, signal="", **kw):
+        return self.ask("task_fail", task, lease_token, error, retry, random, crashed, signal,
+                        op_args=[backoff, backoff_max, *retention(keep)], keys=[self.key(f"task:{task}")], **kw)
 
     def release(self, task, lease_token):
         return self.ask("task_release", task, lease_token, keys=[self.key(f"task:{task}")])
@@ -203,8 +212,8 @@ class Scripts:
     def progress(self, task, lease_token, percent="50", note="", **kw):
         return self.ask("task_progress", task, lease_token, percent, note, keys=[self.key(f"task:{task}")], **kw)
 
-    def update(self, task, text_="", status="", priority="", metadata="", version="", keep=(100000, 86400000, 600000), **kw):
-        return self.ask("task_update", task, version, text_, status, priority, metadata, op_args=keep,
+    def update(self, task, text_="", status="", priority="", metadata="", version="", keep=KEEP, **kw):
+        return self.ask("task_update", task, version, text_, status, priority, metadata, op_args=retention(keep),
                         keys=[self.key(f"task:{task}")], **kw)
 
     def assign(self, task, instance, salt="fedcba9876543210", **kw):
@@ -213,8 +222,28 @@ class Scripts:
     def reassign(self, task, to="", why="", salt="00112233445566ff", **kw):
         return self.ask("task_reassign", task, to, why, salt, op_args=[30000], keys=[self.key(f"task:{task}")], **kw)
 
-    def delete(self, task, **kw):
-        return self.ask("task_delete", task, keys=[self.key(f"task:{task}")], **kw)
+    def delete(self, task, version="", **kw):
+        return self.ask("task_delete", task, version, keys=[self.key(f"task:{task}")], **kw)
+
+    def cancel(self, task, reason="", version="", keep=KEEP, **kw):
+        return self.ask("task_cancel", task, version, reason, op_args=retention(keep), keys=[self.key(f"task:{task}")], **kw)
+
+    def retry(self, task, attempts="", version="", **kw):
+        return self.ask("task_retry", task, version, attempts, keys=[self.key(f"task:{task}")], **kw)
+
+    def create_batch(self, *tasks, max_pending=1000):
+        """tasks: dictionaries of what create_args() takes."""
+        flat = [x for t in tasks for x in self.create_args(**t)]
+        return self.ask("task_create_batch", len(tasks), *flat, op_args=[max_pending])
+
+    def pause(self, queue="*"):
+        return self.ask("task_queue_pause", queue)
+
+    def resume(self, queue="*"):
+        return self.ask("task_queue_resume", queue)
+
+    def queues(self, cursor="", limit=50):
+        return self.ask("task_queues", cursor, limit)
 
     def get(self, task):
         return self.ask("task_get", task, keys=[self.key(f"task:{task}")])
@@ -264,12 +293,12 @@ class Scripts:
         return self.ask("system_get_state", '"1.0"', domain="system")
 
     def tick(self, instance="host-a", incarnation="i1", secret="s1", register=0, leave=0, tick_ms=500, offline=2500,
-             leader_lease=2000, suspect=1500, keep=(100000, 86400000, 600000), generation="gen1", can_adopt=0,
-             finished="", metrics=()):
+             leader_lease=2000, suspect=1500, keep=KEEP, aging=0, generation="gen1",
+             can_adopt=0, finished="", metrics=()):
         keys = [self.key(k) for k in ("clock", "leader:current", f"instance:{instance}", "instances:active",
                                       "stream:events", "meta", "requests:system")]
         got = self.eval("tick", keys, [self.prefix + ":", instance, incarnation, secret, register, leave, tick_ms, offline,
-                                       leader_lease, suspect, 100000, *keep, generation, can_adopt,
+                                       leader_lease, suspect, 100000, *retention(keep), aging, generation, can_adopt,
                                        finished, len(metrics), *metrics])
         names_ = ("state", "eff", "leader", "epoch", "leads", "expired", "promoted", "moved", "problem", "waited",
                   "orphan", "hosts", "schedule_ms")
@@ -279,12 +308,12 @@ class Scripts:
         return made
 
     def assign_pending(self, mode="push", instance="host-a", incarnation="i1", epoch=None, wait=0, lease_ms=30000,
-                       salt="a5a5a5a5a5a5a5a5", cursor="", reply=""):
+                       salt="a5a5a5a5a5a5a5a5", cursor="", reply="", deny=30000):
         if epoch is None:
             epoch = self.redis.text("HGET", self.key("leader:current"), "epoch") or "0"
         keys = [self.key(k) for k in ("leader:current", "stream:events", "meta")]
         got = self.eval("assign_pending", keys, [self.prefix + ":", instance, incarnation, epoch, 100000, mode, wait,
-                                                 lease_ms, salt, cursor, reply])
+                                                 lease_ms, salt, cursor, reply, deny])
         names_ = ("state", "assigned", "cursor", "seen", "names", "problem")
         return {n: (v.decode() if isinstance(v, bytes) else v) for n, v in zip(names_, got)}
 

@@ -339,7 +339,7 @@ def idem_claim():
     fresh()
     for i in range(4):
         s.create(f"t{i}")
-    kw = {"op_args": [30000], "params_hash": "c" * 16, "idem": "idem:claim"}
+    kw = {"op_args": [30000, 30000], "params_hash": "c" * 16, "idem": "idem:claim"}
     first = s.ask("task_claim", *s.claim_args(count=3), **kw)["result"]
     again = s.ask("task_claim", *s.claim_args(count=3), **kw)["result"]
     equal([(t["id"], t["lease_token"]) for t in again["tasks"]], [(t["id"], t["lease_token"]) for t in first["tasks"]])
@@ -495,15 +495,15 @@ def oom():
         except RespError as problem:
             equal(problem.code, "OOM")
         equal(s.redis.call("XPENDING", s.stream(), "workers")[0], 9)
-        t = s.commit("task_claim", [Request(*s.claim_args(count=3), entry=fin[0], reply=A)], [30000])
+        t = s.commit("task_claim", [Request(*s.claim_args(count=3), entry=fin[0], reply=A)], [30000, 30000])
         equal(t.codes, [0])
         tasks = s.replies(A)[0]["result"]["tasks"]
         equal([x["id"] for x in tasks], made)
         k = [s.key(f"task:{x['id']}") for x in tasks]
-        keep = [100000, 86400000, 600000]
+        keep = [100000, 86400000, 600000, 1 << 40]
         done = s.commit("task_complete", [Request(made[0], tasks[0]["lease_token"], "", "1", 0, entry=fin[1], keys=[k[0]])],
-                        [30000, *keep])
-        failed = s.commit("task_fail", [Request(made[1], tasks[1]["lease_token"], '"e"', 1, 5, entry=fin[2], keys=[k[1]])],
+                        [30000, *keep, 30000])
+        failed = s.commit("task_fail", [Request(made[1], tasks[1]["lease_token"], '"e"', 1, 5, 0, "", entry=fin[2], keys=[k[1]])],
                           [1000, 3600000, *keep])
         back = s.commit("task_release", [Request(made[2], tasks[2]["lease_token"], entry=fin[3], keys=[k[2]])])
         equal([done.codes, failed.codes, back.codes], [[0], [0], [0]])

@@ -459,10 +459,10 @@ def assign_many():
     equal(unchanged(lambda: s.reassign(made[100], "a"), "full")["error"]["code"], -32007)
     same = {"params_hash": "h" * 16, "idem": "idem:c"}
     args = s.claim_args("a", 30)
-    first = s.ask("task_claim", *args, op_args=[30000], **same)["result"]
+    first = s.ask("task_claim", *args, op_args=[30000, 30000], **same)["result"]
     equal([t["id"] for t in first["tasks"]], made[:30])
     equal(first["taskId"], made[0])
-    equal(s.ask("task_claim", *args, op_args=[30000], **same)["result"], first)
+    equal(s.ask("task_claim", *args, op_args=[30000, 30000], **same)["result"], first)
     rest = [t["id"] for t in s.claim("a", 100)["result"]["tasks"]]
     equal(rest, made[30:])
     equal(s.redis.call("EXISTS", s.key("assigned:a")), 0)

@@ -113,7 +113,7 @@ def damaged():
     got = state()
     equal([i["id"] for i in got["instances"]], ["good"])
     equal(got["recentTasks"], [])
-    for index in ("counts", "tasks:failed", "instances:active"):
+    for index in ("counts", "leases", "queue:delayed", "tasks:failed", "instances:active"):
         fresh()
         s.redis.call("SET", s.key(index), "x")
         equal(s.state()["error"]["code"], -32603, index)

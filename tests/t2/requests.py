@@ -310,7 +310,7 @@ def forged_origin():
 
 @case("cursors that no page gave are -32602")
 def forged_cursors():
-    for cursor in ("x", "1 / 0 t-1", "1 //x 0 t-1", "1 default . t-1", "1 default e+ t-1", "7 default 0 t-1", "1 default 0 t-",
+    for cursor in ("x", "1 / 0 t-1", "1 //x 0 t-1", "1 default . t-1", "1 default e+ t-1", "8 default 0 t-1", "1 default 0 t-",
                    "1 default " + "1" * 40 + " t-1"):
         equal(c.ask("task.list", {"cursor": cursor}).code, -32602, cursor)
     check(c.ask("task.list", {"cursor": "1 default -50 t-1"}).ok, "one that a page could have given")

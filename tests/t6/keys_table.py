@@ -21,9 +21,11 @@ def rows():
 
 
 def row_of(table, rest):
-    """The row with the fewest placeholders that matches."""
-    fits_ = [(pattern.groups, name, kind, cap) for name, pattern, kind, cap in table if pattern.match(rest)]
-    return min(fits_, default=None)
+    """The row with the fewest placeholders that matches, and of these the longest: the most that it says itself."""
+    fits_ = [(pattern.groups, -len(pattern.pattern), name, kind, cap) for name, pattern, kind, cap in table
+             if pattern.match(rest)]
+    groups, _, *rest_of_row = min(fits_, default=(None, None))
+    return (groups, *rest_of_row) if rest_of_row else None
 
 
 def use_everything(d):

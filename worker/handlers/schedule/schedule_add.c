@@ -122,7 +122,7 @@ static int prepare(struct prepare *p)
     put_time(p, end->is_set ? end->num : CRON_NEVER);
     put_time(p, first);
     prepare_arg_raw(p, template);
-    return task_put_create_args(p, template->sub, "template.");
+    return task_put_create_args(p, template->sub, "template.", NULL);
 }
 
 static void operation(const struct handler_context *ctx, struct arena *arena, struct arg_list *keys,

@@ -35,6 +35,7 @@ static const struct field result[] = {
     FIELD_TASK_ID("taskId", OPTIONAL, "The first task's id."),
     FIELD_LIST("tasks", REQUIRED, 0, 100, task_claimed_element, "The tasks, best first."),
     FIELD_BOOL("wake", OPTIONAL, "After a wait: there may be a task now; claim again at once."),
+    FIELD_BOOL("paused", OPTIONAL, "True: nothing is taken from this queue for now."),
     FIELD_END,
 };
 
@@ -56,6 +57,7 @@ static void operation(const struct handler_context *ctx, struct arena *arena, st
                       struct arg_list *args)
 {
     task_lease_operation(ctx, arena, keys, args);
+    task_operation_int(arena, args, ctx->opts->task.deny_ms);
     task_operation_int(arena, args, ctx->opts->limits.waiters);
     task_operation_assignment(ctx, arena, args);
 }

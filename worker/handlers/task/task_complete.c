@@ -42,6 +42,7 @@ static const struct field result[] = {
     FIELD_ENUM("status", REQUIRED, task_states, "completed."),
     FIELD_TIME("completedAt", REQUIRED, "When it was completed."),
     FIELD_LIST("tasks", OPTIONAL, 0, 100, task_claimed_element, "What `next` claimed."),
+    FIELD_BOOL("paused", OPTIONAL, "True: nothing is taken from this queue for now."),
     FIELD_END,
 };
 

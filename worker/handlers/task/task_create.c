@@ -5,17 +5,22 @@
 #include "worker/handlers/task/task_tables.h"
 
 static const struct field result[] = {
-    FIELD_TASK_ID("id", REQUIRED, "The new task's id."),
+    FIELD_TASK_ID("id", REQUIRED, "The task's id."),
     FIELD_STR("text", REQUIRED, 1, 500, "Its text."),
     FIELD_ENUM("status", REQUIRED, task_states, "Its state."),
     FIELD_INT("priority", REQUIRED, 0, 100, "Its priority."),
     FIELD_TIME("createdAt", REQUIRED, "When it was created."),
+    FIELD_BOOL("existing", OPTIONAL,
+               "True: nothing was created, a live task of the queue has the unique_key."),
     FIELD_END,
 };
 
 static int prepare(struct prepare *p)
 {
-    return task_put_create_args(p, p->values, "");
+    const struct field_value *after = prepare_value(p, "after");
+
+    p->operations += after->is_set ? (unsigned)after->len : 0;
+    return task_put_create_args(p, p->values, "", NULL);
 }
 
 const struct handler handler_task_create = {

@@ -5,7 +5,7 @@
 #include "worker/handlers/task/task_tables.h"
 
 static const struct field element[] = {
-    FIELD_OBJECT("", REQUIRED, task_create_params, "A task, as for task.create."),
+    FIELD_OBJECT("", REQUIRED, task_create_batch_params, "A task, as for task.create."),
     FIELD_END,
 };
 
@@ -21,18 +21,46 @@ static const struct field id_element[] = {
 };
 
 static const struct field result[] = {
-    FIELD_LIST("ids", REQUIRED, 1, 100, id_element, "The new tasks' ids, in the order of `tasks`."),
+    FIELD_LIST("ids", REQUIRED, 1, 100, id_element, "The tasks' ids, in the order of `tasks`."),
+    FIELD_LIST("existing", OPTIONAL, 1, 100, id_element,
+               "Those of them that were there already, by their unique_key."),
     FIELD_END,
 };
 
+enum { AFTER_MAX = 1000 };
+
+/* Only earlier tasks can be waited for, so that there is never a cycle; and not without end in one script call. */
+static int check_after(struct prepare *p, const struct field_value *task, size_t i, size_t *sum)
+{
+    const struct field_value *after = &task->sub[fields_index(task_create_batch_params, "after")];
+    const struct field_value
+        *index = &task->sub[fields_index(task_create_batch_params, "after_index")];
+
+    for (size_t k = 0; index->is_set && k < index->len; k++)
+        if (index->sub[k].num >= (int64_t)i)
+            return prepare_refuse(p, arena_printf(p->arena, "tasks[%zu].after_index[%zu]", i, k),
+                                  "the number of an earlier task",
+                                  arena_printf(p->arena, "number %" PRId64, index->sub[k].num));
+    *sum += (after->is_set ? after->len : 0) + (index->is_set ? index->len : 0);
+    if (*sum > AFTER_MAX)
+        return prepare_refuse(p, arena_printf(p->arena, "tasks[%zu].after", i),
+                              "at most 1000 dependencies in a batch", "more");
+    return 0;
+}
+
 static int prepare(struct prepare *p)
 {
+    size_t dependencies = 0;
     const struct field_value *tasks = prepare_value(p, "tasks");
 
     prepare_arg_int(p, (int64_t)tasks->len);
     for (size_t i = 0; i < tasks->len; i++) {
+        const struct field_value *task = &tasks->sub[i];
         const char *path = arena_printf(p->arena, "tasks[%zu].", i);
-        if (task_put_create_args(p, tasks->sub[i].sub, path) != 0)
+        if (check_after(p, task, i, &dependencies) != 0 ||
+            task_put_create_args(
+                p, task->sub, path,
+                &task->sub[fields_index(task_create_batch_params, "after_index")]) != 0)
             return -1;
     }
     p->operations = (unsigned)tasks->len;

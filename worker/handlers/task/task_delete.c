@@ -8,6 +8,7 @@ static const char *const deleted[] = {"deleted", NULL};
 
 static const struct field params[] = {
     FIELD_TASK_ID("id", REQUIRED, "The task; nobody may be working on it."),
+    TASK_IF_VERSION,
     FIELD_END,
 };
 
@@ -19,8 +20,7 @@ static const struct field result[] = {
 
 static int prepare(struct prepare *p)
 {
-    task_put_key(p, prepare_value(p, "id"));
-    prepare_arg_text(p, prepare_value(p, "id"));
+    task_put_versioned(p);
     return 0;
 }
 

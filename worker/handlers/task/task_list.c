@@ -46,7 +46,7 @@ static bool is_cursor(const char *s)
 {
     static const char names[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-/";
-    if (s[0] < '1' || s[0] > '6' || s[1] != ' ')
+    if (s[0] < '1' || s[0] > '7' || s[1] != ' ')
         return false;
     s += 2;
     size_t n = strspn(s, names);

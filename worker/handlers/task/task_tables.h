@@ -8,6 +8,7 @@
 
 /* The states of a task, in the order of its life. */
 extern const char *const task_states[];
+extern const char *const task_dead_reasons[];
 
 /* A task as get and list show it. */
 extern const struct field task_fields[];
@@ -15,16 +16,25 @@ extern const struct field task_fields[];
 extern const struct field task_claimed_fields[];
 extern const struct field task_claimed_element[];
 
+/* What task.queue_pause and task.queue_resume take and give. */
+extern const struct field task_queue_params[];
+extern const struct field task_queue_result[];
+
 /* An error inside a result: one item of a batch that failed. */
 extern const struct field task_error_fields[];
 
-/* What task.create takes; also one element of task.create_batch. */
+/* Longest time from now that a task may be put off by: ten years. */
+#define TASK_DELAY_MAX_MS INT64_C(315360000000)
+/* What task.create takes; and one element of task.create_batch: the same rows, and `after_index` at the end. */
 extern const struct field task_create_params[];
+extern const struct field task_create_batch_params[];
 extern const struct field task_role_element[];
 
 /* The nine arguments of lua/include/create.lua for one task; `values` is parallel to task_create_params,
- * `path` is put before a field's name in a problem ("tasks[3]."). 0 or -1. */
-int task_put_create_args(struct prepare *p, const struct field_value *values, const char *path);
+ * `path` is put before a field's name in a problem ("tasks[3]."); `after_index`, or NULL, has been checked to name earlier
+ * tasks. 0 or -1. */
+int task_put_create_args(struct prepare *p, const struct field_value *values, const char *path,
+                         const struct field_value *after_index);
 /* task.max_pending, for the two creating scripts. */
 void task_create_operation(const struct handler_context *ctx, struct arena *arena,
                            struct arg_list *keys, struct arg_list *args);
@@ -32,10 +42,14 @@ void task_create_operation(const struct handler_context *ctx, struct arena *aren
 /* task.lease_ms, for scripts that lease tasks. */
 void task_lease_operation(const struct handler_context *ctx, struct arena *arena,
                           struct arg_list *keys, struct arg_list *args);
-/* keep_finished, keep_finished_ms, keep_finished_min_ms, for scripts that end tasks. */
+/* task.lease_ms and task.deny_ms, for task.claim. */
+void task_claim_operation(const struct handler_context *ctx, struct arena *arena,
+                          struct arg_list *keys, struct arg_list *args);
+/* The four of lua/include/retention.lua, for scripts that end tasks. */
 void task_retention_operation(const struct handler_context *ctx, struct arena *arena,
                               struct arg_list *keys, struct arg_list *args);
-/* task.lease_ms, these three of retention, and task.assignment, for the scripts that complete tasks and may claim. */
+/* task.lease_ms, these four of retention, task.deny_ms and task.assignment, for the scripts that complete tasks and may
+ * claim. */
 void task_complete_operation(const struct handler_context *ctx, struct arena *arena,
                              struct arg_list *keys, struct arg_list *args);
 
@@ -55,6 +69,12 @@ void task_operation_assignment(const struct handler_context *ctx, struct arena *
     FIELD_TASK_ID("id", REQUIRED, "The task."),                                                    \
         FIELD_TOKEN("lease_token", REQUIRED, "The token of the claim.")
 void task_put_held(struct prepare *p);
+
+/* The optimistic check of what changes a task: the row, and key, id and version as arguments. */
+#define TASK_IF_VERSION                                                                            \
+    FIELD_INT("if_version", OPTIONAL, 1, 9007199254740991,                                         \
+              "Only if the task still has this version.")
+void task_put_versioned(struct prepare *p);
 
 /* The key of the task whose id is in `v`. */
 void task_put_key(struct prepare *p, const struct field_value *v);

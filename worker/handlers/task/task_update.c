@@ -7,8 +7,8 @@
 static const struct field update_fields[] = {
     FIELD_STR("text", OPTIONAL, 1, 500, "What is to be done."),
     FIELD_ENUM("status", OPTIONAL, task_states,
-               "A delayed task may be made pending, both may be cancelled; every other move is "
-               "refused."),
+               "A delayed or blocked task may be made pending, these three may be cancelled; every "
+               "other move is refused."),
     FIELD_INT("priority", OPTIONAL, 0, 100, "Higher is sooner."),
     FIELD_OBJECT("metadata", OPTIONAL, NULL, "In place of all there was."),
     FIELD_END,
@@ -17,8 +17,7 @@ static const struct field update_fields[] = {
 static const struct field params[] = {
     FIELD_TASK_ID("id", REQUIRED, "The task."),
     FIELD_OBJECT("updates", REQUIRED, update_fields, "What is to change."),
-    FIELD_INT("if_version", OPTIONAL, 1, 9007199254740991,
-              "Only if the task still has this version."),
+    TASK_IF_VERSION,
     FIELD_END,
 };
 
@@ -36,9 +35,7 @@ static int prepare(struct prepare *p)
         return prepare_refuse(p, "updates.text",
                               arena_printf(p->arena, "at most %" PRId64 " bytes", limit),
                               arena_printf(p->arena, "%zu bytes", text->len));
-    task_put_key(p, prepare_value(p, "id"));
-    prepare_arg_text(p, prepare_value(p, "id"));
-    prepare_arg_number(p, prepare_value(p, "if_version"));
+    task_put_versioned(p);
     prepare_arg_literal(p, text);
     prepare_arg_text(p, update_value(p, "status"));
     prepare_arg_number(p, update_value(p, "priority"));

@@ -1,0 +1,50 @@
+-- history.lua: the attempts of a task that came to nothing, the last ten, one JSON object per line of the field hy. What a
+-- completion adds is read off the other fields when the history is shown, so that it costs a completion nothing.
+-- Needs task.lua.
+local HISTORY_MAX = 10
+
+-- The wall ms at which a lease began: its token's number is the microsecond of the claim.
+local function history_start(token)
+    return math.floor(tonumber(string.match(token or '', '^(%d+)')) / 1000)
+end
+
+local function history_entry(attempt, worker, token, ended, outcome, more)
+    return '{"attempt":' .. attempt .. ',"worker":' .. S(worker) .. ',"startedAt":' .. ISO(history_start(token))
+        .. ',"endedAt":' .. ISO(ended) .. ',"outcome":"' .. outcome .. '"' .. (more or '') .. '}'
+end
+
+-- The attempt that ends now. `t` as lease_read() gives it; `error_json` and `signal` may be ''.
+local function history_add(id, t, outcome, error_json, signal)
+    if not t.token or not t.holder then
+        return
+    end
+    local key = task_key(id)
+    local more = error_json ~= '' and ',"error":' .. error_json or ''
+    if signal ~= '' then
+        more = more .. ',"signal":"' .. signal .. '"'
+    end
+    local lines = {history_entry(I(t.attempts), t.holder, t.token, NOW, outcome, more)}
+    for line in string.gmatch(call('HGET', key, 'hy') or '', '[^\n]+') do
+        if #lines < HISTORY_MAX then
+            lines[#lines + 1] = line
+        end
+    end
+    call('HSET', key, 'hy', table.concat(lines, '\n')) -- the latest first
+end
+
+-- The whole task as everybody may see it, with the attempts in the order of their ends, or nil.
+local function task_json(id, key)
+    local t = call('HMGET', key, unpack(TASK_PUBLIC))
+    if not t[2] then
+        return nil
+    end
+    local lines = {}
+    for line in string.gmatch(t[26] or '', '[^\n]+') do
+        table.insert(lines, 1, line)
+    end
+    if t[2] == 'completed' and t[27] and t[28] and t[14] then
+        lines[#lines + 1] = history_entry(t[5], t[27], t[28], t[14], 'completed')
+    end
+    local attempts = #lines > 0 and ',"attempts":[' .. table.concat(lines, ',') .. ']' or ''
+    return '{' .. task_members(id, t) .. attempts .. '}'
+end
