@@ -35,12 +35,12 @@ function op(r)
     if status == 'failed' then
         create_told({id})
     end
-    return created(a, id, status, NOW), id .. ' ' .. status
+    return created(a, id, status, NOW), status == 'pending' and id or id .. ' ' .. status
 end
 
 -- The repeat has the same params, so that its text and priority need not be kept.
 function op_replay(r, memo, at)
-    local id, status = string.match(memo, '^(%S+) (%S+)$')
-    return created(r.a, id, status, at)
+    local id, status = string.match(memo, '^(%S+) ?(%S*)$')
+    return created(r.a, id, status ~= '' and status or 'pending', at)
 end
 -- @include commit.lua

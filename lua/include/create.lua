@@ -186,12 +186,14 @@ local function create_task(list, a, extras, made)
     add('meta', list[a + 5])
     add('ro', roles)
     local bytes = #list[a + 4] + #list[a + 5]
-    local mark = bytes > SMALL_BYTES and I(bytes) or ''
-    if extras then
-        create_special().add_fields(add, plan, extras)
-        mark = mark .. (plan.unique and status ~= 'failed' and 'u' or '')
+    if extras or bytes > SMALL_BYTES then
+        local mark = bytes > SMALL_BYTES and I(bytes) or ''
+        if extras then
+            create_special().add_fields(add, plan, extras)
+            mark = mark .. (plan.unique and status ~= 'failed' and 'u' or '')
+        end
+        add('ex', mark)
     end
-    add('ex', mark)
     call(unpack(h))
     if status == 'pending' then
         queue_add(id, queue, tonumber(list[a + 2]), roles)
