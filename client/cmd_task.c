@@ -1,5 +1,5 @@
 /*
- * cmd_task.c: claudebench task add, list, show, update, rm. (task import: cmd_task_import.c.)
+ * cmd_task.c: claudebench task add, list, show, update, rm. (The others: cmd_task_*.c.)
  */
 #include "common/compat.h"
 #include "client/verbs.h"
@@ -14,6 +14,12 @@
 
 static const struct cli_option add_options[] = {
     PARAMS_TASK_OPTIONS,
+    {0, "delay", "MS", "Not before so long from now."},
+    {0, "run-at", "TIME", "Not before this time, for instance 2026-07-28T08:00:00+02:00."},
+    {0, "after", "ID",
+     "Not before this task has been completed; may be repeated, or a list with commas."},
+    {0, "on-dependency-failure", "fail|ignore|block",
+     "What it does when such a task fails for good or is cancelled (default fail)."},
     {0, "idem", "KEY", "Idempotency key: repeating the command under the same key adds one task."},
     {'j', "json", NULL, "Print the result as JSON."},
     {0, NULL, NULL, NULL},
@@ -27,32 +33,54 @@ const struct cli_verb verb_task_add = {
     .min_operands = 1,
     .max_operands = 1,
     .summary = "Create a task and put it on its queue.",
-    .notes = "Prints the id of the new task.\n",
+    .notes = "Prints the id of the new task, or, with --unique, of the one that was there.\n",
     .options = add_options,
     .run = run_task_add,
 };
 
+/* What a schedule's tasks cannot have. */
+static int put_waits(const struct cli *cli, struct buf *params)
+{
+    int status = params_put_int(cli, params, "delay", "delay_ms");
+
+    if (status < 0)
+        status = params_put_text_as(cli, params, "run-at", "run_at");
+    if (status < 0 && cli_is_set(cli, "after")) {
+        json_put_key(params, "after");
+        cli_put_list(cli, "after", params);
+    }
+    if (status < 0)
+        status = params_put_text_as(cli, params, "on-dependency-failure", "on_dependency_failure");
+    return status;
+}
+
 static int run_task_add(const struct cli *cli)
 {
+    struct json_item existing;
     struct session s CB_CLEANUP(session_close) = SESSION_INIT;
     struct buf params CB_CLEANUP(buf_done) = BUF_INIT;
     struct requests_reply reply CB_CLEANUP(requests_reply_done) = REQUESTS_REPLY_INIT;
     buf_puts(&params, "{");
     int status = params_put_task(cli, &params, cli->operands[0]);
-
+    if (status < 0)
+        status = put_waits(cli, &params);
     buf_puts(&params, "}");
     if (status >= 0 || (status = session_open(&s, cli)) >= 0 ||
         (status = session_call(&s, "task.create", &params, cli_value(cli, "idem", NULL), &reply)) >=
             0)
         return status;
-    return cli_is_set(cli, "json") ? show_json(reply.result) : show_member(reply.result, "id");
+    if (cli_is_set(cli, "json"))
+        return show_json(reply.result);
+    if (json_find(reply.result, "existing", &existing))
+        cli_say("there is one with this key already");
+    return show_member(reply.result, "id");
 }
 
 /* ---- task list ---- */
 
 static const struct cli_option list_options[] = {
     {'s', "status", "STATUS",
-     "Only tasks in this state: pending, delayed, in_progress, completed, failed, "
+     "Only tasks in this state: blocked, delayed, pending, in_progress, completed, failed, "
      "cancelled."},
     {'q', "queue", "QUEUE", "Only tasks of this queue."},
     {'n', "limit", "N", "At most so many (default 50)."},
@@ -246,7 +274,7 @@ static int run_task_show(const struct cli *cli)
 static const struct cli_option update_options[] = {
     {'t', "text", "TEXT", "What is to be done."},
     {'s', "status", "STATUS",
-     "pending: a delayed task runs now; cancelled: a pending or delayed one is given up."},
+     "pending: a delayed or blocked task runs now; cancelled: one of these three is given up."},
     {'p', "priority", "N", "0 to 100, higher is sooner."},
     {0, "metadata", "JSON", "A JSON object in place of the one there was."},
     {0, "if-version", "N", "Only if the task still has this version."},
@@ -307,6 +335,7 @@ static int run_task_update(const struct cli *cli)
 
 static const struct cli_option rm_options[] = {
     {0, "idem", "KEY", "Idempotency key: repeating the command under the same key succeeds."},
+    {0, "if-version", "N", "Only if the task still has this version."},
     {0, NULL, NULL, NULL},
 };
 
@@ -327,11 +356,10 @@ static int run_task_rm(const struct cli *cli)
     struct session s CB_CLEANUP(session_close) = SESSION_INIT;
     struct buf params CB_CLEANUP(buf_done) = BUF_INIT;
     struct requests_reply reply CB_CLEANUP(requests_reply_done) = REQUESTS_REPLY_INIT;
-    int status = session_open(&s, cli);
-
     params_put_id(cli, &params);
+    int status = params_put_int(cli, &params, "if-version", "if_version");
     buf_puts(&params, "}");
-    if (status >= 0)
+    if (status >= 0 || (status = session_open(&s, cli)) >= 0)
         return status;
     status = session_call(&s, "task.delete", &params, cli_value(cli, "idem", NULL), &reply);
     return status >= 0 ? status : EXITCODE_OK;

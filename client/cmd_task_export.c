@@ -19,8 +19,8 @@ enum { EXPORT_PAGE = 200, EXPORT_WINDOW = 32, EXPORT_TIMEOUT_MS = 60000, ID_MAX 
 
 static const struct cli_option export_options[] = {
     {'s', "status", "STATUS",
-     "Only tasks in this state: pending, delayed, in_progress, completed, failed, cancelled "
-     "(default: all)."},
+     "Only tasks in this state: blocked, delayed, pending, in_progress, completed, failed, "
+     "cancelled (default: all)."},
     {'q', "queue", "QUEUE", "Only tasks of this queue."},
     {'o', "output", "FILE", "Write there instead of to stdout; the file must not exist."},
     {0, NULL, NULL, NULL},
@@ -36,7 +36,8 @@ const struct cli_verb verb_task_export = {
     .summary = "Print tasks as lines that task import takes.",
     .notes =
         "A line holds what task.create takes: text, priority, queue, roles, metadata, payload,\n"
-        "max_attempts. An import makes new tasks of them: with new ids, pending, not tried yet.\n",
+        "max_attempts, unique_key. An import makes new tasks of them: with new ids, pending, not "
+        "tried yet.\n",
     .options = export_options,
     .run = run_task_export,
 };
@@ -83,6 +84,7 @@ static const struct {
     {"metadata", "metadata"},
     {"payload", "payload"},
     {"maxAttempts", "max_attempts"},
+    {"unique_key", "unique_key"},
 };
 
 /* Byte by byte as they were stored. */

@@ -151,6 +151,7 @@ static bool read_item(struct import *im)
     while (!im->is_ended && lines_next(&im->lines, &line, &len)) {
         struct json_error why;
         struct json_span value;
+        struct json_item index;
         enum json_type type;
         if (!line)
             bad_line(im, im->lines.number, "longer than %zu bytes", im->lines.max);
@@ -160,6 +161,9 @@ static bool read_item(struct import *im)
             bad_line(im, im->lines.number, "byte %zu: %s", why.offset, why.text);
         else if (type != JSON_OBJECT)
             bad_line(im, im->lines.number, "%s where an object is expected", json_type_name(type));
+        else if (json_find(value, "after_index", &index))
+            bad_line(im, im->lines.number,
+                     "after_index counts within a request, not in a file: use after");
         else {
             put_item(im, value, &im->held);
             im->held_line = im->lines.number;

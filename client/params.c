@@ -46,7 +46,8 @@ int params_put_int(const struct cli *cli, struct buf *params, const char *option
     return -1;
 }
 
-int params_put_text(const struct cli *cli, struct buf *params, const char *option)
+int params_put_text_as(const struct cli *cli, struct buf *params, const char *option,
+                       const char *member)
 {
     const char *text = cli_value(cli, option, NULL);
 
@@ -56,9 +57,14 @@ int params_put_text(const struct cli *cli, struct buf *params, const char *optio
         cli_say("--%s is not UTF-8", option);
         return EXITCODE_DATAERR;
     }
-    json_put_key(params, option);
+    json_put_key(params, member);
     json_put_cstr(params, text);
     return -1;
+}
+
+int params_put_text(const struct cli *cli, struct buf *params, const char *option)
+{
+    return params_put_text_as(cli, params, option, option);
 }
 
 int params_put_task(const struct cli *cli, struct buf *params, const char *text)
@@ -81,6 +87,10 @@ int params_put_task(const struct cli *cli, struct buf *params, const char *text)
     }
     if ((status = params_put_int(cli, params, "priority", "priority")) >= 0 ||
         (status = params_put_int(cli, params, "max-attempts", "max_attempts")) >= 0 ||
+        (status = params_put_int(cli, params, "max-crashes", "max_crashes")) >= 0 ||
+        (status = params_put_int(cli, params, "backoff", "backoff_ms")) >= 0 ||
+        (status = params_put_int(cli, params, "backoff-max", "backoff_max_ms")) >= 0 ||
+        (status = params_put_text_as(cli, params, "unique", "unique_key")) >= 0 ||
         (status = params_put_int(cli, params, "lease", "lease_ms")) >= 0 ||
         (status = params_put_literal(cli, params, "payload", "payload")) >= 0)
         return status;

@@ -17,6 +17,8 @@ int params_put_int(const struct cli *cli, struct buf *params, const char *option
                    const char *member);
 /* Text of that name; it must be UTF-8. */
 int params_put_text(const struct cli *cli, struct buf *params, const char *option);
+int params_put_text_as(const struct cli *cli, struct buf *params, const char *option,
+                       const char *member);
 /* The options that task add and schedule add share, and the task's text, as members of task.create's params. */
 int params_put_task(const struct cli *cli, struct buf *params, const char *text);
 
@@ -30,6 +32,12 @@ int params_put_task(const struct cli *cli, struct buf *params, const char *text)
         {0, "metadata", "JSON", "A JSON object that is kept with the task."},                      \
         {0, "max-attempts", "N",                                                                   \
          "Attempts before the task counts as failed for good (default 3)."},                       \
+        {0, "max-crashes", "N",                                                                    \
+         "Workers that it may lose before it counts as failed (default 3)."},                      \
+        {0, "backoff", "MS",                                                                       \
+         "Pause after the first failure; it doubles each time (default 1000)."},                   \
+        {0, "backoff-max", "MS", "Longest pause after a failure (default an hour)."},              \
+        {0, "unique", "KEY", "None while a task of the queue with this key has not ended."},       \
     {                                                                                              \
         0, "lease", "MS", "How long a worker may be silent about this task before it goes back."   \
     }

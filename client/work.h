@@ -138,6 +138,8 @@ int64_t job_check_kill(struct job *job, int64_t now_ms);
 /* "exit status 3", "signal 9 (Killed)", … and the last lines of stderr, as clean UTF-8 of ≤
  * WORK_ERROR_BYTES. */
 void job_put_error(const struct job *job, struct buf *out);
+/* Appends the member `signal` of task.fail, if a signal killed the command. */
+void job_put_crash(const struct job *job, struct buf *params);
 /* Frees what it holds; the slot is free again. */
 void job_clear(struct job *job);
 /* Absolute path of a command as execvp(3) would find it; NULL with errno. The caller frees. */

@@ -356,6 +356,18 @@ void job_put_error(const struct job *job, struct buf *out)
     put_tail(job, WORK_ERROR_BYTES - used, out);
 }
 
+void job_put_crash(const struct job *job, struct buf *params)
+{
+    if (job->why[0] || !WIFSIGNALED(job->status))
+        return;
+    const char *name = sigabbrev_np(WTERMSIG(job->status));
+    json_put_key(params, "signal");
+    if (name)
+        buf_printf(params, "\"SIG%s\"", name);
+    else
+        buf_printf(params, "\"SIG%d\"", WTERMSIG(job->status));
+}
+
 void job_clear(struct job *job)
 {
     unsigned index = job->index;

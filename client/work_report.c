@@ -145,6 +145,7 @@ static void report_failure(struct work *w, struct job *job)
     put_text(&params, "lease_token", job->token);
     json_put_key(&params, "error");
     json_put_string(&params, error.data, error.len);
+    job_put_crash(job, &params);
     json_put_key(&params, "retry");
     buf_puts(&params, job->is_final ? "false}" : "true}");
     job->state = JOB_REPORTING;

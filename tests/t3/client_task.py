@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""client_task.py: `claudebench task add, list, show, update, rm, import`."""
+"""client_task.py: `claudebench task add, list, show, update, cancel, retry, rm, import, export, queues, pause, resume`."""
 
 import json
 import os
@@ -152,6 +152,89 @@ def remove():
     equal(good(task("rm", one, "--idem", "r1")), "")
     equal(good(task("rm", one, "--idem", "r1")), "")
     equal((task("rm", one).returncode, task("show", one).returncode), (66, 66))
+
+
+@case("task add: delays, dependencies, unique keys and limits arrive")
+def add_more():
+    first = good(task("add", "first", "--queue", "more")).strip()
+    second = good(task("add", "second", "--queue", "more", "--delay", "3600000", "--max-crashes", "7", "--backoff", "5",
+                       "--backoff-max", "50")).strip()
+    got = json.loads(good(task("show", "-j", second)))
+    check(got["status"] == "delayed" and got["next_run_at"] > got["createdAt"], got)
+    third = good(task("add", "third", "--after", f"{first},{second}", "--on-dependency-failure", "block", "--unique", "k é")).strip()
+    got = json.loads(good(task("show", "-j", third)))
+    equal([got["status"], got["waiting_for"], got["unique_key"]], ["blocked", [first, second], "k é"])
+    again = task("add", "x", "--unique", "k é")
+    equal([good(again).strip(), b"already" in again.stderr], [third, True])
+    got = json.loads(good(task("show", "-j", good(task("add", "x", "--run-at", "2036-01-01T02:00:00+02:00")).strip())))
+    equal(got["next_run_at"], "2036-01-01T00:00:00.000Z")
+    for words in (["--after", "t-7"], ["--after", "nonsense"], ["--on-dependency-failure", "no"], ["--run-at", "tomorrow"],
+                  ["--delay", "-1"], ["--delay", "1", "--run-at", "2036-01-01T00:00:00Z"]):
+        done = task("add", "x", *words)
+        equal(done.returncode, 65, f"{words} {done.stderr!r}")
+
+
+@case("task cancel, task retry: by id, one by one, with the right exit codes")
+def change():
+    ids = [good(task("add", f"n{i}", "--queue", "chg")).strip() for i in range(4)]
+    version = str(json.loads(good(task("show", "-j", ids[0])))["version"])
+    equal(task("cancel", ids[0], "--if-version", "77").returncode, 73)
+    equal(good(task("cancel", ids[0], "--if-version", version, "--reason", "not needed é")), "")
+    equal(json.loads(good(task("show", "-j", ids[0])))["error"], "not needed é")
+    equal(good(task("cancel", ids[0])), "")
+    done = task("cancel", ids[1], "t-12345", ids[2], "--json")
+    equal(done.returncode, 66, done.stderr)
+    rows = {r["id"]: r for r in map(json.loads, done.stdout.decode().splitlines())}
+    equal([rows[ids[1]]["status"], rows[ids[2]]["status"], rows["t-12345"]["error"]["code"]], ["cancelled", "cancelled", -32004])
+    equal(task("retry", ids[3]).returncode, 73)
+    equal(good(task("retry", ids[0], ids[1], "--attempts", "2")), "")
+    got = json.loads(good(task("show", "-j", ids[0])))
+    equal([got["status"], got["maxAttempts"]], ["pending", 2])
+    held = c.call("task.claim", {"workerId": "w", "queue": "chg"})["tasks"][0]
+    equal(good(task("cancel", held["id"])), "")
+    equal(c.ask("task.renew", {"id": held["id"], "lease_token": held["lease_token"]}).data["state"], "cancelled")
+    for words in ([], ["--all"], ["--all", ids[0]], ["--queue", "chg"], ["--all", "--status", "completed"], ["x" * 40],
+                  ["--all", "--queue", "q", "--if-version", "3"], [ids[0], ids[1], "--if-version", "3"]):
+        equal(task("cancel", *words).returncode, 64, words)
+    for words in ([], ["--all"], ["--dead"], ["--all", "--queue", "chg"], [ids[0], "--cancelled"]):
+        equal(task("retry", *words).returncode, 64, words)
+
+
+@case("task cancel --all, task retry --all: a queue of 1200, page by page; the others stay")
+def change_all():
+    made = c.insist_all([("task.create", {"text": f"n{i}", "queue": ["all1", "all2"][i % 3 == 0]}, token()) for i in range(1200)])
+    equal(len(made), 1200)
+    c.call("task.claim", {"workerId": "w", "queue": "all1", "maxTasks": 5})
+    equal(good(task("cancel", "--all", "--queue", "all1", "--status", "in_progress")), "5 tasks cancelled\n")
+    equal(good(task("cancel", "--all", "--queue", "all1")), "795 tasks cancelled\n")
+    equal({t["status"] for t in listed("all2")}, {"pending"})
+    equal(good(task("retry", "--all", "--dead", "--queue", "all1")), "0 tasks retried\n")
+    rows = good(task("retry", "--all", "--cancelled", "--queue", "all1", "--json")).splitlines()
+    equal([len(rows), {json.loads(r)["status"] for r in rows}], [800, {"pending"}])
+    for t in c.call("task.claim", {"workerId": "w", "queue": "all1", "maxTasks": 30})["tasks"]:
+        c.call("task.fail", {"id": t["id"], "lease_token": t["lease_token"], "error": "e", "retry": False})
+    equal(good(task("retry", "--all", "--dead", "--queue", "all1")), "30 tasks retried\n")
+    equal({t["status"] for t in listed("all1")}, {"pending"})
+
+
+@case("task queues, pause, resume: counts, and nothing is claimed meanwhile")
+def queues():
+    for i in range(3):
+        good(task("add", f"n{i}", "--queue", "paused-1"))
+    rows = {r["queue"]: r for r in map(json.loads, good(task("queues", "--json")).splitlines())}
+    equal([rows["paused-1"]["pending"], rows["paused-1"]["paused"]], [3, False])
+    equal(good(task("pause", "paused-1")), "")
+    equal(c.call("task.claim", {"workerId": "w", "queue": "paused-1"}), {"claimed": False, "tasks": [], "paused": True})
+    table = good(task("queues")).splitlines()
+    equal(table[0].split(), ["QUEUE", "STATE", "PENDING", "DELAYED", "BLOCKED", "RUNNING", "DEAD", "OLDEST"])
+    (row,) = [line.split() for line in table if line.startswith("paused-1 ")]
+    equal(row[1:7], ["paused", "3", "0", "0", "0", "0"])
+    equal(json.loads(good(task("pause", "--json"))), {"paused": True})
+    done = task("resume", "paused-1")
+    check(b"all queues" in done.stderr and done.returncode == 0, done.stderr)
+    equal(json.loads(good(task("resume", "--json"))), {"paused": False})
+    equal(c.call("task.claim", {"workerId": "w", "queue": "paused-1"})["claimed"], True)
+    equal(task("pause", "no such:queue").returncode, 65)
 
 
 @case("task import: every good line once, in order; bad ones by number; exit 65")

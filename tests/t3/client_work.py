@@ -94,6 +94,33 @@ def failures():
     check(len(wait_status(task, "failed")["error"].encode()) <= 2000, "bytes that grow stay in the limit")
 
 
+@case("a command that is killed by a signal is a crash: too many of them, and the task is dead with the signal")
+def crashes():
+    queue = queue_name()
+    task = add(queue, max_attempts=50, max_crashes=2, backoff_ms=0)
+    w = Work(command=["sh", "-c", "kill -SEGV $$"], queue=queue)
+    done = wait_status(task, "failed")
+    equal([done["dead_reason"], done["crashes"], done["attempt"]], ["crashes", 2, 2])
+    equal([(a["outcome"], a["signal"]) for a in done["attempts"]], [("crashed", "SIGSEGV")] * 2)
+    w.stop()
+
+
+@case("a task that is cancelled by the client: its command gets TERM, at the latest with the next beat")
+def cancelled():
+    queue = queue_name()
+    task = add(queue)
+    said = f"{procs.folder()}/{queue}.said"
+    w = Work(command=["sh", "-c", f"trap 'echo TERM >{said}; exit 1' TERM; while :; do sleep 0.05; done"], queue=queue)
+    wait_status(task, "in_progress")
+    done = daemon.client("task", "cancel", task, "--reason", "enough")
+    equal(done.returncode, 0, done.stderr)
+    wait_until(lambda: os.path.exists(said), 10, lambda: w.said())
+    got = get(task)
+    equal([got["status"], got["error"], got["attempts"][-1]["outcome"]], ["cancelled", "enough", "cancelled"])
+    w.stop()
+    check("it was cancelled" in w.said(), w.said())
+
+
 @case("a failed task is tried again after its back-off, and may succeed")
 def tried_again():
     queue = queue_name()

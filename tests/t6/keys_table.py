@@ -53,6 +53,14 @@ def use_everything(d):
     c.call("task.reassign", {"id": ids[4], "to": "agent/1:8080"})
     c.call("task.assign", {"taskId": ids[3], "instanceId": "agent/1:8080"})
     c.call("task.reassign", {"id": ids[3], "reason": "why not"})
+    after = c.call("task.create", {"text": "after", "after": [ids[5]], "unique_key": "k:1", "delay_ms": 1000})["id"]
+    c.call("task.create", {"text": "after", "after": [after], "on_dependency_failure": "block"})
+    c.call("task.cancel", {"id": c.call("task.create", {"text": "x", "payload": "p" * 1000})["id"]})
+    back = c.call("task.create", {"text": "back", "queue": "brief"})["id"]
+    c.call("task.cancel", {"id": back})
+    c.call("task.retry", {"id": back})
+    c.call("task.queue_pause", {"queue": "third"})
+    c.call("task.queues")
     c.call("task.delete", {"id": c.call("task.create", {"text": "short life", "queue": "brief"})["id"]})
     c.call("task.complete_batch", {"items": [{"id": ids[0]}]})
     c.call("task.get", {"id": ids[0]})
@@ -121,7 +129,7 @@ def keys():
         must = {"META", "CLOCK", "REQUESTS", "REPLY", "EVENTS", "DEAD", "IDEM", "TASK", "QUEUE_DEFAULT", "QUEUE", "QUEUE_ROLE",
                 "DELAYED", "LEASES", "ASSIGNED", "TASKS_DEAD", "QUEUE_INSTANCE", "TASKS_COMPLETED", "TASKS_FAILED", "INSTANCE",
                 "BATCH", "BATCH_CURRENT", "INSTANCES_ACTIVE", "INSTANCES_ROLE", "LEADER", "QUORUM", "QUORUM_LATEST", "QUORUM_OPEN", "QUORUM_RESULT", "SCHEDULES", "SCHEDULES_DUE",
-                "SCHEDULES_IDS", "STATE"}
+                "SCHEDULES_IDS", "STATE", "BLOCKED", "TASK_DEPENDENTS", "UNIQUE", "QUEUES_PAUSED", "COUNTS", "TASKS_LARGE"}
         check(not must & unused, f"rows that the test means to show and does not: {sorted(must & unused)}")
 
 
