@@ -44,7 +44,7 @@ local function fire_once(id, s, due)
     if is_old then -- the task of an earlier time has its unique key, and has not ended
         s.dropped = s.dropped + 1
         emit('schedule.missed', {'schedule', id, 'due', I(due), 'dropped', '1', 'reason', 'unique_key', 'id', task})
-        return true
+        return true, ''
     end
     call('HSET', task_key(task), 'sc', I(due) .. ' ' .. id)
     s.task, s.fired = task, s.fired + 1

@@ -278,6 +278,45 @@ def pause_all():
     check(claimed(), "resumed")
 
 
+@case("claims that wait: a task of a paused queue wakes nobody; resumed, by name or all, they look again")
+def pause_waiters():
+    for name in ("default", "*"):
+        fresh()
+        s.pause(name)
+        equal(s.wait("w1"), 2)
+        equal(s.wait("w2"), 2)
+        one()
+        s.tick()
+        equal([s.replies(s.waiting(w)) for w in ("w1", "w2")], [[], []])
+        s.resume(name)
+        for w in ("w1", "w2"):
+            (reply,) = s.replies(s.waiting(w))
+            equal(reply["result"], {"claimed": False, "tasks": [], "wake": True}, w)
+        equal(s.redis.scan(s.key("waiters*")), set())
+
+
+@case("pushed tasks: not from paused queues, and not to who failed them while another one serves the queue")
+def pushed():
+    fresh()
+    s.register("a", "ia")
+    s.pause("default")
+    task = one()
+    equal(s.assign_pending()["assigned"], 0)
+    s.resume("default")
+    equal(s.assign_pending()["assigned"], 1)
+    (t,) = claimed("a", mode="push")
+    s.fail(task, t["lease_token"])
+    due_now(task)
+    s.register("b", "ib", capacity=1, queues="other")
+    s.register("c", "ic", capacity=1)
+    claimed_by_c = one(priority=100)
+    s.assign(claimed_by_c, "c")  # it is full
+    got = s.assign_pending()
+    equal([got["assigned"], got["problem"], status(task)], [0, "", "pending"])
+    equal(s.assign_pending(deny=0)["assigned"], 1)
+    equal(s.task(task)["ho"], b"a")
+
+
 @case("at most 1000 queues are paused")
 def pause_bound():
     fresh()

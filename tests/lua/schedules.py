@@ -26,7 +26,8 @@ def add(sid="s", version="", cron="", every="", tz="UTC", missed="once", paused=
     text = json.dumps(template["text"])
     args = [sid, version, cron, every, tz, missed, paused, start, end, due, json.dumps(template)]
     return s.ask("schedule_add", *args, *s.create_args(json.loads(text), queue=template.get("queue", "default"),
-                                                       roles=template.get("roles", "")),
+                                                       roles=template.get("roles", ""),
+                                                       **{k: v for k, v in template.items() if k == "unique_key"}),
                  op_args=[most], op_keys=KEYS, **kw)
 
 
@@ -428,6 +429,21 @@ def race():
     seen = [(e["schedule"], int(e["due"])) for e in s.events("schedule.fired")]
     equal(sorted(seen), sorted((f"n{i}", at) for i, at in enumerate(ats)))
     equal(len(s.listing()["result"]["tasks"]), 20)
+
+
+@case("a template with a unique key: a due time is skipped while the task of an earlier one has not ended")
+def unique():
+    fresh()
+    start = late(ago=300000, missed="all", template={"text": "x", "unique_key": "k"})
+    equal(fire(command(due()[0], [start, start + 1000], start + 2000)), [("fired", 1, "")])
+    (task,) = [e["id"] for e in s.events("task.created")]
+    equal([s.task(task)["uk"], s.redis.call("ZCARD", s.key("queue:tasks:pending"))], [b"k", 1])
+    (missed,) = s.events("schedule.missed")
+    equal([missed["reason"], missed["id"], missed["due"]], ["unique_key", task, str(start + 1000)])
+    equal(s.task(task)["sc"].decode().split(" ")[0], str(start))
+    s.cancel(task)
+    fire(command(due()[0], [start + 2000], start + 3000))
+    equal(len(s.events("task.created")), 2)
 
 
 if __name__ == "__main__":

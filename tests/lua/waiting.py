@@ -208,6 +208,7 @@ def block():
     b = one(after=[a], on_failure="block")
     finish(a, "cancelled")
     equal(status(b), "blocked")
+    s.redis.call("DEBUG", "SLEEP", "0.002")
     s.tick(keep=(0, 1000000, 0))  # retention removes what it waits for
     s.tick(keep=(0, 1000000, 0))
     equal([s.task(a), s.get(b)["result"]["dead_reason"], left_over()], [{}, "dependency", set()])

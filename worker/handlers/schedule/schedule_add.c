@@ -23,7 +23,7 @@ static const struct field params[] = {
               "An interval, counted from `start`, or else from now."),
     FIELD_STR("timezone", DEFAULT("UTC"), 1, TZ_NAME_MAX,
               "The zone that the cron expression is read in, by its IANA name."),
-    FIELD_OBJECT("template", REQUIRED, task_create_params,
+    FIELD_OBJECT("template", REQUIRED, task_template_params,
                  "The task, as for task.create, to be run when it is made."),
     {.name = "missed",
      .type = FIELD_TYPE_ENUM,
@@ -48,20 +48,6 @@ static const struct field result[] = {
     FIELD_OBJECT("schedule", REQUIRED, schedule_fields, "The schedule."),
     FIELD_END,
 };
-
-/* What a task that is made at its due time has no use for. */
-static int check_template(struct prepare *p, const struct field_value *values)
-{
-    static const char *const refused[] = {"run_at", "delay_ms", "after", "on_dependency_failure"};
-
-    for (size_t i = 0; task_create_params[i].name; i++)
-        for (size_t r = 0; r < CB_ARRAY_LEN(refused); r++)
-            if (strcmp(task_create_params[i].name, refused[r]) == 0 && values[i].is_set &&
-                !values[i].is_default)
-                return prepare_refuse(p, arena_printf(p->arena, "template.%s", refused[r]),
-                                      "nothing: the task is made when it is to run", "a value");
-    return 0;
-}
 
 /* *ret_first: wall ms, or CRON_NEVER. */
 static int first_time(struct prepare *p, int64_t *ret_first)
@@ -109,7 +95,7 @@ static int prepare(struct prepare *p)
         return prepare_refuse(p, "cron", "either cron or every_ms", has_cron ? "both" : "neither");
     if (end->is_set && start->is_set && end->num < start->num)
         return prepare_refuse(p, "end", "a time after `start`", end->str);
-    if (first_time(p, &first) != 0 || check_template(p, template->sub) != 0)
+    if (first_time(p, &first) != 0)
         return -1;
     prepare_arg_text(p, prepare_value(p, "id"));
     prepare_arg_number(p, prepare_value(p, "if_version"));
@@ -122,7 +108,7 @@ static int prepare(struct prepare *p)
     put_time(p, end->is_set ? end->num : CRON_NEVER);
     put_time(p, first);
     prepare_arg_raw(p, template);
-    return task_put_create_args(p, template->sub, "template.", NULL);
+    return task_put_create_args(p, task_template_params, template->sub, "template.");
 }
 
 static void operation(const struct handler_context *ctx, struct arena *arena, struct arg_list *keys,

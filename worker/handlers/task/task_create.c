@@ -20,7 +20,7 @@ static int prepare(struct prepare *p)
     const struct field_value *after = prepare_value(p, "after");
 
     p->operations += after->is_set ? (unsigned)after->len : 0;
-    return task_put_create_args(p, p->values, "", NULL);
+    return task_put_create_args(p, task_create_params, p->values, "");
 }
 
 const struct handler handler_task_create = {

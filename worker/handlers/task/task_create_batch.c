@@ -58,9 +58,7 @@ static int prepare(struct prepare *p)
         const struct field_value *task = &tasks->sub[i];
         const char *path = arena_printf(p->arena, "tasks[%zu].", i);
         if (check_after(p, task, i, &dependencies) != 0 ||
-            task_put_create_args(
-                p, task->sub, path,
-                &task->sub[fields_index(task_create_batch_params, "after_index")]) != 0)
+            task_put_create_args(p, task_create_batch_params, task->sub, path) != 0)
             return -1;
     }
     p->operations = (unsigned)tasks->len;

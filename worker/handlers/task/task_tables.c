@@ -114,26 +114,11 @@ const struct field task_error_fields[] = {
     FIELD_END,
 };
 
-/* clang-format off: one row a field */
-#define TASK_CREATE_FIELDS                                                                         \
+#define TASK_CORE_FIELDS                                                                           \
     FIELD_STR("text", REQUIRED, 1, 500, "What is to be done."),                                    \
         FIELD_INT("priority", DEFAULT(50), 0, 100, "Higher is sooner."),                           \
         FIELD_OBJECT("metadata", OPTIONAL, NULL, "Anything about the task; kept as it is."),       \
         FIELD_ANY("payload", OPTIONAL, "Anything to work on, any JSON; kept byte by byte."),       \
-        FIELD_TIME("run_at", OPTIONAL, "Not before this time: until then it is delayed."),         \
-        FIELD_INT("delay_ms", OPTIONAL, 0, TASK_DELAY_MAX_MS,                                      \
-                  "Not before so long from now; not with run_at."),                                \
-        {.name = "after",                                                                          \
-         .type = FIELD_TYPE_LIST,                                                                  \
-         .flags = FIELD_UNIQUE,                                                                    \
-         .min = 0,                                                                                 \
-         .max = 64,                                                                                \
-         .sub = task_id_element,                                                                   \
-         .text = "Tasks that must end first, of any queue; until then it is blocked."},            \
-        FIELD_ENUM(                                                                                \
-            "on_dependency_failure", DEFAULT("fail"), on_dependency_failure,                       \
-            "When one of them fails for good, is cancelled or deleted: fail, too; ignore it; "     \
-            "or block until it is retried and completed, failing when it is gone."),               \
         FIELD_ID("unique_key", OPTIONAL,                                                           \
                  "While a task of the queue with this key has not ended, that one is returned."),  \
         FIELD_INT("max_attempts", OPTIONAL, 1, 1000,                                               \
@@ -157,9 +142,28 @@ const struct field task_error_fields[] = {
         .sub = task_role_element, .text = "Only workers with one of these roles may claim it."     \
     }
 
-const struct field task_create_params[] = {TASK_CREATE_FIELDS, FIELD_END};
+/* What it waits for. */
+#define TASK_WAIT_FIELDS                                                                           \
+    FIELD_TIME("run_at", OPTIONAL, "Not before this time: until then it is delayed."),             \
+        FIELD_INT("delay_ms", OPTIONAL, 0, TASK_DELAY_MAX_MS,                                      \
+                  "Not before so long from now; not with run_at."),                                \
+        {.name = "after",                                                                          \
+         .type = FIELD_TYPE_LIST,                                                                  \
+         .flags = FIELD_UNIQUE,                                                                    \
+         .min = 0,                                                                                 \
+         .max = 64,                                                                                \
+         .sub = task_id_element,                                                                   \
+         .text = "Tasks that must end first, of any queue; until then it is blocked."},            \
+        FIELD_ENUM(                                                                                \
+            "on_dependency_failure", DEFAULT("fail"), on_dependency_failure,                       \
+            "When one of them fails for good, is cancelled or deleted: fail, too; ignore it; "     \
+            "or block until it is retried and completed, failing when it is gone.")
+
+const struct field task_template_params[] = {TASK_CORE_FIELDS, FIELD_END};
+const struct field task_create_params[] = {TASK_CORE_FIELDS, TASK_WAIT_FIELDS, FIELD_END};
 const struct field task_create_batch_params[] = {
-    TASK_CREATE_FIELDS,
+    TASK_CORE_FIELDS,
+    TASK_WAIT_FIELDS,
     {.name = "after_index",
      .type = FIELD_TYPE_LIST,
      .flags = FIELD_UNIQUE,
@@ -169,7 +173,6 @@ const struct field task_create_batch_params[] = {
      .text = "As `after`, of earlier tasks of this batch."},
     FIELD_END,
 };
-/* clang-format on */
 
 void task_operation_int(struct arena *arena, struct arg_list *args, int64_t n)
 {
@@ -252,23 +255,30 @@ static void put_extra_backoff(struct prepare *p, struct buf *doc, const struct f
     put_extra_string(doc, "backoff_ms", both, strlen(both));
 }
 
+static void put_extra_waits(struct buf *doc, const struct field_value *values)
+{
+    const struct field_value *policy = create_value(values, "on_dependency_failure");
+
+    put_extra_int(doc, "run_at", create_value(values, "run_at"));
+    put_extra_int(doc, "delay_ms", create_value(values, "delay_ms"));
+    put_extra_list(doc, "after", create_value(values, "after"));
+    if (!policy->is_default && strcmp(policy->str, "fail") != 0)
+        put_extra_string(doc, "on_failure", policy->str, policy->len);
+}
+
 /* What few tasks have travels in one argument, so that the others do not pay for it: a document of ours. */
-static void put_create_extras(struct prepare *p, const struct field_value *values,
-                              const struct field_value *after_index)
+static void put_create_extras(struct prepare *p, const struct field *table,
+                              const struct field_value *values)
 {
     struct buf doc = BUF_INIT;
-    const struct field_value *policy = create_value(values, "on_dependency_failure");
     const struct field_value *unique = create_value(values, "unique_key");
 
     put_extra_backoff(p, &doc, values);
     put_extra_int(&doc, "lease_ms", create_value(values, "lease_ms"));
-    put_extra_int(&doc, "run_at", create_value(values, "run_at"));
-    put_extra_int(&doc, "delay_ms", create_value(values, "delay_ms"));
-    put_extra_list(&doc, "after", create_value(values, "after"));
-    if (after_index)
-        put_extra_list(&doc, "after_index", after_index);
-    if (!policy->is_default && strcmp(policy->str, "fail") != 0)
-        put_extra_string(&doc, "on_failure", policy->str, policy->len);
+    if (table != task_template_params)
+        put_extra_waits(&doc, values);
+    if (table == task_create_batch_params)
+        put_extra_list(&doc, "after_index", &values[fields_index(table, "after_index")]);
     if (unique->is_set)
         put_extra_string(&doc, "unique_key", unique->str, unique->len);
     if (doc.len > 0)
@@ -277,8 +287,8 @@ static void put_create_extras(struct prepare *p, const struct field_value *value
     buf_done(&doc);
 }
 
-int task_put_create_args(struct prepare *p, const struct field_value *values, const char *path,
-                         const struct field_value *after_index)
+int task_put_create_args(struct prepare *p, const struct field *table,
+                         const struct field_value *values, const char *path)
 {
     const struct options *opts = p->ctx->opts;
     const struct field_value *text = create_value(values, "text");
@@ -296,7 +306,8 @@ int task_put_create_args(struct prepare *p, const struct field_value *values, co
             arena_printf(p->arena, "at most %" PRId64 " bytes with the metadata",
                          opts->limits.params_bytes),
             arena_printf(p->arena, "%zu bytes", payload->raw.len + metadata->raw.len));
-    if (create_value(values, "run_at")->is_set && create_value(values, "delay_ms")->is_set)
+    if (table != task_template_params && create_value(values, "run_at")->is_set &&
+        create_value(values, "delay_ms")->is_set)
         return prepare_refuse(p, arena_printf(p->arena, "%sdelay_ms", path),
                               "one of `run_at` and `delay_ms`", "both");
     prepare_arg_literal(p, text);
@@ -307,7 +318,7 @@ int task_put_create_args(struct prepare *p, const struct field_value *values, co
     put_int_or(p, create_value(values, "max_attempts"), opts->task.max_attempts);
     put_int_or(p, create_value(values, "max_crashes"), opts->task.max_crashes);
     prepare_arg_names(p, create_value(values, "roles"));
-    put_create_extras(p, values, after_index);
+    put_create_extras(p, table, values);
     return 0;
 }
 

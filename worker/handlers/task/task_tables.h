@@ -25,16 +25,17 @@ extern const struct field task_error_fields[];
 
 /* Longest time from now that a task may be put off by: ten years. */
 #define TASK_DELAY_MAX_MS INT64_C(315360000000)
-/* What task.create takes; and one element of task.create_batch: the same rows, and `after_index` at the end. */
+/* What a schedule's template takes; task.create, with what a task may wait for behind it; and one element of
+ * task.create_batch, with `after_index` behind that. A row of one has the same place in the next. */
+extern const struct field task_template_params[];
 extern const struct field task_create_params[];
 extern const struct field task_create_batch_params[];
 extern const struct field task_role_element[];
 
-/* The nine arguments of lua/include/create.lua for one task; `values` is parallel to task_create_params,
- * `path` is put before a field's name in a problem ("tasks[3]."); `after_index`, or NULL, has been checked to name earlier
- * tasks. 0 or -1. */
-int task_put_create_args(struct prepare *p, const struct field_value *values, const char *path,
-                         const struct field_value *after_index);
+/* The nine arguments of lua/include/create.lua for one task; `values` is parallel to `table`, one of the three above; `path` is
+ * put before a field's name in a problem ("tasks[3]."). That `after_index` names earlier tasks has been checked. 0 or -1. */
+int task_put_create_args(struct prepare *p, const struct field *table,
+                         const struct field_value *values, const char *path);
 /* task.max_pending, for the two creating scripts. */
 void task_create_operation(const struct handler_context *ctx, struct arena *arena,
                            struct arg_list *keys, struct arg_list *args);
