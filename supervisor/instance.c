@@ -117,7 +117,7 @@ static void put_tick_args(struct script_call *call, struct arena *a, const struc
     script_call_arg_str(call, i->data_generation);
     script_call_arg_int(call, !i->orphan[0]);
     script_call_arg_str(call, i->finished);
-    i->hooks.measure(i->hooks.arg, call, a);
+    i->hooks.measure(i->hooks.arg, i->is_leaving, call, a);
 }
 
 static void send_tick(struct instance *i, redis_conn_fn *fn)

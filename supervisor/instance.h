@@ -21,7 +21,7 @@ struct instance_hooks {
     /* It leads, and a schedule is due in so many ms. */
     void (*due)(void *arg, int64_t in_ms);
     /* Appends what is published with a tick (publish.h). */
-    void (*measure)(void *arg, struct script_call *call, struct arena *a);
+    void (*measure)(void *arg, bool is_last, struct script_call *call, struct arena *a);
     /* The requests of that instance's workers are to be handed on: instance_orphan_handled() follows. */
     void (*orphan)(void *arg, const char *id);
 };

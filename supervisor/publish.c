@@ -133,12 +133,12 @@ static void put_values(struct publish *p, const struct tally *t, struct script_c
     keep_sample(p, &sums.now);
 }
 
-void publish_put(struct publish *p, struct script_call *call, struct arena *a)
+void publish_put(struct publish *p, bool is_last, struct script_call *call, struct arena *a)
 {
     CB_CLEANUP(tally_done) struct tally t = TALLY_INIT;
     int64_t now = clock_mono_ms();
 
-    if (now - p->published_ms < PUBLISH_MS - SLACK_MS) {
+    if (!is_last && now - p->published_ms < PUBLISH_MS - SLACK_MS) {
         script_call_arg_int(call, 0);
         return;
     }

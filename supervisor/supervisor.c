@@ -196,10 +196,10 @@ static void on_refused(void *arg)
     supervisor_fail(s, EXITCODE_TEMPFAIL, why);
 }
 
-static void on_measure(void *arg, struct script_call *call, struct arena *a)
+static void on_measure(void *arg, bool is_last, struct script_call *call, struct arena *a)
 {
     const struct supervisor *s = arg;
-    publish_put(s->publish, call, a);
+    publish_put(s->publish, is_last, call, a);
 }
 
 static void on_orphan_handled(void *arg, int found)
