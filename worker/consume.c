@@ -88,8 +88,12 @@ static void say_trouble(struct consumer *c, const char *command, const struct cb
 {
     unsigned times;
 
-    if (err->code == REDIS_AUTH)
+    if (err->code == REDIS_AUTH) {
         supervised_state(c->sup, WORKER_REFUSED);
+        if (outage_has_the_word(c->sup))
+            log_event(EV_redis_auth, LOG_S("command", command), LOG_S("error", err->text));
+        return;
+    }
     if (log_repeat_may(&c->said, err->text, &times))
         log_event(EV_redis_error, LOG_S("command", command), LOG_S("error", err->text),
                   LOG_I("times", times));

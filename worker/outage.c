@@ -15,8 +15,7 @@ static bool supervisor_says_it(const struct supervised *sup)
     return !sup->is_orphan && atomic_load(&sup->board->global.redis_state) != REDIS_STATE_UP;
 }
 
-/* One of all workers of this host in LOG_REPEAT_MS. */
-static bool take_the_word(struct supervised *sup)
+bool outage_has_the_word(struct supervised *sup)
 {
     _Atomic int64_t *said = &sup->board->global.outage_said_us;
     int64_t now = clock_mono_us();
@@ -40,7 +39,7 @@ void outage_note(struct outage *o, struct supervised *sup, const struct cb_error
         log_event(EV_worker_cut_off, LOG_S("reason", err->text));
     }
     if (o->is_said || now - o->since_ms < PATIENCE_MS || supervisor_says_it(sup) ||
-        !take_the_word(sup))
+        !outage_has_the_word(sup))
         return;
     o->is_said = true;
     log_event(is_refused ? EV_redis_auth : EV_redis_lost, LOG_S("reason", err->text),

@@ -16,6 +16,8 @@ struct outage {
 /* The connection is lost, or another attempt at one has failed: err->code is an enum redis_fault. Sets the
  * worker's state, so that the supervisor does not take one that waits for one that hangs. */
 void outage_note(struct outage *o, struct supervised *sup, const struct cb_error *err);
+/* Whether this worker is the one that may log what hits all workers of the host alike; once in LOG_REPEAT_MS. */
+bool outage_has_the_word(struct supervised *sup);
 /* Redis serves us (again). */
 void outage_over(struct outage *o, int64_t redis_id);
 
