@@ -46,15 +46,15 @@ end
 
 -- Scripts wake the leader only, not those who wait for tasks, while all tasks are pushed.
 local function declare_mode()
-    want('hash', KEYS[3])
-    local known = call('HGET', KEYS[3], 'assignment')
+    want('hash', META)
+    local known = call('HGET', META, 'assignment')
     if mode == 'pull' then
         if known then
-            call('HDEL', KEYS[3], 'assignment')
+            call('HDEL', META, 'assignment')
         end
         call('HDEL', P .. 'waiters', waiting().LEADER)
     elseif known ~= mode then
-        call('HSET', KEYS[3], 'assignment', mode)
+        call('HSET', META, 'assignment', mode)
     end
 end
 

@@ -342,7 +342,7 @@ local function wake_again(name, limit)
     return woken
 end
 function sweep.lost_wakes()
-    if call('HGET', KEYS[6], 'assignment') == 'push' then
+    if call('HGET', META, 'assignment') == 'push' then
         return
     end
     local names, woken = call('SRANDMEMBER', P .. 'waiters:queues', 20), 0

@@ -207,7 +207,7 @@ local function wake_flush()
     if #wake_tasks > 0 or #wake_freed > 0 then
         W.nudge_leader()
     end
-    if #wake_tasks > 0 and call('HGET', P .. 'meta', 'assignment') ~= 'push' then
+    if #wake_tasks > 0 and call('HGET', META, 'assignment') ~= 'push' then
         for i = 1, #wake_tasks do
             W.wake_for(wake_tasks[i][1], wake_tasks[i][2], wake_tasks[i][3])
         end
