@@ -88,6 +88,7 @@ def use_everything(d):
     c.call("system.metrics")
     c.call("system.health")
     c.call("system.discover")
+    c.send("task.claim", {"workerId": "waits", "queue": "nothing", "roles": ["gpu"], "wait_ms": 30000}, idem=token())
     c.ask(None, {}, stream="cb:requests:task")  # a dead letter
     pid = d.workers("task")[0]
     procs.kill(pid)  # duplicates, hand-on
@@ -128,8 +129,10 @@ def keys():
         note(f"rows that this database does not show: {sorted(unused)}")
         must = {"META", "CLOCK", "REQUESTS", "REPLY", "EVENTS", "DEAD", "IDEM", "TASK", "QUEUE_DEFAULT", "QUEUE", "QUEUE_ROLE",
                 "DELAYED", "LEASES", "ASSIGNED", "TASKS_DEAD", "QUEUE_INSTANCE", "TASKS_COMPLETED", "TASKS_FAILED", "INSTANCE",
-                "BATCH", "BATCH_CURRENT", "INSTANCES_ACTIVE", "INSTANCES_ROLE", "LEADER", "QUORUM", "QUORUM_LATEST", "QUORUM_OPEN", "QUORUM_RESULT", "SCHEDULES", "SCHEDULES_DUE",
-                "SCHEDULES_IDS", "STATE", "BLOCKED", "TASK_DEPENDENTS", "UNIQUE", "QUEUES_PAUSED", "COUNTS", "TASKS_LARGE"}
+                "BATCH", "BATCH_CURRENT", "INSTANCES_ACTIVE", "INSTANCES_ROLE", "LEADER", "LOAD", "LOAD_QUEUE", "LOAD_ROLE",
+                "QUORUM", "QUORUM_LATEST", "QUORUM_OPEN", "QUORUM_RESULT", "SCHEDULES", "SCHEDULES_DUE", "SCHEDULES_IDS", "STATE",
+                "WAITERS", "WAITERS_DEADLINE", "WAITERS_QUEUES", "WAITERS_QUEUE", "WAITERS_ROLE", "WAITERS_INSTANCE", "BLOCKED",
+                "TASK_DEPENDENTS", "UNIQUE", "QUEUES_PAUSED", "COUNTS", "TASKS_LARGE"}
         check(not must & unused, f"rows that the test means to show and does not: {sorted(must & unused)}")
 
 
