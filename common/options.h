@@ -131,6 +131,9 @@ struct options_errors {
     {                                                                                              \
         NULL, 0, 0                                                                                 \
     }
+/* Adds one; `file` may be NULL. For those who load files of their own in the same manner. */
+void options_errors_add(struct options_errors *errs, const char *file, int line, int col,
+                        const char *option, const char *fmt, ...) CB_PRINTF(6, 7);
 void options_errors_done(struct options_errors *errs);
 /* Appends `file:line:col: option: problem (expected …)` lines, and "and N more errors". */
 void options_errors_put(const struct options_errors *errs, struct buf *out);

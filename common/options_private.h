@@ -46,11 +46,6 @@ void options_set_string(struct options *opts, const struct option_row *option, c
                         size_t len);
 bool options_is_string(const struct option_row *option); /* STR or PATH */
 
-/* ---- options_errors.c ---- */
-
-void options_errors_add(struct options_errors *errs, const char *file, int line, int col,
-                        const char *option, const char *fmt, ...) CB_PRINTF(6, 7);
-
 /* ---- options_value.c ---- */
 
 /* Puts the scalar's value into the options. Returns 0, or -1 with what is wrong appended to

@@ -3,7 +3,7 @@
  * shell_int.h.
  *
  * Nothing is known of the language: when there is a word in it that means running something (system, exec, popen …), each
- * string is taken as a command line, and strings with only commas between them (["rm", "-rf", "/"]) as the words
+ * string is taken as a command line, and strings with only commas and brackets between them ("rm", ["-rf", "/"]) as the words
  * of one command. Guesses: what cannot be read in them is no problem.
  */
 #include "common/compat.h"
@@ -99,7 +99,7 @@ void shell_parse_code(struct shell_parser *p, struct shell_text code, const char
             }
             break;
         }
-        bool is_between = strchr(" \t\n,", *at) != NULL;
+        bool is_between = strchr(" \t\n,[(", *at) != NULL;
         if (!is_between || words.n == CODE_WORDS_MAX)
             run_strings(p, &words, via, parent);
         at++;

@@ -188,13 +188,27 @@ static struct shell_words split_input(struct shell_parser *p)
     return out;
 }
 
+/* One word a line, as xargs -I and parallel take them. */
+static struct shell_words split_lines(struct shell_parser *p)
+{
+    struct shell_words out = {0};
+    const char *end = p->input.len ? p->input.at + p->input.len : p->input.at;
+    for (const char *line = p->input.at; line < end && !p->state->is_over;) {
+        const char *newline = memchr(line, '\n', (size_t)(end - line));
+        const char *to = newline ? newline : end;
+        if (to > line)
+            shell_words_add(p, &out, shell_word_of(p, line, (size_t)(to - line), 0));
+        line = newline ? newline + 1 : end;
+    }
+    return out;
+}
+
 void shell_unwrap_xargs(struct shell_parser *p, int command)
 {
     static const struct shell_option_spec spec = {
         "adEILnPs", " arg-file delimiter max-lines max-args max-procs max-chars process-slot-var "};
     struct shell_command c = p->state->script->commands[command];
     uint32_t first = shell_skip_options(&spec, c.words, c.nwords, 1);
-    struct shell_words values = split_input(p);
     const char *mark = NULL;
 
     for (uint32_t i = 1; i < first; i++) {
@@ -208,9 +222,16 @@ void shell_unwrap_xargs(struct shell_parser *p, int command)
         mark = NULL;
     if (first >= c.nwords)
         return;
-    struct shell_words words = put_in(p, c.words + first, c.nwords - first, mark, &values);
+    struct shell_words values = mark ? split_lines(p) : split_input(p);
     uint32_t flags = values.n == 0 || (values.at[0].flags & SHELL_UNKNOWN) ? SHELL_MORE_ARGS : 0;
-    shell_unwrap_to(p, command, "xargs", words.at, words.n, flags);
+    /* With a mark it is one command a line. */
+    uint32_t nruns = mark && values.n ? values.n : 1;
+    for (uint32_t i = 0; i < nruns && !p->state->is_over; i++) {
+        struct shell_words some = mark && values.n ? (struct shell_words){values.at + i, 1, 1}
+                                                   : values;
+        struct shell_words words = put_in(p, c.words + first, c.nwords - first, mark, &some);
+        shell_unwrap_to(p, command, "xargs", words.at, words.n, flags);
+    }
 }
 
 /* ---- parallel ---- */
@@ -222,7 +243,7 @@ void shell_unwrap_parallel(struct shell_parser *p, int command)
         " jobs sshlogin arg-file max-args max-replace-args delay timeout joblog colsep "};
     struct shell_command c = p->state->script->commands[command];
     uint32_t first = shell_skip_options(&spec, c.words, c.nwords, 1), to = first;
-    struct shell_words values = split_input(p);
+    struct shell_words values = split_lines(p);
 
     while (to < c.nwords && strncmp(c.words[to].text, ":::", 3) != 0)
         to++;

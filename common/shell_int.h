@@ -190,6 +190,8 @@ enum shell_close {
 };
 void shell_parse_list(struct shell_parser *p, enum shell_close close);
 void shell_parse_stage(struct shell_parser *p);
+/* The body of a function of this name; pos is behind its head. */
+void shell_parse_body(struct shell_parser *p, struct shell_text name);
 void shell_skip_blanks(struct shell_parser *p);
 /* Blanks, comments and newlines; reads the bodies of here-documents. */
 void shell_skip_lines(struct shell_parser *p);

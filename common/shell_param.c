@@ -2,10 +2,14 @@
  * shell_param.c: parameters of a shell text: $name and ${…}. See shell_int.h.
  *
  * Of the operations, those that give one of two known texts are followed (:- :+ :=), and those that are used to
- * hide a word: substrings and case. All others give SHELL_ANY.
+ * hide a word: substrings, cut ends and case. All others give SHELL_ANY.
  */
 #include "common/compat.h"
 #include "common/shell_int.h"
+
+#include <fnmatch.h>
+
+enum { TRIMMED_MAX = 256 };
 
 static const char POSITIONAL[] = "@*123456789";
 
@@ -129,6 +133,34 @@ static void put_case(struct shell_parser *p, struct shell_token *token,
     }
 }
 
+/* ${x#pattern} (is_suffix: %) of a value that is known; is_longest: the operator stands twice. */
+static void put_trimmed(struct shell_parser *p, struct shell_token *token,
+                        const struct shell_variable *v, const struct shell_token *operand,
+                        struct shell_text op, bool is_quoted)
+{
+    char value[TRIMMED_MAX], part[TRIMMED_MAX], pattern[TRIMMED_MAX];
+    bool is_suffix = op.at[0] == '%', is_longest = op.len == 2;
+    size_t len = v->nfields == 1 ? v->fields[0].len : TRIMMED_MAX;
+
+    if (len >= TRIMMED_MAX || operand->len >= TRIMMED_MAX) {
+        shell_token_any(p, token);
+        return;
+    }
+    memcpy(value, v->fields[0].text, len + 1);
+    memcpy(pattern, operand->len ? operand->bytes : "", operand->len);
+    pattern[operand->len] = '\0';
+    for (size_t i = 0; i <= len; i++) {
+        size_t cut = is_longest ? len - i : i; /* bytes that would go */
+        memcpy(part, is_suffix ? value + len - cut : value, cut);
+        part[cut] = '\0';
+        if (fnmatch(pattern, part, 0) == 0) {
+            shell_token_value(p, token, is_suffix ? value : value + cut, len - cut, is_quoted);
+            return;
+        }
+    }
+    shell_token_value(p, token, value, len, is_quoted);
+}
+
 /* Behind name and operator: what ${name op operand} gives. */
 static void put_operation(struct shell_parser *p, struct shell_token *token, struct shell_text name,
                           struct shell_text op, const struct shell_token *operand, bool is_quoted)
@@ -149,9 +181,22 @@ static void put_operation(struct shell_parser *p, struct shell_token *token, str
         put_substring(p, token, v, operand, is_quoted);
     } else if (v && op.len == 2 && (last == '^' || last == ',')) {
         put_case(p, token, v, last == '^', is_quoted);
+    } else if (v && (op.at[0] == '%' || op.at[0] == '#') && last == op.at[0] &&
+               !(operand->len && memchr(operand->bytes, SHELL_ANY, operand->len))) {
+        put_trimmed(p, token, v, operand, op, is_quoted);
     } else {
         shell_token_any(p, token);
     }
+}
+
+/* :- - := = :+ + :? ? : ^ ^^ , ,, # ## % %% / // @ */
+static uint32_t operator_len(const char *at, uint32_t len)
+{
+    if (len == 0 || !strchr(":-=+?^,#%/@", at[0]))
+        return 0;
+    bool is_double = len > 1 && (at[0] == ':' ? strchr("-=+?", at[1]) != NULL
+                                              : at[1] == at[0] && strchr("^,#%/", at[0]));
+    return is_double ? 2 : 1;
 }
 
 void shell_read_braced(struct shell_parser *p, struct shell_token *token, bool is_quoted)
@@ -171,11 +216,7 @@ void shell_read_braced(struct shell_parser *p, struct shell_token *token, bool i
         shell_read_arithmetic(p, to);
     }
     uint32_t from = p->pos;
-    while (p->pos < p->end && p->pos - from < 2 && strchr(":-=+?^,#%/@", p->text[p->pos]))
-        p->pos++;
-    /* ${x:1}, ${x:$y}: the operator is the colon alone. */
-    if (p->pos - from == 2 && p->text[from] == ':' && !strchr("-=+?", p->text[from + 1]))
-        p->pos--;
+    p->pos += operator_len(p->text + from, p->end - from);
     struct shell_text op = {p->text + from, p->pos - from};
     read_operand(p, &operand, is_quoted, open);
     if (shell_is_over(p))

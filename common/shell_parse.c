@@ -222,22 +222,55 @@ static void parse_case(struct shell_parser *p)
     }
 }
 
+static bool is_named(const struct shell_command *c, struct shell_text name)
+{
+    return c->nwords && c->words[0].len == name.len &&
+           memcmp(c->words[0].text, name.at, name.len) == 0;
+}
+
+/* f() { f | f & }; f: it starts itself twice, at the same time. */
+static void mark_bomb(struct shell_parser *p, int from, struct shell_text name)
+{
+    struct shell_script *script = p->state->script;
+    int count = 0;
+    bool is_parallel = false;
+    for (int i = from; i < script->ncommands; i++) {
+        const struct shell_command *c = &script->commands[i];
+        if (is_named(c, name)) {
+            count++;
+            is_parallel |= c->feeds_from >= 0 || (c->flags & SHELL_BACKGROUND);
+        }
+    }
+    for (int i = from; i < script->ncommands && count > 1 && is_parallel; i++) {
+        if (is_named(&script->commands[i], name))
+            script->commands[i].flags |= SHELL_RUNS_ITSELF;
+    }
+}
+
+void shell_parse_body(struct shell_parser *p, struct shell_text name)
+{
+    int from = p->state->script->ncommands;
+    shell_skip_lines(p);
+    if (!shell_enter(p))
+        return;
+    shell_parse_stage(p);
+    shell_leave(p);
+    mark_bomb(p, from, name);
+}
+
 /* function f [()]: pos is behind the keyword. The body follows as a command. */
 static void parse_function(struct shell_parser *p)
 {
+    struct shell_token name = {0};
     shell_skip_blanks(p);
-    skip_word(p);
+    shell_read_word(p, &name);
     shell_skip_blanks(p);
     if (has_char(p, p->pos, '(')) {
         p->pos++;
         shell_skip_blanks(p);
         p->pos += has_char(p, p->pos, ')');
     }
-    shell_skip_lines(p);
-    if (shell_enter(p)) {
-        shell_parse_stage(p);
-        shell_leave(p);
-    }
+    shell_parse_body(p, (struct shell_text){name.bytes ? name.bytes : "", name.len});
 }
 
 /* True when there was a compound command at pos; the redirections behind it are read, too. */
@@ -309,7 +342,7 @@ static void parse_pipeline(struct shell_parser *p)
     struct shell_script *script = p->state->script;
     struct shell_token printed = p->output;
     struct shell_text input = p->input;
-    int previous = -1;
+    int previous = -1, first = script->ncommands;
 
     for (;;) {
         int from = script->ncommands;
@@ -323,6 +356,11 @@ static void parse_pipeline(struct shell_parser *p)
         p->input = (struct shell_text){p->output.bytes ? p->output.bytes : "", p->output.len};
     }
     p->input = input;
+    shell_skip_blanks(p);
+    if (has_char(p, p->pos, '&') && !has_char(p, p->pos + 1, '&')) {
+        for (int i = first; i < script->ncommands; i++)
+            script->commands[i].flags |= SHELL_BACKGROUND;
+    }
     /* What the last stage prints comes behind what was printed before. */
     if (printed.len) {
         struct shell_token last = p->output;

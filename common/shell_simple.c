@@ -502,11 +502,7 @@ void shell_parse_simple(struct shell_parser *p)
     struct builder b = start(p);
 
     if (parse_words(p, &b)) {
-        shell_skip_lines(p);
-        if (shell_enter(p)) {
-            shell_parse_stage(p);
-            shell_leave(p);
-        }
+        shell_parse_body(p, shell_text_of(&b.words.at[0]));
         return;
     }
     if (!shell_is_over(p))

@@ -22,6 +22,8 @@ enum wrap {
     WRAP_FIND,
     WRAP_XARGS,
     WRAP_PARALLEL,
+    WRAP_SED,
+    WRAP_VI,
     WRAP_INPUT, /* runs what it reads, if it has no operand (at) or reads it with - (crontab) */
 };
 
@@ -401,6 +403,102 @@ static void unwrap_git(struct shell_parser *p, int command)
     }
 }
 
+/* The e command of GNU sed, at the start of a line of the script, behind an address: 1e cmd. */
+static void unwrap_sed(struct shell_parser *p, int command)
+{
+    struct shell_command c = p->state->script->commands[command];
+    for (uint32_t i = 1; i < c.nwords && !shell_is_over(p); i++) {
+        for (const char *line = c.words[i].text; line && *line; line = strpbrk(line, ";\n{")) {
+            line += strspn(line, ";{ \t\n0123456789,$!");
+            if (*line == '/' && strchr(line + 1, '/'))
+                line = strchr(line + 1, '/') + 1;
+            line += strspn(line, " \t,$!0123456789");
+            if (line[0] == 'e' && (line[1] == ' ' || line[1] == '\t'))
+                shell_parse_inner(p,
+                                  (struct shell_text){line + 1, (uint32_t)strcspn(line + 1, "\n")},
+                                  "sed e", command, true);
+        }
+    }
+}
+
+/* vi -c '!cmd', vi '+!cmd'. */
+static void unwrap_vi(struct shell_parser *p, int command)
+{
+    struct shell_command c = p->state->script->commands[command];
+    for (uint32_t i = 1; i < c.nwords && !shell_is_over(p); i++) {
+        const char *text = c.words[i].text;
+        bool is_ex = text[0] == '+' || shell_word_is(&c.words[i - 1], "-c") ||
+                     shell_word_is(&c.words[i - 1], "--cmd");
+        const char *bang = is_ex ? strchr(text, '!') : NULL;
+        if (bang)
+            shell_parse_inner(p, (struct shell_text){bang + 1, (uint32_t)strlen(bang + 1)}, "vi",
+                              command, true);
+        else if (is_ex)
+            shell_parse_code(p, shell_text_of(&c.words[i]), "vi", command);
+    }
+}
+
+/* NAME=TEXT in a word or an assignment, where TEXT is a command, whatever the program. */
+static void unwrap_carried(struct shell_parser *p, int command, const struct shell_word *word)
+{
+    static const char *const names[] = {
+        "ProxyCommand=",
+        "LocalCommand=",
+        "KnownHostsCommand=",
+        "--to-command=",
+        "--use-compress-program=",
+        "--checkpoint-action=exec=",
+        "--rsh=",
+        "--upload-pack=",
+        "--receive-pack=",
+        "core.sshCommand=",
+        "core.pager=",
+        "core.editor=",
+        "core.fsmonitor=",
+        "core.askPass=",
+        "diff.external=",
+        "sequence.editor=",
+        "credential.helper=!",
+        "GIT_SSH_COMMAND=",
+        "GIT_SSH=",
+        "GIT_EDITOR=",
+        "GIT_SEQUENCE_EDITOR=",
+        "GIT_PAGER=",
+        "GIT_EXTERNAL_DIFF=",
+        "GIT_ASKPASS=",
+        "EDITOR=",
+        "VISUAL=",
+        "PAGER=",
+        "MANPAGER=",
+        "LESSOPEN=|",
+        "PROMPT_COMMAND=",
+        "PS1=",
+        "PS4=",
+    };
+    for (size_t i = 0; i < CB_ARRAY_LEN(names); i++) {
+        size_t len = strlen(names[i]);
+        if (word->len <= len)
+            continue;
+        /* -oProxyCommand=… */
+        const char *text = word->text[0] == '-' && word->text[1] == 'o' ? word->text + 2
+                                                                        : word->text;
+        if (strncmp(text, names[i], len) == 0)
+            shell_parse_inner(p, (struct shell_text){text + len, (uint32_t)strlen(text + len)},
+                              names[i], command, true);
+    }
+}
+
+static void unwrap_all_carried(struct shell_parser *p, int command)
+{
+    struct shell_command c = p->state->script->commands[command];
+    for (uint32_t i = 0; i < c.nassigns && !shell_is_over(p); i++)
+        unwrap_carried(p, command, &c.assigns[i]);
+    for (uint32_t i = 1; i < c.nwords && !shell_is_over(p); i++) {
+        if (strchr(c.words[i].text, '='))
+            unwrap_carried(p, command, &c.words[i]);
+    }
+}
+
 /* at, batch: what they read. */
 static void unwrap_input(struct shell_parser *p, int command, const struct wrapper *w)
 {
@@ -453,6 +551,12 @@ static void unwrap_by(struct shell_parser *p, int command, const struct wrapper 
     case WRAP_PARALLEL:
         shell_unwrap_parallel(p, command);
         break;
+    case WRAP_SED:
+        unwrap_sed(p, command);
+        break;
+    case WRAP_VI:
+        unwrap_vi(p, command);
+        break;
     case WRAP_INPUT:
         unwrap_input(p, command, w);
         break;
@@ -469,8 +573,12 @@ void shell_unwrap(struct shell_parser *p, int command)
         return;
     }
     const struct wrapper *w = find_wrapper(shell_command_name(c));
-    if (!w || !shell_enter(p))
+    if (!shell_enter(p))
         return;
-    unwrap_by(p, command, w);
+    /* What a wrapper runs has these words, too: they are looked at once. */
+    if (c->parent < 0 || c->begin == c->end)
+        unwrap_all_carried(p, command);
+    if (w)
+        unwrap_by(p, command, w);
     shell_leave(p);
 }

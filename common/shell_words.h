@@ -32,7 +32,7 @@ enum {
     SHELL_WORDS_MAX = 1 << 16, /* in all commands */
     SHELL_PASSES = 16,         /* of the text, re-reading sh -c '…' and the like */
     SHELL_BRACES_MAX = 256,    /* words that one word's braces may give */
-    SHELL_HEREDOCS_MAX = 64,     /* on one line */
+    SHELL_HEREDOCS_MAX = 64,   /* on one line */
     SHELL_VARIABLES_MAX = 256, /* followed at a time */
 };
 
@@ -72,8 +72,10 @@ struct shell_redirect {
 enum shell_command_flag {
     SHELL_RUNS_INPUT =
         1u << 0, /* runs what it is fed as code: `sh`, `sh -c "$(…)"`, `source <(…)`, `eval …` */
-    SHELL_MORE_ARGS = 1u << 1, /* gets arguments that are not known (xargs) */
-    SHELL_GUESS = 1u << 2,     /* found in a string of another language */
+    SHELL_MORE_ARGS = 1u << 1,   /* gets arguments that are not known (xargs) */
+    SHELL_BACKGROUND = 1u << 3,  /* & stands behind it */
+    SHELL_RUNS_ITSELF = 1u << 4, /* part of a function that starts itself twice: a fork bomb */
+    SHELL_GUESS = 1u << 2,       /* found in a string of another language */
 };
 
 struct shell_command {
