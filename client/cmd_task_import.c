@@ -24,6 +24,7 @@
 #include "common/rnd.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 
 enum {
@@ -92,6 +93,7 @@ struct import {
     char idem[IMPORT_IDEM_MAX + 1];
     struct batch batches[IMPORT_BATCHES];
     int64_t last_number;
+    struct batch *filling; /* it waits for more lines; NULL = none */
     int64_t created, bad;
     int64_t wait_ms;    /* --wait */
     int64_t full_since; /* there is no room since then, 0 = there is */
@@ -142,13 +144,17 @@ static void put_item(const struct import *im, struct json_span object, struct bu
     buf_append(out, object.at + 1, object.len - 1);
 }
 
-/* Reads the next good line into `held`; false when there is none. */
+/* Reads the next good line into `held`; false when there is none any more (is_ended), or not yet. */
 static bool read_item(struct import *im)
 {
     const char *line;
     size_t len;
 
-    while (!im->is_ended && lines_next(&im->lines, &line, &len)) {
+    while (!im->is_ended) {
+        if (!lines_is_ready(&im->lines))
+            return false;
+        if (!lines_next(&im->lines, &line, &len))
+            break;
         struct json_error why;
         struct json_span value;
         struct json_item index;
@@ -178,12 +184,16 @@ static bool read_item(struct import *im)
     return false;
 }
 
-/* Fills an empty batch; false when the file has ended. */
-static bool cut_batch(struct import *im, struct batch *b)
+/* Fills a batch; false when it is not complete. Where a batch ends depends on the lines only, never on when they came:
+ * a repeat under the same key cuts the same batches. So a batch that waits for lines stays `filling`. */
+static bool fill_batch(struct import *im, struct batch *b)
 {
-    b->count = 0;
-    b->drops = 0;
-    buf_reset(&b->text);
+    if (im->filling != b) {
+        b->count = 0;
+        b->drops = 0;
+        buf_reset(&b->text);
+        im->filling = b;
+    }
     while (b->count < IMPORT_ITEMS && (im->held.len > 0 || read_item(im))) {
         if (b->count > 0 && b->text.len + im->held.len > IMPORT_BYTES)
             break;
@@ -193,6 +203,10 @@ static bool cut_batch(struct import *im, struct batch *b)
         buf_append(&b->text, im->held.data, im->held.len);
         buf_reset(&im->held);
     }
+    bool is_full = b->count == IMPORT_ITEMS || im->held.len > 0;
+    if (!is_full && !im->is_ended)
+        return false;
+    im->filling = NULL;
     if (b->count == 0)
         return false;
     b->number = ++im->last_number;
@@ -271,6 +285,7 @@ static void put_text_member(struct buf *out, struct json_span object, const char
 static void give_up(struct import *im, int exit_code)
 {
     im->is_ended = true;
+    im->filling = NULL;
     buf_reset(&im->held);
     if (!im->exit_code)
         im->exit_code = exit_code;
@@ -404,6 +419,7 @@ static void stop_reading(struct import *im)
 {
     im->last_ms = clock_mono_ms() + IMPORT_LAST_MS;
     im->is_ended = true;
+    im->filling = NULL;
     buf_reset(&im->held);
     for (size_t i = 0; i < IMPORT_BATCHES; i++)
         if (im->batches[i].state == BATCH_WAITING)
@@ -433,30 +449,61 @@ static void say_unknown(const struct import *im)
 
 /* ---- the loop ---- */
 
-/* Sends what may be sent; returns how long to wait for replies (ms, -1: for ever), or -2 when all
- * is done. */
-static int send_all(struct import *im)
+/* Batches that wait for room are sent again when it is time; *due = when the next one is, 0 = none waits. */
+static void send_again(struct import *im, int64_t *due)
 {
-    int64_t now = clock_mono_ms(), due = 0;
-    bool is_busy = false, has_waiting = false;
+    int64_t now = clock_mono_ms();
 
-    for (size_t i = 0; i < IMPORT_BATCHES; i++)
-        has_waiting |= im->batches[i].state == BATCH_WAITING;
+    *due = 0;
     for (size_t i = 0; i < IMPORT_BATCHES; i++) {
         struct batch *b = &im->batches[i];
         if (b->state == BATCH_WAITING && im->last_ms) /* refused since Ctrl-C */
             b->state = BATCH_FREE;
         if (b->state == BATCH_WAITING && now >= b->retry_ms)
             send_batch(im, b);
-        else if (b->state == BATCH_FREE && !has_waiting && cut_batch(im, b))
-            send_batch(im, b);
-        if (b->state == BATCH_WAITING && (!due || b->retry_ms < due))
-            due = b->retry_ms;
-        is_busy |= b->state != BATCH_FREE;
+        if (b->state == BATCH_WAITING && (!*due || b->retry_ms < *due))
+            *due = b->retry_ms;
     }
-    if (!is_busy)
-        return -2;
-    return due ? (int)(due - now) : -1;
+}
+
+static struct batch *next_to_fill(struct import *im)
+{
+    if (im->filling)
+        return im->filling;
+    for (size_t i = 0; i < IMPORT_BATCHES; i++)
+        if (im->batches[i].state == BATCH_FREE)
+            return &im->batches[i];
+    return NULL;
+}
+
+static bool is_done(const struct import *im)
+{
+    for (size_t i = 0; i < IMPORT_BATCHES; i++)
+        if (im->batches[i].state != BATCH_FREE)
+            return false;
+    return im->is_ended && im->held.len == 0 && !im->filling;
+}
+
+/* Sends what may be sent; returns how long to wait for replies at most (ms), or -1 when all is done. */
+static int send_all(struct import *im)
+{
+    struct batch *b;
+    int64_t due;
+
+    send_again(im, &due);
+    while (!due && (b = next_to_fill(im)) && fill_batch(im, b))
+        send_batch(im, b);
+    if (is_done(im))
+        return -1;
+    int64_t left = due ? due - clock_mono_ms() : INTERRUPT_LOOK_MS;
+    return left < 0 ? 0 : left < INTERRUPT_LOOK_MS ? (int)left : INTERRUPT_LOOK_MS;
+}
+
+/* With nothing in flight all there is to wait for is another line, or the time to try again. */
+static void wait_for_input(const struct import *im, int wait)
+{
+    struct pollfd pfd = {.fd = im->is_ended ? -1 : im->lines.fd, .events = POLLIN};
+    poll(&pfd, 1, wait);
 }
 
 static void show_progress(struct import *im)
@@ -474,12 +521,10 @@ static void import_all(struct import *im)
 {
     int wait;
 
-    while (!has_to_leave(im) && (wait = send_all(im)) != -2) {
+    while (!has_to_leave(im) && (wait = send_all(im)) >= 0) {
         struct requests_reply reply = REQUESTS_REPLY_INIT;
-        if (wait < 0 || wait > INTERRUPT_LOOK_MS)
-            wait = INTERRUPT_LOOK_MS;
         if (requests_client_in_flight(im->s.rc) == 0)
-            poll(NULL, 0, wait);
+            wait_for_input(im, wait);
         else if (requests_client_next(im->s.rc, wait, &reply))
             take_reply(im, &reply);
         requests_reply_done(&reply);

@@ -4,6 +4,8 @@
 #include "common/compat.h"
 #include "client/lines.h"
 
+#include <poll.h>
+
 enum { CHUNK = 65536 };
 
 void lines_init(struct lines *l, int fd, size_t max)
@@ -35,6 +37,21 @@ static bool fill(struct lines *l)
         }
         l->data.len += (size_t)n;
         return true;
+    }
+}
+
+bool lines_is_ready(struct lines *l)
+{
+    for (size_t seen = 0;;) {
+        size_t have = l->data.len - l->at;
+        struct pollfd pfd = {.fd = l->fd, .events = POLLIN};
+        if (l->is_eof || have > l->max ||
+            (have > seen && memchr(l->data.data + l->at + seen, '\n', have - seen)))
+            return true;
+        if (poll(&pfd, 1, 0) != 1)
+            return false;
+        seen = have;
+        fill(l);
     }
 }
 

@@ -25,6 +25,8 @@ struct lines {
 /* `fd` stays the caller's. */
 void lines_init(struct lines *l, int fd, size_t max);
 void lines_done(struct lines *l);
+/* Takes in what is there to be read; true when lines_next() would not wait for more. */
+bool lines_is_ready(struct lines *l);
 /*
  * The next line without its newline (a UTF-8 byte order mark at the start of the file is dropped):
  * true with *ret, *ret_len (borrowed until the next call). A line longer than max: *ret NULL. False

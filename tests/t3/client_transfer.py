@@ -186,12 +186,15 @@ def interrupted():
     equal((len(texts), len(set(texts))), (count, count), "each once")
     silent = procs.start([procs.binary("claudebench"), "task", "import", "-", "-q", "int2"], stdin=subprocess.PIPE,
                          env={"CLAUDEBENCH_CONFIG": daemon.config_path}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    silent.stdin.write(b'{"text":"a"}\n')
+    silent.stdin.write(b'{"text":"a"}\n' * 130)
     silent.stdin.flush()
-    wait_until(lambda: procs.stat(silent.pid)[0] == "S", 5, "it waits for more")
-    silent.send_signal(signal.SIGINT)
-    wait_until(lambda: silent.poll() is not None, 5, "a stdin that says nothing does not keep it")
-    check(b"tasks created" in silent.stdout.read(), "the totals")
+    with daemon.connect() as r:
+        wait_until(lambda: r.call("ZCARD", "cb:queue:int2:pending") == 100, 5, "what is a batch is sent before more comes")
+        silent.send_signal(signal.SIGINT)
+        wait_until(lambda: silent.poll() is not None, 5, "a stdin that says nothing does not keep it")
+        out = silent.stdout.read()
+        check(out.startswith(b"100 tasks created"), out)
+        equal(r.call("ZCARD", "cb:queue:int2:pending"), 100)
 
 
 @case("Ctrl-C of an export: lines are whole, and it says how many there are")

@@ -110,6 +110,35 @@ START_TEST(a_folder_cannot_be_read)
 }
 END_TEST
 
+START_TEST(ready_means_no_waiting)
+{
+    int ends[2];
+    struct lines l;
+    const char *line;
+    size_t len;
+
+    ck_assert_int_eq(pipe(ends), 0);
+    lines_init(&l, ends[0], 10);
+    ck_assert(!lines_is_ready(&l));
+    ck_assert_int_eq(write(ends[1], "one\ntw", 6), 6);
+    ck_assert(lines_is_ready(&l));
+    ck_assert(lines_next(&l, &line, &len) && len == 3);
+    ck_assert(!lines_is_ready(&l)); /* half a line */
+    ck_assert_int_eq(write(ends[1], "o\n", 2), 2);
+    ck_assert(lines_is_ready(&l));
+    ck_assert(lines_next(&l, &line, &len) && len == 3);
+    ck_assert_int_eq(write(ends[1], "longer than ten", 15), 15);
+    ck_assert(lines_is_ready(&l)); /* to be dropped, whatever comes */
+    ck_assert_int_eq(write(ends[1], "\n", 1), 1);
+    ck_assert(lines_next(&l, &line, &len) && !line);
+    close(ends[1]);
+    ck_assert(lines_is_ready(&l)); /* for its end */
+    ck_assert(!lines_next(&l, &line, &len));
+    close(ends[0]);
+    lines_done(&l);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, lines_of_all_kinds);
@@ -117,6 +146,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_line_that_is_too_long);
     tcase_add_test(tc, the_limit_itself);
     tcase_add_test(tc, a_folder_cannot_be_read);
+    tcase_add_test(tc, ready_means_no_waiting);
 }
 
 UNIT_MAIN("lines", add_tests)
