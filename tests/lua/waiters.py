@@ -52,7 +52,7 @@ def parks():
     equal(s.redis.call("XLEN", s.stream()), 0)
     equal(s.redis.call("XPENDING", s.stream(), "workers")[0], 0)
     equal(answers("w"), [])
-    equal(s.redis.scan("idem:*"), set())
+    equal(s.redis.scan(s.key("idem:*")), set())
     equal(waiters(), {"cb:waiters", "cb:waiters:deadline", "cb:waiters:queues", "cb:waiters:queue:default",
                       "cb:waiters:instance:w"})
 
