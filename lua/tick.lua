@@ -51,6 +51,7 @@ end
 local SWEEP = 100
 local POSTPONE_MS = 30000 -- for what cannot go where it belongs
 local LOST_WAKE_MS = 100 -- whoever is alive has claimed by then
+local DENIED_MS = 5000 -- how long a claim that waits is left alone with a task that it was denied
 local id, incarnation, secret = ARGV[2], ARGV[3], ARGV[4]
 local leaving = ARGV[6] == '1'
 
@@ -315,7 +316,7 @@ local function wakes_due(age)
 end
 
 -- Tasks that lie there although somebody waits: whoever was woken is dead. A waiter that was parked after the task came
--- has seen it and may not have it: it is not woken again.
+-- has seen it and may not have it: it is not woken again, unless that was for a deny list, which is not for ever.
 local function wake_again(name, limit)
     local W = waiting()
     local queue, role = string.match(name, '^(%S+) ?(%S*)$')
@@ -326,10 +327,12 @@ local function wake_again(name, limit)
     local heads = call('ZRANGE', role ~= '' and role_key(queue, role) or queue_key(queue), 0, 9)
     local woken = 0
     for i = 1, #heads do
-        local came = tonumber(redis.pcall('HGET', task_key(heads[i]), 'up')) or NOW
+        local t = redis.pcall('HMGET', task_key(heads[i]), 'up', 'dn')
+        local came = tonumber(t[1]) or NOW
+        local seen = t[2] and math.max(came, NOW - DENIED_MS) or came
         for _ = 1, math.min(wakes_due(NOW - came), limit - woken) do
             local waiter, w = W.first({set})
-            if not waiter or tonumber(w[6]) > came then
+            if not waiter or tonumber(w[6]) > seen then
                 break
             end
             W.answer(waiter, w, W.WAKE)

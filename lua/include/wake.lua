@@ -138,6 +138,26 @@ local function waiting()
         end
     end
 
+    -- The same for a task with a deny list (deny.lua): one whose worker is not on it, or else the first one after all, since
+    -- it may be that nobody else could have the task.
+    function W.first_but(sets, denied)
+        local line = {}
+        for i = 1, #sets do
+            local z = call('ZRANGE', sets[i], 0, LOOKS - 1, 'WITHSCORES')
+            for j = 1, #z, 2 do
+                line[#line + 1] = {z[j], tonumber(z[j + 1])}
+            end
+        end
+        table.sort(line, function(x, y) return x[2] < y[2] end)
+        for i = 1, #line do
+            local w = W.read(line[i][1])
+            if w and not string.find('\n' .. denied .. '\n', '\n' .. w[5] .. '\n', 1, true) then
+                return line[i][1], w
+            end
+        end
+        return W.first(sets)
+    end
+
     -- At most 100; what more there is ends at its deadline.
     function W.end_instance(instance)
         local key = W.instance_key(instance)
@@ -152,8 +172,10 @@ local function waiting()
         end
     end
 
-    -- A queue is not paused any more: at most `limit` of those that wait for it look again. Returns how many.
+    -- A queue is not paused any more: as many of those that wait for it as there are tasks, at most `limit`, look again.
+    -- Returns how many.
     function W.wake_queue(queue, limit)
+        limit = math.min(limit, tonumber(call('HGET', COUNTS, 'q:' .. queue .. ':pending') or '0'))
         for i = 1, limit do
             local waiter, w = W.first({W.queue_key(queue)})
             if not waiter then
@@ -164,8 +186,13 @@ local function waiting()
         return limit
     end
 
-    function W.wake_one(sets)
-        local waiter, w = W.first(sets)
+    function W.wake_one(sets, denied)
+        local waiter, w
+        if denied then
+            waiter, w = W.first_but(sets, denied)
+        else
+            waiter, w = W.first(sets)
+        end
         if waiter then
             W.answer(waiter, w, W.WAKE)
         end
@@ -185,7 +212,7 @@ local function waiting()
             sets[1] = W.queue_key(queue)
         end
         if call('ZSCORE', pending, id) then -- not taken meanwhile by the same script
-            W.wake_one(sets)
+            W.wake_one(sets, call('HGET', task_key(id), 'dn'))
         end
     end
     waiting_made = W

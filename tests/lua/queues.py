@@ -286,6 +286,7 @@ def pause_waiters():
         equal(s.wait("w1"), 2)
         equal(s.wait("w2"), 2)
         one()
+        one()
         s.tick()
         equal([s.replies(s.waiting(w)) for w in ("w1", "w2")], [[], []])
         s.resume(name)

@@ -340,6 +340,58 @@ def seen():
     equal(answers("w"), [WAKE])
 
 
+@case("a task with a deny list wakes somebody who is not on it, else the first; the tick lets the denied look again")
+def denied():
+    fresh()
+    s.tick(register=1)
+    for name in ("bad", "good"):
+        s.register(name, "i-" + name)
+
+    def again(count):
+        """A task that `bad` is on the deny list of comes back while `count` others wait behind `bad`."""
+        s.create("t")
+        task = s.claim("bad", incarnation="i-bad")["result"]["tasks"][0]["id"]
+        parked("bad", incarnation="i-bad")
+        parked(*[f"o{i}" for i in range(count)])
+        s.reassign(task, why="it does not work there")
+        return task
+
+    task = again(2)
+    equal([answers(n) for n in ("bad", "o0", "o1")], [[], [WAKE], []])
+    equal(s.claim("o0")["result"]["taskId"], task)
+    s.tick()
+    equal([answers(n) for n in ("bad", "o1")], [[], []])
+    fresh()
+    s.tick(register=1)
+    for name in ("bad", "good"):
+        s.register(name, "i-" + name)
+    task = again(0)
+    equal(answers("bad"), [WAKE])
+    equal(s.claim("bad", incarnation="i-bad")["result"]["claimed"], False)
+    parked("bad", incarnation="i-bad")
+    s.redis.call("HSET", s.key(f"task:{task}"), "up", s.wall() - 20000)
+    since("bad", 1000)
+    s.tick()
+    equal(answers("bad"), [])  # it has seen it a second ago
+    since("bad", 6000)
+    s.tick()
+    equal(answers("bad"), [WAKE])
+
+
+@case("a queue that is resumed wakes as many as there are tasks")
+def resumed():
+    fresh()
+    s.tick(register=1)
+    s.ask("task_queue_pause", "default")
+    parked(*[f"w{i}" for i in range(5)])
+    s.create("t")
+    s.create("t")
+    equal([answers(f"w{i}") for i in range(5)], [[]] * 5)
+    s.tick()
+    s.ask("task_queue_resume", "default")
+    equal([answers(f"w{i}") for i in range(5)], [[WAKE], [WAKE], [], [], []])
+
+
 @case("names without a waiter behind them are cleared away")
 def stale():
     fresh()
