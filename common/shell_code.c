@@ -3,13 +3,13 @@
  * shell_int.h.
  *
  * Nothing is known of the language: when there is a word in it that means running something (system, exec, popen …), each
- * string is taken as a command line, and strings with only commas and brackets between them ("rm", ["-rf", "/"]) as the words
- * of one command. Guesses: what cannot be read in them is no problem.
+ * string is taken as a command line, strings with little between them ("rm", ["-rf", "/"]) as the words of one
+ * command, and those with + or . between them as one string. Guesses: what cannot be read in them is no problem.
  */
 #include "common/compat.h"
 #include "common/shell_int.h"
 
-enum { CODE_WORDS_MAX = 64 };
+enum { CODE_WORDS_MAX = 64, BETWEEN_MAX = 16 };
 
 static bool is_letter(const char *code, const char *at, const char *end)
 {
@@ -47,26 +47,46 @@ static bool runs_something(struct shell_text code)
     return false;
 }
 
-/* The string at `at` (a quote); pos behind it in *ret_next, false when it does not end. */
-static bool read_string(struct shell_parser *p, const char *at, const char *end,
-                        struct shell_word *ret_word, const char **ret_next)
+/* What closes a string that this opens: quotes, and behind q, qx, %x … brackets. 0: no string begins here. */
+static char opens_string(struct shell_text code, const char *at, const char *end,
+                         const char **ret_text)
 {
-    struct shell_token token = {0};
-    char quote = *at++;
+    static const char open[] = "({[<|/!", close[] = ")}]>|/!";
+    const char *start = at;
 
-    while (at < end && *at != quote && !p->state->is_over) {
+    if (strchr("'\"`", *at)) {
+        *ret_text = at + 1;
+        return *at;
+    }
+    bool is_percent = *at == '%';
+    if ((!is_percent && *at != 'q') || is_letter(code.at, at - 1, end))
+        return 0;
+    at++;
+    if (at < end && strchr("qQxwW", *at))
+        at++;
+    while (at < end && *at == ' ' && !is_percent)
+        at++;
+    const char *bracket = at < end && *at ? strchr(open, *at) : NULL;
+    /* 7 % (x) is no string. */
+    if (!bracket || (is_percent && at == start + 1))
+        return 0;
+    *ret_text = at + 1;
+    return close[bracket - open];
+}
+
+/* The string up to `close`; `at` is behind what opens it. Returns what is behind it, NULL when it does not end. */
+static const char *read_string(struct shell_parser *p, struct shell_token *token, const char *at,
+                               const char *end, char close)
+{
+    while (at < end && *at != close && !p->state->is_over) {
         if (*at == '\\' && at + 1 < end) {
             at++;
-            at += shell_put_escape(p, &token, at, end);
+            at += shell_put_escape(p, token, at, end);
         } else {
-            shell_token_value(p, &token, at++, 1, true);
+            shell_token_value(p, token, at++, 1, true);
         }
     }
-    if (at >= end)
-        return false;
-    *ret_word = shell_token_word(p, &token, 0, 0);
-    *ret_next = at + 1;
-    return true;
+    return at < end ? at + 1 : NULL;
 }
 
 static void run_strings(struct shell_parser *p, struct shell_words *words, const char *via,
@@ -82,27 +102,49 @@ static void run_strings(struct shell_parser *p, struct shell_words *words, const
     *words = (struct shell_words){0};
 }
 
+/* What stands between two strings: 's' puts them side by side, '+' together, 0 ends them. */
+static char between(const char *at, const char *end)
+{
+    size_t len = (size_t)(end - at);
+    char kind = 's';
+    if (len > BETWEEN_MAX)
+        return 0;
+    for (size_t i = 0; i < len; i++) {
+        if (strchr(";)}\n", at[i]) && at[i] != '\n')
+            return 0;
+        if (at[i] == '+' || at[i] == '.')
+            kind = '+';
+        else if (at[i] != ' ' && at[i] != '\n')
+            kind = 's';
+    }
+    return kind;
+}
+
 void shell_parse_code(struct shell_parser *p, struct shell_text code, const char *via, int parent)
 {
     struct shell_words words = {0};
-    const char *end = code.at + code.len;
+    struct shell_token token = {0};
+    const char *end = code.at + code.len, *last = NULL, *text = NULL;
 
     if (code.len == 0 || !runs_something(code))
         return;
     p->state->work += code.len;
-    for (const char *at = code.at; at < end && !shell_is_over(p);) {
-        struct shell_word word;
-        if (strchr("'\"`", *at)) {
-            if (read_string(p, at, end, &word, &at)) {
-                shell_words_add(p, &words, word);
-                continue;
-            }
-            break;
+    for (const char *at = code.at; at && at < end && !shell_is_over(p);) {
+        char close = opens_string(code, at, end, &text);
+        if (!close) {
+            at++;
+            continue;
         }
-        bool is_between = strchr(" \t\n,[(", *at) != NULL;
-        if (!is_between || words.n == CODE_WORDS_MAX)
+        char kind = last ? between(last, at) : 0;
+        if (kind == 0 || words.n == CODE_WORDS_MAX)
             run_strings(p, &words, via, parent);
-        at++;
+        if (kind == '+' && words.n)
+            words.n--;
+        else
+            token = (struct shell_token){0};
+        at = last = read_string(p, &token, text, end, close);
+        if (at)
+            shell_words_add(p, &words, shell_token_word(p, &token, 0, 0));
     }
     run_strings(p, &words, via, parent);
 }

@@ -1,5 +1,5 @@
 /*
- * shell_find.c: what find, xargs and parallel would run, with the paths that find would start from in place of
+ * shell_find.c: what find, fd, xargs and parallel would run, with the paths that find would start from in place of
  * {}. See shell_int.h.
  *
  * A find that looks for certain names only is taken to find them somewhere below its start, never the start
@@ -65,7 +65,7 @@ static struct shell_word found_word(struct shell_parser *p, const struct find *f
     bool is_root = start->len && strspn(start->text, "/") == start->len;
     if (f->name && !is_root) {
         shell_token_puts(p, &token, "/_/", 3, SHELL_K_QUOTED);
-        shell_token_value(p, &token, f->name->text, f->name->len, true);
+        shell_token_puts(p, &token, f->name->text, f->name->len, SHELL_K_VALUE);
     }
     struct shell_word word = shell_token_word(p, &token, 0, 0);
     word.flags |= SHELL_FOUND;
@@ -215,6 +215,9 @@ void shell_unwrap_xargs(struct shell_parser *p, int command)
         const char *text = c.words[i].text;
         if (strncmp(text, "-I", 2) == 0)
             mark = text[2] ? text + 2 : i + 1 < c.nwords ? c.words[i + 1].text : "{}";
+        else if ((strcmp(text, "-a") == 0 || strcmp(text, "--arg-file") == 0) && i + 1 < c.nwords)
+            p->input = (c.words[i + 1].flags & SHELL_PROCESS) ? shell_text_of(&c.words[i + 1])
+                                                              : (struct shell_text){0};
         else if (strncmp(text, "--replace", 9) == 0 || strncmp(text, "-i", 2) == 0)
             mark = "{}";
     }
@@ -232,6 +235,32 @@ void shell_unwrap_xargs(struct shell_parser *p, int command)
         struct shell_words words = put_in(p, c.words + first, c.nwords - first, mark, &some);
         shell_unwrap_to(p, command, "xargs", words.at, words.n, flags);
     }
+}
+
+/* ---- fd ---- */
+
+/* fd pattern path … -x cmd */
+void shell_unwrap_fd(struct shell_parser *p, int command)
+{
+    static const char *const executing[] = {"-x", "-X", "--exec", "--exec-batch"};
+    struct shell_command c = p->state->script->commands[command];
+    struct shell_words starts = {0};
+    uint32_t i = 1, noperands = 0;
+
+    for (; i < c.nwords && !is_one_of(&c.words[i], executing, CB_ARRAY_LEN(executing)); i++) {
+        if (c.words[i].text[0] != '-' && noperands++)
+            shell_words_add(p, &starts, c.words[i]);
+    }
+    if (starts.n == 0)
+        shell_words_add(p, &starts, shell_word_of(p, ".", 1, 0));
+    if (i + 1 >= c.nwords)
+        return;
+    bool has_mark = false;
+    for (uint32_t w = i + 1; w < c.nwords; w++)
+        has_mark |= strstr(c.words[w].text, "{}") != NULL;
+    struct shell_words words = put_in(p, c.words + i + 1, c.nwords - i - 1, has_mark ? "{}" : NULL,
+                                      &starts);
+    shell_unwrap_to(p, command, "fd -x", words.at, words.n, 0);
 }
 
 /* ---- parallel ---- */

@@ -105,6 +105,7 @@ struct shell_parser {
     const char *cwd;
     struct shell_variable *variables;
     unsigned nvariables;
+    const char *separators; /* of fields, besides blanks: what IFS was set to; NULL: nothing */
     struct shell_heredoc *heredocs;
     unsigned nheredocs;
     struct shell_text input;   /* what stdin has; at NULL: not known */
@@ -125,6 +126,8 @@ struct shell_text shell_parse_inner(struct shell_parser *p, struct shell_text te
                                     int parent, bool is_guess);
 void shell_set_variable(struct shell_parser *p, struct shell_text name,
                         const struct shell_word *fields, uint32_t nfields, bool is_list);
+/* $1, $2, … and "$@". */
+void shell_set_positional(struct shell_parser *p, const struct shell_word *words, uint32_t n);
 void shell_forget_variable(struct shell_parser *p, struct shell_text name);
 const struct shell_variable *shell_find_variable(const struct shell_parser *p,
                                                  struct shell_text name);
@@ -139,6 +142,7 @@ void shell_token_put(struct shell_parser *p, struct shell_token *token, char c,
 void shell_token_puts(struct shell_parser *p, struct shell_token *token, const char *s, size_t len,
                       enum shell_kind kind);
 void shell_token_any(struct shell_parser *p, struct shell_token *token);
+bool shell_is_separator(const struct shell_parser *p, char c);
 /* Appends a value: in quotes as it is, else in fields. */
 void shell_token_value(struct shell_parser *p, struct shell_token *token, const char *s, size_t len,
                        bool is_quoted);
@@ -227,6 +231,7 @@ bool shell_word_is(const struct shell_word *word, const char *text);
 void shell_unwrap_find(struct shell_parser *p, int command);
 void shell_unwrap_xargs(struct shell_parser *p, int command);
 void shell_unwrap_parallel(struct shell_parser *p, int command);
+void shell_unwrap_fd(struct shell_parser *p, int command);
 /* Appends the paths that find would print, one a line. */
 void shell_put_found(struct shell_parser *p, const struct shell_command *command);
 

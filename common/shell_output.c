@@ -1,6 +1,6 @@
 /*
  * shell_output.c: what a command would print, for those whose output is easy to know: echo, printf, cat of a
- * here-document, which, pwd, find. All others print SHELL_ANY. See shell_int.h.
+ * here-document, which, pwd, dirname, find. All others print SHELL_ANY. See shell_int.h.
  */
 #include "common/compat.h"
 #include "common/shell_int.h"
@@ -111,6 +111,61 @@ static bool has_operand(const struct shell_command *c)
     return false;
 }
 
+/* dirname and basename of what is known. */
+static void put_path_part(struct shell_parser *p, const struct shell_command *c, bool is_dir)
+{
+    for (uint32_t i = 1; i < c->nwords && !p->state->is_over; i++) {
+        const struct shell_word *word = &c->words[i];
+        if (word->text[0] == '-')
+            continue;
+        const char *slash = strrchr(word->text, '/');
+        size_t at = slash ? (size_t)(slash - word->text) : 0;
+        if (!is_dir && slash)
+            shell_token_value(p, &p->output, slash + 1, word->len - at - 1, true);
+        else if (!is_dir)
+            put_word(p, word);
+        else if (slash)
+            shell_token_value(p, &p->output, at ? word->text : "/", at ? at : 1, true);
+        else
+            shell_token_put(p, &p->output, '.', SHELL_K_QUOTED);
+        put_line_end(p);
+    }
+}
+
+/* ls -d prints its operands; without -d it prints what is in them, which is not known. */
+static bool put_listed(struct shell_parser *p, const struct shell_command *c)
+{
+    bool has_d = false;
+    for (uint32_t i = 1; i < c->nwords; i++)
+        has_d |= c->words[i].text[0] == '-' && c->words[i].text[1] != '-' &&
+                 strchr(c->words[i].text, 'd');
+    for (uint32_t i = 1; has_d && i < c->nwords && !p->state->is_over; i++) {
+        if (c->words[i].text[0] == '-')
+            continue;
+        put_word(p, &c->words[i]);
+        put_line_end(p);
+    }
+    return has_d;
+}
+
+/* printf -v NAME …: into a variable instead. */
+static bool put_variable(struct shell_parser *p, const struct shell_command *c)
+{
+    if (c->nwords < 4 || !shell_word_is(&c->words[1], "-v"))
+        return false;
+    struct shell_token saved = p->output;
+    struct shell_command rest = *c;
+    struct shell_word *value = arena_alloc(p->state->arena, sizeof *value);
+    rest.words = c->words + 2;
+    rest.nwords = c->nwords - 2;
+    memset(&p->output, 0, sizeof p->output);
+    put_printf(p, &rest);
+    *value = shell_token_word(p, &p->output, 0, 0);
+    shell_set_variable(p, shell_text_of(&c->words[2]), value, 1, false);
+    p->output = saved;
+    return true;
+}
+
 /* The name that which, type -p or command -v looks for. */
 static const struct shell_word *looked_up(const struct shell_command *c, const char *name)
 {
@@ -135,7 +190,12 @@ void shell_put_output(struct shell_parser *p, const struct shell_command *comman
     if (strcmp(name, "echo") == 0) {
         put_echo(p, command);
     } else if (strcmp(name, "printf") == 0) {
-        put_printf(p, command);
+        if (!put_variable(p, command))
+            put_printf(p, command);
+    } else if (strcmp(name, "dirname") == 0 || strcmp(name, "basename") == 0) {
+        put_path_part(p, command, name[0] == 'd');
+    } else if (strcmp(name, "ls") == 0 && put_listed(p, command)) {
+        return;
     } else if ((strcmp(name, "cat") == 0 || strcmp(name, "tee") == 0) && p->input.at &&
                !(name[0] == 'c' && has_operand(command))) {
         /* A here-document comes when its body is read. */

@@ -21,7 +21,12 @@ static void put_fields(struct shell_parser *p, struct shell_token *token,
             shell_token_put(p, token, ' ', SHELL_K_BREAK);
             token->has_break = true;
         }
-        shell_token_value(p, token, v->fields[i].text, v->fields[i].len, is_quoted);
+        /* `for x in` a glob: what "$x" is was expanded then. */
+        if (v->is_list && (v->fields[i].flags & SHELL_GLOB) &&
+            !(v->fields[i].flags & SHELL_UNKNOWN))
+            shell_token_puts(p, token, v->fields[i].text, v->fields[i].len, SHELL_K_VALUE);
+        else
+            shell_token_value(p, token, v->fields[i].text, v->fields[i].len, is_quoted);
     }
 }
 

@@ -302,11 +302,28 @@ static bool parse_compound(struct shell_parser *p)
     return true;
 }
 
+/* `time` in front of a compound command. In front of others it is a wrapper like any. */
+static bool take_time(struct shell_parser *p)
+{
+    uint32_t begin = p->pos;
+    if (!take_keyword(p, "time"))
+        return false;
+    shell_skip_blanks(p);
+    if (take_keyword(p, "-p"))
+        shell_skip_blanks(p);
+    if (has_char(p, p->pos, '(') || is_keyword(p, "{") || is_keyword(p, "if") ||
+        is_keyword(p, "while") || is_keyword(p, "until") || is_keyword(p, "for") ||
+        is_keyword(p, "case") || is_keyword(p, "[[") || is_keyword(p, "!"))
+        return true;
+    p->pos = begin;
+    return false;
+}
+
 void shell_parse_stage(struct shell_parser *p)
 {
     for (;;) {
         shell_skip_blanks(p);
-        if (!take_keyword(p, "!") && !take_keyword(p, "coproc"))
+        if (!take_keyword(p, "!") && !take_keyword(p, "coproc") && !take_time(p))
             break;
     }
     if (!parse_compound(p))

@@ -12,6 +12,8 @@ struct builder {
     struct shell_redirects redirects;
     int first; /* commands from here on were found in its substitutions */
     unsigned first_heredoc;
+    int fed_from; /* commands in >(…), which get what this one prints; -1: none */
+    int fed_to;
     uint32_t begin;
     uint32_t end; /* behind its last word */
 };
@@ -37,21 +39,20 @@ static void add_redirect(struct shell_parser *p, struct shell_redirects *list,
     list->at[list->n++] = redirect;
 }
 
-struct operator
-{
+struct redirect_op {
     const char *text;
     enum shell_redirect_kind kind;
 };
 
 /* Longer ones first. */
-static const struct operator OPERATORS[] = {
+static const struct redirect_op OPERATORS[] = {
     {"&>>", SHELL_APPEND}, {"<<<", SHELL_HERE},     {"<<-", SHELL_HERE},     {"&>", SHELL_WRITE},
     {">>", SHELL_APPEND},  {">|", SHELL_WRITE},     {">&", SHELL_DUPLICATE}, {">!", SHELL_WRITE},
     {"<<", SHELL_HERE},    {"<&", SHELL_DUPLICATE}, {"<>", SHELL_READWRITE}, {">", SHELL_WRITE},
     {"<", SHELL_READ},
 };
 
-static const struct operator* find_operator(const struct shell_parser *p)
+static const struct redirect_op *find_operator(const struct shell_parser *p)
 {
     for (size_t i = 0; i < CB_ARRAY_LEN(OPERATORS); i++) {
         size_t len = strlen(OPERATORS[i].text);
@@ -88,10 +89,22 @@ static void add_heredoc(struct shell_parser *p, const struct shell_token *delimi
     *tail = h;
 }
 
-/* pos is at the operator. */
-static void parse_redirect(struct shell_parser *p, const struct operator* op,
-                           struct shell_redirects *list)
+/* <(…), >(…) */
+static void read_process(struct shell_parser *p, struct builder *b, struct shell_token *token)
 {
+    int from = p->state->script->ncommands;
+    bool is_output = p->text[p->pos] == '>';
+    shell_read_process(p, token);
+    if (is_output && p->state->script->ncommands > from) {
+        b->fed_from = from;
+        b->fed_to = p->state->script->ncommands;
+    }
+}
+
+/* pos is at the operator. */
+static void parse_redirect(struct shell_parser *p, const struct redirect_op *op, struct builder *b)
+{
+    struct shell_redirects *list = &b->redirects;
     struct shell_redirect redirect = {.kind = op->kind};
     struct shell_token token = {0};
     size_t op_len = strlen(op->text);
@@ -101,7 +114,7 @@ static void parse_redirect(struct shell_parser *p, const struct operator* op,
     shell_skip_blanks(p);
     uint32_t begin = p->pos;
     if (p->end - p->pos >= 2 && p->text[p->pos + 1] == '(' && strchr("<>", p->text[p->pos]))
-        shell_read_process(p, &token);
+        read_process(p, b, &token);
     else
         shell_read_word(p, &token);
     redirect.target = shell_token_word(p, &token, begin, p->pos);
@@ -278,11 +291,26 @@ static void run_builtin(struct shell_parser *p, const struct shell_command *c)
 {
     static const char *const declaring[] = {"export", "declare", "local", "readonly", "typeset"};
     const char *name = shell_command_name(c);
+    struct shell_command inner = *c;
 
+    /* builtin cd /x */
+    while (inner.nwords > 1 && (strcmp(name, "builtin") == 0 || strcmp(name, "command") == 0)) {
+        inner.words++;
+        inner.nwords--;
+        name = shell_command_name(&inner);
+    }
+    c = &inner;
     if (strcmp(name, "cd") == 0 || strcmp(name, "pushd") == 0) {
         change_dir(p, c);
     } else if (strcmp(name, "popd") == 0) {
         p->cwd = NULL;
+    } else if (strcmp(name, "set") == 0) {
+        for (uint32_t i = 1; i < c->nwords; i++) {
+            if (shell_word_is(&c->words[i], "--")) {
+                shell_set_positional(p, c->words + i + 1, c->nwords - i - 1);
+                break;
+            }
+        }
     } else if (strcmp(name, "unset") == 0 || strcmp(name, "read") == 0) {
         for (uint32_t i = 1; i < c->nwords; i++)
             shell_forget_variable(p, shell_text_of(&c->words[i]));
@@ -353,7 +381,7 @@ static void add_process(struct shell_parser *p, struct builder *b)
 {
     struct shell_token token = {0};
     uint32_t begin = p->pos;
-    shell_read_process(p, &token);
+    read_process(p, b, &token);
     if (!shell_is_over(p))
         shell_words_add(p, &b->words, shell_token_word(p, &token, begin, p->pos));
     b->end = p->pos;
@@ -401,9 +429,9 @@ static bool parse_words(struct shell_parser *p, struct builder *b)
             add_process(p, b);
             continue;
         }
-        const struct operator* op = find_operator(p);
+        const struct redirect_op *op = find_operator(p);
         if (op)
-            parse_redirect(p, op, &b->redirects);
+            parse_redirect(p, op, b);
         else if (p->text[p->pos] == '&')
             break;
         else
@@ -421,14 +449,19 @@ static void own_heredocs(struct shell_parser *p, unsigned first, int command)
 }
 
 /* What its substitutions print goes into it. */
-static void feed_from(struct shell_parser *p, int first, int command)
+static void feed_from(struct shell_parser *p, const struct builder *b, int command)
 {
     struct shell_script *script = p->state->script;
-    for (int i = first; i < command; i++) {
-        if (script->commands[i].feeds_from < 0) {
+    for (int i = b->first; i < command; i++) {
+        bool is_fed = b->fed_from >= 0 && i >= b->fed_from && i < b->fed_to;
+        if (script->commands[i].feeds_from < 0 && !is_fed) {
             script->commands[i].feeds_from = command;
             script->commands[i].feeds_to = script->ncommands;
         }
+    }
+    for (int i = command; b->fed_from >= 0 && i < script->ncommands; i++) {
+        script->commands[i].feeds_from = b->fed_from;
+        script->commands[i].feeds_to = b->fed_to;
     }
 }
 
@@ -475,14 +508,14 @@ static void finish(struct shell_parser *p, struct builder *b)
                 !strchr(command.assigns[i].text, SHELL_ANY))
                 assign_word(p, &command.assigns[i]);
         }
-        feed_from(p, b->first, index);
+        feed_from(p, b, index);
         return;
     }
     struct shell_text input = p->input;
     p->input = input_of(p, &b->redirects);
     shell_put_output(p, &command);
     shell_unwrap(p, index);
-    feed_from(p, b->first, index);
+    feed_from(p, b, index);
     run_builtin(p, &command);
     p->input = input;
 }
@@ -492,6 +525,7 @@ static struct builder start(const struct shell_parser *p)
     return (struct builder){
         .first = p->state->script->ncommands,
         .first_heredoc = p->nheredocs,
+        .fed_from = -1,
         .begin = p->pos,
         .end = p->pos,
     };
@@ -516,10 +550,10 @@ void shell_parse_redirects(struct shell_parser *p)
     while (!shell_is_over(p)) {
         shell_skip_blanks(p);
         skip_descriptor(p);
-        const struct operator* op = find_operator(p);
+        const struct redirect_op *op = find_operator(p);
         if (!op)
             break;
-        parse_redirect(p, op, &b.redirects);
+        parse_redirect(p, op, &b);
     }
     if (!shell_is_over(p))
         finish(p, &b);

@@ -57,6 +57,11 @@ void shell_token_any(struct shell_parser *p, struct shell_token *token)
         shell_token_put(p, token, SHELL_ANY, SHELL_K_ANY);
 }
 
+bool shell_is_separator(const struct shell_parser *p, char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || (p->separators && c && strchr(p->separators, c));
+}
+
 void shell_token_value(struct shell_parser *p, struct shell_token *token, const char *s, size_t len,
                        bool is_quoted)
 {
@@ -67,13 +72,12 @@ void shell_token_value(struct shell_parser *p, struct shell_token *token, const 
         if (*s == SHELL_ANY) {
             shell_token_any(p, token);
             n = 1;
-        } else if (!is_quoted && (*s == ' ' || *s == '\t' || *s == '\n')) {
+        } else if (!is_quoted && shell_is_separator(p, *s)) {
             shell_token_put(p, token, ' ', SHELL_K_BREAK);
             token->has_break = true;
             n = 1;
         } else {
-            while (s + n < end && s[n] != SHELL_ANY &&
-                   (is_quoted || (s[n] != ' ' && s[n] != '\t' && s[n] != '\n')))
+            while (s + n < end && s[n] != SHELL_ANY && (is_quoted || !shell_is_separator(p, s[n])))
                 n++;
             shell_token_puts(p, token, s, n, is_quoted ? SHELL_K_QUOTED : SHELL_K_VALUE);
         }
@@ -131,9 +135,13 @@ struct shell_text shell_join_words(struct shell_parser *p, const struct shell_wo
 
 /* ---- words of a token ---- */
 
-static bool is_glob(char c, unsigned char kind)
+/* `brackets_end` is behind the last ] of the word: [ alone is a command. */
+static bool is_glob(const struct shell_token *t, uint32_t i, uint32_t brackets_end)
 {
-    return (kind == SHELL_K_PLAIN || kind == SHELL_K_VALUE) && (c == '*' || c == '?' || c == '[');
+    char c = t->bytes[i];
+    if (t->kinds[i] != SHELL_K_PLAIN && t->kinds[i] != SHELL_K_VALUE)
+        return false;
+    return c == '*' || c == '?' || (c == '[' && i < brackets_end);
 }
 
 /* What ~ at the start stands for, *ret_len bytes of it; NULL: nothing. ~user is taken to be /home/user. */
@@ -163,15 +171,17 @@ static struct shell_word make_word(struct shell_parser *p, const struct shell_to
                                    uint32_t from, uint32_t to)
 {
     struct shell_word word = {.flags = t->is_quoted ? SHELL_QUOTED : 0};
-    uint32_t tilde_len = 0;
+    uint32_t tilde_len = 0, brackets_end = to;
     const char *tilde = read_tilde(p, t, from, to, &tilde_len);
 
+    while (brackets_end > from && t->bytes[brackets_end - 1] != ']')
+        brackets_end--;
     if (t->is_process)
         word.flags |= SHELL_PROCESS;
     for (uint32_t i = from; i < to; i++) {
         if (t->kinds[i] == SHELL_K_ANY)
             word.flags |= SHELL_UNKNOWN;
-        else if (is_glob(t->bytes[i], t->kinds[i]))
+        else if (!(word.flags & SHELL_GLOB) && is_glob(t, i, brackets_end))
             word.flags |= SHELL_GLOB;
     }
     if (tilde) {

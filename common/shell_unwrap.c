@@ -22,6 +22,7 @@ enum wrap {
     WRAP_FIND,
     WRAP_XARGS,
     WRAP_PARALLEL,
+    WRAP_FD,
     WRAP_SED,
     WRAP_VI,
     WRAP_INPUT, /* runs what it reads, if it has no operand (at) or reads it with - (crontab) */
@@ -251,9 +252,17 @@ static void unwrap_shell(struct shell_parser *p, int command, const struct wrapp
         has_stdin |= word->text[0] == '-' && word->text[1] != '-' && strchr(word->text, 's');
         i += takes_next(&w->spec, word) ? 2 : 1;
     }
-    if (has_text && i < c.nwords)
+    if (has_text && i < c.nwords) {
+        struct shell_variable *variables = p->variables;
+        unsigned nvariables = p->nvariables;
+        if (i + 1 < c.nwords) {
+            shell_set_variable(p, (struct shell_text){"0", 1}, &c.words[i + 1], 1, false);
+            shell_set_positional(p, c.words + i + 2, c.nwords - i - 2);
+        }
         run_text(p, c.words[i].text, via_of(p, &c, "-c"), command);
-    else if (!has_text)
+        p->variables = variables;
+        p->nvariables = nvariables;
+    } else if (!has_text)
         unwrap_script(p, command, i < c.nwords && !has_stdin ? &c.words[i] : NULL);
 }
 
@@ -291,6 +300,25 @@ static void unwrap_code(struct shell_parser *p, int command, const struct wrappe
         unwrap_script(p, command, i < c.nwords ? &c.words[i] : NULL);
 }
 
+/* Words as a text that is read as the same words again. */
+static struct shell_text quote_words(struct shell_parser *p, const struct shell_word *words,
+                                     uint32_t n)
+{
+    struct shell_token out = {0};
+    shell_token_put(p, &out, ' ', SHELL_K_QUOTED);
+    for (uint32_t i = 0; i < n && !p->state->is_over; i++) {
+        shell_token_puts(p, &out, " '", 2, SHELL_K_QUOTED);
+        for (const char *at = words[i].text; *at; at++) {
+            if (*at == '\'')
+                shell_token_puts(p, &out, "'\\''", 4, SHELL_K_QUOTED);
+            else
+                shell_token_put(p, &out, *at, SHELL_K_QUOTED);
+        }
+        shell_token_put(p, &out, '\'', SHELL_K_QUOTED);
+    }
+    return (struct shell_text){arena_strndup(p->state->arena, out.bytes, out.len), out.len};
+}
+
 static void unwrap_prefix(struct shell_parser *p, int command, const struct wrapper *w)
 {
     struct shell_command c = p->state->script->commands[command];
@@ -300,7 +328,11 @@ static void unwrap_prefix(struct shell_parser *p, int command, const struct wrap
         const char *text = is_option(&c.words[o]) ? option_text(w->code, c.words, c.nwords, o)
                                                   : NULL;
         if (text) {
-            run_text(p, text, via_of(p, &c, "-S"), command);
+            /* The words behind it are arguments of what is in the text. */
+            uint32_t next = o + (o + 1 < c.nwords && text == c.words[o + 1].text ? 2 : 1);
+            struct shell_text rest = quote_words(p, c.words + next, c.nwords - next);
+            run_text(p, arena_printf(p->state->arena, "%s %s", text, rest.at), via_of(p, &c, "-S"),
+                     command);
             return;
         }
     }
@@ -326,6 +358,7 @@ static void unwrap_text(struct shell_parser *p, int command, const struct wrappe
         const char *text = is_option(&c.words[i]) ? option_text(w->code, c.words, c.nwords, i)
                                                   : NULL;
         if (text) {
+            text += strspn(text, "!"); /* gdb -ex '!cmd' */
             run_text(p, text, via_of(p, &c, "-c"), command);
             return;
         }
@@ -550,6 +583,9 @@ static void unwrap_by(struct shell_parser *p, int command, const struct wrapper 
         break;
     case WRAP_PARALLEL:
         shell_unwrap_parallel(p, command);
+        break;
+    case WRAP_FD:
+        shell_unwrap_fd(p, command);
         break;
     case WRAP_SED:
         unwrap_sed(p, command);

@@ -131,6 +131,7 @@ struct shell_text shell_parse_inner(struct shell_parser *p, struct shell_text te
         .cwd = p->cwd,
         .variables = p->variables,
         .nvariables = p->nvariables,
+        .separators = p->separators,
         .input = p->input,
     };
     if (!shell_is_over(p))
@@ -170,10 +171,21 @@ void shell_set_variable(struct shell_parser *p, struct shell_text name,
                         const struct shell_word *fields, uint32_t nfields, bool is_list)
 {
     struct shell_variable *v = add_variable(p, name);
+    if (name.len == 3 && memcmp(name.at, "IFS", 3) == 0 && nfields == 1)
+        p->separators = fields[0].text;
     v->fields = fields;
     v->nfields = nfields;
     v->is_list = is_list;
     v->is_known = true;
+}
+
+void shell_set_positional(struct shell_parser *p, const struct shell_word *words, uint32_t n)
+{
+    static const char digits[] = "123456789";
+    shell_set_variable(p, (struct shell_text){"@", 1}, words, n, true);
+    shell_set_variable(p, (struct shell_text){"*", 1}, words, n, true);
+    for (uint32_t i = 0; i < n && i < 9; i++)
+        shell_set_variable(p, (struct shell_text){digits + i, 1}, words + i, 1, false);
 }
 
 void shell_forget_variable(struct shell_parser *p, struct shell_text name)

@@ -65,7 +65,7 @@ struct token {
 };
 
 struct tokens {
-    struct token at[PATH_BYTES_MAX + 1];
+    struct token *at;
     size_t n;
 };
 
@@ -78,31 +78,28 @@ static bool is_class(const char *at, size_t *ret_len)
     return true;
 }
 
-/* Returns false when it is too long. */
-static bool tokenise(const char *text, bool has_wildcards, bool has_all, struct tokens *out)
+static void tokenise(const char *text, bool has_all, struct tokens *out)
 {
     bool is_first = true;
+    out->at = mem_calloc(strlen(text) + 1, sizeof *out->at);
     out->n = 0;
     for (const char *at = text; *at; at++) {
-        if (out->n == PATH_BYTES_MAX)
-            return false;
         struct token *t = &out->at[out->n++];
         size_t len = 0;
         *t = (struct token){.step = STEP_BYTE, .byte = *at, .is_first = is_first};
-        if (has_wildcards && *at == '*') {
+        if (*at == '*') {
             bool is_all = has_all && at[1] == '*';
             t->step = is_all ? STEP_ALL : STEP_STAR;
             while (at[1] == '*')
                 at++;
-        } else if (has_wildcards && *at == '?') {
+        } else if (*at == '?') {
             t->step = STEP_ONE;
-        } else if (has_wildcards && *at == '[' && is_class(at, &len)) {
+        } else if (*at == '[' && is_class(at, &len)) {
             t->step = STEP_ONE;
             at += len - 1;
         }
         is_first = *at == '/';
     }
-    return true;
 }
 
 /* True when one byte can be both. */
@@ -209,19 +206,41 @@ static bool match_path(const char *p, const char *t, unsigned *steps)
     }
 }
 
+/* False when the two differ before the first wildcard of either: nearly always. */
+static bool may_begin_alike(const char *pattern, const char *path)
+{
+    static const char wild[] = "*?[";
+    for (; *pattern && *path && *pattern == *path; pattern++, path++) {
+        if (strchr(wild, *pattern))
+            return true;
+    }
+    return (*pattern && strchr(wild, *pattern)) || (*path && strchr(wild, *path)) ||
+           *pattern == *path;
+}
+
+/* `*.yml` for a pattern that is but a name, as that of secrets.yml in any folder: it could be, but nearly never is. */
+static bool is_any_name(const char *pattern, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return strncmp(pattern, "**/", 3) == 0 && !strchr(pattern + 3, '/') && slash &&
+           strchr("*?[", slash[1]) && slash[1];
+}
+
 static bool path_matches(const char *pattern, const char *path, bool is_glob)
 {
-    if (!is_glob) {
-        unsigned steps = 0;
+    unsigned steps = 0;
+    struct tokens p, t;
+
+    if (!is_glob)
         return match_path(pattern, path, &steps);
-    }
-    struct tokens *both = mem_alloc(2 * sizeof *both);
+    if (!may_begin_alike(pattern, path) || is_any_name(pattern, path))
+        return false;
+    tokenise(pattern, true, &p);
+    tokenise(path, false, &t);
     /* What is too long to compare could be anything. */
-    bool is_same = true;
-    if (tokenise(pattern, true, true, &both[0]) && tokenise(path, true, false, &both[1]) &&
-        both[0].n * both[1].n <= PAIRS_MAX)
-        is_same = intersect(&both[0], &both[1]);
-    free(both);
+    bool is_same = p.n * t.n > PAIRS_MAX || intersect(&p, &t);
+    free(p.at);
+    free(t.at);
     return is_same;
 }
 

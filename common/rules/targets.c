@@ -175,7 +175,7 @@ static unsigned skip_of(const struct row *row, const struct shell_command *c)
     return row->skip;
 }
 
-static unsigned role_of(const struct row *row, bool is_in_place, bool is_last)
+static unsigned role_of(const struct row *row, bool is_in_place, bool is_last, bool is_only)
 {
     switch (row->kind) {
     case KIND_NONE:
@@ -184,9 +184,10 @@ static unsigned role_of(const struct row *row, bool is_in_place, bool is_last)
     case KIND_WRITES:
         return RULES_NAMES | RULES_WRITES;
     case KIND_MOVES:
-        return RULES_NAMES | RULES_WRITES | (is_last ? 0u : RULES_READS);
+        return RULES_NAMES | RULES_WRITES | (is_last && !is_only ? 0u : RULES_READS);
     case KIND_LAST:
-        return RULES_NAMES | (is_last ? RULES_WRITES : RULES_READS);
+        return RULES_NAMES | (is_last ? RULES_WRITES : 0u) |
+               (is_last && !is_only ? 0u : RULES_READS);
     case KIND_IN_PLACE:
         return RULES_NAMES | RULES_READS | (is_in_place ? RULES_WRITES : 0u);
     case KIND_READS:
@@ -195,14 +196,17 @@ static unsigned role_of(const struct row *row, bool is_in_place, bool is_last)
     }
 }
 
-static uint32_t last_operand(const struct row *row, const struct shell_command *c)
+static uint32_t last_operand(const struct row *row, const struct shell_command *c,
+                             unsigned *ret_count)
 {
     uint32_t last = 0;
     for (uint32_t i = 1; i < c->nwords; i++) {
-        if (!is_option(&c->words[i]))
+        if (!is_option(&c->words[i])) {
             last = i;
-        else if (value_kind(row, &c->words[i]))
+            ++*ret_count;
+        } else if (value_kind(row, &c->words[i])) {
             i++;
+        }
     }
     return last;
 }
@@ -211,7 +215,8 @@ static void collect_words(struct collector *c, const struct row *row)
 {
     const struct shell_command *cmd = c->command;
     bool is_in_place = row->kind == KIND_IN_PLACE && has_in_place(cmd);
-    uint32_t last = last_operand(row, cmd);
+    unsigned noperands = 0;
+    uint32_t last = last_operand(row, cmd, &noperands);
     unsigned skip = skip_of(row, cmd);
 
     for (uint32_t i = 1; i < cmd->nwords && row->kind != KIND_NONE; i++) {
@@ -220,7 +225,7 @@ static void collect_words(struct collector *c, const struct row *row)
             if (skip)
                 skip--;
             else
-                add_word(c, word, role_of(row, is_in_place, i == last));
+                add_word(c, word, role_of(row, is_in_place, i == last, noperands == 1));
             continue;
         }
         char kind = value_kind(row, word);
