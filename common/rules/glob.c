@@ -114,7 +114,7 @@ static bool can_be_same(const struct token *p, const struct token *t)
     if (byte->byte == '/')
         return wild->step == STEP_ALL;
     /* The shell's * and ? do not find names that begin with a dot. */
-    return !(byte == p && byte->byte == '.' && t->is_first);
+    return !(byte == p && byte->byte == '.' && p->is_first && t->is_first);
 }
 
 static bool is_many(const struct token *token)
