@@ -47,8 +47,8 @@ struct embedded_redis {
     struct backoff brake;
     int64_t started_ms;
     int64_t seek_since_ms;
-    bool has_answered;
-    bool has_run; /* once, so that it is worth waiting for it */
+    bool has_answered; /* with its data: one that still loads them may yet refuse them */
+    bool has_run;      /* once, so that it is worth waiting for it */
     bool is_stopping;
     bool has_ever_answered;
     unsigned restarts;
@@ -277,18 +277,17 @@ bool embedded_redis_contact(struct embedded_redis *e, int fd)
         return false;
     if (e->state == EMBEDDED_SEEKING && !e->is_stopping && !adopt(e, pid))
         return false;
-    if (pid != e->pid)
-        return false;
-    e->has_answered = e->has_ever_answered = true;
-    set_problem(e, NULL);
-    log_repeat_over(&e->said);
-    return true;
+    return pid == e->pid;
 }
 
 bool embedded_redis_accept(struct embedded_redis *e, const struct redis_info *info)
 {
-    if (info->process_id == (int64_t)e->pid)
+    if (info->process_id == (int64_t)e->pid) {
+        e->has_answered = e->has_ever_answered = true;
+        set_problem(e, NULL);
+        log_repeat_over(&e->said);
         return true;
+    }
     log_event(EV_redis_unsuitable, LOG_S("problem", "another redis-server answers on our socket"),
               LOG_I("pid", info->process_id));
     return false;

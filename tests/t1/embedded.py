@@ -210,7 +210,7 @@ def damaged_later():
         holds_for(lambda: status(d)["status"] == "degraded", 2, "degraded, and it answers", step=0.1)
         reason = status(d)["reasons"][0]
         check("Bad file format" in reason and "redis-check-aof --fix" in reason, reason)
-        equal(len(d.events("redis_not_starting")), 1, "once, not at each try")
+        equal(len(d.events("redis_not_starting")), 1, f"once, not at each try: {d.events('redis_not_starting')}")
         procs.run(["redis-check-aof", "--fix", f"{d.redis_dir}/appendonlydir/appendonly.aof.manifest"], input=b"y\n")
         wait_until(lambda: status(d)["status"] == "healthy", 8, "healthy")
 
