@@ -173,20 +173,27 @@ local function create_task(list, a, extras, made)
     if plan.existing then
         return plan.existing[1], plan.existing[2], true
     end
-    local id, status = string.format('t-%016.0f', next_number()), plan.status
+    local id, status = format('t-%016d', next_number()), plan.status
     local h = {'HSET', task_key(id), 'st', status, 'text', list[a + 1], 'pr', list[a + 2], 'q', queue,
         'cr', now, 'up', now, 'v', '1', 'at', '0', 'ma', list[a + 6], 'mc', list[a + 7]}
-    local function add(name, value)
-        if value and value ~= '' then
-            h[#h + 1] = name
-            h[#h + 1] = value
-        end
+    local payload, metadata, n = list[a + 4], list[a + 5], #h
+    if payload ~= '' then
+        h[n + 1], h[n + 2], n = 'payload', payload, n + 2
     end
-    add('payload', list[a + 4])
-    add('meta', list[a + 5])
-    add('ro', roles)
-    local bytes = #list[a + 4] + #list[a + 5]
+    if metadata ~= '' then
+        h[n + 1], h[n + 2], n = 'meta', metadata, n + 2
+    end
+    if roles ~= '' then
+        h[n + 1], h[n + 2] = 'ro', roles
+    end
+    local bytes = #payload + #metadata
     if extras or bytes > SMALL_BYTES then
+        local function add(name, value)
+            if value and value ~= '' then
+                h[#h + 1] = name
+                h[#h + 1] = value
+            end
+        end
         local mark = bytes > SMALL_BYTES and I(bytes) or ''
         if extras then
             create_special().add_fields(add, plan, extras)

@@ -32,7 +32,9 @@ end
 
 -- A task is on its queue.
 local function wake_for_task(id, queue, roles)
-    wake_note(wake_tasks, {id, queue, roles or ''})
+    if waiters_are_there ~= false then -- else not even a table for nothing
+        wake_note(wake_tasks, {id, queue, roles or ''})
+    end
 end
 -- A task was assigned to an instance.
 local function wake_for_instance(instance)
