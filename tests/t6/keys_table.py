@@ -21,10 +21,10 @@ def rows():
 
 
 def row_of(table, rest):
-    """The row with the fewest placeholders that matches, and of these the longest: the most that it says itself."""
-    fits_ = [(pattern.groups, -len(pattern.pattern), name, kind, cap) for name, pattern, kind, cap in table
+    """The row that matches and says the most itself: that has the most text beside its placeholders."""
+    fits_ = [(-len(pattern.pattern.replace("(.+?)", "")), pattern.groups, name, kind, cap) for name, pattern, kind, cap in table
              if pattern.match(rest)]
-    groups, _, *rest_of_row = min(fits_, default=(None, None))
+    _, groups, *rest_of_row = min(fits_, default=(None, None))
     return (groups, *rest_of_row) if rest_of_row else None
 
 
