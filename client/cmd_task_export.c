@@ -20,7 +20,8 @@ enum { EXPORT_PAGE = 200, EXPORT_WINDOW = 32, EXPORT_TIMEOUT_MS = 60000, ID_MAX 
 static const struct cli_option export_options[] = {
     {'s', "status", "STATUS",
      "Only tasks in this state: blocked, delayed, pending, in_progress, completed, failed, "
-     "cancelled (default: all)."},
+     "cancelled "
+     "(default: all)."},
     {'q', "queue", "QUEUE", "Only tasks of this queue."},
     {'o', "output", "FILE", "Write there instead of to stdout; the file must not exist."},
     {0, NULL, NULL, NULL},

@@ -38,6 +38,7 @@ struct instance {
     int64_t renewed_ms; /* when the last tick that kept the leadership was sent */
     int64_t memory_ms;  /* when memory was asked for last */
     struct log_repeat said;
+    struct log_repeat problem_said;
     char error[128]; /* of the last tick, "" = it went well */
     struct instance_hosts hosts;
     char orphan[132];   /* whose requests are being handed on, "" = nobody's */
@@ -196,6 +197,16 @@ static void take_orphan(struct instance *i, const char *id)
     i->hooks.orphan(i->hooks.arg, id);
 }
 
+/* The tick went well, but for one part of it. */
+static void say_problem(struct instance *i, const char *problem)
+{
+    unsigned times;
+
+    if (log_repeat_may(&i->problem_said, problem, &times))
+        log_event(EV_script_error, LOG_S("script", "tick"), LOG_S("error", problem),
+                  LOG_I("times", times));
+}
+
 static void take_tick(struct instance *i, const reply_t *reply)
 {
     int64_t expired = reply_int(reply_at(reply, 5));
@@ -217,8 +228,7 @@ static void take_tick(struct instance *i, const reply_t *reply)
     if (moved > 0)
         log_event(EV_instance_offline, LOG_I("tasks", moved));
     if (reply_len(reply_at(reply, 8)) > 0)
-        log_event(EV_script_error, LOG_S("script", "tick"),
-                  LOG_S("error", reply_str(reply_at(reply, 8))));
+        say_problem(i, reply_str(reply_at(reply, 8)));
     note_registered(i);
     tick_went_well(i);
     take_orphan(i, reply_str(reply_at(reply, 10)));
