@@ -65,7 +65,12 @@ static struct shell_word found_word(struct shell_parser *p, const struct find *f
     bool is_root = start->len && strspn(start->text, "/") == start->len;
     if (f->name && !is_root) {
         shell_token_puts(p, &token, "/_/", 3, SHELL_K_QUOTED);
-        shell_token_puts(p, &token, f->name->text, f->name->len, SHELL_K_VALUE);
+        for (uint32_t i = 0; i < f->name->len; i++) {
+            if (f->name->text[i] == SHELL_ANY)
+                shell_token_any(p, &token);
+            else
+                shell_token_put(p, &token, f->name->text[i], SHELL_K_VALUE);
+        }
     }
     struct shell_word word = shell_token_word(p, &token, 0, 0);
     word.flags |= SHELL_FOUND;

@@ -280,7 +280,7 @@ void rules_decide(struct rules *rules, const struct rules_call *call, struct are
         warn(d);
     }
     ret->notes = d->notes;
-    ret->is_cacheable &= !d->input->has_looked;
+    ret->is_cacheable &= !d->input->has_looked && !d->input->is_late;
 }
 
 /* ---- tracing ---- */

@@ -322,6 +322,66 @@ START_TEST(versions)
 }
 END_TEST
 
+/* ---- the manual ---- */
+
+/* A line of mdoc as it is shown. */
+static void put_shown(struct buf *out, const char *line, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (line[i] == '\\' && i + 1 < len) {
+            i++;
+            if (line[i] == 'e')
+                buf_putc(out, '\\');
+            else if (line[i] != '&')
+                buf_putc(out, line[i]);
+        } else {
+            buf_putc(out, line[i]);
+        }
+    }
+    buf_putc(out, '\n');
+}
+
+static void put_failure(void *arg, const char *file, int line, const char *rule, const char *why)
+{
+    buf_printf(arg, "%s:%d: %s: %s\n", file, line, rule, why);
+}
+
+/* Every rule file that claudebench-rules(5) shows can be loaded, and its examples do as they say. */
+START_TEST(rule_files_in_the_manual)
+{
+    char *path = mem_printf("%s/man/claudebench-rules.5",
+                            getenv("TOP_SRCDIR") ? getenv("TOP_SRCDIR") : ".");
+    FILE *file = fopen(path, "r");
+    ck_assert_msg(file != NULL, "%s: %s", path, strerror(errno));
+    struct buf block = BUF_INIT;
+    char *line = NULL;
+    size_t size = 0, count = 0;
+    bool is_in_block = false;
+
+    for (ssize_t len; (len = getline(&line, &size, file)) > 0;) {
+        if (strncmp(line, ".Bd -literal", 12) == 0) {
+            is_in_block = true;
+            buf_reset(&block);
+        } else if (is_in_block && strncmp(line, ".Ed", 3) == 0) {
+            is_in_block = false;
+            if (strncmp(buf_peek(&block), "groups:", 7) != 0)
+                continue;
+            count++;
+            accepted(buf_peek(&block));
+            size_t failed = rules_test(rules, put_failure, &text, NULL);
+            ck_assert_msg(failed == 0, "%s", buf_peek(&text));
+        } else if (is_in_block) {
+            put_shown(&block, line, (size_t)len - 1);
+        }
+    }
+    ck_assert_uint_ge(count, 2);
+    buf_done(&block);
+    free(line);
+    fclose(file);
+    free(path);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     tcase_add_unchecked_fixture(tc, NULL, teardown);
@@ -335,6 +395,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, missing_project_file);
     tcase_add_test(tc, changes_are_seen);
     tcase_add_test(tc, versions);
+    tcase_add_test(tc, rule_files_in_the_manual);
 }
 
 UNIT_MAIN("rules_load", add_tests)
