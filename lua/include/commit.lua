@@ -234,3 +234,4 @@ for j, list in pairs(replies) do
     end
 end
 return {codes, errors, call('XLEN', STREAM)}
+end)() -- of envelope.lua

@@ -19,6 +19,9 @@
 -- request.
 local P = ARGV[1]
 -- @include base.lua
+-- A function of its own for all that follows (commit.lua ends it): a closure gets what lies in a function around its own
+-- for nothing, while of its own function's locals Lua looks each one up in a list of all that were captured before.
+return (function()
 local STREAM, EVENTS = KEYS[1], KEYS[2]
 local N, M, K, C = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local IDEM_TTL, IDEM_CAP, EVENTS_MAX = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
