@@ -67,8 +67,8 @@ end
 
 -- Effective time: the wall time since the last tick of anybody, at most two ticks, never back.
 local function advance_clock()
-    local c = call('HMGET', KEYS[1], 'eff', 'at')
-    effective = c[1] and effective_at({c[1], c[2], ARGV[7]}) or NOW
+    local c = call('HMGET', KEYS[1], 'eff', 'at', 'paused')
+    effective, has_paused = c[1] and effective_at({c[1], c[2], ARGV[7]}) or NOW, c[3]
     call('HSET', KEYS[1], 'eff', I(effective), 'at', I(NOW), 'tick', ARGV[7])
 end
 

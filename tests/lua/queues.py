@@ -296,6 +296,26 @@ def pause_waiters():
         equal(s.redis.scan(s.key("waiters*")), set())
 
 
+@case("claims that wait: a tick wakes nobody for a paused queue, whether a task came due or was not claimed for long")
+def pause_ticks():
+    for name in ("default", "*"):
+        fresh()
+        s.tick(register=1)
+        s.pause(name)
+        equal(s.wait("w1"), 2)
+        one(delay_ms=1)
+        task = one()
+        s.redis.call("HINCRBY", s.key(f"task:{task}"), "up", -5000)
+        key = s.key("waiters")
+        for waiter, text in s.redis.hash(key).items():  # parked before the task came
+            w = json.loads(text)
+            s.redis.call("HSET", key, waiter, json.dumps([*w[:5], str(int(w[5]) - 10000)]))
+        s.redis.call("DEBUG", "SLEEP", "0.005")
+        equal([s.tick()["promoted"], s.replies(s.waiting("w1"))], [1, []], name)
+        s.resume(name)
+        equal(len(s.replies(s.waiting("w1"))), 1, name)
+
+
 @case("pushed tasks: not from paused queues, and not to who failed them while another one serves the queue")
 def pushed():
     fresh()
