@@ -57,6 +57,9 @@ local function idem_write()
         return nil
     end
     local key = generation_key(generation)
+    if is_new_generation and not has_type('hash', key) then -- as in generation_read()
+        call('UNLINK', key)
+    end
     if is_new_generation then -- too long for the compact form of a hash, which is searched from end to end
         added[#added + 1], added[#added + 2] = '', string.rep(' ', COMPACT_BYTES + 1)
     end
@@ -195,8 +198,14 @@ local function guarded(step)
         errors[#errors + 1] = type(problem) == 'table' and tostring(problem.err) or tostring(problem)
     end
 end
-local function finish()
-    meta_save(idem_write())
+local function save()
+    local ok, fields = pcall(idem_write)
+    meta_save(ok and fields or nil)
+    if not ok then
+        error(fields, 0)
+    end
+end
+local function delete()
     if #acked > 0 then
         call('XDEL', STREAM, unpack(acked))
     end
@@ -210,7 +219,8 @@ end
 for i = #before_finish, 1, -1 do
     guarded(before_finish[i])
 end
-guarded(finish)
+guarded(save)
+guarded(delete) -- whatever went wrong: an entry that is left counts as nobody's yet
 -- A caller that sends and never reads keeps its newest replies; a list that is short is not looked at.
 local function cap_replies(key, length)
     if length > 10000 then

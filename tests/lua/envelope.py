@@ -307,6 +307,37 @@ def idem_generations():
     equal([one("d"), one("e"), one("d"), one("e")], [1, 0, 1, 1])
 
 
+@case("a generation whose hash has a wrong type is made anew; the entries of its requests do not stay behind")
+def idem_wrong_type():
+    for n in (1, 2):
+        fresh()
+        if n == 2:
+            s.ask("task_create", *s.create_args("a"), op_args=[1000], params_hash="a" * 16, idem="idem:a")
+            s.redis.call("HSET", s.key("meta"), "idem_at", 1)
+        s.redis.call("SET", s.key(f"idem:{n}"), "x")
+        kw = {"op_args": [1000], "params_hash": "b" * 16, "idem": "idem:b"}
+        first = s.ask("task_create", *s.create_args("b"), **kw)
+        equal([first["internal"], s.redis.call("XLEN", s.stream())], [[], 0], n)
+        equal(s.redis.text("HGET", s.key("meta"), "idem_gen"), str(n))
+        equal(s.ask("task_create", *s.create_args("b"), **kw)["result"], first["result"], n)
+        if n == 2:
+            check(s.kept("idem:a"), "the generation before it is still there")
+
+
+@case("an outcome that cannot be kept: its entry is deleted all the same, so that nothing is done twice")
+def idem_unwritable():
+    fresh()
+    s.redis.call("HSET", s.key("meta"), "idem_bytes", "1", "idem_gen", "1", "idem_at", s.wall())
+    request = Request(*s.create_args("x"), params_hash="a" * 16, idem="idem:a")
+    s.redis.call("HSET", s.key("idem:1"), "other", "x")
+    s.redis.call("ACL", "SETUSER", "default", "-hset", "(+hset", "%RW~cb:task:*", "%RW~cb:meta)")
+    try:
+        s.commit("task_create", [request], [1000])
+    finally:
+        s.redis.call("ACL", "SETUSER", "default", "clearselectors", "+hset")
+    equal(s.redis.call("XLEN", s.stream()), 0)
+
+
 @case("a flood of idempotency keys ends a generation early, so that bytes stay capped, but not before a minute")
 def idem_cap():
     fresh()
