@@ -494,6 +494,25 @@ def refuse():
     equal(s.events(), [])
 
 
+@case("refuse: a repeat of what is done gets its outcome, or is refused when only the operation could tell it")
+def refuse_repeat():
+    fresh()
+    keys = {"params_hash": "a" * 16, "idem": "idem:x"}
+    refusal = {"args": (-32007, "full", '{"retry_after_ms":1000}', "", 0), "op_args": [10], "op_keys": [s.key("stream:dead")]}
+
+    def refused():
+        return s.ask("refuse", *refusal["args"], op_args=refusal["op_args"], op_keys=refusal["op_keys"], **keys)
+
+    first = s.ask("task_create", *s.create_args("x"), op_args=[1000], **keys)  # kept as a memo
+    doc = refused()
+    equal([doc["error"]["code"], doc["error"]["data"], doc["internal"]], [-32007, {"retry_after_ms": 1000}, []])
+    equal(s.ask("task_create", *s.create_args("x"), op_args=[1000], **keys)["result"], first["result"])
+    keys["idem"] = "idem:y"
+    task = first["result"]["id"]
+    first = s.ask("task_delete", task, "", keys=[s.key(f"task:{task}")], **keys)  # kept as it is
+    equal(refused()["result"], first["result"])
+
+
 @case("refuse: an entry with thousands of fields still becomes a dead letter")
 def refuse_wide():
     fresh()
