@@ -77,9 +77,15 @@ local function waiting()
         end
     end
 
+    -- nil when there is none. A damaged one is none, and must not keep others from being answered.
     function W.read(waiter)
         local text = call('HGET', P .. 'waiters', waiter)
-        return text and cjson.decode(text)
+        local ok, w = pcall(cjson.decode, text or 'null')
+        if ok and type(w) == 'table' and #w == 6 then
+            return w
+        elseif text then
+            call('HDEL', P .. 'waiters', waiter)
+        end
     end
 
     -- Takes a waiter off all its sets; `w` is what W.read() gave.

@@ -406,6 +406,27 @@ def stale():
     equal({k for k in waiters() if ":instance:" not in k}, set())
 
 
+@case("a waiter that cannot be read keeps nobody else from being woken, or from the end of the wait")
+def damaged():
+    for text in ("no JSON", "1", "[]", '["only one"]', "{}"):
+        fresh()
+        s.tick(register=1)
+        parked("a", wait_ms=1000)
+        (name,) = s.redis.hash(s.key("waiters"))
+        s.redis.call("HSET", s.key("waiters"), name, text)
+        parked("b", wait_ms=1000)
+        s.create("t")
+        equal(answers("b"), [WAKE], text)
+        parked("c", wait_ms=1000, queue="q")
+        name = next(n for n, w in s.redis.hash(s.key("waiters")).items() if b'"c"' in w)
+        s.redis.call("HSET", s.key("waiters"), name, text)
+        parked("d", wait_ms=1000, queue="q")
+        s.age(10)
+        t = s.tick()
+        equal([t["problem"], answers("d")], ["", [EMPTY]], text)
+        equal(s.redis.call("EXISTS", s.key("waiters"), s.key("waiters:deadline")), 0, text)
+
+
 @case("keys of a wrong type: a claim changes nothing, a new task is created all the same")
 def wrong_types():
     for rest in ("waiters", "waiters:deadline", "waiters:queues", "waiters:queue:default", "waiters:instance:w"):
