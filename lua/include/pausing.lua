@@ -9,6 +9,7 @@ local function paused_wake(queue)
     if call('EXISTS', P .. 'waiters') == 0 then
         return
     end
+    waiting().nudge_leader() -- there may be something to push
     paused_known = {}
     has_paused = call('EXISTS', PAUSED) == 1
     local names = queue ~= '*' and {queue} or call('SRANDMEMBER', P .. 'waiters:queues', 100)

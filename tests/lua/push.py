@@ -309,6 +309,16 @@ def nudged():
     check(waits(), "nothing for it")
     s.complete(t["id"], t["lease_token"], "a")
     woken("room")
+    for queue in ("default", "*"):
+        s.pause(queue)
+        create()
+        s.replies("leader-token-000000000")
+        armed()
+        s.resume(queue)
+        woken("a queue that is resumed")
+        equal(push(reply="leader-token-000000000"), 1)
+        t = take("a")[0]
+        s.complete(t["id"], t["lease_token"], "a")
     armed()
     equal(push(mode="pull"), 0)
     equal([waits(), s.redis.call("HGET", s.key("meta"), "assignment")], [False, None])
