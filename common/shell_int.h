@@ -9,6 +9,7 @@
  *   shell_simple.c   simple commands, redirections, here-documents
  *   shell_output.c   what echo, printf and cat would print
  *   shell_unwrap.c   commands that run commands, by the rows of shell_wrappers.def
+ *   shell_carried.c  commands inside of arguments: git aliases, sed e, ProxyCommand=…
  *   shell_find.c     the same for find, xargs and parallel
  *   shell_code.c     strings in python -c, perl -e …
  */
@@ -226,6 +227,15 @@ struct shell_option_spec {
 uint32_t shell_skip_options(const struct shell_option_spec *spec, const struct shell_word *words,
                             uint32_t nwords, uint32_t i);
 bool shell_word_is(const struct shell_word *word, const char *text);
+/* Lists the commands of a text that a listed command would run; what is not known in it makes that one run its input. */
+void shell_run_text(struct shell_parser *p, const char *text, const char *via, int command);
+
+/* shell_carried.c */
+void shell_unwrap_git(struct shell_parser *p, int command);
+void shell_unwrap_sed(struct shell_parser *p, int command);
+void shell_unwrap_vi(struct shell_parser *p, int command);
+/* NAME=TEXT words and assignments, whatever the program. */
+void shell_unwrap_all_carried(struct shell_parser *p, int command);
 
 /* shell_find.c */
 void shell_unwrap_find(struct shell_parser *p, int command);

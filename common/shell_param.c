@@ -187,7 +187,7 @@ static void put_operation(struct shell_parser *p, struct shell_token *token, str
     } else if (v && op.len == 2 && (last == '^' || last == ',')) {
         put_case(p, token, v, last == '^', is_quoted);
     } else if (v && (op.at[0] == '%' || op.at[0] == '#') && last == op.at[0] &&
-               !(operand->len && memchr(operand->bytes, SHELL_ANY, operand->len))) {
+               !shell_find_any(operand->bytes, operand->len)) {
         put_trimmed(p, token, v, operand, op, is_quoted);
     } else {
         shell_token_any(p, token);

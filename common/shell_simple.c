@@ -505,7 +505,7 @@ static void finish(struct shell_parser *p, struct builder *b)
     if (command.nwords == 0) {
         for (uint32_t i = 0; i < command.nassigns; i++) {
             if (!strchr(command.assigns[i].text, '(') ||
-                !strchr(command.assigns[i].text, SHELL_ANY))
+                !(command.assigns[i].flags & SHELL_UNKNOWN))
                 assign_word(p, &command.assigns[i]);
         }
         feed_from(p, b, index);

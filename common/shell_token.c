@@ -9,7 +9,7 @@
 
 static void make_room(struct shell_parser *p, struct shell_token *t, size_t more)
 {
-    if (t->cap - t->len >= more)
+    if (t->bytes && t->cap - t->len >= more)
         return;
     size_t cap = t->cap ? 2 * (size_t)t->cap : 48;
     while (cap < t->len + more)
@@ -107,7 +107,7 @@ struct shell_word shell_word_of(struct shell_parser *p, const char *s, size_t le
         .len = (uint32_t)len,
         .flags = flags,
     };
-    if (len && memchr(s, SHELL_ANY, len))
+    if (shell_find_any(s, len))
         word.flags |= SHELL_UNKNOWN;
     return word;
 }
@@ -349,9 +349,9 @@ static void expand_sequence(struct shell_parser *p, const struct shell_token *t,
     int step = are_letters && s[3] < s[0] ? -1 : 1;
 
     if (are_letters) {
-        for (int c = s[0];; c += step) {
+        for (char c = s[0];; c = (char)(c + step)) {
             copy = splice(p, t, b, b.open + 1, b.open + 2);
-            copy.bytes[b.open] = (char)c;
+            copy.bytes[b.open] = c;
             expand_braces(p, &copy, e);
             if (c == s[3] || p->state->is_over)
                 return;

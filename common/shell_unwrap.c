@@ -173,10 +173,10 @@ static bool is_known_text(struct shell_text text)
     return false;
 }
 
-static void run_text(struct shell_parser *p, const char *text, const char *via, int command)
+void shell_run_text(struct shell_parser *p, const char *text, const char *via, int command)
 {
     struct shell_text t = {text, (uint32_t)strlen(text)};
-    if (memchr(text, SHELL_ANY, t.len))
+    if (shell_find_any(text, t.len))
         p->state->script->commands[command].flags |= SHELL_RUNS_INPUT;
     shell_parse_inner(p, t, via, command, false);
 }
@@ -259,7 +259,7 @@ static void unwrap_shell(struct shell_parser *p, int command, const struct wrapp
             shell_set_variable(p, (struct shell_text){"0", 1}, &c.words[i + 1], 1, false);
             shell_set_positional(p, c.words + i + 2, c.nwords - i - 2);
         }
-        run_text(p, c.words[i].text, via_of(p, &c, "-c"), command);
+        shell_run_text(p, c.words[i].text, via_of(p, &c, "-c"), command);
         p->variables = variables;
         p->nvariables = nvariables;
     } else if (!has_text)
@@ -277,7 +277,7 @@ static void unwrap_code(struct shell_parser *p, int command, const struct wrappe
         if (text) {
             struct shell_text code = {text, (uint32_t)strlen(text)};
             has_code = true;
-            if (memchr(text, SHELL_ANY, code.len))
+            if (shell_find_any(text, code.len))
                 p->state->script->commands[command].flags |= SHELL_RUNS_INPUT;
             shell_parse_code(p, code, via_of(p, &c, w->code[0] == 'c' ? "-c" : "-e"), command);
             i += text == c.words[i + 1 < c.nwords ? i + 1 : i].text;
@@ -331,8 +331,8 @@ static void unwrap_prefix(struct shell_parser *p, int command, const struct wrap
             /* The words behind it are arguments of what is in the text. */
             uint32_t next = o + (o + 1 < c.nwords && text == c.words[o + 1].text ? 2 : 1);
             struct shell_text rest = quote_words(p, c.words + next, c.nwords - next);
-            run_text(p, arena_printf(p->state->arena, "%s %s", text, rest.at), via_of(p, &c, "-S"),
-                     command);
+            shell_run_text(p, arena_printf(p->state->arena, "%s %s", text, rest.at),
+                           via_of(p, &c, "-S"), command);
             return;
         }
     }
@@ -359,7 +359,7 @@ static void unwrap_text(struct shell_parser *p, int command, const struct wrappe
                                                   : NULL;
         if (text) {
             text += strspn(text, "!"); /* gdb -ex '!cmd' */
-            run_text(p, text, via_of(p, &c, "-c"), command);
+            shell_run_text(p, text, via_of(p, &c, "-c"), command);
             return;
         }
     }
@@ -381,7 +381,7 @@ static void unwrap_join(struct shell_parser *p, int command, const struct wrappe
         const char *cwd = p->cwd;
         if (w->skip)
             p->cwd = NULL; /* elsewhere */
-        run_text(p, text.at, w->name, command);
+        shell_run_text(p, text.at, w->name, command);
         if (w->skip)
             p->cwd = cwd;
     } else if (w->skip && first == c.nwords) {
@@ -402,133 +402,6 @@ static void unwrap_each(struct shell_parser *p, int command, const struct wrappe
         } else if (!is_option(&c.words[i]) && strpbrk(text, " \t\n;")) {
             shell_parse_inner(p, shell_text_of(&c.words[i]), w->name, command, true);
         }
-    }
-}
-
-/* git -c alias.x='!cmd' …, git config alias.x '!cmd', submodule foreach, bisect run, rebase --exec, filters. */
-static void unwrap_git(struct shell_parser *p, int command)
-{
-    struct shell_command c = p->state->script->commands[command];
-    for (uint32_t i = 1; i < c.nwords && !shell_is_over(p); i++) {
-        const struct shell_word *word = &c.words[i];
-        const char *text = word->text;
-        const char *bang = strncmp(text, "alias.", 6) == 0 ? strstr(text, "=!") : NULL;
-        bool is_last = i + 1 == c.nwords;
-        if (bang)
-            run_text(p, bang + 2, "git alias", command);
-        else if (strncmp(text, "alias.", 6) == 0 && !is_last && c.words[i + 1].text[0] == '!')
-            run_text(p, c.words[i + 1].text + 1, "git alias", command);
-        else if (!is_last && i && shell_word_is(word, "foreach") &&
-                 shell_word_is(&c.words[i - 1], "submodule"))
-            run_text(p, shell_join_words(p, word + 1, c.nwords - i - 1).at, "git submodule foreach",
-                     command);
-        else if (!is_last && shell_word_is(word, "run") && shell_word_is(&c.words[i - 1], "bisect"))
-            shell_unwrap_to(p, command, "git bisect run", word + 1, c.nwords - i - 1, 0);
-        else if (!is_last &&
-                 (shell_word_is(word, "--exec") ||
-                  (shell_word_is(word, "-x") && i > 1 && shell_word_is(&c.words[1], "rebase"))))
-            run_text(p, word[1].text, "git rebase --exec", command);
-        else if (strncmp(text, "--exec=", 7) == 0)
-            run_text(p, text + 7, "git rebase --exec", command);
-        else if (!is_last && strncmp(text, "--", 2) == 0 && word->len > 9 &&
-                 strcmp(text + word->len - 7, "-filter") == 0)
-            run_text(p, word[1].text, "git filter-branch", command);
-    }
-}
-
-/* The e command of GNU sed, at the start of a line of the script, behind an address: 1e cmd. */
-static void unwrap_sed(struct shell_parser *p, int command)
-{
-    struct shell_command c = p->state->script->commands[command];
-    for (uint32_t i = 1; i < c.nwords && !shell_is_over(p); i++) {
-        for (const char *line = c.words[i].text; line && *line; line = strpbrk(line, ";\n{")) {
-            line += strspn(line, ";{ \t\n0123456789,$!");
-            if (*line == '/' && strchr(line + 1, '/'))
-                line = strchr(line + 1, '/') + 1;
-            line += strspn(line, " \t,$!0123456789");
-            if (line[0] == 'e' && (line[1] == ' ' || line[1] == '\t'))
-                shell_parse_inner(p,
-                                  (struct shell_text){line + 1, (uint32_t)strcspn(line + 1, "\n")},
-                                  "sed e", command, true);
-        }
-    }
-}
-
-/* vi -c '!cmd', vi '+!cmd'. */
-static void unwrap_vi(struct shell_parser *p, int command)
-{
-    struct shell_command c = p->state->script->commands[command];
-    for (uint32_t i = 1; i < c.nwords && !shell_is_over(p); i++) {
-        const char *text = c.words[i].text;
-        bool is_ex = text[0] == '+' || shell_word_is(&c.words[i - 1], "-c") ||
-                     shell_word_is(&c.words[i - 1], "--cmd");
-        const char *bang = is_ex ? strchr(text, '!') : NULL;
-        if (bang)
-            shell_parse_inner(p, (struct shell_text){bang + 1, (uint32_t)strlen(bang + 1)}, "vi",
-                              command, true);
-        else if (is_ex)
-            shell_parse_code(p, shell_text_of(&c.words[i]), "vi", command);
-    }
-}
-
-/* NAME=TEXT in a word or an assignment, where TEXT is a command, whatever the program. */
-static void unwrap_carried(struct shell_parser *p, int command, const struct shell_word *word)
-{
-    static const char *const names[] = {
-        "ProxyCommand=",
-        "LocalCommand=",
-        "KnownHostsCommand=",
-        "--to-command=",
-        "--use-compress-program=",
-        "--checkpoint-action=exec=",
-        "--rsh=",
-        "--upload-pack=",
-        "--receive-pack=",
-        "core.sshCommand=",
-        "core.pager=",
-        "core.editor=",
-        "core.fsmonitor=",
-        "core.askPass=",
-        "diff.external=",
-        "sequence.editor=",
-        "credential.helper=!",
-        "GIT_SSH_COMMAND=",
-        "GIT_SSH=",
-        "GIT_EDITOR=",
-        "GIT_SEQUENCE_EDITOR=",
-        "GIT_PAGER=",
-        "GIT_EXTERNAL_DIFF=",
-        "GIT_ASKPASS=",
-        "EDITOR=",
-        "VISUAL=",
-        "PAGER=",
-        "MANPAGER=",
-        "LESSOPEN=|",
-        "PROMPT_COMMAND=",
-        "PS1=",
-        "PS4=",
-    };
-    for (size_t i = 0; i < CB_ARRAY_LEN(names); i++) {
-        size_t len = strlen(names[i]);
-        if (word->len <= len)
-            continue;
-        /* -oProxyCommand=… */
-        const char *text = word->text[0] == '-' && word->text[1] == 'o' ? word->text + 2
-                                                                        : word->text;
-        if (strncmp(text, names[i], len) == 0)
-            shell_parse_inner(p, (struct shell_text){text + len, (uint32_t)strlen(text + len)},
-                              names[i], command, true);
-    }
-}
-
-static void unwrap_all_carried(struct shell_parser *p, int command)
-{
-    struct shell_command c = p->state->script->commands[command];
-    for (uint32_t i = 0; i < c.nassigns && !shell_is_over(p); i++)
-        unwrap_carried(p, command, &c.assigns[i]);
-    for (uint32_t i = 1; i < c.nwords && !shell_is_over(p); i++) {
-        if (strchr(c.words[i].text, '='))
-            unwrap_carried(p, command, &c.words[i]);
     }
 }
 
@@ -573,7 +446,7 @@ static void unwrap_by(struct shell_parser *p, int command, const struct wrapper 
         unwrap_each(p, command, w);
         break;
     case WRAP_GIT:
-        unwrap_git(p, command);
+        shell_unwrap_git(p, command);
         break;
     case WRAP_FIND:
         shell_unwrap_find(p, command);
@@ -588,10 +461,10 @@ static void unwrap_by(struct shell_parser *p, int command, const struct wrapper 
         shell_unwrap_fd(p, command);
         break;
     case WRAP_SED:
-        unwrap_sed(p, command);
+        shell_unwrap_sed(p, command);
         break;
     case WRAP_VI:
-        unwrap_vi(p, command);
+        shell_unwrap_vi(p, command);
         break;
     case WRAP_INPUT:
         unwrap_input(p, command, w);
@@ -613,7 +486,7 @@ void shell_unwrap(struct shell_parser *p, int command)
         return;
     /* What a wrapper runs has these words, too: they are looked at once. */
     if (c->parent < 0 || c->begin == c->end)
-        unwrap_all_carried(p, command);
+        shell_unwrap_all_carried(p, command);
     if (w)
         unwrap_by(p, command, w);
     shell_leave(p);

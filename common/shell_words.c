@@ -15,6 +15,11 @@ bool shell_is_name_char(char c)
     return shell_is_name_start(c) || (c >= '0' && c <= '9');
 }
 
+const char *shell_find_any(const char *text, size_t len)
+{
+    return len ? memchr(text, (unsigned char)SHELL_ANY, len) : NULL;
+}
+
 /* ---- problems and limits ---- */
 
 void shell_fail(struct shell_parser *p, uint32_t at, const char *text)
@@ -214,7 +219,7 @@ static void set_known(struct shell_parser *p, const char *name, const char *valu
 
 const char *shell_join_path(const struct shell_parser *p, struct shell_text dir)
 {
-    if (memchr(dir.at, SHELL_ANY, dir.len))
+    if (shell_find_any(dir.at, dir.len))
         return NULL;
     if (dir.len && dir.at[0] == '/')
         return arena_strndup(p->state->arena, dir.at, dir.len);

@@ -39,6 +39,9 @@ enum {
 /* Stands for any bytes, also none, in a word's text. Not UTF-8, so it is in no text that JSON brought. */
 #define SHELL_ANY '\xff'
 
+/* The first SHELL_ANY in a text; NULL: none. */
+const char *shell_find_any(const char *text, size_t len);
+
 enum shell_word_flag {
     SHELL_UNKNOWN = 1u << 0, /* has SHELL_ANY in it */
     SHELL_GLOB = 1u << 1,    /* has a * ? or [ that the shell would expand */

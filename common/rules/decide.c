@@ -93,7 +93,8 @@ static void decide_by(struct decider *d, enum rules_action action, const struct 
 static void decide_by_limit(struct decider *d, const struct rule *rule)
 {
     const char *why = d->input->is_late ? "out of time" : "a limit was hit";
-    decide_by(d, rule->action == RULES_ASK ? RULES_ASK : RULES_DENY, rule,
+    bool may_ask = rule->action == RULES_ASK && !d->input->is_late;
+    decide_by(d, may_ask ? RULES_ASK : RULES_DENY, rule,
               arena_printf(d->arena, "%s while this was checked for: %s", why, rule->message));
     d->out->reason = RULES_BY_LIMIT;
     d->out->field = NULL;

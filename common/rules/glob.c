@@ -19,7 +19,7 @@ static char fold(char c, bool is_nocase)
     return is_nocase && c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }
 
-static bool glob(const char *pattern, const char *text, size_t len, bool is_nocase)
+static bool match_name(const char *pattern, const char *text, size_t len, bool is_nocase)
 {
     const char *star = NULL;
     size_t at = 0, star_at = 0;
@@ -46,12 +46,12 @@ static bool glob(const char *pattern, const char *text, size_t len, bool is_noca
 
 bool rules_glob(const char *pattern, const char *text, size_t len)
 {
-    return glob(pattern, text, len, false);
+    return match_name(pattern, text, len, false);
 }
 
 bool rules_glob_nocase(const char *pattern, const char *text)
 {
-    return glob(pattern, text, strlen(text), true);
+    return match_name(pattern, text, strlen(text), true);
 }
 
 /* ---- paths ---- */

@@ -62,7 +62,7 @@ static void add_leaf(struct rules_input *input, const char *pointer, const char 
                      struct json_span literal)
 {
     if (input->nleaves == LEAVES_MAX) {
-        input->has_limit = true;
+        input->is_partial = true;
         return;
     }
     if (input->nleaves == input->leaves_cap) {

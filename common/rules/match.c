@@ -94,7 +94,9 @@ static bool match_role(struct rules_input *input, const struct rules_strings *gl
     if (rules_match_leaf_paths(input, globs, role))
         return true;
     for (struct rules_script *s = input->scripts; s; s = s->next) {
-        for (int i = 0; i < s->shell.ncommands && !rules_is_late(input); i++) {
+        for (int i = 0; i < s->shell.ncommands; i++) {
+            if (i % 64 == 63 && rules_is_late(input))
+                return false;
             if (rules_match_targets(input, globs, role, s, i)) {
                 input->hit = (struct rules_hit){.leaf = s->leaf, .script = s, .command = i};
                 return true;
@@ -167,9 +169,10 @@ bool rules_match_node(struct rules_input *input, const struct rules_match *match
         for (int i = 0; i < s->shell.ncommands; i++) {
             if (match_one(input, match, s, i))
                 return true;
+            /* The clock costs more than most commands do. */
+            if (i % 64 == 63 && rules_is_late(input))
+                return false;
         }
-        if (rules_is_late(input))
-            return false;
     }
     return false;
 }
@@ -193,5 +196,8 @@ bool rules_match(struct rules_input *input, const struct rule *rule)
     input->hit = (struct rules_hit){.command = -1};
     if (!rules_applies(input, rule))
         return false;
-    return rules_match_node(input, rule->match, NULL, -1);
+    bool is_match = rules_match_node(input, rule->match, NULL, -1);
+    if (!is_match && input->is_partial)
+        input->has_limit = true;
+    return is_match;
 }

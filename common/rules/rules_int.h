@@ -191,7 +191,9 @@ struct rules_input {
     size_t nleaves;
     size_t leaves_cap;
     struct rules_script *scripts;
-    bool has_limit;  /* a limit was hit since it was last cleared */
+    bool has_limit; /* a limit was hit since it was last cleared */
+    bool
+        is_partial; /* it has more strings than are looked at: every rule that does not match hits a limit */
     bool is_late;    /* the time is up: nothing is looked at any more */
     bool has_looked; /* at the file system */
     struct rules_hit hit;

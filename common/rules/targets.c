@@ -76,7 +76,7 @@ static void add_text(struct collector *c, const char *text, size_t len,
 {
     struct rules_input *input = c->input;
     const char *home = input->call->home, *cwd = c->command->cwd;
-    const char *any = len ? memchr(text, SHELL_ANY, len) : NULL;
+    const char *any = shell_find_any(text, len);
     size_t n = 0;
 
     if (len == 0 || len >= PATH_MAX || memchr(text, '\n', len))

@@ -11,7 +11,7 @@ static void check_word(const struct shell_word *word, size_t len)
 {
     cb_assert(strlen(word->text) == word->len);
     cb_assert(word->begin <= word->end && word->end <= len);
-    bool has_any = memchr(word->text, SHELL_ANY, word->len) != NULL;
+    bool has_any = shell_find_any(word->text, word->len) != NULL;
     cb_assert(!has_any || (word->flags & SHELL_UNKNOWN));
 }
 

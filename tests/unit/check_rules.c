@@ -1,100 +1,11 @@
 /*
- * check_rules.c: common/rules: decisions: who wins, what matches, rewrites, limits, examples.
+ * check_rules.c: common/rules: decisions: who wins, what matches, rewrites, examples.
  */
 #include "common/compat.h"
 #include "common/rules/rules.h"
 
-#include "common/clock.h"
 #include "common/mem.h"
-#include "tests/unit/unit.h"
-
-static struct rules *rules;
-static struct rules_decision decision;
-static struct arena arena = ARENA_INIT;
-static bool want_jit = true;
-
-static void teardown(void)
-{
-    rules_free(rules);
-    rules = NULL;
-    arena_done(&arena);
-}
-
-/* ---- helpers ---- */
-
-/* The rules of one group, as YAML with the indentation of a list in a mapping. */
-static void use(const char *yaml)
-{
-    struct options_errors errs = OPTIONS_ERRORS_INIT;
-    struct buf text = BUF_INIT;
-    struct rules_load_options options = {.want_examples = true, .want_jit = want_jit};
-    char *file = mem_printf("groups:\n- name: g\n  rules:\n%s", yaml);
-    struct rules_text source = {.name = "x.yaml", .text = file, .len = strlen(file)};
-
-    rules_free(rules);
-    rules = NULL;
-    int status = rules_load_texts(&source, 1, &options, &rules, &errs);
-    options_errors_put(&errs, &text);
-    ck_assert_msg(status == 0, "%s\n%s", file, buf_peek(&text));
-    buf_done(&text);
-    options_errors_done(&errs);
-    free(file);
-}
-
-/* One rule: name r, action deny. */
-static void use_match(const char *match)
-{
-    char *yaml = mem_printf("  - {name: r, action: deny, message: m, match: %s}\n", match);
-    use(yaml);
-    free(yaml);
-}
-
-static enum rules_action decide_call(enum rules_event event, const char *tool, const char *json,
-                                     size_t len)
-{
-    struct rules_call call = {
-        .event = event,
-        .tool = tool,
-        .input = {json, len},
-        .cwd = "/home/u/p",
-        .home = "/home/u",
-        .on_unparsable = RULES_ASK,
-    };
-    arena_reset(&arena);
-    rules_decide(rules, &call, &arena, &decision);
-    return decision.action;
-}
-
-static enum rules_action decide(const char *command)
-{
-    struct buf json = BUF_INIT;
-    buf_puts(&json, "{\"command\":");
-    json_put_cstr(&json, command);
-    buf_puts(&json, "}");
-    /* It outlives the call: the decision may point into it. */
-    static char *last;
-    free(last);
-    size_t len = json.len;
-    last = buf_take(&json);
-    return decide_call(RULES_PRE_TOOL, "Bash", last, len);
-}
-
-static enum rules_action decide_tool(const char *tool, const char *json)
-{
-    return decide_call(RULES_PRE_TOOL, tool, json, strlen(json));
-}
-
-static void hit(const char *command)
-{
-    ck_assert_msg(decide(command) == RULES_DENY, "%s: %s", command,
-                  rules_action_name(decision.action));
-}
-
-static void miss(const char *command)
-{
-    ck_assert_msg(decide(command) == RULES_NONE, "%s: %s", command,
-                  rules_action_name(decision.action));
-}
+#include "tests/unit/rules_fixture.h"
 
 /* ---- who wins ---- */
 
@@ -492,7 +403,7 @@ START_TEST(a_rewrite_without_end)
 }
 END_TEST
 
-/* ---- what cannot be read, and limits ---- */
+/* ---- what cannot be read ---- */
 
 START_TEST(unparsable)
 {
@@ -525,144 +436,6 @@ START_TEST(no_object)
     ck_assert_int_eq(decision.reason, RULES_BY_INPUT);
     ck_assert_int_eq(decide_tool("Bash", "{\"a\":1,\"a\":2}"), RULES_DENY);
     ck_assert_int_eq(decide_tool("Bash", ""), RULES_DENY);
-}
-END_TEST
-
-/* Patterns that take exponential or quadratic time in engines without limits. */
-static const char *const SLOW[] = {
-    "(a+)+$",
-    "(a|a)*$",
-    "(a|aa)+$",
-    "(.*a){12}$",
-    "^(([a-z])+.)+[A-Z]([a-z])+$",
-    "(?:a?){30}a{30}$",
-    "([a-zA-Z]+)*$",
-    "a*a*a*a*a*a*a*a*$",
-    "(x+x+)+y",
-    "(?=(a+))a*b=\\1",
-    "((a*)*)*b",
-    "a*b",
-    "(?:.*.*=.*)$",
-};
-
-static void slow_patterns(bool is_jit)
-{
-    static const size_t lengths[] = {40, 4000, 250000};
-    int64_t worst = 0;
-    struct buf json = BUF_INIT;
-    const char *worst_pattern = "";
-
-    want_jit = is_jit;
-    for (size_t i = 0; i < CB_ARRAY_LEN(SLOW); i++) {
-        for (size_t l = 0; l < CB_ARRAY_LEN(lengths); l++) {
-            size_t len = lengths[l];
-            char *match = mem_printf("{pattern: '%s', field: content}", SLOW[i]);
-            use_match(match);
-            free(match);
-            buf_reset(&json);
-            buf_puts(&json, "{\"content\":\"");
-            for (size_t k = 0; k < len; k++)
-                buf_putc(&json, k % 2 && strchr(SLOW[i], 'x') ? 'x' : 'a');
-            buf_puts(&json, "!\"}");
-            int64_t before = clock_mono_us();
-            decide_call(RULES_PRE_TOOL, "Write", json.data, json.len);
-            int64_t took = clock_mono_us() - before;
-            if (took > worst) {
-                worst = took;
-                worst_pattern = SLOW[i];
-            }
-            ck_assert_msg(decision.action == RULES_DENY || decision.action == RULES_NONE, "%s",
-                          SLOW[i]);
-        }
-    }
-    printf("# %s JIT: the slowest was %s, %" PRId64 " us\n", is_jit ? "with" : "without",
-           worst_pattern, worst);
-    /* Each of them would take from minutes to forever. A busy machine may make of 100 ms some hundreds. */
-    ck_assert_int_lt(worst, 5000000);
-    want_jit = true;
-    buf_done(&json);
-}
-
-START_TEST(slow_patterns_with_jit)
-{
-    slow_patterns(true);
-}
-END_TEST
-
-START_TEST(slow_patterns_without_jit)
-{
-    slow_patterns(false);
-}
-END_TEST
-
-START_TEST(a_limit_is_the_stronger_answer)
-{
-    const char
-        *json = "{\"content\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!\"}";
-    use("  - {name: r, action: deny, message: slow, match: {pattern: '(a|a)*$'}}\n");
-    ck_assert_int_eq(decide_tool("Write", json), RULES_DENY);
-    ck_assert_int_eq(decision.reason, RULES_BY_LIMIT);
-    ck_assert_str_eq(decision.rule, "g/r");
-    ck_assert(!decision.is_cacheable);
-    use("  - {name: r, action: ask, message: slow, match: {pattern: '(a|a)*$'}}\n");
-    ck_assert_int_eq(decide_tool("Write", json), RULES_ASK);
-    use("  - {name: r, action: allow, message: slow, match: {pattern: '(a|a)*$'}}\n");
-    ck_assert_int_eq(decide_tool("Write", json), RULES_NONE);
-    use("  - {name: r, action: modify, message: slow, match: {pattern: '(a|a)*$'}, replacement: "
-        "b}\n");
-    ck_assert_int_eq(decide_tool("Write", json), RULES_DENY);
-}
-END_TEST
-
-START_TEST(too_long_a_text)
-{
-    struct buf json = BUF_INIT;
-    use_match("{pattern: needle}");
-    buf_puts(&json, "{\"content\":\"");
-    for (size_t i = 0; i <= RULES_SUBJECT_MAX; i++)
-        buf_putc(&json, 'x');
-    buf_puts(&json, "\"}");
-    ck_assert_int_eq(decide_call(RULES_PRE_TOOL, "Write", json.data, json.len), RULES_DENY);
-    ck_assert_int_eq(decision.reason, RULES_BY_LIMIT);
-    buf_done(&json);
-}
-END_TEST
-
-START_TEST(matches_far_into_a_text)
-{
-    struct buf json = BUF_INIT;
-    use_match("{pattern: 'needle$'}");
-    buf_puts(&json, "{\"content\":\"");
-    for (size_t i = 0; i < 200000; i++)
-        buf_putc(&json, 'x');
-    buf_puts(&json, "needle\"}");
-    ck_assert_int_eq(decide_call(RULES_PRE_TOOL, "Write", json.data, json.len), RULES_DENY);
-    ck_assert_int_eq(decision.reason, RULES_BY_RULE);
-    ck_assert_str_eq(decision.matched, "needle");
-    /* Characters of several bytes at the ends of strides. */
-    use_match("{pattern: 'üneedle$'}");
-    buf_reset(&json);
-    buf_puts(&json, "{\"content\":\"x");
-    for (size_t i = 0; i < 100000; i++)
-        buf_puts(&json, "ü");
-    buf_puts(&json, "needle\"}");
-    ck_assert_int_eq(decide_call(RULES_PRE_TOOL, "Write", json.data, json.len), RULES_DENY);
-    ck_assert_str_eq(decision.matched, "üneedle");
-    buf_done(&json);
-}
-END_TEST
-
-START_TEST(many_strings)
-{
-    struct buf json = BUF_INIT;
-    use_match("{pattern: needle}");
-    buf_puts(&json, "{\"a\":[\"x\"");
-    for (size_t i = 0; i < 70000; i++)
-        buf_puts(&json, ",\"x\"");
-    buf_puts(&json, ",\"needle\"]}");
-    /* More than are looked at: that is not "no match". */
-    ck_assert_int_eq(decide_call(RULES_PRE_TOOL, "X", json.data, json.len), RULES_DENY);
-    buf_done(&json);
 }
 END_TEST
 
@@ -787,7 +560,7 @@ END_TEST
 
 static void add_tests(TCase *tc)
 {
-    tcase_add_unchecked_fixture(tc, NULL, teardown);
+    tcase_add_unchecked_fixture(tc, NULL, rules_fixture_done);
     tcase_add_test(tc, the_strongest_wins);
     tcase_add_test(tc, priority_gives_the_name);
     tcase_add_test(tc, what_a_decision_tells);
@@ -810,12 +583,6 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_rewrite_without_end);
     tcase_add_test(tc, unparsable);
     tcase_add_test(tc, no_object);
-    tcase_add_test(tc, slow_patterns_with_jit);
-    tcase_add_test(tc, slow_patterns_without_jit);
-    tcase_add_test(tc, a_limit_is_the_stronger_answer);
-    tcase_add_test(tc, too_long_a_text);
-    tcase_add_test(tc, matches_far_into_a_text);
-    tcase_add_test(tc, many_strings);
     tcase_add_test(tc, links);
     tcase_add_test(tc, cache_keys);
     tcase_add_test(tc, switched_off);
