@@ -37,6 +37,7 @@ const struct cli_verb *const cli_verbs[] = {
     &verb_work,
     &verb_status,
     &verb_events,
+    &verb_doctor,
     NULL,
 };
 

@@ -28,6 +28,7 @@ extern const struct cli_verb verb_schedule_remove;
 extern const struct cli_verb verb_work;
 extern const struct cli_verb verb_status;
 extern const struct cli_verb verb_events;
+extern const struct cli_verb verb_doctor;
 
 /* Not for people: the process that ends the jobs of a `work` that was killed (work_keeper.c). */
 #define WORK_KEEPER_VERB "@work-keeper"

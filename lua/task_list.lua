@@ -7,59 +7,12 @@
 -- Returns as the envelope. Caller: worker, task.list.
 -- @include envelope.lua
 -- @include task.lua
+-- @include task_index.lua
 
 local EXAMINE, BYTES = 500, 700000
-local BEHIND_ALL = ' 1e999 t-0' -- score and id of a cursor that stands behind a whole set
-local STAGES = {'pending', 'delayed', 'blocked', 'in_progress', 'completed', 'failed', 'cancelled'}
-local INDEX = {delayed = 'queue:delayed', blocked = 'queue:blocked', in_progress = 'leases', completed = 'tasks:completed',
-    failed = 'tasks:failed', cancelled = 'tasks:cancelled'}
-
--- The set behind a stage that follows `after` ('' = the first): pending tasks lie in many sets, whose names
--- (queue, or queue and role) are in cb:queues; every other state has one.
-local function next_set(stage, after, queue)
-    if stage ~= 'pending' then
-        return after == '' and stage or nil, P .. INDEX[stage]
-    end
-    local from = after == '' and (queue == '' and '-' or '[' .. queue) or '(' .. string.gsub(after, '/', ' ')
-    local name = call('ZRANGEBYLEX', P .. 'queues', from, '+', 'LIMIT', 0, 1)[1]
-    if not name then
-        return nil
-    end
-    local q, role = string.match(name, '^(%S+) ?(%S*)$')
-    if queue ~= '' and q ~= queue then
-        return nil -- "queue" and "queue role" sort before any other name that begins so
-    end
-    return (string.gsub(name, ' ', '/')), role ~= '' and role_key(q, role) or queue_key(q)
-end
-
--- Rank of the first member behind (score, id): the one looked at last may have gone meanwhile.
-local function rank_behind(key, score, id)
-    local rank = call('ZRANK', key, id)
-    if rank and call('ZSCORE', key, id) == score then
-        return rank + 1
-    end
-    local low, high = 0, call('ZCARD', key)
-    while low < high do
-        local middle = math.floor((low + high) / 2)
-        local m = call('ZRANGE', key, middle, middle, 'WITHSCORES')
-        local s = tonumber(m[2])
-        if s < tonumber(score) or s == tonumber(score) and m[1] <= id then
-            low = middle + 1
-        else
-            high = middle
-        end
-    end
-    return low
-end
-
--- A pending task with several roles lies in several sets: it is shown with the first one.
-local function is_first_set(t, set)
-    local role = string.match(set, '/(.*)$')
-    return not role or string.match(t[10] or '', '^%S*') == role
-end
 
 local function matches(t, set, queue, assigned, text)
-    return is_first_set(t, set) and (queue == '' or t[4] == queue) and (assigned == '' or t[11] == assigned)
+    return is_first_set(t[10], set) and (queue == '' or t[4] == queue) and (assigned == '' or t[11] == assigned)
         and (text == '' or string.find(t[1], text, 1, true))
 end
 
@@ -82,12 +35,7 @@ function op(r)
         if status == '' or status == state then
             local name, key
             if set then
-                if state == 'pending' then
-                    local q, role = string.match(set, '^([^/]+)/?(.*)$')
-                    name, key = set, role ~= '' and role_key(q, role) or queue_key(q)
-                else
-                    name, key = set, P .. INDEX[state]
-                end
+                name, key = set, index_key(state, set)
             else
                 name, key = next_set(state, '', queue)
             end

@@ -18,7 +18,7 @@ ANSWERS = {0, -32002, -32004, -32005}  # params were accepted: done, not allowed
 # which only some are meant.
 BASES = {"task.complete": {"id": "t-1", "workerId": "w"}, "schedule.add": {"id": "edges", "every_ms": 86400000}}
 INSTEAD = {("task.complete", "taskId"): {"workerId": "w"}, ("schedule.add", "cron"): {"template": {"text": "x"}}}
-ONLY = {("system.discover", "method"): ["task.create", "system.discover"], ("task.list", "cursor"): [],
+ONLY = {("system.discover", "method"): ["task.create", "system.discover"], ("task.list", "cursor"): [], ("task.audit", "cursor"): [],
         ("schedule.add", "cron"): ["@daily", "* * * * *"], ("schedule.add", "timezone"): ["UTC"],
         ("task.create", "after"): [[]], ("task.create_batch", "tasks[0].after"): [[]],  # there must be such tasks
         ("task.create_batch", "tasks[0].after_index"): [[]]}

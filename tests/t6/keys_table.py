@@ -61,6 +61,8 @@ def use_everything(d):
     c.call("task.retry", {"id": back})
     c.call("task.queue_pause", {"queue": "third"})
     c.call("task.queues")
+    c.call("task.audit")
+    c.call("task.repair", {})
     c.call("task.delete", {"id": c.call("task.create", {"text": "short life", "queue": "brief"})["id"]})
     c.call("task.complete_batch", {"items": [{"id": ids[0]}]})
     c.call("task.get", {"id": ids[0]})

@@ -29,37 +29,6 @@ static const struct field result[] = {
     FIELD_END,
 };
 
-static bool is_number(const char *s, size_t len)
-{
-    char text[33], *end;
-
-    if (len == 0 || len >= sizeof text)
-        return false;
-    memcpy(text, s, len);
-    text[len] = '\0';
-    strtod(text, &end);
-    return end != text && *end == '\0';
-}
-
-/* "<stage> <set> <score> <task id>": a digit, names, a number, an id. */
-static bool is_cursor(const char *s)
-{
-    static const char names[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-/";
-    if (s[0] < '1' || s[0] > '7' || s[1] != ' ')
-        return false;
-    s += 2;
-    size_t n = strspn(s, names);
-    if (n == 0 || s[n] != ' ' || s[0] == '/')
-        return false;
-    s += n + 1;
-    n = strspn(s, "0123456789.e+-");
-    if (s[n] != ' ' || !is_number(s, n))
-        return false;
-    s += n + 1;
-    return strncmp(s, "t-", 2) == 0 && strspn(s + 2, "0123456789") == strlen(s + 2) && s[2];
-}
-
 /* The text as it stands inside a stored literal: escaped, without the quotes. */
 static void put_search_text(struct prepare *p, const struct field_value *v)
 {
@@ -76,7 +45,7 @@ static int prepare(struct prepare *p)
 {
     const struct field_value *cursor = prepare_value(p, "cursor");
 
-    if (cursor->is_set && !is_cursor(cursor->str))
+    if (cursor->is_set && !task_is_cursor(cursor->str, '7'))
         return prepare_refuse(p, "cursor", "`next` of a page", "something else");
     prepare_arg_text(p, prepare_value(p, "status"));
     prepare_arg_text(p, prepare_value(p, "queue"));

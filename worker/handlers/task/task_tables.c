@@ -398,3 +398,34 @@ void task_put_claim_args(struct prepare *p, const struct task_claim_args *a)
     prepare_arg_names(p, a->roles ? a->roles : &absent);
     p->operations += (unsigned)max - 1;
 }
+
+static bool is_number(const char *s, size_t len)
+{
+    char text[33], *end;
+
+    if (len == 0 || len >= sizeof text)
+        return false;
+    memcpy(text, s, len);
+    text[len] = '\0';
+    strtod(text, &end);
+    return end != text && *end == '\0';
+}
+
+/* "<stage> <set> <score> <task id>": a digit, names, a number, an id. */
+bool task_is_cursor(const char *s, char last_stage)
+{
+    static const char names[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-/";
+    if (s[0] < '1' || s[0] > last_stage || s[1] != ' ')
+        return false;
+    s += 2;
+    size_t n = strspn(s, names);
+    if (n == 0 || s[n] != ' ' || s[0] == '/')
+        return false;
+    s += n + 1;
+    n = strspn(s, "0123456789.e+-");
+    if (s[n] != ' ' || !is_number(s, n))
+        return false;
+    s += n + 1;
+    return strncmp(s, "t-", 2) == 0 && strspn(s + 2, "0123456789") == strlen(s + 2) && s[2];
+}

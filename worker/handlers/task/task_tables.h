@@ -20,6 +20,10 @@ extern const struct field task_claimed_element[];
 extern const struct field task_queue_params[];
 extern const struct field task_queue_result[];
 
+/* Is it a cursor as task.list and task.audit make them, of a stage up to this digit? A caller who gives something else could
+ * reach keys of another kind. */
+bool task_is_cursor(const char *s, char last_stage);
+
 /* An error inside a result: one item of a batch that failed. */
 extern const struct field task_error_fields[];
 
