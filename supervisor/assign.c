@@ -126,8 +126,11 @@ static void take(struct assign *a, const reply_t *reply)
 {
     int64_t assigned = reply_int(reply_at(reply, REPLY_ASSIGNED));
 
-    if (strcmp(reply_str(reply_at(reply, 0)), "ok") != 0)
-        return; /* another one leads by now: the tick says so */
+    if (strcmp(reply_str(reply_at(reply, 0)), "ok") !=
+        0) { /* the tick says so, or it was an older epoch */
+        call_in(a, RETRY_MS);
+        return;
+    }
     if (reply_len(reply_at(reply, REPLY_PROBLEM)) > 0)
         log_event(EV_script_error, LOG_S("script", "assign_pending"),
                   LOG_S("error", reply_str(reply_at(reply, REPLY_PROBLEM))));
