@@ -74,6 +74,9 @@ local function fire(c)
         call('ZREM', SCHEDULES_DUE, c.id)
         return {'stale', 0, ''}
     end
+    if c.version == '' then -- it could not be read whole (schedule_due.lua)
+        error('its record is damaged', 0)
+    end
     if I(s.v) ~= c.version or not s.due or I(s.due) ~= c.due or s.paused then
         return {'stale', 0, ''}
     end

@@ -406,6 +406,14 @@ def damaged():
     equal(due(), [])
     equal([score("gone"), get("typed")["result"]["fired"]], [None, 0])
     check(score("bad") > s.wall() + 59000, "a minute")
+    fresh()
+    late("part")
+    s.redis.call("EVAL", "local s = cmsgpack.unpack(redis.call('HGET', KEYS[1], 'part')) s.tz = nil "
+                 "redis.call('HSET', KEYS[1], 'part', cmsgpack.pack(s))", 1, KEYS[0])
+    (row,) = due()
+    check(len(row) < len(ROW), row)
+    equal(fire(command({**row, "version": "", "due": ""}, [], "", 0, 60000))[0][0], "failed", "as scheduler.c says it")
+    check(score("part") > s.wall() + 59000, "a minute")
 
 
 @case("two that fire at once from two connections: each due time has one task")
