@@ -67,10 +67,10 @@ static enum health_status look_at_redis(struct health *h)
 
     if (redis_conn_is_up(s->redis))
         return worse(look_at_memory(h), look_at_instance(h));
-    if (redis_conn_state(s->redis) == REDIS_STATE_LOADING)
-        add_reason(h, "redis is loading its data");
-    else if (s->embedded && embedded_redis_problem(s->embedded))
+    if (s->embedded && embedded_redis_problem(s->embedded))
         add_reason(h, "%s", embedded_redis_problem(s->embedded));
+    else if (redis_conn_state(s->redis) == REDIS_STATE_LOADING)
+        add_reason(h, "redis is loading its data");
     else if (redis_conn_is_refused(s->redis))
         add_reason(h, "redis refuses user or password: %s", redis_conn_error(s->redis));
     else

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
@@ -198,6 +199,27 @@ def damaged_at_start():
     with d:
         equal(status(d)["status"], "healthy")
         check(made, "a task")
+
+
+@case("damaged data that Redis finds only after a while of loading: the same")
+def damaged_slowly():
+    folder = procs.subfolder("p")
+    real = shutil.which("redis-server")
+    with open(f"{folder}/redis-server", "w", encoding="ascii") as f:
+        f.write(f"#!/bin/sh\ncat > {folder}/conf\nprintf 'key-load-delay 300\\nloading-process-events-interval-bytes 1024\\n'"
+                f" >> {folder}/conf\nexec {real} {folder}/conf\n")
+    os.chmod(f"{folder}/redis-server", 0o755)
+    d = Daemon()
+    c = d.caller()
+    c.wait_all(c.send_many([("task.create", {"text": f"{i}"}, {}) for i in range(2000)]), 30)
+    c.close()
+    d.stop()
+    damage(d)
+    code, text = run_daemon(d, env={"PATH": f"{folder}:{os.environ['PATH']}"}, timeout=60)
+    equal(code, 69, text)
+    check("event=redis_loading" in text, text)
+    for words in ("Bad file format", f"{d.redis_dir}/redis.log", "redis-check-aof --fix"):
+        check(words in text, f"{words}: {text}")
 
 
 @case("data damaged while it runs: it stays up, says why in log and status, and goes on when they are mended")
