@@ -10,7 +10,7 @@
 -- Returns {state, tasks assigned, name to go on behind, names looked at, names in all, what went wrong or ''}
 -- State: ok | refused (this is not the leader of that epoch: nothing was changed).
 -- A name is a queue, or a queue and a role. Each gets its turn, with at most 25 tasks. Mode pull only ends what the others
--- have left.
+-- have left, and looks at none of 0 names.
 -- Caller: supervisor (assign.c), while it leads.
 local P = ARGV[1]
 -- @include base.lua
@@ -168,4 +168,4 @@ for i = #before_finish, 1, -1 do
     guarded(before_finish[i])
 end
 meta_save()
-return {'ok', assigned, last, #names, call('ZCARD', P .. 'queues'), problem}
+return {'ok', assigned, last, #names, mode ~= 'pull' and call('ZCARD', P .. 'queues') or 0, problem}

@@ -125,6 +125,7 @@ static void put_args(struct script_call *call, struct arena *arena, const struct
 static void take(struct assign *a, const reply_t *reply)
 {
     int64_t assigned = reply_int(reply_at(reply, REPLY_ASSIGNED));
+    int64_t seen = reply_int(reply_at(reply, REPLY_SEEN));
 
     if (strcmp(reply_str(reply_at(reply, 0)), "ok") !=
         0) { /* the tick says so, or it was an older epoch */
@@ -135,10 +136,11 @@ static void take(struct assign *a, const reply_t *reply)
         log_event(EV_script_error, LOG_S("script", "assign_pending"),
                   LOG_S("error", reply_str(reply_at(reply, REPLY_PROBLEM))));
     snprintf(a->cursor, sizeof a->cursor, "%s", reply_str(reply_at(reply, REPLY_CURSOR)));
-    a->seen = assigned > 0 ? 0 : a->seen + reply_int(reply_at(reply, REPLY_SEEN));
+    a->seen = assigned > 0 ? 0 : a->seen + seen;
     if (assigned > 0)
         log_event(EV_tasks_assigned, LOG_I("tasks", assigned));
-    if (assigned > 0 || a->is_due || a->seen < reply_int(reply_at(reply, REPLY_NAMES))) {
+    if (assigned > 0 || a->is_due ||
+        (seen > 0 && a->seen < reply_int(reply_at(reply, REPLY_NAMES)))) {
         call_in(a, 0);
         return;
     }

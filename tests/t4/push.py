@@ -3,6 +3,7 @@
 
 import collections
 import os
+import re
 import signal
 import statistics
 import threading
@@ -285,6 +286,21 @@ def modes():
         with d.connect() as r:
             wait_until(lambda: not r.scan("cb:waiters*"), 5, lambda: r.scan("cb:waiters*"))
     redis.stop()
+
+
+@case("pull: a daemon that finds tasks there when it begins to lead asks once what there is to push, and is idle")
+def pull_is_idle():
+    with Daemon(config={"task": {"assignment": "pull"}}) as d:
+        add(d.caller(), 3)
+        d.stop(check=False)
+        d.start()
+
+        def scripts():
+            with d.connect() as r:
+                return int(re.search(r"cmdstat_evalsha:calls=(\d+)", r.text("INFO", "commandstats")).group(1))
+
+        before = scripts()  # a daemon's ticks are two a second
+        holds_for(lambda: scripts() - before < 60, 3, "60 scripts, 20 of them of ticks", step=0.5)
 
 
 if __name__ == "__main__":
