@@ -8,6 +8,7 @@
 #include "client/session.h"
 #include "client/show.h"
 #include "client/table.h"
+#include "client/watch.h"
 #include "common/exitcode.h"
 
 /* ---- task add ---- */
@@ -85,6 +86,7 @@ static const struct cli_option list_options[] = {
     {'q', "queue", "QUEUE", "Only tasks of this queue."},
     {'n', "limit", "N", "At most so many (default 50)."},
     {'a', "all", NULL, "All of them, page by page."},
+    WATCH_OPTION,
     {'j', "json", NULL, "Print one JSON object per line."},
     {0, NULL, NULL, NULL},
 };
@@ -216,29 +218,37 @@ static int list_all(struct listing *l, struct session *s)
     return EXITCODE_OK;
 }
 
-static int run_task_list(const struct cli *cli)
+static int show_list(const struct cli *cli, struct session *s)
 {
-    struct session s CB_CLEANUP(session_close) = SESSION_INIT;
     struct listing l = {.cli = cli, .term = term_detect(STDOUT_FILENO)};
 
     if (cli_int(cli, "limit", 1, INT64_MAX, LIST_DEFAULT, &l.left) != 0)
         return EXITCODE_USAGE;
     if (cli_is_set(cli, "all") && !cli_is_set(cli, "limit"))
         l.left = INT64_MAX;
-    int status = session_open(&s, cli);
-    if (status >= 0)
-        return status;
     table_init(&l.table, list_columns, CB_ARRAY_LEN(list_columns));
-    status = list_all(&l, &s);
+    int status = list_all(&l, s);
     table_done(&l.table);
     buf_done(&l.out);
     buf_done(&l.cursor);
     return status;
 }
 
+static int run_task_list(const struct cli *cli)
+{
+    struct session s CB_CLEANUP(session_close) = SESSION_INIT;
+    int64_t limit;
+
+    if (cli_int(cli, "limit", 1, INT64_MAX, LIST_DEFAULT, &limit) != 0)
+        return EXITCODE_USAGE;
+    int status = session_open(&s, cli);
+    return status >= 0 ? status : watch(cli, &s, show_list);
+}
+
 /* ---- task show ---- */
 
 static const struct cli_option show_options[] = {
+    WATCH_OPTION,
     {'j', "json", NULL, "Print the task as JSON, as it was stored."},
     {0, NULL, NULL, NULL},
 };
@@ -255,18 +265,25 @@ const struct cli_verb verb_task_show = {
     .run = run_task_show,
 };
 
-static int run_task_show(const struct cli *cli)
+static int show_task(const struct cli *cli, struct session *s)
 {
-    struct session s CB_CLEANUP(session_close) = SESSION_INIT;
     struct buf params CB_CLEANUP(buf_done) = BUF_INIT;
     struct requests_reply reply CB_CLEANUP(requests_reply_done) = REQUESTS_REPLY_INIT;
-    int status = session_open(&s, cli);
 
     params_put_id(cli, &params);
     buf_puts(&params, "}");
-    if (status >= 0 || (status = session_call(&s, "task.get", &params, NULL, &reply)) >= 0)
+    int status = session_call(s, "task.get", &params, NULL, &reply);
+    if (status >= 0)
         return status;
     return cli_is_set(cli, "json") ? show_json(reply.result) : show_members(reply.result);
+}
+
+static int run_task_show(const struct cli *cli)
+{
+    struct session s CB_CLEANUP(session_close) = SESSION_INIT;
+    int status = session_open(&s, cli);
+
+    return status >= 0 ? status : watch(cli, &s, show_task);
 }
 
 /* ---- task update ---- */

@@ -7,11 +7,18 @@
 #include "client/session.h"
 #include "client/show.h"
 #include "client/table.h"
+#include "client/watch.h"
 #include "common/exitcode.h"
 
 enum { QUEUES_PAGE = 100 };
 
 static const struct cli_option json_only[] = {
+    {'j', "json", NULL, "Print JSON."},
+    {0, NULL, NULL, NULL},
+};
+
+static const struct cli_option queues_options[] = {
+    WATCH_OPTION,
     {'j', "json", NULL, "Print JSON."},
     {0, NULL, NULL, NULL},
 };
@@ -27,7 +34,7 @@ const struct cli_verb verb_task_queues = {
     .max_operands = 0,
     .summary = "List the queues with their counts.",
     .notes = "OLDEST is the age of the oldest pending task. With --json one object per line.\n",
-    .options = json_only,
+    .options = queues_options,
     .run = run_task_queues,
 };
 
@@ -152,16 +159,12 @@ static int list_queues(struct queues *q, struct session *s)
     return status;
 }
 
-static int run_task_queues(const struct cli *cli)
+static int show_queues(const struct cli *cli, struct session *s)
 {
-    struct session s CB_CLEANUP(session_close) = SESSION_INIT;
     struct queues q = {.cli = cli, .term = term_detect(STDOUT_FILENO)};
-    int status = session_open(&s, cli);
 
-    if (status >= 0)
-        return status;
     table_init(&q.table, columns, CB_ARRAY_LEN(columns));
-    status = list_queues(&q, &s);
+    int status = list_queues(&q, s);
     if (status < 0) {
         if (!cli_is_set(cli, "json") && (q.table.ncells || q.term.is_tty))
             table_put(&q.table, q.term, &q.out);
@@ -171,6 +174,14 @@ static int run_task_queues(const struct cli *cli)
     buf_done(&q.out);
     buf_done(&q.cursor);
     return status;
+}
+
+static int run_task_queues(const struct cli *cli)
+{
+    struct session s CB_CLEANUP(session_close) = SESSION_INIT;
+    int status = session_open(&s, cli);
+
+    return status >= 0 ? status : watch(cli, &s, show_queues);
 }
 
 /* ---- task pause, task resume ---- */

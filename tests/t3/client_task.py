@@ -366,5 +366,22 @@ def import_bar():
     check(b"\r" not in done.stderr and b"[" not in done.stderr, done.stderr)
 
 
+@case("task list, show, queues --watch: again every second, what has changed with it; ends by the signal")
+def watched():
+    made = good(task("add", "watched", "--queue", "watched")).strip()
+    for words in (["list", "--queue", "watched"], ["show", made], ["queues"]):
+        process = procs.start([procs.binary("claudebench"), "task", *words, "--watch", "--json"],
+                              env={"CLAUDEBENCH_CONFIG": daemon.config_path}, stdout=subprocess.PIPE)
+        check(process.stdout.readline(), "shown at once")
+        good(task("update", made, "--priority", str(60 + len(words))))
+        while (f'"priority":{60 + len(words)}'.encode() if words != ["queues"] else b'"watched"') not in process.stdout.readline():
+            check(process.poll() is None, "goes on")
+        process.send_signal(signal.SIGINT)
+        process.stdout.close()
+        equal(process.wait(10), -signal.SIGINT)
+    gone = task("show", "t-1", "--watch")
+    equal(gone.returncode, 66, gone.stderr)
+
+
 start()
 main()
