@@ -375,16 +375,19 @@ static int repair_counts(struct doctor *d)
     return status;
 }
 
-/* Entries first: they may be what the counts differ by. */
+/* Entries first: they may be what the counts differ by. What was changed is looked at again. */
 static int repair(struct doctor *d)
 {
     int status = repair_entries(d);
 
-    if (status < 0)
+    if (status < 0 && d->removed > 0)
         status = examine(d);
+    int64_t before = d->recounted;
     if (status < 0)
         status = repair_counts(d);
-    return status < 0 ? examine(d) : status;
+    if (status < 0 && d->recounted > before)
+        status = examine(d);
+    return status;
 }
 
 /* ---- what is shown ---- */
