@@ -377,7 +377,7 @@ void cli_put_usage(struct buf *out, const char *group)
             continue;
         size_t start = out->len;
         buf_printf(out, "  %s %s", cli_verbs[i]->name, cli_verbs[i]->operands);
-        size_t column = out->len - start;
+        size_t column = term_width(out->data + start, out->len - start); /* "[ID…]" */
         if (column + 2 > HELP_COLUMN) {
             buf_putc(out, '\n');
             column = 0;

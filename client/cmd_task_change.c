@@ -240,7 +240,7 @@ static void change_all(struct change *c)
 static int say_totals(struct change *c)
 {
     if (c->is_all && !cli_is_set(c->cli, "json")) {
-        buf_printf(&c->out, "%zu tasks %s", c->done, c->done_word);
+        buf_printf(&c->out, "%zu task%s %s", c->done, c->done == 1 ? "" : "s", c->done_word);
         if (c->skipped)
             buf_printf(&c->out, ", %zu had changed meanwhile", c->skipped);
         buf_puts(&c->out, "\n");

@@ -158,7 +158,10 @@ static void report_error(const char *what, const struct requests_reply *reply)
     put_detail(&text, reply, "offset", "at byte");
     put_detail(&text, reply, "reason", "reason");
     put_detail(&text, reply, "state", "state");
-    put_detail(&text, reply, "retry_after_ms", "try again after ms");
+    size_t before = text.len;
+    put_detail(&text, reply, "retry_after_ms", "try again in");
+    if (text.len > before)
+        buf_puts(&text, " ms");
     buf_putc(&text, ')');
     if (reply->code == -32601) {
         const char *near = methods_nearest(what);

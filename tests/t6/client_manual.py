@@ -59,6 +59,15 @@ def options():
     equal(sorted(c for c in commands if c in verbs() or " " in c or c == "call"), sorted(verbs()), "no verb too many")
 
 
+@case("the summaries of --help stand in one column")
+def help_columns():
+    for words in ([], ["task"], ["schedule"]):
+        done = procs.run([procs.binary("claudebench"), *words, "--help"])
+        part = done.stdout.decode().split("Commands:\n")[1].split("\n\n")[0]
+        rows = [re.match(r"  \S.*?  +(?=\S)", line) for line in part.splitlines() if re.match(r"  \S.*\S  +\S", line)]
+        equal({row.end() for row in rows}, {26}, part)
+
+
 @case("claudebench-work(1) has exactly the options of its --help")
 def work_options():
     text = page("claudebench-work.1").split("\n.Sh OPTIONS\n")[1].split("\n.Sh ENVIRONMENT")[0]
