@@ -9,6 +9,22 @@
 -- @include task.lua
 -- @include held.lua
 -- @include instance.lua
+local INSTANCES_MAX = 10000
+
+-- Room for one more: when there is none, the one that ended longest ago goes before its hour is over. This works at full
+-- memory, too, so that it must not be without end.
+local function make_room()
+    local offline = P .. 'instances:offline'
+    if call('ZCARD', P .. 'instances:active') + call('ZCARD', offline) < INSTANCES_MAX then
+        return true
+    end
+    local oldest = call('ZRANGE', offline, 0, 0)[1]
+    if oldest then
+        call('UNLINK', instance_key(oldest))
+        call('ZREM', offline, oldest)
+    end
+    return oldest
+end
 
 function op(r)
     local a = r.a
@@ -26,9 +42,13 @@ function op(r)
     want('zset', P .. 'instances:offline')
     held_want(id)
     roles_want(ARGV[a + 2])
+    want('zset', P .. 'instances:active')
     local sets = load_sets(known[4] or '', known[5] or '') -- of its last registration
     for i = 1, #sets do
         want('zset', sets[i])
+    end
+    if not known[1] and not make_room() then
+        return nil, -32007, 'too many instances are registered', '{"retry_after_ms":60000}'
     end
     local lease = ARGV[a + 4] ~= '' and ARGV[a + 4] or op_arg(1)
     for i = 1, #sets do

@@ -119,6 +119,23 @@ def damaged():
         equal(s.state()["error"]["code"], -32603, index)
 
 
+@case("at most 10000 instances: one that ended longest ago makes room for a new one, else it is refused")
+def instance_bound():
+    fresh()
+    s.register("first", "i0")
+    s.unregister("first", "i0")
+    eff = int(s.redis.hash(s.key("clock"))["eff"])
+    live = [x for i in range(9999) for x in (eff + 3600000, f"live{i}")]
+    s.redis.call("ZADD", s.key("instances:active"), *live)
+    equal(s.register("second", "i1")["result"]["registered"], True)
+    equal(s.redis.call("EXISTS", s.key("instance:first"), s.key("instances:offline")), 0)
+    before = s.dump()
+    full = s.register("third", "i2")
+    equal([full["error"]["code"], full["error"]["data"]], [-32007, {"retry_after_ms": 60000}])
+    equal(s.dump(), before)
+    equal(s.register("second", "i3")["result"]["registered"], True, "whoever is there may come back")
+
+
 @case("nothing is written")
 def reads_only():
     fresh()
