@@ -40,11 +40,11 @@ end
 
 function op(r)
     local cursor, limit = ARGV[r.a + 1], tonumber(ARGV[r.a + 2])
-    local from = cursor == '' and '-' or '(' .. cursor
+    local from = cursor == '' and '-' or '[' .. cursor .. '!' -- behind "queue role", before any longer name
     local names = call('ZRANGEBYLEX', P .. 'queues', from, '+', 'LIMIT', 0, EXAMINE)
     local queues, is_cut = {}, #names == EXAMINE
     for i = 1, #names do
-        -- "queue role" comes right behind "queue"; the roles of a queue that ended the page before belong to none here
+        -- "queue role" comes right behind "queue"
         local name, role = string.match(names[i], '^(%S+) ?(%S*)$')
         local last = queues[#queues]
         if name and role == '' then

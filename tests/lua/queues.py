@@ -349,6 +349,23 @@ def pause_bound():
 # ---- the list of queues ----
 
 
+@case("queues: one with more roles than a page looks at ends its page, not the list")
+def queues_with_roles():
+    fresh()
+    for first in range(0, 1200, 100):
+        s.create_batch(*[{"queue": "many", "roles": f"r{first + i}"} for i in range(100)], max_pending=2000)
+    one(queue="a")
+    one(queue="z")
+    found, cursor = [], ""
+    for _ in range(9):
+        doc = s.queues(cursor)["result"]
+        found += [q["queue"] for q in doc["queues"]]
+        cursor = doc.get("next", "")
+        if not cursor:
+            break
+    equal([found, cursor], [["a", "many", "z"], ""])
+
+
 @case("queues: counts by state, paused, the oldest pending task over priorities and roles; pages neither skip nor repeat")
 def queues():
     fresh()
