@@ -24,7 +24,13 @@ local function index_name(state, set)
     return state == 'pending' and 'pending/' .. set or set
 end
 
+-- An index may hold anything, if somebody else wrote to it: it goes neither into a reply nor into a cursor.
+local function is_task_id(id)
+    return #id <= 22 and string.match(id, '^t%-%d+$')
+end
+
 local function finding(index, id, problem, more)
+    id = is_task_id(id) and id or 't-0'
     local queue, role = string.match(index, '^pending/([^/]+)/?(.*)$')
     local where = queue and 'pending","queue":"' .. queue .. (role ~= '' and '","role":"' .. role or '') or index
     findings[#findings + 1] = '{"index":"' .. where .. '","id":"' .. id .. '","problem":"' .. problem .. '"'
@@ -135,7 +141,7 @@ local function walk_set(stage, name, key, score, last, look)
         local page = call('ZRANGE', key, from, from + 99, 'WITHSCORES')
         for i = 1, #page, 2 do
             look(page[i], page[i + 1])
-            if is_full() then
+            if is_full() and is_task_id(page[i]) then
                 return stage .. ' ' .. name .. ' ' .. page[i + 1] .. ' ' .. page[i]
             end
         end

@@ -2,6 +2,7 @@
 """state.py: system.get_state and the counts of tasks as scripts: exact, bounded, valid JSON whatever is in Redis."""
 
 import json
+import re
 
 from cbtest import *
 from scripts import Scripts
@@ -134,6 +135,27 @@ def instance_bound():
     equal([full["error"]["code"], full["error"]["data"]], [-32007, {"retry_after_ms": 60000}])
     equal(s.dump(), before)
     equal(s.register("second", "i3")["result"]["registered"], True, "whoever is there may come back")
+
+
+@case("audit: an entry that is no task's id is told, and a page does not end at it")
+def audit_garbage():
+    fresh()
+    s.create("t")
+    odd = ['x"y', "two words", "t-1 t-2", "\x00\xff", "t-", "t-" + "1" * 30]
+    s.redis.call("ZADD", s.key("tasks:completed"), *[x for i in range(505) for x in (i, f"t-{i}")],
+                 *[x for name in odd for x in (98.5, name)], 1000, "last one")
+    pages, found, cursor = 0, [], ""
+    while pages < 30:
+        doc = s.ask("task_audit", cursor)
+        check("result" in doc, doc)
+        found += doc["result"]["findings"]
+        pages += 1
+        cursor = doc["result"].get("next", "")
+        if not cursor:
+            break
+        check(re.fullmatch(r"\d+ \S+ \S+ t-\d{1,20}", cursor), cursor)
+    equal([cursor, sum(f["id"] == "t-0" for f in found if f["problem"] == "no_task")], ["", len(odd) + 2], "t-0 is one, too")
+    equal(sum(f["problem"] == "no_task" for f in found), 505 + len(odd) + 1)
 
 
 @case("nothing is written")
