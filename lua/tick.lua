@@ -89,9 +89,13 @@ local function beat()
     if not call('HGET', KEYS[6], 'generation') then
         call('HSET', KEYS[6], 'generation', ARGV[17], 'schema', '1')
     end
-    local known = call('HMGET', KEYS[3], 'inc', 'st', 'roles')
+    local known = call('HMGET', KEYS[3], 'inc', 'st', 'roles', 'qs', 'rs')
     if known[1] ~= incarnation or known[2] ~= 'ACTIVE' then
-        roles_leave(id, known[3]) -- an agent's that had this id
+        roles_leave(id, known[3]) -- an agent's that had this id, and was not given up yet
+        for _, set in ipairs(known[4] and load_sets(known[4], known[5] or '') or {}) do
+            redis.pcall('ZREM', set, id)
+        end
+        call('HDEL', KEYS[3], 'qs', 'rs', 'mu')
         call('HSET', KEYS[3], 'inc', incarnation, 'kind', 'daemon', 'st', 'ACTIVE', 'sec', secret, 'roles',
             '[]', 'capacity', 0, 'lease', ARGV[8], 'metadata', '{}', 'reg', NOW, 'beat', NOW)
         call('ZREM', P .. 'instances:offline', id)

@@ -212,6 +212,16 @@ def moved():
     equal(s.redis.scan(s.key("instances:load*")), set())
 
 
+@case("a daemon that takes the id of an agent whose time is over: nobody looks for the agent any more")
+def daemon_after_agent():
+    fresh()
+    agents("host-b", queues="q1 q2", roles='["x"]')
+    s.age(60)
+    s.tick("host-b", "ib", "sb", register=1)
+    equal(s.redis.hash(s.key("instance:host-b"))["kind"], b"daemon")
+    equal(s.redis.scan(s.key("instances:load*")), set())
+
+
 @case("an instance that lets go by what it is given gets nothing more, until it claims again")
 def mute():
     fresh()
