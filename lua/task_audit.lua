@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- task_audit: a page of the check whether counts and indexes say the same as the tasks (claudebench doctor). It changes nothing. Looks
--- at no more than 500 entries per call.
+-- task_audit: a page of the check whether counts and indexes say the same as the tasks (claudebench doctor). It changes
+-- nothing. Looks at no more than 500 entries per call.
 -- KEYS  the envelope's
 -- ARGV  request: cursor ('' = from the start): stage, set, score and id of the last entry looked at, joined by spaces
 -- Returns as the envelope. Caller: worker, task.audit.
