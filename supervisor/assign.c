@@ -116,7 +116,7 @@ static void put_args(struct script_call *call, struct arena *arena, const struct
     script_call_arg_str(call, options_assignment_name(opts->task.assignment));
     script_call_arg_int(call, is_hybrid ? opts->task.auto_assign_ms : 0);
     script_call_arg_int(call, opts->task.lease_ms);
-    script_call_arg_str(call, hex);
+    script_call_arg_str(call, arena_printf(arena, "%s", hex)); /* the call outlives us */
     script_call_arg_str(call, a->cursor);
     script_call_arg_str(call, opts->task.assignment == ASSIGNMENT_PUSH ? a->token : "");
     script_call_arg_int(call, opts->task.deny_ms);

@@ -186,6 +186,8 @@ static int exchange(struct consumer *c, struct commit *list, bool read_next, rep
 
 static struct commit *prepare_commits(struct consumer *c, size_t from, size_t len)
 {
+    if (len == 0)
+        return NULL;
     check_requests(c, from, len);
     struct commit *list = commit_group(&c->requests[from], len, &c->arena);
     for (struct commit *m = list; m; m = m->next)
