@@ -83,6 +83,7 @@ static bool is_listed(const char *list, const char *name, size_t len)
 
 static bool is_option(const struct shell_word *word)
 {
+    cb_assert(word->text);
     return word->len > 1 && word->text[0] == '-' && !shell_word_is(word, "--");
 }
 

@@ -73,7 +73,7 @@ static void show_hit(struct decider *d, const struct rules_hit *hit)
 {
     d->out->field = hit->leaf ? hit->leaf->pointer : NULL;
     d->out->matched = NULL;
-    if (hit->text && hit->text != hit->leaf->text + hit->leaf->len)
+    if (hit->text && hit->len)
         d->out->matched = show(d->arena, hit->text, hit->len);
     else if (hit->script && hit->command >= 0)
         d->out->matched = show_command(d->arena, &hit->script->shell.commands[hit->command]);

@@ -160,7 +160,7 @@ static struct rules_script *add_script(struct rules_input *input, const struct r
 static void finish_script(struct rules_input *input, struct rules_script *script)
 {
     size_t n = (size_t)script->shell.ncommands;
-    script->targets = arena_alloc(input->arena, (n + 1) * sizeof *script->targets);
+    script->targets = arena_alloc(input->arena, (n + 1) * sizeof(void *));
     script->has_targets = arena_alloc(input->arena, (n + 1) * sizeof *script->has_targets);
 }
 

@@ -483,9 +483,9 @@ void load_finish(struct loader *l)
             load_error(l, &place, "no rule or group %s to disable",
                        escaped(l, d->id, strlen(d->id)));
     }
-    rules->sorted = arena_alloc(&rules->arena, (rules->n + 1) * sizeof(struct rule *));
+    rules->sorted = arena_alloc(&rules->arena, (rules->n + 1) * sizeof(void *));
     for (struct rule *r = rules->list; r; r = r->next)
         rules->sorted[i++] = r;
     if (rules->n > 1)
-        qsort(rules->sorted, rules->n, sizeof *rules->sorted, compare_rules);
+        qsort(rules->sorted, rules->n, sizeof(void *), compare_rules);
 }
