@@ -3,7 +3,9 @@
  * CBTEST_CLOCK names; the file may change while the program runs. CLOCK_MONOTONIC is left alone: it is what a
  * real jump of the clock leaves alone. Not for redis-server: it reads the time otherwise.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -30,7 +32,7 @@ static long long shift_ms(void)
         close(fd);
     }
     is_busy = 0;
-    return atoll(text);
+    return strtoll(text, NULL, 10);
 }
 
 static int real_gettime(clockid_t id, struct timespec *ts)
