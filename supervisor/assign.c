@@ -38,6 +38,7 @@ struct assign {
     bool is_calling;
     bool is_popping;
     bool is_due; /* something happened while a call was under way */
+    struct log_repeat said;
 };
 
 /* ---- when ---- */
@@ -122,19 +123,30 @@ static void put_args(struct script_call *call, struct arena *arena, const struct
     script_call_arg_int(call, opts->task.deny_ms);
 }
 
+/* It is tried again, and again: said once, and then now and then. */
+static void say_problem(struct assign *a, const char *problem)
+{
+    unsigned times;
+
+    if (log_repeat_may(&a->said, problem, &times))
+        log_event(EV_script_error, LOG_S("script", "assign_pending"), LOG_S("error", problem),
+                  LOG_I("times", times));
+}
+
 static void take(struct assign *a, const reply_t *reply)
 {
     int64_t assigned = reply_int(reply_at(reply, REPLY_ASSIGNED));
     int64_t seen = reply_int(reply_at(reply, REPLY_SEEN));
 
-    if (strcmp(reply_str(reply_at(reply, 0)), "ok") !=
-        0) { /* the tick says so, or it was an older epoch */
+    /* The tick says so, or it was an older epoch. */
+    if (strcmp(reply_str(reply_at(reply, 0)), "ok") != 0) {
         call_in(a, RETRY_MS);
         return;
     }
     if (reply_len(reply_at(reply, REPLY_PROBLEM)) > 0)
-        log_event(EV_script_error, LOG_S("script", "assign_pending"),
-                  LOG_S("error", reply_str(reply_at(reply, REPLY_PROBLEM))));
+        say_problem(a, reply_str(reply_at(reply, REPLY_PROBLEM)));
+    else
+        log_repeat_over(&a->said);
     snprintf(a->cursor, sizeof a->cursor, "%s", reply_str(reply_at(reply, REPLY_CURSOR)));
     a->seen = assigned > 0 ? 0 : a->seen + seen;
     if (assigned > 0)
@@ -157,8 +169,7 @@ static void on_reply(void *arg, const reply_t *reply)
         return;
     if (!reply || reply_is_error(reply)) {
         if (reply)
-            log_event(EV_script_error, LOG_S("script", "assign_pending"),
-                      LOG_S("error", reply_str(reply)));
+            say_problem(a, reply_str(reply));
         call_in(a, RETRY_MS);
         return;
     }

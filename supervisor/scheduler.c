@@ -27,7 +27,8 @@ struct scheduler {
     struct event *timer;
     bool is_busy;        /* a script is under way */
     bool is_memory_full; /* and that has been said */
-    size_t len;          /* schedules of this round */
+    struct log_repeat said;
+    size_t len; /* schedules of this round */
     char *ids[ROUND_SCHEDULES];
     int64_t dropped[ROUND_SCHEDULES];
 };
@@ -61,11 +62,15 @@ static void arm_as_told(struct scheduler *s, const reply_t *wait)
 /* True when a reply is one to go on with. */
 static bool take_reply(struct scheduler *s, enum script_id script, const reply_t *reply)
 {
-    if (reply && reply_is_error(reply))
+    unsigned times;
+
+    if (reply && reply_is_error(reply) && log_repeat_may(&s->said, reply_str(reply), &times))
         log_event(EV_script_error, LOG_S("script", scripts_name(script)),
-                  LOG_S("error", reply_str(reply)));
-    if (reply && !reply_is_error(reply) && strcmp(reply_str(reply_at(reply, 0)), "ok") == 0)
+                  LOG_S("error", reply_str(reply)), LOG_I("times", times));
+    if (reply && !reply_is_error(reply) && strcmp(reply_str(reply_at(reply, 0)), "ok") == 0) {
+        log_repeat_over(&s->said);
         return true;
+    }
     forget_round(s);
     return false;
 }
