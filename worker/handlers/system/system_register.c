@@ -5,6 +5,9 @@
 #include "common/rnd.h"
 #include "worker/handlers/system/system_tables.h"
 
+/* Up to 10000 instances are known (lua/system_register.lua): together at most 40 MiB of it. */
+enum { METADATA_BYTES = 4096 };
+
 static const struct field queue_element[] = {FIELD_NAME("", REQUIRED, "A queue."), FIELD_END};
 
 static const struct field params[] = {
@@ -28,7 +31,11 @@ static const struct field params[] = {
     FIELD_INT("capacity", DEFAULT(1), 0, 10000, "How many tasks it takes at once."),
     FIELD_INT("lease_ms", OPTIONAL, 500, 86400000,
               "How long it may be silent before its tasks move (default: cluster.agent_lease_ms)."),
-    {.name = "metadata", .type = FIELD_TYPE_OBJECT, .fallback = "{}", .text = "Anything about it."},
+    {.name = "metadata",
+     .type = FIELD_TYPE_OBJECT,
+     .fallback = "{}",
+     .max = METADATA_BYTES,
+     .text = "Anything about it."},
     FIELD_BOOL("takeover", DEFAULT(true), "False: refuse when the id is registered and alive."),
     FIELD_END,
 };
