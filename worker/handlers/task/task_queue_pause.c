@@ -4,22 +4,11 @@
 #include "common/compat.h"
 #include "worker/handlers/task/task_tables.h"
 
-static int prepare(struct prepare *p)
-{
-    const struct field_value *queue = prepare_value(p, "queue");
-
-    if (queue->is_set)
-        prepare_arg_text(p, queue);
-    else
-        prepare_arg_str(p, "*");
-    return 0;
-}
-
 const struct handler handler_task_queue_pause = {
     .method = METHOD_task_queue_pause,
     .summary = "Let nothing be claimed from a queue for now.",
     .params = task_queue_params,
     .result = task_queue_result,
     .script = SCRIPT_TASK_QUEUE_PAUSE,
-    .prepare = prepare,
+    .prepare = task_queue_prepare,
 };

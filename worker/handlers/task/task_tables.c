@@ -107,6 +107,17 @@ const struct field task_queue_result[] = {
     FIELD_END,
 };
 
+int task_queue_prepare(struct prepare *p)
+{
+    const struct field_value *queue = prepare_value(p, "queue");
+
+    if (queue->is_set)
+        prepare_arg_text(p, queue);
+    else
+        prepare_arg_str(p, "*");
+    return 0;
+}
+
 const struct field task_error_fields[] = {
     FIELD_INT("code", REQUIRED, -33000, -32000, "As the code of an error reply."),
     FIELD_STR("message", REQUIRED, 1, 1000, "For people."),

@@ -19,6 +19,7 @@ extern const struct field task_claimed_element[];
 /* What task.queue_pause and task.queue_resume take and give. */
 extern const struct field task_queue_params[];
 extern const struct field task_queue_result[];
+int task_queue_prepare(struct prepare *p);
 
 /* Is it a cursor as task.list and task.audit make them, of a stage up to this digit? A caller who gives something else could
  * reach keys of another kind. */
