@@ -20,12 +20,8 @@ function op(r)
     local id, instance, fence, done = ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], tonumber(ARGV[a + 4])
     want('stream', EVENTS)
     batch_want(id)
-    local b = batch_read(id)
+    local b, code, message, data = batch_read_held(id, instance, fence)
     if not b then
-        return nil, -32004, 'no such batch', '{"reason":"unknown"}'
-    end
-    local ok, code, message, data = batch_holds(b, instance, fence)
-    if not ok then
         return nil, code, message, data
     end
     if b.status == 'completed' then

@@ -41,6 +41,19 @@ local function batch_holds(b, instance, fence)
     return true
 end
 
+-- The batch that (instance, fence) may go on with, or nil and the error.
+local function batch_read_held(id, instance, fence)
+    local b = batch_read(id)
+    if not b then
+        return nil, -32004, 'no such batch', '{"reason":"unknown"}'
+    end
+    local ok, code, message, data = batch_holds(b, instance, fence)
+    if not ok then
+        return nil, code, message, data
+    end
+    return b
+end
+
 -- Its lease and its time to live, from now.
 local function batch_renew(id, b)
     b.deadline, b.lease_end = EFF() + b.lease_ms, NOW + b.lease_ms
