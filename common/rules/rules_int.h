@@ -15,7 +15,7 @@
 #define CB_RULES_INT_H
 
 #include "common/rules/rules.h"
-#include "common/shell_words.h"
+#include "common/shell/words.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>

@@ -3,7 +3,7 @@
  * whole: texts with their lengths, places inside the text, parents in front of their children.
  */
 #include "common/compat.h"
-#include "common/shell_words.h"
+#include "common/shell/words.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 

@@ -89,10 +89,10 @@ def limits():
     check(f"at most {constant('MATCH_LIMIT', 'common', 'rules', 'regex.c')} steps" in text, "steps of a pattern")
     check(f"has {constant('RULES_TIME_MS', 'common', 'rules', 'rules.h')} ms" in text, "time of a decision")
     equal(constant("RULES_SUBJECT_MAX", "common", "rules", "rules.h"), 1 << 20, "bytes of a text")
-    equal(constant("SHELL_BYTES_MAX", "common", "shell_words.h"), 1 << 20, "bytes of a command line")
+    equal(constant("SHELL_BYTES_MAX", "common", "shell", "words.h"), 1 << 20, "bytes of a command line")
     equal(constant("RULES_FILE_MAX", "common", "rules", "rules.h"), 1 << 20, "bytes of a file")
-    check(f"{constant('SHELL_COMMANDS_MAX', 'common', 'shell_words.h')} commands" in text, "commands of a line")
-    check(f"{constant('SHELL_DEPTH_MAX', 'common', 'shell_words.h')} levels" in text, "levels of nesting")
+    check(f"{constant('SHELL_COMMANDS_MAX', 'common', 'shell', 'words.h')} commands" in text, "commands of a line")
+    check(f"{constant('SHELL_DEPTH_MAX', 'common', 'shell', 'words.h')} levels" in text, "levels of nesting")
     check(f"{constant('RULES_MAX', 'common', 'rules', 'rules.h')} rules" in text, "rules")
     check(f"at most {constant('RULES_REWRITES_MAX', 'common', 'rules', 'rules_int.h')} times" in text, "rewrites")
 

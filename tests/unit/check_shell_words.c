@@ -5,7 +5,7 @@
  * by sudo; a word with blanks or nothing in it is in '…'; ? stands for what is not known.
  */
 #include "common/compat.h"
-#include "common/shell_words.h"
+#include "common/shell/words.h"
 
 #include "common/buf.h"
 #include "common/clock.h"

@@ -1,8 +1,8 @@
 /*
- * shell_expand.c: words of a shell text: quotes, escapes, $name, ${…}, $(…), `…`, <(…). See shell_int.h.
+ * expand.c: words of a shell text: quotes, escapes, $name, ${…}, $(…), `…`, <(…). See shell_int.h.
  */
 #include "common/compat.h"
-#include "common/shell_int.h"
+#include "common/shell/shell_int.h"
 
 /* ---- escapes ---- */
 

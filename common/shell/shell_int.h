@@ -1,22 +1,22 @@
 /*
- * shell_int.h: what the files of the shell parser share. Not for others: see shell_words.h.
+ * shell_int.h: what the files of the shell parser share. Not for others: see words.h.
  *
- *   shell_words.c    entry, limits, the list of commands, variables
- *   shell_token.c    a word while it is read: bytes and where each came from; braces, fields
- *   shell_expand.c   quotes, $…, `…`
- *   shell_param.c    $name, ${…}
- *   shell_parse.c    lists, pipelines, compound commands
- *   shell_simple.c   simple commands, redirections, here-documents
- *   shell_output.c   what echo, printf and cat would print
- *   shell_unwrap.c   commands that run commands, by the rows of shell_wrappers.def
- *   shell_carried.c  commands inside of arguments: git aliases, sed e, ProxyCommand=…
- *   shell_find.c     the same for find, xargs and parallel
- *   shell_code.c     strings in python -c, perl -e …
+ *   words.c    entry, limits, the list of commands, variables
+ *   token.c    a word while it is read: bytes and where each came from; braces, fields
+ *   expand.c   quotes, $…, `…`
+ *   param.c    $name, ${…}
+ *   parse.c    lists, pipelines, compound commands
+ *   simple.c   simple commands, redirections, here-documents
+ *   output.c   what echo, printf and cat would print
+ *   unwrap.c   commands that run commands, by the rows of wrappers.def
+ *   carried.c  commands inside of arguments: git aliases, sed e, ProxyCommand=…
+ *   find.c     the same for find, xargs and parallel
+ *   code.c     strings in python -c, perl -e …
  */
 #ifndef CB_SHELL_INT_H
 #define CB_SHELL_INT_H
 
-#include "common/shell_words.h"
+#include "common/shell/words.h"
 
 /* Where a byte of a token came from. */
 enum shell_kind {
@@ -113,7 +113,7 @@ struct shell_parser {
     struct shell_token output; /* what the stage has printed so far */
 };
 
-/* shell_words.c */
+/* words.c */
 void shell_fail(struct shell_parser *p, uint32_t at, const char *text);
 void shell_fail_limit(struct shell_parser *p, const char *text);
 bool shell_enter(struct shell_parser *p); /* one level deeper; false: too deep */
@@ -137,7 +137,7 @@ const char *shell_join_path(const struct shell_parser *p, struct shell_text dir)
 bool shell_is_name_start(char c);
 bool shell_is_name_char(char c);
 
-/* shell_token.c */
+/* token.c */
 void shell_token_put(struct shell_parser *p, struct shell_token *token, char c,
                      enum shell_kind kind);
 void shell_token_puts(struct shell_parser *p, struct shell_token *token, const char *s, size_t len,
@@ -160,7 +160,7 @@ struct shell_text shell_text_of(const struct shell_word *word);
 struct shell_text shell_join_words(struct shell_parser *p, const struct shell_word *words,
                                    size_t n);
 
-/* shell_expand.c: each begins at the character named and ends behind what it read. */
+/* expand.c: each begins at the character named and ends behind what it read. */
 void shell_read_word(struct shell_parser *p, struct shell_token *token);
 void shell_read_single(struct shell_parser *p, struct shell_token *token); /* '…' */
 void shell_read_double(struct shell_parser *p, struct shell_token *token); /* "…" */
@@ -176,7 +176,7 @@ void shell_read_arithmetic(struct shell_parser *p, uint32_t end);
 size_t shell_put_escape(struct shell_parser *p, struct shell_token *token, const char *at,
                         const char *end);
 
-/* shell_param.c */
+/* param.c */
 /* The name or special parameter at `at`; empty when there is none. */
 struct shell_text shell_read_name(const struct shell_parser *p, uint32_t at);
 void shell_put_parameter(struct shell_parser *p, struct shell_token *token, struct shell_text name,
@@ -184,7 +184,7 @@ void shell_put_parameter(struct shell_parser *p, struct shell_token *token, stru
 /* ${…}: pos is behind the brace. */
 void shell_read_braced(struct shell_parser *p, struct shell_token *token, bool is_quoted);
 
-/* shell_parse.c */
+/* parse.c */
 enum shell_close {
     SHELL_TO_END,
     SHELL_TO_PAREN,
@@ -201,17 +201,17 @@ void shell_skip_blanks(struct shell_parser *p);
 /* Blanks, comments and newlines; reads the bodies of here-documents. */
 void shell_skip_lines(struct shell_parser *p);
 
-/* shell_simple.c */
+/* simple.c */
 void shell_parse_simple(struct shell_parser *p);
 /* The redirections behind a compound command. */
 void shell_parse_redirects(struct shell_parser *p);
 void shell_read_heredocs(struct shell_parser *p);
 
-/* shell_output.c */
+/* output.c */
 /* Appends to p->output what a command would print, as far as known. */
 void shell_put_output(struct shell_parser *p, const struct shell_command *command);
 
-/* shell_unwrap.c */
+/* unwrap.c */
 /* Lists the commands that a listed command would run. */
 void shell_unwrap(struct shell_parser *p, int command);
 /* Lists words[0…] as a command of `parent`, and what it would run in turn. */
@@ -230,14 +230,14 @@ bool shell_word_is(const struct shell_word *word, const char *text);
 /* Lists the commands of a text that a listed command would run; what is not known in it makes that one run its input. */
 void shell_run_text(struct shell_parser *p, const char *text, const char *via, int command);
 
-/* shell_carried.c */
+/* carried.c */
 void shell_unwrap_git(struct shell_parser *p, int command);
 void shell_unwrap_sed(struct shell_parser *p, int command);
 void shell_unwrap_vi(struct shell_parser *p, int command);
 /* NAME=TEXT words and assignments, whatever the program. */
 void shell_unwrap_all_carried(struct shell_parser *p, int command);
 
-/* shell_find.c */
+/* find.c */
 void shell_unwrap_find(struct shell_parser *p, int command);
 void shell_unwrap_xargs(struct shell_parser *p, int command);
 void shell_unwrap_parallel(struct shell_parser *p, int command);
@@ -245,7 +245,7 @@ void shell_unwrap_fd(struct shell_parser *p, int command);
 /* Appends the paths that find would print, one a line. */
 void shell_put_found(struct shell_parser *p, const struct shell_command *command);
 
-/* shell_code.c */
+/* code.c */
 /* Lists what the strings in a piece of another language may run. */
 void shell_parse_code(struct shell_parser *p, struct shell_text code, const char *via, int parent);
 

@@ -1,5 +1,5 @@
 /*
- * shell_code.c: strings in a piece of Python, Perl, Ruby, JavaScript, PHP, awk … that may be run as commands. See
+ * code.c: strings in a piece of Python, Perl, Ruby, JavaScript, PHP, awk … that may be run as commands. See
  * shell_int.h.
  *
  * Nothing is known of the language: when there is a word in it that means running something (system, exec, popen …), each
@@ -7,7 +7,7 @@
  * command, and those with + or . between them as one string. Guesses: what cannot be read in them is no problem.
  */
 #include "common/compat.h"
-#include "common/shell_int.h"
+#include "common/shell/shell_int.h"
 
 enum { CODE_WORDS_MAX = 64, BETWEEN_MAX = 16 };
 

@@ -1,9 +1,9 @@
 /*
- * shell_simple.c: simple commands of a shell text, redirections, here-documents, and the builtins that change
+ * simple.c: simple commands of a shell text, redirections, here-documents, and the builtins that change
  * what comes behind them (cd, variables). See shell_int.h.
  */
 #include "common/compat.h"
-#include "common/shell_int.h"
+#include "common/shell/shell_int.h"
 
 /* A command while it is read. */
 struct builder {

@@ -1,11 +1,11 @@
 /*
- * shell_param.c: parameters of a shell text: $name and ${…}. See shell_int.h.
+ * param.c: parameters of a shell text: $name and ${…}. See shell_int.h.
  *
  * Of the operations, those that give one of two known texts are followed (:- :+ :=), and those that are used to
  * hide a word: substrings, cut ends and case. All others give SHELL_ANY.
  */
 #include "common/compat.h"
-#include "common/shell_int.h"
+#include "common/shell/shell_int.h"
 
 #include <fnmatch.h>
 

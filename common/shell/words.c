@@ -1,9 +1,9 @@
 /*
- * shell_words.c: entry of the shell parser, its limits, the list of commands and the variables.
- * See shell_words.h. Everything is in the caller's arena.
+ * words.c: entry of the shell parser, its limits, the list of commands and the variables.
+ * See words.h. Everything is in the caller's arena.
  */
 #include "common/compat.h"
-#include "common/shell_int.h"
+#include "common/shell/shell_int.h"
 
 bool shell_is_name_start(char c)
 {

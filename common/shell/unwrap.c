@@ -1,11 +1,11 @@
 /*
- * shell_unwrap.c: commands that run commands, as one table. See shell_int.h.
+ * unwrap.c: commands that run commands, as one table. See shell_int.h.
  *
  * A row says how the command that it would run is found among its arguments. Options not named in the row are
  * taken to have no value; a wrong guess shows a command of another name, never fewer commands.
  */
 #include "common/compat.h"
-#include "common/shell_int.h"
+#include "common/shell/shell_int.h"
 
 enum wrap {
     WRAP_PREFIX, /* operands to skip, then the command's words */
@@ -39,7 +39,7 @@ struct wrapper {
 static const struct wrapper WRAPPERS[] = {
 #define SHELL_WRAPPER(name, kind, skip, shorts, longs, code)                                       \
     {name, WRAP_##kind, skip, {shorts, longs}, code},
-#include "common/shell_wrappers.def"
+#include "common/shell/wrappers.def"
 #undef SHELL_WRAPPER
 };
 

@@ -1,9 +1,9 @@
 /*
- * shell_carried.c: commands that stand inside of the arguments of others, each in its own way: git aliases and hooks of its
+ * carried.c: commands that stand inside of the arguments of others, each in its own way: git aliases and hooks of its
  * subcommands, sed's e, vi's !, and NAME=command options and variables. See shell_int.h.
  */
 #include "common/compat.h"
-#include "common/shell_int.h"
+#include "common/shell/shell_int.h"
 
 /* git -c alias.x='!cmd' …, git config alias.x '!cmd', submodule foreach, bisect run, rebase --exec, filters. */
 void shell_unwrap_git(struct shell_parser *p, int command)

@@ -1,12 +1,12 @@
 /*
- * shell_parse.c: lists, pipelines and compound commands of a shell text. See shell_int.h.
+ * parse.c: lists, pipelines and compound commands of a shell text. See shell_int.h.
  *
  * It is lenient: what a shell would refuse as a syntax error is read as if the odd word were not there, since all
  * that counts is which commands could run. Only what hides where a command begins (quotes, parentheses) is a
  * problem.
  */
 #include "common/compat.h"
-#include "common/shell_int.h"
+#include "common/shell/shell_int.h"
 
 static void parse_pipeline(struct shell_parser *p);
 

@@ -1,9 +1,9 @@
 /*
- * shell_output.c: what a command would print, for those whose output is easy to know: echo, printf, cat of a
+ * output.c: what a command would print, for those whose output is easy to know: echo, printf, cat of a
  * here-document, which, pwd, dirname, find. All others print SHELL_ANY. See shell_int.h.
  */
 #include "common/compat.h"
-#include "common/shell_int.h"
+#include "common/shell/shell_int.h"
 
 static void put_line_end(struct shell_parser *p)
 {

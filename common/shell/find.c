@@ -1,12 +1,12 @@
 /*
- * shell_find.c: what find, fd, xargs and parallel would run, with the paths that find would start from in place of
+ * find.c: what find, fd, xargs and parallel would run, with the paths that find would start from in place of
  * {}. See shell_int.h.
  *
  * A find that looks for certain names only is taken to find them somewhere below its start, never the start
  * itself: `find ~ -name '*.pyc' -delete` deletes some *.pyc under <home>, `find ~ -delete` deletes <home>.
  */
 #include "common/compat.h"
-#include "common/shell_int.h"
+#include "common/shell/shell_int.h"
 
 /* ---- find ---- */
 

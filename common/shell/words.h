@@ -1,5 +1,5 @@
 /*
- * shell_words.h: which commands a piece of shell would run, as far as that can be known by reading it.
+ * words.h: which commands a piece of shell would run, as far as that can be known by reading it.
  *
  * Used by the rules (common/rules), never to run anything. shell_parse() takes a command line or script as
  * bash, dash or zsh would get it and lists every simple command in it: those of lists, pipelines,

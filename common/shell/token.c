@@ -1,9 +1,9 @@
 /*
- * shell_token.c: a word while it is read. Each byte knows where it came from, so that braces, fields and globs
+ * token.c: a word while it is read. Each byte knows where it came from, so that braces, fields and globs
  * are made only of what the shell would make them of. See shell_int.h.
  */
 #include "common/compat.h"
-#include "common/shell_int.h"
+#include "common/shell/shell_int.h"
 
 /* ---- building ---- */
 
