@@ -272,7 +272,10 @@ def quiet_restart():
         d.wait_ready(12)
         said = d.log().splitlines()[lines:]
         check(not [s for s in said if "claudebench-worker" in s], "\n".join(said))
-        check(len(said) <= 12, "\n".join(said))
+        events = [e["event"] for e in d.events()[lines:]]
+        check(set(events) <= {"daemon_degraded", "daemon_ready", "leader_lost", "leader_resumed", "redis_lost", "redis_connected"},
+              "\n".join(said))
+        check(all(events.count(e) <= 4 for e in events), "each thing once for each restart:\n" + "\n".join(said))
     redis.stop()
 
 
