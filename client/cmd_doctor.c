@@ -2,9 +2,10 @@
  * cmd_doctor.c: claudebench doctor: do counts and indexes say the same as the tasks?
  *
  * task.audit walks all indexes and says what is wrong with single entries, and how many tasks of each queue and state it saw.
- * That is compared with what the queues count (task.queues), before the walk and behind it. While tasks move, a walk may see
- * one twice or not at all, so a count is wrong only when it stood still and differs by the same in each of WALKS walks;
- * one that moves all the time is said not to have been compared. Single entries are looked at within one script, so that
+ * That is compared with what the queues count (task.queues), before the walk and behind it; of a queue in which they differ,
+ * the next walk asks for the counters with every page, too. While tasks move, a walk may see one twice or not at all, so a
+ * count is wrong only when it was seen to stand still and differs by the same in each of WALKS walks; one that moves all
+ * the time is said not to have been compared. Single entries are looked at within one script, so that
  * what is found of them is wrong at that moment; those that a later walk does not find any more have ended meanwhile.
  */
 #include "common/compat.h"
@@ -16,7 +17,7 @@
 #include "common/exitcode.h"
 #include "common/mem.h"
 
-enum { WALKS = 3, REPAIR_AT_ONCE = 100, QUEUES_PAGE = 100, NAME_SIZE = 65 };
+enum { WALKS = 4, REPAIR_AT_ONCE = 100, QUEUES_PAGE = 100, WATCHED_MAX = 100, NAME_SIZE = 65 };
 
 static const struct cli_option options[] = {
     {0, "repair", NULL,
@@ -53,6 +54,7 @@ struct queue {
     int64_t differs[STATES]; /* by how much in the walk before; 0: not at all */
     unsigned same[STATES];   /* in how many walks by so much */
     bool moved[STATES];      /* the last walk could not compare it */
+    bool is_watched;         /* its counters come with each page of this walk */
 };
 
 struct doctor {
@@ -179,6 +181,19 @@ static void take_counted(struct doctor *d, struct json_span counted)
             q->seen[i] += number_of(counted, "count");
 }
 
+/* A counter as it was while a page was looked at. */
+static void take_counter(struct doctor *d, struct json_span counter)
+{
+    char name[NAME_SIZE], state[16];
+
+    take_text(counter, "queue", name, sizeof name);
+    take_text(counter, "state", state, sizeof state);
+    struct queue *q = queue_of(d, name);
+    for (size_t i = 0; i < STATES; i++)
+        if (strcmp(state, states[i]) == 0 && number_of(counter, "count") != q->before[i])
+            q->moved[i] = true;
+}
+
 static void add_finding(struct doctor *d, const char *json, size_t len)
 {
     if (d->nfindings == d->cap) {
@@ -206,11 +221,50 @@ static void take_page(struct doctor *d, struct json_span result)
         while (json_iter_next(&it, &item))
             take_counted(d, item.value);
     }
+    if (json_find(result, "counters", &list)) {
+        json_iter_init(&it, list.value);
+        while (json_iter_next(&it, &item))
+            take_counter(d, item.value);
+    }
     if (json_find(result, "findings", &list)) {
         json_iter_init(&it, list.value);
         while (json_iter_next(&it, &item))
             add_finding(d, item.value.at, item.value.len);
     }
+}
+
+/* The queues in which the walk before found something, in order, up to WATCHED_MAX: those behind wait for the next run. */
+static void choose_watched(struct doctor *d)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < d->nqueues; i++) {
+        struct queue *q = &d->queues[i];
+        q->is_watched = false;
+        for (size_t j = 0; j < STATES; j++)
+            q->is_watched = q->is_watched ||
+                            (n < WATCHED_MAX && (q->moved[j] || q->differs[j] != 0));
+        n += q->is_watched;
+    }
+}
+
+static void put_watched(struct buf *params, const struct doctor *d)
+{
+    bool is_first = true;
+
+    for (size_t i = 0; i < d->nqueues; i++) {
+        if (!d->queues[i].is_watched)
+            continue;
+        if (is_first) {
+            json_put_key(params, "queues");
+            buf_puts(params, "[");
+        }
+        json_put_comma(params);
+        json_put_cstr(params, d->queues[i].name);
+        is_first = false;
+    }
+    if (!is_first)
+        buf_puts(params, "]");
 }
 
 static int walk_indexes(struct doctor *d)
@@ -220,13 +274,17 @@ static int walk_indexes(struct doctor *d)
 
     d->examined = 0;
     forget_findings(d);
-    for (size_t i = 0; i < d->nqueues; i++)
+    choose_watched(d);
+    for (size_t i = 0; i < d->nqueues; i++) {
         memset(d->queues[i].seen, 0, sizeof d->queues[i].seen);
+        memset(d->queues[i].moved, 0, sizeof d->queues[i].moved);
+    }
     do {
         struct buf params CB_CLEANUP(buf_done) = BUF_INIT;
         struct requests_reply reply CB_CLEANUP(requests_reply_done) = REQUESTS_REPLY_INIT;
         buf_puts(&params, "{");
         put_cursor(&params, &cursor);
+        put_watched(&params, d);
         buf_puts(&params, "}");
         if ((status = session_call(&d->s, "task.audit", &params, NULL, &reply)) >= 0)
             return status;
@@ -246,10 +304,11 @@ static bool compare(struct doctor *d)
         struct queue *q = &d->queues[i];
         for (size_t j = 0; j < STATES; j++) {
             int64_t differs = q->before[j] - q->seen[j];
-            q->moved[j] = q->before[j] != q->after[j];
-            q->same[j] = q->moved[j] || differs == 0 ? 0
-                         : differs == q->differs[j]  ? q->same[j] + 1
-                                                     : 1;
+            q->moved[j] = q->moved[j] || q->before[j] != q->after[j];
+            if (q->moved[j] || differs == 0 || !q->is_watched)
+                q->same[j] = 0;
+            else
+                q->same[j] = differs == q->differs[j] ? q->same[j] + 1 : 1;
             q->differs[j] = differs;
             is_suspect = is_suspect || q->moved[j] || differs != 0;
         }
@@ -263,8 +322,10 @@ static int examine(struct doctor *d)
     int status = -1;
     bool is_suspect = true;
 
-    for (size_t i = 0; i < d->nqueues; i++)
+    for (size_t i = 0; i < d->nqueues; i++) {
         memset(d->queues[i].same, 0, sizeof d->queues[i].same);
+        memset(d->queues[i].differs, 0, sizeof d->queues[i].differs);
+    }
     for (int i = 0; i < WALKS && is_suspect && status < 0; i++) {
         if ((status = read_counts(d, false)) < 0 && (status = walk_indexes(d)) < 0 &&
             (status = read_counts(d, true)) < 0)
@@ -275,7 +336,7 @@ static int examine(struct doctor *d)
 
 static bool is_wrong(const struct queue *q, size_t state)
 {
-    return q->same[state] >= WALKS;
+    return q->same[state] >= WALKS - 1; /* the first one only finds out whom to watch */
 }
 
 /* ---- repair ---- */

@@ -2,11 +2,13 @@
 -- task_audit: a page of the check whether counts and indexes say the same as the tasks (claudebench doctor). It changes
 -- nothing. Looks at no more than 500 entries per call.
 -- KEYS  the envelope's
--- ARGV  request: cursor ('' = from the start): stage, set, score and id of the last entry looked at, joined by spaces
+-- ARGV  request: cursor ('' = from the start): stage, set, score and id of the last entry looked at, joined by spaces; the queues
+--       whose counters are wanted, joined by spaces
 -- Returns as the envelope. Caller: worker, task.audit.
 --
 -- The states' sums are compared at the start, in one call, so that they have to agree whatever goes on. Then come the indexes,
--- as in task_list.lua, and the instances. What each queue counts is compared by the caller, who adds up `counted` of all pages.
+-- as in task_list.lua, and the instances. What each queue counts is compared by the caller, who adds up `counted` of all pages;
+-- `counters` tells whether they moved meanwhile: on a walk of one page both are of one moment.
 -- @include envelope.lua
 -- @include task.lua
 -- @include dependents.lua
@@ -252,6 +254,17 @@ local function check_sums()
     end
 end
 
+local function counters_json(queues)
+    local out = {}
+    for queue in string.gmatch(queues, '%S+') do
+        local counts = call('HMGET', COUNTS, unpack(count_fields(queue)))
+        for i = 1, #QUEUE_STATES do
+            out[#out + 1] = '{"queue":"' .. queue .. '","state":"' .. QUEUE_STATES[i] .. '","count":' .. (counts[i] or '0') .. '}'
+        end
+    end
+    return table.concat(out, ',')
+end
+
 local function counted_json()
     local out = {}
     for queue, states in pairs(counted) do
@@ -280,7 +293,8 @@ function op(r)
         end
         stage, name, score, last = stage + 1, nil, nil, nil
     end
-    return '{"examined":' .. I(examined) .. ',"counted":[' .. counted_json() .. '],"findings":[' .. table.concat(findings, ',')
+    return '{"examined":' .. I(examined) .. ',"counted":[' .. counted_json() .. '],"counters":['
+        .. counters_json(ARGV[r.a + 2]) .. '],"findings":[' .. table.concat(findings, ',')
         .. (cursor and '],"next":"' .. cursor .. '"}' or ']}')
 end
 -- @include commit.lua

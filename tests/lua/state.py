@@ -146,7 +146,7 @@ def audit_garbage():
                  *[x for name in odd for x in (98.5, name)], 1000, "last one")
     pages, found, cursor = 0, [], ""
     while pages < 30:
-        doc = s.ask("task_audit", cursor)
+        doc = s.ask("task_audit", cursor, "")
         check("result" in doc, doc)
         found += doc["result"]["findings"]
         pages += 1

@@ -4,8 +4,12 @@
 #include "common/compat.h"
 #include "worker/handlers/task/task_tables.h"
 
+static const struct field watched_element[] = {FIELD_NAME("", REQUIRED, "A queue."), FIELD_END};
+
 static const struct field params[] = {
     FIELD_STR("cursor", OPTIONAL, 1, 300, "`next` of the page before."),
+    FIELD_LIST("queues", OPTIONAL, 1, 100, watched_element,
+               "Queues whose counters come with the page, as they are while it is looked at."),
     FIELD_END,
 };
 
@@ -47,9 +51,21 @@ static const struct field counted_element[] = {
     FIELD_END,
 };
 
+static const struct field counter_fields[] = {
+    FIELD_NAME("queue", REQUIRED, "A queue."),
+    FIELD_ENUM("state", REQUIRED, task_states, "A state."),
+    FIELD_INT("count", REQUIRED, INT64_MIN, INT64_MAX, "How many are counted."),
+    FIELD_END,
+};
+static const struct field counter_element[] = {
+    FIELD_OBJECT("", REQUIRED, counter_fields, "What one queue counts in one state."),
+    FIELD_END,
+};
+
 static const struct field result[] = {
     FIELD_INT("examined", REQUIRED, 0, INT64_MAX, "How many entries this page is about."),
     FIELD_LIST("counted", REQUIRED, 0, 0, counted_element, "To be added up over all pages."),
+    FIELD_LIST("counters", REQUIRED, 0, 0, counter_element, "Of the queues asked for."),
     FIELD_LIST("findings", REQUIRED, 0, 0, finding_element, "What is wrong."),
     FIELD_STR("next", OPTIONAL, 1, 300, "Where the next page begins; absent on the last one."),
     FIELD_END,
@@ -62,6 +78,7 @@ static int prepare(struct prepare *p)
     if (cursor->is_set && !task_is_cursor(cursor->str, '9'))
         return prepare_refuse(p, "cursor", "`next` of a page", "something else");
     prepare_arg_text(p, cursor);
+    prepare_arg_names(p, prepare_value(p, "queues"));
     p->operations = 100; /* a page is as much work as a batch: one a group */
     return 0;
 }
