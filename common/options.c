@@ -238,6 +238,7 @@ const char *const *options_domain_names(void)
     static const char *const names[] = {
         "task",
         "system",
+        "hook",
 #ifdef CB_FAILPOINTS
         "test",
 #endif
@@ -252,6 +253,8 @@ const struct domain_options *options_domain(const struct options *opts, const ch
         return &opts->domains.task;
     if (strcmp(name, "system") == 0)
         return &opts->domains.system;
+    if (strcmp(name, "hook") == 0)
+        return &opts->domains.hook;
 #ifdef CB_FAILPOINTS
     if (strcmp(name, "test") == 0)
         return &opts->domains.test;

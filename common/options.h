@@ -61,6 +61,7 @@ struct options {
     struct {
         struct domain_options task;
         struct domain_options system;
+        struct domain_options hook;
         struct domain_options test; /* test builds (--enable-failpoints) only, else 0 workers */
     } domains;
     struct {
@@ -98,6 +99,7 @@ struct options {
         int64_t idempotency_ttl_ms;
         int64_t idempotency_bytes;
         int64_t dead_entries;
+        int64_t audit_entries;
         int64_t waiters;
     } limits;
     struct {
@@ -183,7 +185,7 @@ void options_dump(const struct options *opts, struct buf *out, bool with_comment
 
 /* ---- domains ---- */
 
-/* The domains of this build, NULL-terminated: "task", "system", and "test" in test builds. */
+/* The domains of this build, NULL-terminated: "task", "system", "hook", and "test" in test builds. */
 const char *const *options_domain_names(void);
 /* NULL when there is no such domain in this build. */
 const struct domain_options *options_domain(const struct options *opts, const char *name);

@@ -6,7 +6,7 @@ import time
 
 from cbtest import *
 
-SMALL = {"domains": {"task": {"workers": 2}, "system": {"workers": 1}}}
+SMALL = {"domains": {"task": {"workers": 2}, "system": {"workers": 1}, "hook": {"workers": 0}}}
 
 
 def status(d):

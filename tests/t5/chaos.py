@@ -16,7 +16,7 @@ from cbtest import *
 
 FULL = LONG or os.environ.get("CB_CHAOS") == "long"
 CONFIG = {
-    "domains": {"task": {"workers": 8}, "system": {"workers": 2}},
+    "domains": {"task": {"workers": 8}, "system": {"workers": 2}, "hook": {"workers": 0}},
     "supervisor": {"restart_min_ms": 20, "restart_max_ms": 200},
     "task": {"backoff_ms": 100, "max_attempts": 20},
 }

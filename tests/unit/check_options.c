@@ -75,14 +75,15 @@ START_TEST(domains_by_name)
     struct options *o = defaults();
     ck_assert_ptr_eq(options_domain(o, "task"), &o->domains.task);
     ck_assert_ptr_eq(options_domain(o, "system"), &o->domains.system);
+    ck_assert_ptr_eq(options_domain(o, "hook"), &o->domains.hook);
     ck_assert_ptr_null(options_domain(o, "nonsense"));
     size_t n = 0;
     for (const char *const *name = options_domain_names(); *name; name++, n++)
         ck_assert_ptr_nonnull(options_domain(o, *name));
 #ifdef CB_FAILPOINTS
-    ck_assert_uint_eq(n, 3);
+    ck_assert_uint_eq(n, 4);
 #else
-    ck_assert_uint_eq(n, 2);
+    ck_assert_uint_eq(n, 3);
     ck_assert_ptr_null(options_domain(o, "test"));
     ck_assert_ptr_null(options_find("domains.test.workers"));
 #endif

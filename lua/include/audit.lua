@@ -1,0 +1,38 @@
+-- audit.lua: the audit trail, cb:stream:audit: kind, at (wall ms), data (JSON). Needs envelope.lua. The operation's last
+-- key is the stream, its last argument about how many records are kept (worker/handlers/hook/hook_tables.c).
+--
+-- A record is a part of the commit that it tells of: there is none without the other. It never holds a call's whole
+-- input: of that, the worker sends a hash and what a rule matched, cut.
+local AUDIT, AUDIT_MAX = op_key(K), op_arg(C)
+local AUDIT_CARRIED = {'actor', 'session', 'agent', 'trace'}
+local audit_is_trimmed = false
+
+-- To be said before the first write.
+local function audit_want()
+    want('stream', AUDIT)
+end
+
+-- The request being handled as members of a JSON object, without the braces; what it does not say is left out.
+local function audit_request()
+    local at = current.at
+    local out = '"request":' .. ARGV[at + 3]
+    for i = 1, #AUDIT_CARRIED do
+        local value = ARGV[at + 5 + i]
+        if value ~= '' then
+            out = out .. ',"' .. AUDIT_CARRIED[i] .. '":' .. S(value)
+        end
+    end
+    return out
+end
+
+-- Appends a record. `json` is a JSON object: what there is to say beside the request. Only in op(): `current` is
+-- the request that it is about.
+local function audit_add(kind, json)
+    local data = '{' .. audit_request() .. (json == '{}' and '}' or ',' .. string.sub(json, 2))
+    if audit_is_trimmed then
+        call('XADD', AUDIT, '*', 'kind', kind, 'at', EVENT_AT, 'data', data)
+    else
+        call('XADD', AUDIT, 'MAXLEN', '~', AUDIT_MAX, '*', 'kind', kind, 'at', EVENT_AT, 'data', data)
+        audit_is_trimmed = true
+    end
+end
