@@ -161,12 +161,13 @@ static void host_id(char out[65])
 
 /* Appends the default of a string option, with what its $WORD stands for. */
 static void expand(const char *fallback, const struct paths *paths, const char *host,
-                   struct buf *out)
+                   const char *rules, struct buf *out)
 {
     const struct {
         const char *word;
         const char *value;
-    } words[] = {{"$RUN", paths->run_dir}, {"$STATE", paths->state_dir}, {"$HOST", host}};
+    } words[] = {
+        {"$RUN", paths->run_dir}, {"$STATE", paths->state_dir}, {"$HOST", host}, {"$RULES", rules}};
 
     while (*fallback) {
         size_t skip = 0;
@@ -192,6 +193,7 @@ int options_new(enum paths_mode mode, struct options **ret, struct cb_error *err
     if (paths_init(&paths, mode, err))
         return -1;
     host_id(host);
+    char *rules CB_CLEANUP(mem_free_ptr) = paths_rules_dir(&paths);
     struct options *opts = mem_alloc(sizeof *opts);
     opts->origins = mem_alloc(sizeof *opts->origins);
     for (const struct option_row *o = options_table; o->name; o++) {
@@ -200,7 +202,7 @@ int options_new(enum paths_mode mode, struct options **ret, struct cb_error *err
             continue;
         }
         buf_reset(&text);
-        expand(o->fallback, &paths, host, &text);
+        expand(o->fallback, &paths, host, rules, &text);
         options_set_string(opts, o, buf_peek(&text), text.len);
     }
     buf_done(&text);

@@ -22,6 +22,8 @@ enum { OPTIONS_FILE_MAX = 1024 * 1024, OPTIONS_ERRORS_MAX = 100 };
 /* redis.appendfsync; the words are in options.def, in this order. */
 enum options_assignment { ASSIGNMENT_PULL, ASSIGNMENT_PUSH, ASSIGNMENT_HYBRID };
 enum options_appendfsync { APPENDFSYNC_ALWAYS, APPENDFSYNC_EVERYSEC, APPENDFSYNC_NO };
+/* hooks.on_error and hooks.on_unparsable. */
+enum options_hooks_doubt { HOOKS_NONE, HOOKS_ASK, HOOKS_DENY };
 /* log.level and log.format: enum log_level and enum log_format of log.h. */
 
 struct domain_options {
@@ -102,6 +104,12 @@ struct options {
         int64_t audit_entries;
         int64_t waiters;
     } limits;
+    struct {
+        const char *rules_dir;
+        int on_error;      /* enum options_hooks_doubt */
+        int on_unparsable; /* the same */
+        int64_t deadline_ms;
+    } hooks;
     struct {
         int level;  /* enum log_level */
         int format; /* enum log_format */

@@ -154,8 +154,10 @@ static void put_package_default(const struct option_row *option, struct buf *out
     static const struct {
         const char *word;
         const char *value;
-    } words[] = {
-        {"$RUN", "/run/claudebench"}, {"$STATE", "/var/lib/claudebench"}, {"$HOST", "host-a"}};
+    } words[] = {{"$RUN", "/run/claudebench"},
+                 {"$STATE", "/var/lib/claudebench"},
+                 {"$HOST", "host-a"},
+                 {"$RULES", "/etc/claudebench/rules.d"}};
 
     if (!options_is_string(option)) {
         options_put_number(option, option->fallback_num, out);

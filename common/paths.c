@@ -128,6 +128,23 @@ void paths_done(struct paths *p)
     *p = (struct paths){0};
 }
 
+static bool is_dir(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+char *paths_rules_dir(const struct paths *p)
+{
+    char *own = mem_printf("%s/rules.d", p->config_dir);
+
+    if (is_dir(own))
+        return own;
+    free(own);
+    return mem_strdup(is_dir(SYSTEM_CONFIG_DIR "/rules.d") ? SYSTEM_CONFIG_DIR "/rules.d"
+                                                           : CB_DATADIR "/claudebench/rules.d");
+}
+
 /* Creates one folder; one that is there is fine. */
 static int make_one(const char *path, mode_t mode, struct cb_error *err)
 {

@@ -38,6 +38,12 @@ int paths_init(struct paths *p, enum paths_mode mode, struct cb_error *err);
 void paths_done(struct paths *p);
 
 /*
+ * The folder of rules that counts when none is configured: rules.d beside the configuration, for a user else the
+ * system's, else the one with the rules that were installed with the programs. The caller frees.
+ */
+char *paths_rules_dir(const struct paths *p);
+
+/*
  * mkdir -p. The last folder, when it is created, gets `mode` exactly, whatever the umask; missing
  * parents get 0700 when `mode` has nothing for group and others, else 0755. The last folder must be
  * (or be a link to) a folder that belongs to us or to root and is not writable for everybody.
