@@ -106,9 +106,13 @@ struct options {
     } limits;
     struct {
         const char *rules_dir;
+        const char *chain_dir; /* "" = `chain` in rules_dir */
+        const char *project_file;
         int on_error;      /* enum options_hooks_doubt */
         int on_unparsable; /* the same */
         int64_t deadline_ms;
+        int64_t alert_after;
+        int64_t alert_window_ms;
     } hooks;
     struct {
         int level;  /* enum log_level */

@@ -6,6 +6,7 @@
 
 #include "common/exitcode.h"
 #include "common/mem.h"
+#include "common/spawn.h"
 #include "common/utf8.h"
 
 #include <pwd.h>
@@ -137,12 +138,20 @@ static bool is_dir(const char *path)
 char *paths_rules_dir(const struct paths *p)
 {
     char *own = mem_printf("%s/rules.d", p->config_dir);
+    char program_dir[PATH_MAX];
 
     if (is_dir(own))
         return own;
     free(own);
-    return mem_strdup(is_dir(SYSTEM_CONFIG_DIR "/rules.d") ? SYSTEM_CONFIG_DIR "/rules.d"
-                                                           : CB_DATADIR "/claudebench/rules.d");
+    if (is_dir(SYSTEM_CONFIG_DIR "/rules.d"))
+        return mem_strdup(SYSTEM_CONFIG_DIR "/rules.d");
+    if (spawn_own_dir(program_dir, sizeof program_dir) == 0) { /* a build tree */
+        own = mem_printf("%s/etc/rules.d", program_dir);
+        if (is_dir(own))
+            return own;
+        free(own);
+    }
+    return mem_strdup(CB_DATADIR "/claudebench/rules.d");
 }
 
 /* Creates one folder; one that is there is fine. */

@@ -39,7 +39,7 @@ void paths_done(struct paths *p);
 
 /*
  * The folder of rules that counts when none is configured: rules.d beside the configuration, for a user else the
- * system's, else the one with the rules that were installed with the programs. The caller frees.
+ * system's, else the one beside the program (in a build tree) or that was installed with it. The caller frees.
  */
 char *paths_rules_dir(const struct paths *p);
 

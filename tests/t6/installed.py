@@ -31,7 +31,7 @@ def find(name):
 def install():
     make("install")
     for name in ("sbin/claudebenchd", "bin/claudebench", "libexec/claudebench/claudebench-worker", "man8/claudebenchd.8",
-                 "claudebench/claudebench.yaml.example"):
+                 "claudebench/claudebench.yaml.example", "claudebench/rules.d/10-dangerous-operations.yaml"):
         find(name)
     with open(find("claudebench.yaml.example"), encoding="utf-8") as f:
         sample = f.read()

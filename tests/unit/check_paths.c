@@ -78,6 +78,27 @@ START_TEST(user_folders)
 }
 END_TEST
 
+START_TEST(rules_of_the_user)
+{
+    struct paths p;
+    char *config = mem_printf("%s/claudebench", folder);
+    char *rules = mem_printf("%s/rules.d", config);
+    setenv("XDG_CONFIG_HOME", folder, 1);
+    ck_assert_int_eq(paths_init(&p, PATHS_USER, NULL), 0);
+    char *found = paths_rules_dir(&p); /* the system's, or the shipped ones */
+    ck_assert_str_ne(found, rules);
+    free(found);
+    ck_assert_int_eq(mkdir(config, 0700), 0);
+    ck_assert_int_eq(mkdir(rules, 0700), 0);
+    found = paths_rules_dir(&p);
+    ck_assert_str_eq(found, rules);
+    free(found);
+    paths_done(&p);
+    free(rules);
+    free(config);
+}
+END_TEST
+
 START_TEST(user_fallbacks)
 {
     struct paths p;
@@ -193,6 +214,7 @@ static void add_tests(TCase *tc)
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, system_folders);
     tcase_add_test(tc, user_folders);
+    tcase_add_test(tc, rules_of_the_user);
     tcase_add_test(tc, user_fallbacks);
     tcase_add_test(tc, names_that_cannot_be_shown_are_refused);
     tcase_add_test(tc, folders_are_made);
