@@ -5,6 +5,7 @@
 #include "common/compat.h"
 #include "client/cli.h"
 
+#include "client/interval.h"
 #include "client/term.h"
 #include "common/exitcode.h"
 #include "common/json.h"
@@ -298,6 +299,33 @@ int cli_int(const struct cli *cli, const char *name, int64_t low, int64_t high, 
     else
         cli_wrong_use(cli->verb, "--%s: \"%s\" is not an integer from %" PRId64 " to %" PRId64,
                       name, s, low, high);
+    return -1;
+}
+
+int cli_time(const struct cli *cli, const char *name, int64_t low, int64_t high, int64_t fallback,
+             int64_t *ret_ms)
+{
+    const char *s = cli_value(cli, name, NULL);
+    struct buf range CB_CLEANUP(buf_done) = BUF_INIT;
+    int64_t ms = 0;
+
+    *ret_ms = fallback;
+    if (!s)
+        return 0;
+    bool is_time = interval_parse(s, false, &ms) == 0;
+    if (is_time && ms >= low && ms <= high) {
+        *ret_ms = ms;
+        return 0;
+    }
+    if (is_time) {
+        interval_put(&range, low);
+        buf_puts(&range, " to ");
+        interval_put(&range, high);
+        cli_wrong_use(cli->verb, "--%s: %s is out of range (%s)", name, s, buf_peek(&range));
+    } else {
+        cli_wrong_use(cli->verb, "--%s: \"%s\" is not a time, such as 500ms, 90s, 15m or 6h", name,
+                      s);
+    }
     return -1;
 }
 

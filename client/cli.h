@@ -63,6 +63,9 @@ void cli_put_list(const struct cli *cli, const char *name, struct buf *out);
 /* An integer option in low..high. Returns 0, or -1 after a message (exit 64). */
 int cli_int(const struct cli *cli, const char *name, int64_t low, int64_t high, int64_t fallback,
             int64_t *ret);
+/* The same for a length of time in ms, written as in interval.h. */
+int cli_time(const struct cli *cli, const char *name, int64_t low, int64_t high, int64_t fallback,
+             int64_t *ret_ms);
 
 /* Prints "claudebench VERB: text" and where help is to stderr; returns EXITCODE_USAGE. */
 int cli_wrong_use(const struct cli_verb *verb, const char *fmt, ...)

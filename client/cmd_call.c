@@ -14,12 +14,12 @@
 enum { READ_CHUNK = 65536, WAIT_MAX_MS = 30000 };
 
 static const struct cli_option call_options[] = {
-    {0, "ttl", "MS", "The request is not carried out when it has waited longer than this."},
+    {0, "ttl", "TIME", "The request is not carried out when it has waited longer than this."},
     {0, "idem", "KEY",
      "Idempotency key: a repeat under the same key gets the first outcome. Default: a "
      "random one for methods that write."},
-    {0, "timeout", "MS",
-     "Give up after so long (default 10000, and what a wait_ms of the parameters adds); the "
+    {0, "timeout", "TIME",
+     "Give up after so long (default 10s, and what a wait_ms of the parameters adds); the "
      "outcome is then unknown, exit 69."},
     {0, "session", "ID", "Session to record with the request (default: CLAUDEBENCH_SESSION)."},
     {0, "raw", NULL, "Print the whole reply, result or error, on stdout."},
@@ -146,9 +146,9 @@ static int send_call(const struct cli *cli, struct session *s, const struct buf 
         .idem = cli_value(cli, "idem", NULL),
     };
 
-    if (cli_int(cli, "ttl", 1, INT64_C(86400000), 0, &call.ttl_ms) != 0 ||
-        cli_int(cli, "timeout", 1, INT64_C(86400000), default_timeout_ms(&call),
-                &call.timeout_ms) != 0)
+    if (cli_time(cli, "ttl", 1, INT64_C(86400000), 0, &call.ttl_ms) != 0 ||
+        cli_time(cli, "timeout", 1, INT64_C(86400000), default_timeout_ms(&call),
+                 &call.timeout_ms) != 0)
         return EXITCODE_USAGE;
     if (call.idem && strlen(call.idem) >= REQUESTS_IDEM_SIZE)
         return cli_wrong_use(cli->verb, "--idem is longer than %d bytes", REQUESTS_IDEM_SIZE - 1);

@@ -4,6 +4,7 @@
 #include "common/compat.h"
 #include "client/verbs.h"
 
+#include "client/interval.h"
 #include "client/params.h"
 #include "client/session.h"
 #include "client/show.h"
@@ -21,41 +22,6 @@ static int call_once(const struct cli *cli, const char *method, struct requests_
     int status = session_open(&s, cli);
 
     return status >= 0 ? status : session_call(&s, method, params, idem, reply);
-}
-
-/* ---- intervals ---- */
-
-static const struct {
-    const char *name;
-    int64_t ms;
-} units[] = {{"d", 86400000}, {"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
-
-/* "90s", "1h": a number and its unit. */
-static int parse_interval(const char *text, int64_t *ret_ms)
-{
-    char *end;
-
-    errno = 0;
-    long long n = strtoll(text, &end, 10);
-    for (size_t i = 0; i < CB_ARRAY_LEN(units); i++) {
-        if (strcmp(end, units[i].name) != 0 || end == text)
-            continue;
-        if (errno || n < 1 || n > INT64_MAX / units[i].ms)
-            return -1;
-        *ret_ms = n * units[i].ms;
-        return 0;
-    }
-    return -1;
-}
-
-/* In the largest unit that has no rest. */
-static void put_interval(struct buf *out, int64_t ms)
-{
-    size_t i = 0;
-
-    while (ms % units[i].ms != 0)
-        i++;
-    buf_printf(out, "every %" PRId64 "%s", ms / units[i].ms, units[i].name);
 }
 
 /* ---- schedule add ---- */
@@ -107,7 +73,7 @@ static int put_when(const struct cli *cli, struct buf *params)
                                               : "when? Give --cron or --every");
     if (!every)
         return params_put_text(cli, params, "cron");
-    if (parse_interval(every, &ms) != 0)
+    if (interval_parse(every, true, &ms) != 0 || ms == 0)
         return cli_wrong_use(
             cli->verb, "--every: \"%s\" is not a number with its unit (ms, s, m, h, d)", every);
     json_put_key(params, "every_ms");
@@ -218,10 +184,13 @@ static void put_when_cell(struct buf *cell, struct json_span schedule)
     struct json_item every;
     int64_t ms;
 
-    if (json_find(schedule, "every_ms", &every) && json_decode_int(every.value, &ms) == 0 && ms > 0)
-        put_interval(cell, ms);
-    else
+    if (json_find(schedule, "every_ms", &every) && json_decode_int(every.value, &ms) == 0 &&
+        ms > 0) {
+        buf_puts(cell, "every ");
+        interval_put(cell, ms);
+    } else {
         show_put_member(cell, schedule, "cron");
+    }
 }
 
 static void put_status(struct buf *cell, struct json_span schedule)

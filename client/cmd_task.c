@@ -15,7 +15,7 @@
 
 static const struct cli_option add_options[] = {
     PARAMS_TASK_OPTIONS,
-    {0, "delay", "MS", "Not before so long from now."},
+    {0, "delay", "TIME", "Not before so long from now, for instance 90s, 15m or 6h."},
     {0, "run-at", "TIME", "Not before this time, for instance 2026-07-28T08:00:00+02:00."},
     {0, "after", "ID",
      "Not before this task has been completed; may be repeated, or a list with commas."},
@@ -42,7 +42,7 @@ const struct cli_verb verb_task_add = {
 /* What a schedule's tasks cannot have. */
 static int put_waits(const struct cli *cli, struct buf *params)
 {
-    int status = params_put_int(cli, params, "delay", "delay_ms");
+    int status = params_put_time(cli, params, "delay", "delay_ms");
 
     if (status < 0)
         status = params_put_text_as(cli, params, "run-at", "run_at");

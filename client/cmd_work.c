@@ -19,6 +19,7 @@
 
 enum {
     GRACE_MS = 10000,
+    KILL_AFTER_MS = 5000,
     CLAIM_MIN_MS = 50,
     CLAIM_MAX_MS = 1000,
     POP_MS = 500,
@@ -37,8 +38,10 @@ static const struct cli_option work_options[] = {
     {'n', "jobs", "N", "Run up to so many commands at once (default 1, at most 64)."},
     {0, "once", NULL, "Run one task, then leave."},
     {0, "drain", NULL, "Leave when the queue is empty."},
-    {0, "lease", "MS", "How long this worker may be silent before its tasks go to others."},
-    {0, "grace", "MS", "After TERM, how long running commands may take to finish (default 10000)."},
+    {0, "lease", "TIME", "How long this worker may be silent before its tasks go to others."},
+    {0, "grace", "TIME", "After TERM, how long running commands may take to finish (default 10s)."},
+    {0, "kill-after", "TIME",
+     "How long a command whose task was cancelled or lost has between TERM and KILL (default 5s)."},
     {0, NULL, NULL, NULL},
 };
 
@@ -55,6 +58,7 @@ const struct cli_verb verb_work = {
         "COMMAND gets the task as JSON on stdin, and CLAUDEBENCH_TASK_ID, CLAUDEBENCH_ATTEMPT and\n"
         "CLAUDEBENCH_QUEUE in its environment. Exit 0 completes the task with its stdout as "
         "result.\n"
+        "It may run `claudebench task progress 40`, and `task fail`, complete or release.\n"
         "See claudebench-work(1).\n",
     .options = work_options,
     .run = run_work,
@@ -128,7 +132,7 @@ static void check_stop(struct work *w, int64_t now_ms)
 static int64_t check_time(struct work *w)
 {
     int64_t now = clock_mono_ms();
-    int64_t due = 0;
+    int64_t due = tell_check(w, now);
 
     check_stop(w, now);
     lease_check(w, now);
@@ -221,7 +225,7 @@ static void show_progress(struct work *w)
 
 static void turn(struct work *w)
 {
-    struct pollfd fds[OTHER_FDS + 2 * WORK_JOBS_MAX];
+    struct pollfd fds[OTHER_FDS + 2 * WORK_JOBS_MAX + WORK_TELLS_MAX + 1];
     struct pollfd *signals = &fds[REQUESTS_POLLFDS];
     int client_wait;
     int64_t due = check_time(w);
@@ -229,14 +233,16 @@ static void turn(struct work *w)
     requests_client_prepare(w->s.rc, fds, &client_wait);
     *signals = (struct pollfd){.fd = w->signal_fd, .events = POLLIN};
     size_t n = poll_jobs(w, fds + OTHER_FDS);
+    size_t ntells = tell_poll(w, fds + OTHER_FDS + n);
     int64_t left = due - clock_mono_ms();
     int wait = due == 0 ? -1 : left < 0 ? 0 : left > INT_MAX ? INT_MAX : (int)left;
     if (client_wait >= 0 && (wait < 0 || client_wait < wait))
         wait = client_wait;
-    if (poll(fds, n + OTHER_FDS, wait) < 0)
+    if (poll(fds, OTHER_FDS + n + ntells, wait) < 0)
         return;
     if (signals->revents)
         read_signals(w);
+    tell_read(w, fds + OTHER_FDS + n, ntells);
     read_jobs(w, fds + OTHER_FDS, n);
     reap_jobs(w);
     requests_client_pump(w->s.rc, fds);
@@ -282,13 +288,17 @@ static int read_options(struct work *w, const struct cli *cli)
     int64_t jobs;
 
     if (cli_int(cli, "jobs", 1, WORK_JOBS_MAX, 1, &jobs) != 0 ||
-        cli_int(cli, "lease", 500, 86400000, 0, &w->lease_ms) != 0 ||
-        cli_int(cli, "grace", 0, 86400000, GRACE_MS, &w->grace_ms) != 0)
+        cli_time(cli, "lease", 500, 86400000, 0, &w->lease_ms) != 0 ||
+        cli_time(cli, "grace", 0, 86400000, GRACE_MS, &w->grace_ms) != 0 ||
+        cli_time(cli, "kill-after", 0, 86400000, KILL_AFTER_MS, &w->kill_after_ms) != 0)
         return EXITCODE_USAGE;
     w->njobs = cli_is_set(cli, "once") ? 1 : (unsigned)jobs;
     w->is_once = cli_is_set(cli, "once");
     w->is_drain = cli_is_set(cli, "drain");
     w->queue = cli_value(cli, "queue", "default");
+    const char *config = cli_value(cli, "config", NULL);
+    w->config = config ? realpath(config, NULL)
+                       : NULL; /* one that is not there is session_load()'s to tell */
     cli_put_list(cli, "roles", &w->roles);
     w->command = cli->operands;
     w->path = job_find_command(w->command[0]);
@@ -312,6 +322,7 @@ static void open_jobs(struct work *w)
     for (unsigned i = 0; i < w->njobs; i++)
         w->jobs[i] = (struct job){.index = i, .out_fd = -1, .err_fd = -1};
     w->keeper_fd = keeper_start();
+    tell_open(w);
     w->signal_fd = open_signals();
     backoff_init(&w->claim_backoff, CLAIM_MIN_MS, CLAIM_MAX_MS);
     progress_init(&w->progress, "work");
@@ -323,12 +334,14 @@ static void work_done(struct work *w)
         w->jobs[i].pid = 0;
         job_clear(&w->jobs[i]);
     }
+    tell_close(w);
     if (w->keeper_fd >= 0)
         close(w->keeper_fd);
     if (w->signal_fd >= 0)
         close(w->signal_fd);
     free(w->jobs);
     free(w->path);
+    free(w->config);
     free(w->id);
     buf_done(&w->roles);
     session_close(&w->s);
@@ -357,14 +370,14 @@ static int pop_ms(const struct work *w)
 
 static int run_work(const struct cli *cli)
 {
-    struct work w = {.cli = cli, .keeper_fd = -1, .signal_fd = -1};
+    struct work w = {.cli = cli, .keeper_fd = -1, .signal_fd = -1, .tell_fd = -1};
 
     int status = read_options(&w, cli);
     if (status < 0)
         status = session_load(&w.s, cli);
     if (status < 0) {
         choose_id(&w, cli);
-        status = session_connect(&w.s, w.id, 3 * WORK_JOBS_MAX, pop_ms(&w));
+        status = session_connect(&w.s, w.id, 4 * WORK_JOBS_MAX, pop_ms(&w));
     }
     if (status < 0) {
         open_jobs(&w);

@@ -14,6 +14,19 @@ void params_put_id(const struct cli *cli, struct buf *params)
     json_put_cstr(params, cli->operands[0]);
 }
 
+int params_put_operand(const struct cli *cli, struct buf *params, int i, const char *member)
+{
+    const char *text = cli->operands[i];
+
+    if (!json_is_utf8(text, strlen(text))) {
+        cli_say("%s is not UTF-8", member);
+        return EXITCODE_DATAERR;
+    }
+    json_put_key(params, member);
+    json_put_cstr(params, text);
+    return -1;
+}
+
 int params_put_literal(const struct cli *cli, struct buf *params, const char *option,
                        const char *member)
 {
@@ -42,6 +55,20 @@ int params_put_int(const struct cli *cli, struct buf *params, const char *option
     if (cli_is_set(cli, option)) {
         json_put_key(params, member);
         buf_put_int(params, n);
+    }
+    return -1;
+}
+
+int params_put_time(const struct cli *cli, struct buf *params, const char *option,
+                    const char *member)
+{
+    int64_t ms;
+
+    if (cli_time(cli, option, 0, INT64_MAX, 0, &ms) != 0)
+        return EXITCODE_USAGE;
+    if (cli_is_set(cli, option)) {
+        json_put_key(params, member);
+        buf_put_int(params, ms);
     }
     return -1;
 }
@@ -88,10 +115,10 @@ int params_put_task(const struct cli *cli, struct buf *params, const char *text)
     if ((status = params_put_int(cli, params, "priority", "priority")) >= 0 ||
         (status = params_put_int(cli, params, "max-attempts", "max_attempts")) >= 0 ||
         (status = params_put_int(cli, params, "max-crashes", "max_crashes")) >= 0 ||
-        (status = params_put_int(cli, params, "backoff", "backoff_ms")) >= 0 ||
-        (status = params_put_int(cli, params, "backoff-max", "backoff_max_ms")) >= 0 ||
+        (status = params_put_time(cli, params, "backoff", "backoff_ms")) >= 0 ||
+        (status = params_put_time(cli, params, "backoff-max", "backoff_max_ms")) >= 0 ||
         (status = params_put_text_as(cli, params, "unique", "unique_key")) >= 0 ||
-        (status = params_put_int(cli, params, "lease", "lease_ms")) >= 0 ||
+        (status = params_put_time(cli, params, "lease", "lease_ms")) >= 0 ||
         (status = params_put_literal(cli, params, "payload", "payload")) >= 0)
         return status;
     return params_put_literal(cli, params, "metadata", "metadata");

@@ -10,11 +10,16 @@
 
 /* "{" and the first operand as `id`. */
 void params_put_id(const struct cli *cli, struct buf *params);
+/* The i-th operand as a text; it must be UTF-8. */
+int params_put_operand(const struct cli *cli, struct buf *params, int i, const char *member);
 /* A JSON literal that the user wrote; checked, or it would change what stands around it. */
 int params_put_literal(const struct cli *cli, struct buf *params, const char *option,
                        const char *member);
 int params_put_int(const struct cli *cli, struct buf *params, const char *option,
                    const char *member);
+/* A length of time, as milliseconds. */
+int params_put_time(const struct cli *cli, struct buf *params, const char *option,
+                    const char *member);
 /* Text of that name; it must be UTF-8. */
 int params_put_text(const struct cli *cli, struct buf *params, const char *option);
 int params_put_text_as(const struct cli *cli, struct buf *params, const char *option,
@@ -34,12 +39,12 @@ int params_put_task(const struct cli *cli, struct buf *params, const char *text)
          "Attempts before the task counts as failed for good (default 3)."},                       \
         {0, "max-crashes", "N",                                                                    \
          "Workers that it may lose before it counts as failed (default 3)."},                      \
-        {0, "backoff", "MS",                                                                       \
-         "Pause after the first failure; it doubles each time (default 1000)."},                   \
-        {0, "backoff-max", "MS", "Longest pause after a failure (default an hour)."},              \
+        {0, "backoff", "TIME",                                                                     \
+         "Pause after the first failure; it doubles each time (default 1s)."},                     \
+        {0, "backoff-max", "TIME", "Longest pause after a failure (default an hour)."},            \
         {0, "unique", "KEY", "None while a task of the queue with this key has not ended."},       \
     {                                                                                              \
-        0, "lease", "MS", "How long a worker may be silent about this task before it goes back."   \
+        0, "lease", "TIME", "How long a worker may be silent about this task before it goes back." \
     }
 
 #endif

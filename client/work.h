@@ -6,6 +6,7 @@
  *   work_job.c     a job's process: start, output, TERM and KILL, reaping
  *   work_report.c  claims, completions, failures, releases: requests and their replies
  *   work_lease.c   registration, beats, leases that are lost
+ *   work_tell.c    what jobs tell about themselves: progress, and how they end
  *   work_keeper.c  a small process that ends the jobs when `work` itself was killed
  */
 #ifndef CB_WORK_H
@@ -20,10 +21,10 @@
 
 enum {
     WORK_JOBS_MAX = 64,
-    WORK_ERROR_BYTES = 2000,   /* limit of task.fail's error */
-    WORK_ERR_TAIL = 4096,      /* of a job's stderr, kept */
-    WORK_KILL_AFTER_MS = 5000, /* between TERM and KILL */
-    WORK_STOP_KILL_MS = 1000,  /* the same at the end of the grace period */
+    WORK_TELLS_MAX = 16,      /* connections of jobs at one time */
+    WORK_ERROR_BYTES = 2000,  /* limit of task.fail's error */
+    WORK_ERR_TAIL = 4096,     /* of a job's stderr, kept */
+    WORK_STOP_KILL_MS = 1000, /* the same at the end of the grace period */
 };
 
 enum job_state {
@@ -35,6 +36,9 @@ enum job_state {
 /* Why a job's outcome is not that of its command. */
 enum job_fate { FATE_NONE, FATE_CANCELLED, FATE_LOST, FATE_RELEASED };
 
+/* What its command said of how it ends (work_tell.c). */
+enum job_told { TOLD_NOTHING, TOLD_COMPLETION, TOLD_FAILURE, TOLD_RELEASE };
+
 /* What a reply is for; the tag carries it with a slot and the registration it was sent under. */
 enum work_tag {
     TAG_REGISTER,
@@ -44,6 +48,7 @@ enum work_tag {
     TAG_RELEASE,
     TAG_BEAT,
     TAG_RENEW,
+    TAG_PROGRESS,
     TAG_UNREGISTER
 };
 
@@ -54,6 +59,11 @@ struct job {
     char why[128]; /* a failure that is ours: could not start, result too large */
     struct buf out;
     struct buf err; /* the tail */
+    struct buf
+        told_text;       /* TOLD_FAILURE: why; TOLD_COMPLETION: the result's JSON, empty = stdout */
+    struct buf progress; /* members of task.progress that are to be told; empty = nothing is */
+    enum job_told told;
+    int64_t next_tell_ms; /* when the next progress may be told */
     int64_t attempt;
     int64_t lease_ms;
     int64_t renewed_ms; /* monotonic: when the last successful claim or renewal was sent */
@@ -73,8 +83,16 @@ struct job {
     bool is_final; /* another attempt would meet the same failure */
     bool is_killed;
     bool is_renewing;
+    bool is_telling;
     bool has_next;        /* its completion asks for the next tasks … */
     bool is_next_refused; /* … or may not: we are not registered as it says */
+};
+
+/* A connection of a job. */
+struct tell {
+    int fd; /* -1 = free */
+    struct buf in;
+    int64_t until_ms;
 };
 
 enum stop_level { STOP_NO, STOP_DRAIN, STOP_NOW };
@@ -87,9 +105,12 @@ struct work {
     const char *queue;
     int64_t lease_ms; /* --lease; 0 = not given */
     int64_t grace_ms;
+    int64_t
+        kill_after_ms; /* between TERM and KILL of a job whose outcome does not count any more */
     bool is_once, is_drain;
     char **command; /* argv of the jobs */
     char *path;     /* of command[0] */
+    char *config;   /* path given by -c; NULL = none */
 
     struct job *jobs;
     unsigned njobs;
@@ -111,6 +132,9 @@ struct work {
 
     int signal_fd;
     int keeper_fd; /* write end; -1 = none */
+    int tell_fd;   /* listens; -1 = none */
+    char tell_name[64];
+    struct tell tells[WORK_TELLS_MAX];
     enum stop_level stop;
     int64_t grace_until_ms; /* when running jobs are ended */
     int64_t give_up_ms;     /* when we leave although Redis has not answered */
@@ -180,6 +204,18 @@ void lease_taken_over(struct work *w);
 /* The instance is not known any more: its tasks are gone, it registers again. */
 void lease_forgotten(struct work *w);
 bool lease_is_stale_incarnation(const struct requests_reply *reply);
+
+/* ---- work_tell.c ---- */
+
+/* Listens for the jobs; says so when it cannot. */
+void tell_open(struct work *w);
+void tell_close(struct work *w);
+/* What to poll: at most WORK_TELLS_MAX + 1; and what came of it. */
+size_t tell_poll(struct work *w, struct pollfd *fds);
+void tell_read(struct work *w, const struct pollfd *fds, size_t n);
+/* Sends progress whose time has come, hangs up on who takes too long; returns when the next is due (0 = nothing is). */
+int64_t tell_check(struct work *w, int64_t now_ms);
+void tell_take_progress(struct job *job, const struct requests_reply *reply);
 
 /* ---- work_keeper.c ---- */
 

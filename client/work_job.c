@@ -9,6 +9,7 @@
 #include "common/compat.h"
 #include "client/work.h"
 
+#include "client/tell.h"
 #include "common/clock.h"
 #include "common/mem.h"
 #include "common/spawn.h"
@@ -101,28 +102,38 @@ static int open_stdin(struct json_span task)
     return fd;
 }
 
-static bool is_ours(const char *entry)
+/* Set for a job, or, when `work` itself is a job, not to be seen by its jobs. */
+static bool is_ours(const struct work *w, const char *entry)
 {
-    return strncmp(entry, "CLAUDEBENCH_TASK_ID=", 20) == 0 ||
-           strncmp(entry, "CLAUDEBENCH_ATTEMPT=", 20) == 0 ||
-           strncmp(entry, "CLAUDEBENCH_QUEUE=", 18) == 0;
+    static const char *const names[] = {TELL_ENV_ID, TELL_ENV_ATTEMPT, TELL_ENV_SOCKET,
+                                        "CLAUDEBENCH_QUEUE", "CLAUDEBENCH_CONFIG"};
+    size_t len = strcspn(entry, "=");
+
+    for (size_t i = 0; i < CB_ARRAY_LEN(names) - (w->config ? 0 : 1); i++)
+        if (strlen(names[i]) == len && strncmp(entry, names[i], len) == 0)
+            return true;
+    return false;
 }
 
-/* Our environment and three names more; only the last three strings are to be freed. */
-static char **job_environment(const struct job *job, size_t *ret_own)
+/* Our environment and a few names more; only what is behind *ret_own is to be freed. */
+static char **job_environment(const struct work *w, const struct job *job, size_t *ret_own)
 {
     size_t n = 0, count = 0;
 
     while (environ[count])
         count++;
-    char **env = mem_calloc(count + 4, sizeof *env);
+    char **env = mem_calloc(count + 6, sizeof *env);
     for (size_t i = 0; i < count; i++)
-        if (!is_ours(environ[i]))
+        if (!is_ours(w, environ[i]))
             env[n++] = environ[i];
     *ret_own = n;
-    env[n++] = mem_printf("CLAUDEBENCH_TASK_ID=%s", job->id);
-    env[n++] = mem_printf("CLAUDEBENCH_ATTEMPT=%" PRId64, job->attempt);
+    env[n++] = mem_printf("%s=%s", TELL_ENV_ID, job->id);
+    env[n++] = mem_printf("%s=%" PRId64, TELL_ENV_ATTEMPT, job->attempt);
     env[n++] = mem_printf("CLAUDEBENCH_QUEUE=%s", job->queue);
+    if (w->tell_fd >= 0)
+        env[n++] = mem_printf("%s=%s", TELL_ENV_SOCKET, w->tell_name);
+    if (w->config)
+        env[n++] = mem_printf("CLAUDEBENCH_CONFIG=%s", w->config);
     return env;
 }
 
@@ -130,7 +141,7 @@ static pid_t spawn_job(const struct work *w, const struct job *job, const int fd
                        struct cb_error *err)
 {
     size_t own;
-    char **env = job_environment(job, &own);
+    char **env = job_environment(w, job, &own);
     struct spawn_fd plan_fds[] = {
         {fds[0], STDIN_FILENO}, {fds[1], STDOUT_FILENO}, {fds[2], STDERR_FILENO}};
     struct spawn_plan plan = {
@@ -348,6 +359,10 @@ void job_put_error(const struct job *job, struct buf *out)
 {
     size_t start = out->len;
 
+    if (job->told == TOLD_FAILURE && !job->why[0]) {
+        buf_append(out, job->told_text.data, job->told_text.len);
+        return;
+    }
     put_status(job, out);
     if (job->err.len == 0)
         return;
@@ -358,7 +373,7 @@ void job_put_error(const struct job *job, struct buf *out)
 
 void job_put_crash(const struct job *job, struct buf *params)
 {
-    if (job->why[0] || !WIFSIGNALED(job->status))
+    if (job->why[0] || job->told != TOLD_NOTHING || !WIFSIGNALED(job->status))
         return;
     const char *name = sigabbrev_np(WTERMSIG(job->status));
     json_put_key(params, "signal");
@@ -377,5 +392,7 @@ void job_clear(struct job *job)
     close_fd(&job->err_fd);
     buf_done(&job->out);
     buf_done(&job->err);
+    buf_done(&job->told_text);
+    buf_done(&job->progress);
     *job = (struct job){.index = index, .out_fd = -1, .err_fd = -1};
 }

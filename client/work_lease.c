@@ -118,7 +118,7 @@ static void end_jobs(struct work *w, enum job_fate fate)
 {
     for (unsigned i = 0; i < w->njobs; i++)
         if (w->jobs[i].state == JOB_RUNNING)
-            job_end(&w->jobs[i], fate, WORK_KILL_AFTER_MS);
+            job_end(&w->jobs[i], fate, w->kill_after_ms);
 }
 
 void lease_taken_over(struct work *w)
@@ -131,7 +131,7 @@ void lease_taken_over(struct work *w)
     w->is_unregistered = true; /* there is nothing of ours to give back */
     if (w->stop == STOP_NO)
         w->stop = STOP_DRAIN;
-    w->give_up_ms = clock_mono_ms() + WORK_KILL_AFTER_MS + WORK_STOP_KILL_MS;
+    w->give_up_ms = clock_mono_ms() + w->kill_after_ms + WORK_STOP_KILL_MS;
     end_jobs(w, FATE_LOST);
 }
 
@@ -234,7 +234,7 @@ static void take_cancel(struct work *w, struct json_span cancel)
         if (job->state == JOB_RUNNING && json_string_equals(id.value, job->id) &&
             json_string_equals(token.value, job->token))
             job_end(job, json_string_equals(reason.value, "cancelled") ? FATE_CANCELLED : FATE_LOST,
-                    WORK_KILL_AFTER_MS);
+                    w->kill_after_ms);
     }
 }
 
@@ -290,7 +290,7 @@ void lease_take_renewal(struct work *w, struct job *job, const struct requests_r
         bool is_cancelled = reply->data.len > 0 && json_type_of(reply->data) == JSON_OBJECT &&
                             json_find(reply->data, "state", &state) &&
                             json_string_equals(state.value, "cancelled");
-        job_end(job, is_cancelled ? FATE_CANCELLED : FATE_LOST, WORK_KILL_AFTER_MS);
+        job_end(job, is_cancelled ? FATE_CANCELLED : FATE_LOST, w->kill_after_ms);
     }
 }
 
@@ -305,7 +305,7 @@ static void check_leases(struct work *w, int64_t now_ms)
             continue;
         work_say(w, "%s: no renewal for %" PRId64 " ms, its lease is over: ending it", job->id,
                  now_ms - job->renewed_ms);
-        job_end(job, FATE_RELEASED, WORK_KILL_AFTER_MS);
+        job_end(job, FATE_RELEASED, w->kill_after_ms);
     }
 }
 

@@ -153,15 +153,18 @@ static void report_failure(struct work *w, struct job *job)
     buf_done(&error);
 }
 
-/* JSON on stdout goes as it is, anything else as a string; nothing is no result. */
+/* What the job told; else JSON on stdout goes as it is, anything else as a string; nothing is no result. */
 static void put_result(const struct job *job, struct buf *params)
 {
     struct json_span value;
+    bool is_told = job->told == TOLD_COMPLETION && job->told_text.len > 0;
 
-    if (job->out.len == 0)
+    if (job->out.len == 0 && !is_told)
         return;
     json_put_key(params, "result");
-    if (json_check(job->out.data, job->out.len, &value, NULL, NULL) == 0)
+    if (is_told)
+        buf_append(params, job->told_text.data, job->told_text.len);
+    else if (json_check(job->out.data, job->out.len, &value, NULL, NULL) == 0)
         buf_append(params, value.at, value.len);
     else
         json_put_string(params, job->out.data, job->out.len);
@@ -225,12 +228,17 @@ void report_job(struct work *w, struct job *job)
         job_clear(job);
     } else if (job->fate == FATE_RELEASED) {
         report_release(w, job);
-    } else if (job->is_out_too_large) {
+    } else if (job->told == TOLD_RELEASE) {
+        report_claim_later(w); /* else it might have the same task again at once, and so on */
+        report_release(w, job);
+    } else if (job->told == TOLD_FAILURE) {
+        report_failure(w, job);
+    } else if (job->is_out_too_large && job->told_text.len == 0) {
         snprintf(job->why, sizeof job->why,
                  "the result is too large: more than 262144 bytes on stdout");
         job->is_final = true;
         report_failure(w, job);
-    } else if (job->why[0] || job->status != 0) {
+    } else if (job->why[0] || (job->status != 0 && job->told == TOLD_NOTHING)) {
         report_failure(w, job);
     } else {
         report_completion(w, job);
@@ -506,6 +514,9 @@ void report_take(struct work *w, const struct requests_reply *reply)
         break;
     case TAG_RENEW:
         lease_take_renewal(w, job, reply);
+        break;
+    case TAG_PROGRESS:
+        tell_take_progress(job, reply);
         break;
     case TAG_UNREGISTER:
         w->is_unregistered = true;

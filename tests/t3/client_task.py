@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """client_task.py: `claudebench task add, list, show, update, cancel, retry, rm, import, export, queues, pause, resume`."""
 
+import datetime
 import json
 import os
 import re
@@ -40,6 +41,10 @@ def path(text=None):
         with open(name, "wb") as f:
             f.write(text if isinstance(text, bytes) else text.encode())
     return name
+
+
+def seconds(rfc3339):
+    return datetime.datetime.fromisoformat(rfc3339.replace("Z", "+00:00")).timestamp()
 
 
 def listed(queue):
@@ -157,9 +162,11 @@ def remove():
 @case("task add: delays, dependencies, unique keys and limits arrive")
 def add_more():
     first = good(task("add", "first", "--queue", "more")).strip()
-    second = good(task("add", "second", "--queue", "more", "--delay", "3600000", "--max-crashes", "7", "--backoff", "5",
-                       "--backoff-max", "50")).strip()
+    second = good(task("add", "second", "--queue", "more", "--delay", "6h", "--max-crashes", "7", "--backoff", "5s",
+                       "--backoff-max", "1m", "--lease", "2m")).strip()
     got = json.loads(good(task("show", "-j", second)))
+    check(6 * 3600 - 60 < seconds(got["next_run_at"]) - seconds(got["createdAt"]) < 6 * 3600 + 60, got)
+    equal(daemon.connect().call("HMGET", daemon.key(f"task:{second}"), "bo", "lm"), [b"5000 60000", b"120000"])
     check(got["status"] == "delayed" and got["next_run_at"] > got["createdAt"], got)
     third = good(task("add", "third", "--after", f"{first},{second}", "--on-dependency-failure", "block", "--unique", "k é")).strip()
     got = json.loads(good(task("show", "-j", third)))
@@ -169,9 +176,12 @@ def add_more():
     got = json.loads(good(task("show", "-j", good(task("add", "x", "--run-at", "2036-01-01T02:00:00+02:00")).strip())))
     equal(got["next_run_at"], "2036-01-01T00:00:00.000Z")
     for words in (["--after", "t-7"], ["--after", "nonsense"], ["--on-dependency-failure", "no"], ["--run-at", "tomorrow"],
-                  ["--delay", "-1"], ["--delay", "1", "--run-at", "2036-01-01T00:00:00Z"]):
+                  ["--delay", "100000d"], ["--delay", "1", "--run-at", "2036-01-01T00:00:00Z"]):
         done = task("add", "x", *words)
         equal(done.returncode, 65, f"{words} {done.stderr!r}")
+    for words in (["--delay", "-1"], ["--delay", "soon"], ["--backoff", "5 s"], ["--lease", "1.5h"]):
+        done = task("add", "x", *words)
+        equal([done.returncode, b"is not a time" in done.stderr], [64, True], done.stderr)
 
 
 @case("task cancel, task retry: by id, one by one, with the right exit codes")

@@ -91,9 +91,9 @@ def synopsis():
 @case("defaults and limits that the manual names are those of --help")
 def numbers():
     done = procs.run([procs.binary("claudebench"), "work", "--help"]).stdout.decode()
-    check("default 10000" in done and "at most 64" in done, done)
+    check("default 10s" in done and "default 5s" in done and "at most 64" in done, done)
     text = page("claudebench-work.1")
-    check("by default 10000" in text and "1 to 64" in text, "claudebench-work(1)")
+    check("by default 10s" in text and "by default 5s" in text and "1 to 64" in text, "claudebench-work(1)")
 
 
 main()

@@ -1,0 +1,31 @@
+/*
+ * tell.h: a job of `claudebench work` speaks to the `work` that runs it (work_tell.c listens).
+ *
+ * The lease's token stays with `work`: a job says who it is by task and attempt, over a socket in the abstract namespace whose
+ * name is in its environment, and `work` takes only what processes of its own user say about attempts that it runs. So a job
+ * needs neither the token nor Redis nor a configuration. One connection carries one message, a JSON object that ends with the
+ * half-close, and gets one line: an exit code, a space, and a text: for 0 the result as JSON, else what is wrong.
+ */
+#ifndef CB_TELL_H
+#define CB_TELL_H
+
+#include "common/buf.h"
+
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#define TELL_ENV_ID      "CLAUDEBENCH_TASK_ID"
+#define TELL_ENV_ATTEMPT "CLAUDEBENCH_ATTEMPT"
+#define TELL_ENV_SOCKET  "CLAUDEBENCH_WORK_SOCKET"
+
+/* The address of a name as in TELL_ENV_SOCKET; false when it is too long. */
+bool tell_address(const char *name, struct sockaddr_un *ret, socklen_t *ret_len);
+/* Is this process a job of `work`, and `id` its task? */
+bool tell_is_own_task(const char *id);
+/* "{" and the members that say which attempt speaks. */
+void tell_put_attempt(struct buf *message);
+/* Says it to `work`. Returns the exit code; `reply` is the result or what is wrong. */
+int tell_work(const struct buf *message, struct buf *reply);
+
+#endif
