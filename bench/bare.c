@@ -128,7 +128,7 @@ static void append_call(struct bare *b, const struct bare_group *g)
     script_call_arg_int(&b->call, (int64_t)g->step->operation.nargs);
     script_call_arg_int(&b->call, opts->limits.idempotency_ttl_ms);
     script_call_arg_int(&b->call, opts->limits.idempotency_bytes);
-    script_call_arg_int(&b->call, opts->events.maxlen);
+    script_call_arg_str(&b->call, options_events_policy(opts, &b->arena));
     add_args(b, &g->step->operation, "");
     for (size_t i = 0; i < g->len; i++)
         add_request(b, g, i);

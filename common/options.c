@@ -219,6 +219,15 @@ const char *options_assignment_name(int assignment)
     return names[assignment];
 }
 
+const char *options_events_policy(const struct options *opts, struct arena *arena)
+{
+    static const char *const names[] = {
+        [EVENTS_STREAM] = "stream", [EVENTS_PUBSUB] = "pubsub", [EVENTS_BOTH] = "both"};
+
+    return arena_printf(arena, "%s %" PRId64 " %" PRId64 " %" PRId64, names[opts->events.transport],
+                        opts->events.maxlen, opts->events.max_bytes, opts->events.reader_idle_ms);
+}
+
 void options_free(struct options *opts)
 {
     if (!opts)

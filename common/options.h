@@ -19,7 +19,8 @@
 
 enum { OPTIONS_FILE_MAX = 1024 * 1024, OPTIONS_ERRORS_MAX = 100 };
 
-/* redis.appendfsync; the words are in options.def, in this order. */
+/* events.transport, task.assignment, redis.appendfsync; the words are in options.def, in this order. */
+enum options_transport { EVENTS_STREAM, EVENTS_PUBSUB, EVENTS_BOTH };
 enum options_assignment { ASSIGNMENT_PULL, ASSIGNMENT_PUSH, ASSIGNMENT_HYBRID };
 enum options_appendfsync { APPENDFSYNC_ALWAYS, APPENDFSYNC_EVERYSEC, APPENDFSYNC_NO };
 /* hooks.on_error and hooks.on_unparsable. */
@@ -91,7 +92,12 @@ struct options {
         int64_t aging_ms;
     } task;
     struct {
+        int transport; /* enum options_transport */
         int64_t maxlen;
+        int64_t max_bytes;
+        int64_t reader_idle_ms;
+        int64_t dedupe_ms;
+        int64_t dedupe_ids;
     } events;
     struct {
         int64_t params_bytes;
@@ -186,6 +192,8 @@ int options_load_text(const char *text, size_t len, const char *name, struct opt
 int options_defaults(enum paths_mode mode, struct options **ret, struct options_errors *errs);
 /* The word of an enum options_assignment. */
 const char *options_assignment_name(int assignment);
+/* What scripts are told of events, in the words of lua/include/emit.lua: the one place where these options are read. */
+const char *options_events_policy(const struct options *opts, struct arena *arena);
 void options_free(struct options *opts);      /* accepts NULL */
 void options_free_ptr(struct options **opts); /* CB_CLEANUP */
 

@@ -3,7 +3,7 @@
 -- and serve the task's queue and role (task.assignment push; with hybrid, tasks that have waited for long).
 -- Seed script: ASSIGN_TASK_WITH_LOAD_BALANCING.
 -- KEYS  1 cb:leader:current   2 cb:stream:events   3 cb:meta
--- ARGV  1 prefix with colon   2 instance id   3 incarnation   4 epoch   5 events.maxlen   6 mode: pull, push or hybrid
+-- ARGV  1 prefix with colon   2 instance id   3 incarnation   4 epoch   5 the policy for events (include/emit.lua)   6 mode: pull, push or hybrid
 --       7 ms that a task must have been pending   8 task.lease_ms   9 16 hex digits from the kernel
 --       10 name in cb:queues to go on behind   11 reply token: woken there when there may be more ('' = not)
 --       12 task.deny_ms
@@ -14,7 +14,8 @@
 -- Caller: supervisor (assign.c), while it leads.
 local P = ARGV[1]
 -- @include base.lua
-local EVENTS = KEYS[2]
+local EVENTS, EVENTS_POLICY = KEYS[2], ARGV[5]
+-- @include emit.lua
 local before_finish = {} -- as in include/envelope.lua
 -- @include task.lua
 -- @include lease.lua
@@ -135,12 +136,8 @@ end
 
 local function tell()
     for instance, ids in pairs(pushed) do
-        local entry = {'ids', table.concat(ids, ' '), 'to', instance, 'by', ARGV[2]}
-        local added = redis.pcall('XADD', EVENTS, 'MAXLEN', '~', ARGV[5], '*', 'type', 'task.assigned', 'at', I(NOW),
-            unpack(entry))
-        if type(added) == 'table' and added.err then
-            problem = added.err
-        end
+        guarded(event_add, 'task.assigned',
+            event_entry('task.assigned', {'ids', table.concat(ids, ' '), 'to', instance, 'by', ARGV[2]}))
     end
 end
 
@@ -167,5 +164,6 @@ tell()
 for i = #before_finish, 1, -1 do
     guarded(before_finish[i])
 end
+guarded(events_publish)
 meta_save()
 return {'ok', assigned, last, #names, mode ~= 'pull' and call('ZCARD', P .. 'queues') or 0, problem}

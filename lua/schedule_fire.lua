@@ -2,7 +2,7 @@
 -- schedule_fire: makes the tasks of schedules that are due, and says when they are due next. Each (schedule, due time) is
 -- fired once: only the leader may, and only if version and due time are still those it computed with.
 -- KEYS  1 cb:leader:current   2 cb:schedules   3 cb:schedules:due   4 cb:stream:events
--- ARGV  1 prefix with colon   2 leader's id   3 its incarnation   4 its epoch   5 events.maxlen   6 task.max_pending
+-- ARGV  1 prefix with colon   2 leader's id   3 its incarnation   4 its epoch   5 the policy for events (include/emit.lua)   6 task.max_pending
 --       7 number of schedules; for each: id, version, due, ms to leave it alone ('' = go on), next due time ('' = it
 --       has ended), how many due times are dropped, number of times to fire, these
 -- Returns {'refused'} to anybody but the leader, else {'ok', ms until the next one ('' = there is none), one list for each:
@@ -10,11 +10,12 @@
 --       now) | waits (since before) | held | stale (it has changed meanwhile) | failed (nothing was changed; see what else)
 -- Caller: supervisor (scheduler.c).
 local P = ARGV[1]
-local EVENTS = KEYS[4]
+local EVENTS, EVENTS_POLICY = KEYS[4], ARGV[5]
 local before_finish = {} -- as in include/envelope.lua
 -- @include base.lua
+-- @include emit.lua
 local function emit(kind, fields)
-    call('XADD', EVENTS, 'MAXLEN', '~', ARGV[5], '*', 'type', kind, 'at', I(NOW), unpack(fields))
+    return event_add(kind, event_entry(kind, fields))
 end
 -- @include leader.lua
 -- @include task.lua
@@ -137,6 +138,7 @@ for _ = 1, tonumber(ARGV[7]) do
     out[#out + 1] = ok and result or {'failed', 0, message_of(result)}
 end
 before_finish[#before_finish + 1] = meta_save
+table.insert(before_finish, 1, events_publish) -- the last one
 for i = #before_finish, 1, -1 do
     local ok, problem = pcall(before_finish[i])
     if not ok then

@@ -7,7 +7,7 @@
 -- ARGV  1 prefix with colon   2 instance id   3 incarnation   4 hash of the daemon's secret
 --       5 1 = register (first tick of this process)   6 1 = leave (the last tick)
 --       7 cluster.tick_ms   8 cluster.offline_ms   9 cluster.leader_lease_ms   10 cluster.suspect_ms
---       11 events.maxlen   12–15 the four of include/retention.lua   16 task.aging_ms (0 = off)
+--       11 the policy for events (include/emit.lua)   12–15 the four of include/retention.lua   16 task.aging_ms (0 = off)
 --       17 data generation, if none was drawn yet   18 1 = it can look after an orphan's requests
 --       19 an orphan of which nothing is left, or ''   20 number of metrics (0 = none now)   21… these (include/metrics.lua)
 -- Returns {state, effective ms, leader's id or '', leader's epoch or '0', 1 = this one leads, leases ended,
@@ -20,7 +20,8 @@
 -- Caller: supervisor (instance.c).
 local P = ARGV[1]
 -- @include base.lua
-local EVENTS = KEYS[5]
+local EVENTS, EVENTS_POLICY = KEYS[5], ARGV[11]
+-- @include emit.lua
 local before_finish = {} -- as in include/envelope.lua
 
 local problem = ''
@@ -31,10 +32,9 @@ local function complain(why)
 end
 
 local function emit(kind, fields)
-    local added = redis.pcall('XADD', KEYS[5], 'MAXLEN', '~', ARGV[11], '*', 'type', kind, 'at', I(NOW),
-        unpack(fields))
-    if type(added) == 'table' and added.err then
-        complain(added)
+    local ok, why = pcall(event_add, kind, event_entry(kind, fields))
+    if not ok then
+        complain(why)
     end
 end
 
@@ -421,5 +421,6 @@ if leads == 1 then
     guarded(metrics_aggregate, id, epoch)
 end
 local schedule_ms = guarded(schedule_wait, leads)
+guarded(events_publish)
 meta_save()
 return {'ok', I(EFF()), leader, epoch, leads, expired, promoted, moved, problem, waited, orphan, hosts, schedule_ms}

@@ -113,7 +113,7 @@ static void put_args(struct script_call *call, struct arena *arena, const struct
     script_call_arg_str(call, opts->instance.id);
     script_call_arg_str(call, instance_incarnation(a->instance));
     script_call_arg_str(call, a->epoch);
-    script_call_arg_int(call, opts->events.maxlen);
+    script_call_arg_str(call, options_events_policy(opts, arena));
     script_call_arg_str(call, options_assignment_name(opts->task.assignment));
     script_call_arg_int(call, is_hybrid ? opts->task.auto_assign_ms : 0);
     script_call_arg_int(call, opts->task.lease_ms);

@@ -109,7 +109,7 @@ static void put_tick_args(struct script_call *call, struct arena *a, const struc
     script_call_arg_int(call, opts->cluster.offline_ms);
     script_call_arg_int(call, opts->cluster.leader_lease_ms);
     script_call_arg_int(call, opts->cluster.suspect_ms);
-    script_call_arg_int(call, opts->events.maxlen);
+    script_call_arg_str(call, options_events_policy(opts, a));
     script_call_arg_int(call, opts->task.keep_finished);
     script_call_arg_int(call, opts->task.keep_finished_ms);
     script_call_arg_int(call, opts->task.keep_finished_min_ms);

@@ -51,6 +51,9 @@ static const char client_rights[] = "-@all +auth +hello +ping +echo +quit +reset
                                     "+script|load +script|exists +time "
                                     "+wait +subscribe +psubscribe +unsubscribe +punsubscribe";
 
+/* A reader of events whose place is kept moves it by itself. */
+static const char reader_rights[] = "+xreadgroup +xack";
+
 static const char reply_rights[] = "+blmpop +lmpop +lpop +llen +unlink +exists";
 
 /* In double quotes, for Redis's line splitter. */
@@ -90,6 +93,7 @@ static void put_users(const struct redis_config *cfg, struct buf *out)
     buf_printf(out, "user client on #%s resetkeys resetchannels ~%s:requests:* ", cfg->client_hash,
                p);
     buf_printf(out, "%%R~%s:stream:events %%R~%s:stream:dead &%s:* %s ", p, p, p, client_rights);
+    buf_printf(out, "(~%s:stream:events %s) ", p, reader_rights);
     buf_printf(out, "(~%s:reply:* %s)\n", p, reply_rights);
 }
 

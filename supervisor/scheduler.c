@@ -212,7 +212,7 @@ static void fire(struct scheduler *s, const reply_t *due)
     size_t room = ROUND_TASKS, rows = reply_len(due) - 3;
 
     begin_call(s, &call, SCRIPT_SCHEDULE_FIRE, &a);
-    script_call_arg_int(&call, s->opts->events.maxlen);
+    script_call_arg_str(&call, options_events_policy(s->opts, &a));
     script_call_arg_int(&call, s->opts->task.max_pending);
     script_call_arg_int(&call, (int64_t)rows);
     for (size_t i = 0; i < rows; i++)

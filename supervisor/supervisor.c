@@ -11,6 +11,7 @@
 #include "common/mem.h"
 #include "supervisor/control.h"
 #include "supervisor/daemonize.h"
+#include "supervisor/event_care.h"
 #include "supervisor/reap.h"
 #include "supervisor/scheduler.h"
 #include "supervisor/setup.h"
@@ -286,6 +287,7 @@ static int make_parts(struct supervisor *s, const char *secret, struct cb_error 
     instance_set_conn(s->instance, s->redis);
     s->assign = assign_new(s->base, s->opts, &s->target, s->redis, s->instance);
     s->scheduler = scheduler_new(s->base, s->opts, s->scoreboard, s->instance, s->redis);
+    s->event_care = event_care_new(s->base, &s->opts, s->instance, s->redis);
     if (make_workers(s, err) < 0)
         return -1;
     s->publish = publish_new(&s->services, s->scoreboard);
@@ -349,6 +351,7 @@ void supervisor_done(struct supervisor *s)
     leftover_free(s->orphan);
     handon_free(s->handon);
     scheduler_free(s->scheduler);
+    event_care_free(s->event_care);
     instance_free(s->instance);
     publish_free(s->publish);
     watch_free(s->watch);

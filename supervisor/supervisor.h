@@ -19,6 +19,7 @@
 #include "supervisor/watch.h"
 
 struct control;
+struct event_care;
 struct scheduler;
 struct signals;
 
@@ -46,6 +47,7 @@ struct supervisor {
     struct assign *assign;
     struct publish *publish;
     struct scheduler *scheduler;
+    struct event_care *event_care;
     struct control *control;
     struct health health;
     struct stop stop;

@@ -188,7 +188,7 @@ void commit_build(struct commit *c, const struct handler_context *ctx, struct ar
     script_call_arg_int(call, (int64_t)args.len);
     script_call_arg_int(call, ctx->opts->limits.idempotency_ttl_ms);
     script_call_arg_int(call, ctx->opts->limits.idempotency_bytes);
-    script_call_arg_int(call, ctx->opts->events.maxlen);
+    script_call_arg_str(call, options_events_policy(ctx->opts, arena));
     for (size_t i = 0; i < args.len; i++)
         script_call_arg(call, args.items[i].data, args.items[i].len);
     for (size_t i = 0; i < c->len; i++)

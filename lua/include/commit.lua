@@ -219,6 +219,7 @@ end
 for i = #before_finish, 1, -1 do
     guarded(before_finish[i])
 end
+guarded(events_publish)
 guarded(save)
 guarded(delete) -- whatever went wrong: an entry that is left counts as nobody's yet
 -- A caller that sends and never reads keeps its newest replies; a list that is short is not looked at.

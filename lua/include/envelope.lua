@@ -5,7 +5,7 @@
 --       then K keys of the operation, M reply lists, and per request its own keys
 -- ARGV  1 prefix with colon   2 N requests   3 M reply lists   4 K keys of the operation
 --       5 C arguments of the operation   6 idempotency TTL ms   7 idempotency bytes cap
---       8 events maxlen   9… the C arguments, then per request:
+--       8 the policy for events (include/emit.lua)   9… the C arguments, then per request:
 --       entry id, number of its reply list (0 = nobody waits), id as JSON, deadline (wall ms, 0 = none),
 --       hash of the params (11 bytes, '' = no outcome is kept), actor, session, agent, trace, number of its
 --       keys, number of its arguments, the arguments, and behind them, with a hash, the scope of the idempotency key
@@ -24,7 +24,9 @@ local P = ARGV[1]
 return (function()
 local STREAM, EVENTS = KEYS[1], KEYS[2]
 local N, M, K, C = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local IDEM_TTL, IDEM_CAP, EVENTS_MAX = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
+local IDEM_TTL, IDEM_CAP, EVENTS_POLICY = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
+local EVENT_AT = I(NOW)
+-- @include emit.lua
 local op, op_replay, after_group
 local before_finish = {} -- functions that includes have called at the end of the group
 local PARKED = 2
@@ -64,27 +66,14 @@ local function carried_fields(first)
     return carried
 end
 
--- Appends an event; `fields` is a flat list of names and values. Empty values are left out. The first one of a call
--- trims the stream for all of them.
-local EVENT_AT = I(NOW)
-local is_trimmed = false
+-- Appends an event: `fields` is a flat list of names and values; empty values are left out.
 local function emit(kind, fields)
-    local entry = is_trimmed and {'XADD', EVENTS, '*', 'type', kind, 'at', EVENT_AT}
-        or {'XADD', EVENTS, 'MAXLEN', '~', EVENTS_MAX, '*', 'type', kind, 'at', EVENT_AT}
-    local n = #entry
-    for i = 2, #fields, 2 do
-        local value = fields[i]
-        if value and value ~= '' then
-            entry[n + 1], entry[n + 2] = fields[i - 1], value
-            n = n + 2
-        end
-    end
+    local entry, partition = event_entry(kind, fields)
     if current then
-        local more = carried_fields(current.at + 6)
+        local more, n = carried_fields(current.at + 6), #entry
         for i = 1, #more do
             entry[n + i] = more[i]
         end
     end
-    call(unpack(entry))
-    is_trimmed = true
+    return event_add(kind, entry, partition)
 end

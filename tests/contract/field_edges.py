@@ -20,6 +20,7 @@ BASES = {"task.complete": {"id": "t-1", "workerId": "w"}, "schedule.add": {"id":
 INSTEAD = {("task.complete", "taskId"): {"workerId": "w"}, ("schedule.add", "cron"): {"template": {"text": "x"}}}
 ONLY = {("system.discover", "method"): ["task.create", "system.discover"], ("task.list", "cursor"): [], ("task.audit", "cursor"): [],
         ("schedule.add", "cron"): ["@daily", "* * * * *"], ("schedule.add", "timezone"): ["UTC"],
+        ("system.event.subscribe", "since"): ["$", "0", "123", "123-4"],
         ("task.create", "after"): [[]], ("task.create_batch", "tasks[0].after"): [[]],  # there must be such tasks
         ("task.create_batch", "tasks[0].after_index"): [[]]}
 

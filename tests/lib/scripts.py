@@ -17,7 +17,8 @@ _texts = {}
 KEEP = (100000, 86400000, 600000)  # keep_finished, keep_finished_ms, keep_finished_min_ms
 KEEP_BYTES = 1 << 40
 
-DEFAULTS = {"idem_ttl": 900000, "idem_cap": 268435456, "events_max": 100000}
+DEFAULTS = {"idem_ttl": 900000, "idem_cap": 268435456,
+            "events": "stream 100000 268435456 604800000"}  # include/emit.lua: EVENTS_POLICY
 
 
 def text(name):
@@ -132,7 +133,7 @@ class Scripts:
         keys = [self.stream(domain), self.key("stream:events"), self.key("duplicates:prevented"), self.key("clock"),
                 self.key("meta"), *op_keys, *[self.key(f"reply:{t}") for t in lists]]
         args = [self.prefix + ":", len(requests), len(lists), len(op_keys), len(op_args), self.options["idem_ttl"],
-                self.options["idem_cap"], self.options["events_max"], *op_args]
+                self.options["idem_cap"], self.options["events"], *op_args]
         for request in requests:
             keys += request.keys
             args += [request.entry, lists.index(request.reply) + 1 if request.reply else 0, json.dumps(request.rid),
@@ -286,6 +287,22 @@ class Scripts:
     def sync(self, data='{}', version="", **kw):
         return self.ask("system_state_sync", data, version, domain="system", **kw)
 
+    def publish(self, kind="deploy.done", event="", partition="", data="", window=86400000, ids=100000, **kw):
+        return self.ask("system_event_publish", kind, event, partition, data, op_args=[window, ids], domain="system", **kw)
+
+    def subscribe(self, group, since="$", idle=604800000, **kw):
+        return self.ask("system_event_subscribe", group, since, op_args=[idle], domain="system", **kw)
+
+    def unsubscribe(self, group, **kw):
+        return self.ask("system_event_unsubscribe", group, domain="system", **kw)
+
+    def event_care(self, instance="host-a", incarnation="i1", epoch=None):
+        if epoch is None:
+            epoch = self.redis.text("HGET", self.key("leader:current"), "epoch") or "0"
+        keys = [self.key(k) for k in ("leader:current", "stream:events", "events:readers")]
+        return [x.decode() if isinstance(x, bytes) else x
+                for x in self.eval("event_care", keys, [self.prefix + ":", instance, incarnation, epoch, self.options["events"]])]
+
     def check_health(self, timeout="", suspect=1500, offline=2500):
         return self.ask("system_check_health", timeout, op_args=[suspect, offline], domain="system")
 
@@ -298,7 +315,7 @@ class Scripts:
         keys = [self.key(k) for k in ("clock", "leader:current", f"instance:{instance}", "instances:active",
                                       "stream:events", "meta", "requests:system")]
         got = self.eval("tick", keys, [self.prefix + ":", instance, incarnation, secret, register, leave, tick_ms, offline,
-                                       leader_lease, suspect, 100000, *retention(keep), aging, generation, can_adopt,
+                                       leader_lease, suspect, self.options["events"], *retention(keep), aging, generation, can_adopt,
                                        finished, len(metrics), *metrics])
         names_ = ("state", "eff", "leader", "epoch", "leads", "expired", "promoted", "moved", "problem", "waited",
                   "orphan", "hosts", "schedule_ms")
@@ -312,7 +329,8 @@ class Scripts:
         if epoch is None:
             epoch = self.redis.text("HGET", self.key("leader:current"), "epoch") or "0"
         keys = [self.key(k) for k in ("leader:current", "stream:events", "meta")]
-        got = self.eval("assign_pending", keys, [self.prefix + ":", instance, incarnation, epoch, 100000, mode, wait,
+        got = self.eval("assign_pending", keys, [self.prefix + ":", instance, incarnation, epoch,
+                                                 self.options["events"], mode, wait,
                                                  lease_ms, salt, cursor, reply, deny])
         names_ = ("state", "assigned", "cursor", "seen", "names", "problem")
         return {n: (v.decode() if isinstance(v, bytes) else v) for n, v in zip(names_, got)}

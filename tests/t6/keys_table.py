@@ -78,6 +78,8 @@ def use_everything(d):
     for voter in ("voter", "voter2"):
         c.call("system.quorum.vote", {"decision": "done", "instanceId": voter, "value": "yes"})
     c.call("system.check_health")
+    c.call("system.event.subscribe", {"group": "reader"})
+    c.call("system.event.publish", {"type": "deploy.done", "id": "e1", "partition": "p1", "data": {"a": 1}})
     c.call("schedule.add", {"id": "daily/1", "cron": "@daily", "template": {"text": "x"}})
     c.call("schedule.add", {"every_ms": 3600000, "template": {"text": "x"}})
     c.call("schedule.pause", {"id": "daily/1"})
@@ -134,7 +136,7 @@ def keys():
                 "BATCH", "BATCH_CURRENT", "INSTANCES_ACTIVE", "INSTANCES_ROLE", "LEADER", "LOAD", "LOAD_QUEUE", "LOAD_ROLE",
                 "QUORUM", "QUORUM_LATEST", "QUORUM_OPEN", "QUORUM_RESULT", "SCHEDULES", "SCHEDULES_DUE", "SCHEDULES_IDS", "STATE",
                 "WAITERS", "WAITERS_DEADLINE", "WAITERS_QUEUES", "WAITERS_QUEUE", "WAITERS_ROLE", "WAITERS_INSTANCE", "BLOCKED",
-                "TASK_DEPENDENTS", "UNIQUE", "QUEUES_PAUSED", "COUNTS", "TASKS_LARGE"}
+                "EVENTS_READERS", "EVENTS_PROCESSED", "PARTITION_STREAM", "TASK_DEPENDENTS", "UNIQUE", "QUEUES_PAUSED", "COUNTS", "TASKS_LARGE"}
         check(not must & unused, f"rows that the test means to show and does not: {sorted(must & unused)}")
 
 

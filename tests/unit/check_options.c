@@ -415,7 +415,8 @@ START_TEST(all_errors_are_reported)
             "task, events, limits, hooks or log)\n"
             "t:3:13: redis.embedded: \"yes\" is not a boolean (expected true or false)\n"
             "t:6:13: task.lease_ms: \"1\" is too small (expected milliseconds, 100 to 86400000)\n"
-            "t:8:9: events: is a section (expected a mapping with maxlen)\n");
+            "t:8:9: events: is a section (expected a mapping with transport, maxlen, max_bytes, "
+            "reader_idle_ms, dedupe_ms or dedupe_ids)\n");
 }
 END_TEST
 

@@ -25,3 +25,8 @@ const char *const system_batch_statuses[] = {"open", "sealed", "completed", NULL
 const struct field system_batch_item[] = {FIELD_ANY("", REQUIRED, "Anything."), FIELD_END};
 
 const struct field system_role_element[] = {FIELD_NAME("", REQUIRED, "A role."), FIELD_END};
+
+bool system_event_group_is_own(const char *group)
+{
+    return strcmp(group, "archive") == 0;
+}

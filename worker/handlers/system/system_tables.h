@@ -28,6 +28,9 @@ extern const char *const system_quorum_statuses[];
                    "No majority is possible any more unless somebody votes anew."),                \
         FIELD_TIME("endsAt", REQUIRED, "When its time is over.")
 
+/* A reader of the event stream that is a part of us. */
+bool system_event_group_is_own(const char *group);
+
 enum { SYSTEM_STATE_BYTES = 65536 }; /* of the shared state */
 
 /* One item of a batch. */

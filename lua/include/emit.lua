@@ -1,0 +1,82 @@
+-- emit.lua: events: to the stream, to whoever listens (pub/sub), and to the stream of their partition. Needs base.lua.
+-- A script that includes this sets EVENTS (the stream's key) and EVENTS_POLICY ("both 100000 268435456 604800000":
+-- events.transport, .maxlen, .max_bytes, .reader_idle_ms) first, and calls events_publish() when it has done all else.
+--
+-- Channel cb:events:<type>; a message is a JSON array of events of this type in their order, each a flat array: the id in
+-- the stream, then names and values. With the transport `pubsub` an event leaves the stream at once; it was there only for
+-- its id, so that ids keep one order however often the transport changes.
+local event_entry, event_add, events_publish
+do
+local TOLD_MAX = 100 -- events in one message
+local PARTITION_MAX, PARTITION_TTL = 1000, 3600000
+local AT = I(NOW)
+local transport, maxlen = string.match(EVENTS_POLICY, '^(%a*) ?(%d+)')
+local is_told, is_kept = transport == 'both' or transport == 'pubsub', transport ~= 'pubsub'
+local is_trimmed = false
+local told, told_kind = {}, nil
+
+function events_publish()
+    if told_kind then
+        local kind, message = told_kind, cjson.encode(told)
+        told, told_kind = {}, nil
+        call('PUBLISH', P .. 'events:' .. kind, message)
+    end
+end
+
+-- `fields` is a flat list of names and values; empty values are left out. Returns what event_add() takes, but for the
+-- event's kind; more may be appended to the first.
+function event_entry(kind, fields)
+    local entry, n, partition = {'type', kind, 'at', AT}, 4, nil
+    for i = 2, #fields, 2 do
+        local name, value = fields[i - 1], fields[i]
+        if value and value ~= '' then
+            entry[n + 1], entry[n + 2] = name, value
+            n = n + 2
+            if name == 'partition' then
+                partition = value
+            end
+        end
+    end
+    return entry, partition
+end
+
+-- The same entry under the same id, or, when that one is not above the last (a Redis that lost the event stream), the next.
+-- Ours alone: what is no stream is damage.
+local function to_partition(key, id, entry)
+    if not has_type('stream', key) then
+        call('UNLINK', key)
+        typed[key] = nil
+    end
+    local added = redis.pcall('XADD', key, 'MAXLEN', '~', PARTITION_MAX, id, unpack(entry))
+    if type(added) == 'table' then
+        redis.pcall('XADD', key, 'MAXLEN', '~', PARTITION_MAX, '*', unpack(entry))
+    end
+    redis.pcall('PEXPIRE', key, PARTITION_TTL)
+end
+
+-- Appends an event; the first one of a call trims the stream for all of them. Returns its id.
+function event_add(kind, entry, partition)
+    local id
+    if is_trimmed then
+        id = call('XADD', EVENTS, '*', unpack(entry))
+    else
+        id = call('XADD', EVENTS, 'MAXLEN', '~', maxlen, '*', unpack(entry))
+        is_trimmed = true
+    end
+    if partition then
+        to_partition(P .. 'partition:' .. partition, id, entry)
+    end
+    if is_told then
+        if kind ~= told_kind or #told >= TOLD_MAX then
+            events_publish()
+            told_kind = kind
+        end
+        table.insert(entry, 1, id)
+        told[#told + 1] = entry
+    end
+    if not is_kept then
+        call('XDEL', EVENTS, id)
+    end
+    return id
+end
+end
