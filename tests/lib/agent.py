@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""agent.py: one agent as a process: claims, writes the ledger, completes; may be killed at any moment."""
+"""agent.py: one agent as a process: claims, writes the ledger, completes; may be killed at any moment.
+
+At its end it prints how many of its completions were refused because its lease was over."""
 
 import argparse
 import signal
@@ -19,7 +21,8 @@ def on_term(*_):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    for name in ("--socket", "--ledger", "--name"):
+    parser.add_argument("--socket", required=True, help="a path, or HOST:PORT")
+    for name in ("--ledger", "--name"):
         parser.add_argument(name, required=True)
     parser.add_argument("--user")
     parser.add_argument("--password-file")
@@ -34,10 +37,12 @@ def main():
         if args.password_file:
             with open(args.password_file, encoding="utf-8") as f:
                 password = f.readline().strip()
-        return Resp(args.socket, args.user, password)
+        host, _, port = args.socket.rpartition(":")
+        return Resp((host, int(port)) if host else args.socket, args.user, password, timeout=2)
 
     caller = Caller(connect, args.prefix, actor=args.name)
     ledger = Ledger(args.ledger)
+    refused = 0
     while not stopping:
         claim = {"workerId": args.name, "maxTasks": 3, "lease_ms": args.lease_ms}
         reply = caller.insist_all([("task.claim", claim, token())], 60, 1.0, lambda: stopping)[0]
@@ -50,9 +55,10 @@ def main():
             ledger.end(task["id"], task["attempt"], task["lease_token"])
         done = [("task.complete", {"id": t["id"], "lease_token": t["lease_token"]}, token()) for t in tasks]
         if done:
-            caller.insist_all(done, 60, 1.0)
+            refused += sum(reply.code == -32005 for reply in caller.insist_all(done, 60, 1.0))
         else:
             time.sleep(0.02)
+    print(refused)
 
 
 if __name__ == "__main__":

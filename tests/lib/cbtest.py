@@ -23,12 +23,12 @@ from load import Load
 from privredis import PrivateRedis
 from resp import Lost, Resp, RespError, encode, pairs
 from schema import Mismatch, fits, validate
-from tap import (CI, LONG, Failure, Skip, add_case, arguments, at_exit, case, check, equal, fail, holds_for, main, note,
-                 rng, short, wait_until)
+from tap import (CI, FAULTS, LONG, Failure, Skip, add_case, arguments, at_exit, case, check, equal, fail, figure, holds_for,
+                 main, note, rng, short, wait_until)
 
 __all__ = [
-    "CI", "LONG", "CallError", "Caller", "Daemon", "Failure", "Load", "Lost", "Mismatch", "PrivateRedis", "Reply", "Resp",
-    "RespError", "Skip", "add_case", "arguments", "at_exit", "case", "check", "dumps", "encode", "equal", "fail",
-    "failpoint", "failpoints_env", "fits", "has_failpoints", "holds_for", "in_threads", "learn_schemas", "main", "merge",
-    "need_failpoints", "note", "pairs", "procs", "rng", "short", "tap", "token", "validate", "wait_until", "yaml",
+    "CI", "FAULTS", "LONG", "CallError", "Caller", "Daemon", "Failure", "Load", "Lost", "Mismatch", "PrivateRedis", "Reply",
+    "Resp", "RespError", "Skip", "add_case", "arguments", "at_exit", "case", "check", "dumps", "encode", "equal", "fail",
+    "failpoint", "failpoints_env", "figure", "fits", "has_failpoints", "holds_for", "in_threads", "learn_schemas", "main",
+    "merge", "need_failpoints", "note", "pairs", "procs", "rng", "short", "tap", "token", "validate", "wait_until", "yaml",
 ]

@@ -51,13 +51,15 @@ class Daemon:
     redis    None: embedded; else a PrivateRedis (external)
     config   nested dict laid over the defaults
     env      more environment (fault points)
+    at       the host of network.py that it runs on
     more_fds descriptors that it may open after it was ready (a leader that pushes tasks has a second connection)
     Use as a context manager, or call start() and stop(). stop() checks that nothing is left.
     """
 
     def __init__(self, redis=None, config=None, env=None, prefix="cb", folder=None, instance="test-host", start=True,
-                 ready=True, more_fds=0):
+                 ready=True, more_fds=0, at=None):
         self.redis = redis
+        self.inside = at.inside if at else []
         self.more_fds = more_fds
         self.dir = folder or procs.subfolder("d")
         self.prefix = prefix
@@ -104,7 +106,7 @@ class Daemon:
         os.makedirs(self.redis_dir, exist_ok=True)
         with open(self.log_path, "ab") as log:
             self.process = procs.start(
-                [procs.binary("claudebenchd"), "-c", self.config_path],
+                [*self.inside, procs.binary("claudebenchd"), "-c", self.config_path],
                 env={"CBTEST_DAEMON": self.dir, **self.env}, stdout=log, stderr=log
             )
         if ready:

@@ -6,6 +6,10 @@
     load.verdict()
 """
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -191,9 +195,59 @@ class Load:
         )
         tap.note(verdict if table else verdict.summary())
         tap.note(f"    {self.stale} completions were refused as stale")
+        for name, value in {**verdict.figures, "refused": self.stale, "drained_s": self.finished}.items():
+            tap.figure(name, value)
         tap.check(verdict.good, "the oracle says no: see the table above")
         tap.equal(self.acked, self.tasks, "acked")
         return verdict
 
 
+class AgentProcess:
+    """An agent as a process of its own (tests/lib/agent.py), so that it can be killed. `at`: a host of network.py."""
 
+    def __init__(self, d, ledger, number, at=None, work_ms=40):
+        self.d, self.ledger, self.number, self.lives, self.hits = d, ledger, number, 0, number
+        self.at, self.work_ms = at, work_ms
+        self.wake_at = None
+        self.process = None
+        self.start()
+
+    def start(self):
+        self.lives += 1
+        d = self.d
+        words = [sys.executable, os.path.join(os.path.dirname(os.path.abspath(procs.__file__)), "agent.py"),
+                 "--ledger", self.ledger, "--name", f"proc-{self.number}.{self.lives}", "--prefix", d.prefix,
+                 "--work-ms", str(self.work_ms)]
+        if d.redis is None:
+            words += ["--socket", f"{d.dir}/redis.sock", "--user", "daemon", "--password-file", f"{d.redis_dir}/daemon.password"]
+        else:
+            words += ["--socket", f"{d.redis.address}:{d.redis.port}" if self.at else d.redis.socket]
+        self.process = procs.start([*(self.at.inside if self.at else []), *words], env={"PYTHONPATH": os.path.dirname(os.path.abspath(procs.__file__))},
+                                   stdout=subprocess.PIPE)
+
+    def hit(self):
+        """In turn: killed and replaced; stopped for longer than its leases (a zombie when it wakes)."""
+        self.hits += 1
+        if self.hits % 2:
+            self.process.kill()
+            self.process.wait()
+            self.wake_at = None
+            self.start()
+        else:
+            self.freeze()
+
+    def freeze(self, seconds=3.5):
+        if self.wake_at is None:
+            procs.kill(self.process.pid, signal.SIGSTOP)
+            self.wake_at = time.monotonic() + seconds
+
+    def wake_if_due(self, now=False):
+        if self.wake_at is not None and (now or time.monotonic() > self.wake_at):
+            procs.kill(self.process.pid, signal.SIGCONT)
+            self.wake_at = None
+
+    def stop(self):
+        """How many of the completions of its last life were refused."""
+        self.wake_if_due(now=True)
+        self.process.terminate()
+        return int(self.process.communicate(timeout=20)[0] or 0)

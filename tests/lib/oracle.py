@@ -196,6 +196,7 @@ class Verdict:
     def __init__(self):
         self.rows = []
         self.notes = []
+        self.figures = {}  # for the table of faults
 
     def add(self, name, text, good, seen):
         self.rows.append((name, text, bool(good), str(seen)))
@@ -247,6 +248,7 @@ def judge(journal, ledger, events, states, before=None, after=None, drained_in=N
     lost = {k for k, t in acked.items() if t not in done and t not in dead}
     verdict.add("I1", "acked tasks that are neither completed nor dead", not lost, some(lost))
     twice = {t for t, n in completed.items() if n > 1}
+    verdict.figures.update(acked=len(acked), lost=len(lost), doubled=len(twice))
     verdict.add("I2", "tasks completed more than once", not twice, some(twice))
     missing = {t for t in done if t not in completed}
     ghost = {t for t in completed if t not in done}
@@ -320,6 +322,7 @@ def _judge_runs(verdict, ledger, events, states, explained_deaths):
     verdict.add("I4c", "completed without an execution", not unrun, some(unrun))
     verdict.add("I4d", "leases that expired before they were due", not early, some(early))
     verdict.notes.append(f"    {again} executions were repeats")
+    verdict.figures.update(repeats=again, unexplained=len(unexplained | early | same_fence))
 
 
 def _judge_epochs(verdict, events):

@@ -16,13 +16,15 @@ class PrivateRedis:
     aof       appendonly (fsync=everysec, always or no)
     lines     more configuration lines
     tcp       also listen on 127.0.0.1, on a free port (self.port)
+    at        runs on a host of network.py and listens at its address (self.address, self.port), too
     """
 
-    def __init__(self, aof=False, fsync="everysec", lines=(), tcp=False, maxmemory=0, start=True):
+    def __init__(self, aof=False, fsync="everysec", lines=(), tcp=False, maxmemory=0, start=True, at=None):
         self.dir = procs.subfolder("r")
+        self.at, self.address = at, at.address if at else "127.0.0.1"
         self.socket = f"{self.dir}/s"
         self.aof, self.fsync, self.lines, self.maxmemory = aof, fsync, list(lines), maxmemory
-        self.port = _free_port() if tcp else 0
+        self.port = 6379 if at else _free_port() if tcp else 0
         self.process = None
         if start:
             self.start()
@@ -33,13 +35,15 @@ class PrivateRedis:
 
     @property
     def url(self):
-        return f"unix://{self.socket}"
+        """What daemons are given. (Tests themselves always use the socket, which no link that is cut can take away.)"""
+        return f"redis://{self.address}:{self.port}" if self.at else f"unix://{self.socket}"
 
     def config(self):
         return "\n".join(
             [
                 f"port {self.port}",
-                "bind 127.0.0.1",
+                f"bind {self.address}",
+                f"protected-mode {'no' if self.at else 'yes'}",
                 f"unixsocket {self.socket}",
                 "unixsocketperm 700",
                 f'dir "{self.dir}"',
@@ -60,7 +64,8 @@ class PrivateRedis:
 
     def start(self, wait=True):
         with open(f"{self.dir}/out", "ab") as out:
-            self.process = procs.start(["redis-server", "-"], stdin=subprocess.PIPE, stdout=out, stderr=out)
+            inside = self.at.inside if self.at else []
+            self.process = procs.start([*inside, "redis-server", "-"], stdin=subprocess.PIPE, stdout=out, stderr=out)
         self.process.stdin.write(self.config().encode())
         self.process.stdin.close()
         if wait:

@@ -2,7 +2,8 @@
 
 A test program decorates functions with @case("what it shows") and ends with tap.main(). A case fails by
 raising; check(), equal() and fail() raise with words. Every program takes --seed N (or SEED=N) and prints
-the seed that it used; --only TEXT runs the cases whose names contain TEXT.
+the seed that it used; --only TEXT runs the cases whose names contain TEXT, --faults F06 those that are runs of
+that row of the table of faults (tests/t5/faults.py).
 """
 
 import argparse
@@ -16,9 +17,11 @@ import traceback
 
 CI = os.environ.get("CB_CI") == "1"
 LONG = os.environ.get("CB_LONG") == "1"
+FAULTS = os.environ.get("CB_FAULTS") == "1"  # the campaign of make check-faults: the long forms of fault runs
 SEED = 0
 
 _cases = []
+_faults = {}  # name of a case: the faults that it is a run of
 _at_exit = []
 
 
@@ -88,18 +91,24 @@ def holds_for(condition, seconds, what, step=0.01):
         time.sleep(step)
 
 
-def case(name):
-    """Registers a test case."""
+def figure(name, value):
+    """A measured or counted value for the table of faults: times end in _s, everything else is a count."""
+    note(f"figure {name} {round(value, 3)}")
+
+
+def case(name, faults=""):
+    """Registers a test case; `faults` are the rows of the table of faults that it is a run of ("F03 F04")."""
 
     def register(function):
-        _cases.append((name, function))
+        add_case(name, function, faults)
         return function
 
     return register
 
 
-def add_case(name, function):
+def add_case(name, function, faults=""):
     _cases.append((name, function))
+    _faults[name] = faults.split()
 
 
 def at_exit(function):
@@ -155,6 +164,7 @@ def arguments(argv=None):
     parser = argparse.ArgumentParser()
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--only", default="")
+    parser.add_argument("--faults", default=None)
     parser.add_argument("--list", action="store_true")
     args = parser.parse_args(argv)
     if args.seed is not None:
@@ -169,7 +179,7 @@ def arguments(argv=None):
 def main(argv=None, timeout=None):
     """Runs all cases; exits 0 when every one passed, else 1."""
     args = arguments(argv)
-    chosen = [c for c in _cases if args.only in c[0]]
+    chosen = [c for c in _cases if args.only in c[0] and (args.faults is None or args.faults in _faults.get(c[0], ()))]
     if args.list:
         print("\n".join(name for name, _ in chosen))
         sys.exit(0)

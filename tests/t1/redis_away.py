@@ -99,7 +99,7 @@ def up_and_down():
     redis.stop()
 
 
-@case("Redis hangs: the connection is dropped after redis.timeout_ms, reconnects are spread, the log is quiet")
+@case("Redis hangs: the connection is dropped after redis.timeout_ms, reconnects are spread, the log is quiet", faults="F16")
 def hangs():
     redis = PrivateRedis(aof=True)
     with FakeDaemon(redis=redis, config={"redis": {"timeout_ms": 500}}) as d:
@@ -119,7 +119,7 @@ def hangs():
     redis.stop()
 
 
-@case("every worker survives a Redis that hangs for longer than the watchdog")
+@case("every worker survives a Redis that hangs for longer than the watchdog", faults="F16")
 def workers_survive_hang():
     redis = PrivateRedis(aof=True)
     with Daemon(redis=redis, config={"redis": {"timeout_ms": 2500}}) as d:

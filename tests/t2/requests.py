@@ -122,7 +122,7 @@ def ttl():
         equal(c.ask("system.health", {}, ttl_ms=bad).code, -32600, f"ttl_ms {bad!r}")
 
 
-@case("a lost reply and the repeat with the same idem: the same outcome, one effect")
+@case("a lost reply and the repeat with the same idem: the same outcome, one effect", faults="F38")
 def lost_reply():
     before = queue_size()
     key = token()
@@ -229,7 +229,7 @@ def idem_renewing():
     equal(c.call("system.heartbeat", beat, idem=key)["alive"], False)
 
 
-@case("the same idem twice in one batch: one effect, one outcome")
+@case("the same idem twice in one batch: one effect, one outcome", faults="F38")
 def idem_twice_at_once():
     key = token()
     rids = c.send_many([("task.create", {"text": "twice"}, {"idem": key}) for _ in range(20)])

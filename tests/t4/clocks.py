@@ -82,7 +82,7 @@ def work_for(agents, seconds):
         holds_for(lambda: True, 0.1, "time")
 
 
-@case("constant skew: hosts that are 5 minutes fast and slow work together; times are Redis's")
+@case("constant skew: hosts that are 5 minutes fast and slow work together; times are Redis's", faults="F29")
 def skew():
     need_shim()
     with PrivateRedis() as redis:
@@ -104,7 +104,7 @@ def skew():
             d.stop()
 
 
-@case("hosts whose clocks jump an hour forth and back while they work: no lease, no beat and no worker is lost")
+@case("hosts whose clocks jump an hour forth and back while they work: no lease, no beat and no worker is lost", faults="F28")
 def host_jumps():
     need_shim()
     with PrivateRedis() as redis:
@@ -125,7 +125,8 @@ def host_jumps():
             d.stop()
 
 
-@case("Redis's clock jumps an hour forth and back (seen by the tick): nobody expires; a lease that is over still ends")
+@case("Redis's clock jumps an hour forth and back (seen by the tick): nobody expires; a lease that is over still ends",
+      faults="F28")
 def redis_jumps():
     with PrivateRedis() as redis:
         daemons = [Daemon(redis, config=SMALL, instance=f"host-{i}") for i in range(2)]

@@ -49,7 +49,8 @@ def created_once(b, ids, replies):
     equal(len(events), len(ids), "each task is created once")
 
 
-@case("host killed with its workers: its requests are answered by the other one, its consumers go, nobody is charged")
+@case("host killed with its workers: its requests are answered by the other one, its consumers go, nobody is charged",
+      faults="F04")
 def killed():
     with PrivateRedis() as redis:
         a, b = hosts(redis)
@@ -75,7 +76,8 @@ def killed():
         a.stop(check=False)
 
 
-@case("only its supervisor is killed, the worker stays stopped: its connection is closed, its late commit changes nothing")
+@case("only its supervisor is killed, the worker stays stopped: its connection is closed, its late commit changes nothing",
+      faults="F03")
 def zombie():
     with PrivateRedis() as redis:
         a, b = hosts(redis)
@@ -92,7 +94,8 @@ def zombie():
         a.stop(check=False)
 
 
-@case("a host that was frozen for long and comes back: its requests had been handed on, it registers again and works")
+@case("a host that was frozen for long and comes back: its requests had been handed on, it registers again and works",
+      faults="F08")
 def frozen():
     with PrivateRedis() as redis:
         a, b = hosts(redis, start=True)

@@ -42,7 +42,8 @@ def by_leadership(redis, daemons):
 # ---- registration ----
 
 
-@case("a second live daemon with an id is refused with 75, and disturbs nobody; the first one's secret opens the door at once")
+@case("a second live daemon with an id is refused with 75, and disturbs nobody; the first one's secret opens the door at once",
+      faults="F03")
 def same_id():
     with PrivateRedis() as redis:
         first = Daemon(redis, config=SMALL, instance="twin")
@@ -146,7 +147,8 @@ def paused_leader(redis, daemons, seconds, meanwhile):
     return first, others, before, now
 
 
-@case("a leader stopped for longer than its lease while the dead's tasks move: it steps down, nothing moves twice")
+@case("a leader stopped for longer than its lease while the dead's tasks move: it steps down, nothing moves twice",
+      faults="F07")
 def paused():
     with PrivateRedis() as redis:
         daemons = hosts(redis, 3)
@@ -174,7 +176,7 @@ def paused():
             d.stop()
 
 
-@case("a script of the leader refuses an older epoch, another incarnation, and another id; nothing changes")
+@case("a script of the leader refuses an older epoch, another incarnation, and another id; nothing changes", faults="F07")
 def older_epoch():
     import scripts
     with PrivateRedis() as redis:
@@ -209,7 +211,8 @@ def older_epoch():
             d.stop()
 
 
-@case("push: the leader is stopped for longer than its lease while it pushes: each task is given once, and all are done")
+@case("push: the leader is stopped for longer than its lease while it pushes: each task is given once, and all are done",
+      faults="F07")
 def paused_push():
     with PrivateRedis() as redis:
         daemons = hosts(redis, 2, task={"assignment": "push"})

@@ -103,7 +103,7 @@ def three():
         wait_until(lambda: all(status(d)["status"] == "healthy" for d in hosts), 10, "all are healthy")
 
 
-@case("a Redis that stands still for 6 s makes nobody silent")
+@case("a Redis that stands still for 6 s makes nobody silent", faults="F16")
 def stall():
     before = events()
     with redis.client() as r:

@@ -53,7 +53,7 @@ def goes_on(d, seconds=15):
     wait_until(lambda: len(fired(d)) >= n + 2 * EACH, seconds, "it goes on")
 
 
-@case("the leader is killed: the other one goes on, and nothing is left out or doubled")
+@case("the leader is killed: the other one goes on, and nothing is left out or doubled", faults="F03")
 def killed():
     with PrivateRedis() as redis:
         first, second = pair(redis)
@@ -81,7 +81,7 @@ def handed_over():
         second.stop()
 
 
-@case("the leader is stopped past its lease, at any time: what it does afterwards is refused")
+@case("the leader is stopped past its lease, at any time: what it does afterwards is refused", faults="F07")
 def stopped():
     with PrivateRedis() as redis:
         first, second = pair(redis)
@@ -102,7 +102,7 @@ def stopped():
         second.stop()
 
 
-@case("the leader is stopped with its fire in hand: its epoch is over when it sends it")
+@case("the leader is stopped with its fire in hand: its epoch is over when it sends it", faults="F07")
 def in_hand():
     need_failpoints(procs.binary("claudebenchd"))
     with PrivateRedis() as redis:
@@ -120,7 +120,8 @@ def in_hand():
         second.stop()
 
 
-@case("the leader is killed with its fire in hand, and the whole of Redis with it: the due times come again, once")
+@case("the leader is killed with its fire in hand, and the whole of Redis with it: the due times come again, once",
+      faults="F04")
 def in_hand_killed():
     need_failpoints(procs.binary("claudebenchd"))
     with PrivateRedis(aof=True, fsync="always") as redis:

@@ -1,20 +1,18 @@
 #!/usr/bin/env python3
 """chaos.py: 8 workers, kill -9 of a random worker every second and of redis-server every five (F01, F13).
 
-Short form (make check): 1500 tasks. Long form (make check-faults, CB_CHAOS=long or CB_LONG=1): 10 000
+Short form (make check): 1500 tasks. Long form (CB_FAULTS=1, as make check-faults says, or CB_LONG=1): 10 000
 tasks each with the embedded and with an external redis-server, and workers that are stopped. Agents
 are killed and stopped, too. The schedule of faults comes from the seed: --seed N repeats it.
 """
 
-import os
 import signal
-import subprocess
-import sys
 import time
 
 from cbtest import *
+from load import AgentProcess
 
-FULL = LONG or os.environ.get("CB_CHAOS") == "long"
+FULL = LONG or FAULTS
 CONFIG = {
     "domains": {"task": {"workers": 8}, "system": {"workers": 2}, "hook": {"workers": 0}},
     "supervisor": {"restart_min_ms": 20, "restart_max_ms": 200},
@@ -70,50 +68,6 @@ class Chaos:
         else:
             redis.restart(wait=False)
             self.done["redis"] += 1
-
-
-class AgentProcess:
-    """An agent as a process of its own (tests/lib/agent.py), so that it can be killed."""
-
-    def __init__(self, d, ledger, number):
-        self.d, self.ledger, self.number, self.lives, self.hits = d, ledger, number, 0, number
-        self.wake_at = None
-        self.process = None
-        self.start()
-
-    def start(self):
-        self.lives += 1
-        d = self.d
-        words = [sys.executable, os.path.join(os.path.dirname(os.path.abspath(procs.__file__)), "agent.py"),
-                 "--ledger", self.ledger, "--name", f"proc-{self.number}.{self.lives}", "--prefix", d.prefix]
-        if d.redis is None:
-            words += ["--socket", f"{d.dir}/redis.sock", "--user", "daemon", "--password-file", f"{d.redis_dir}/daemon.password"]
-        else:
-            words += ["--socket", d.redis.socket]
-        self.process = procs.start(words, env={"PYTHONPATH": os.path.dirname(os.path.abspath(procs.__file__))},
-                                   stdout=subprocess.DEVNULL)
-
-    def hit(self):
-        """In turn: killed and replaced; stopped for longer than its leases (a zombie when it wakes)."""
-        self.hits += 1
-        if self.hits % 2:
-            self.process.kill()
-            self.process.wait()
-            self.wake_at = None
-            self.start()
-        elif self.wake_at is None:
-            procs.kill(self.process.pid, signal.SIGSTOP)
-            self.wake_at = time.monotonic() + 3.5
-
-    def wake_if_due(self, now=False):
-        if self.wake_at is not None and (now or time.monotonic() > self.wake_at):
-            procs.kill(self.process.pid, signal.SIGCONT)
-            self.wake_at = None
-
-    def stop(self):
-        self.wake_if_due(now=True)
-        self.process.terminate()
-        self.process.wait(20)
 
 
 def run(name, tasks, seconds, external, bound, agents=4, processes=0, stop_every=None, redis_every=5.0):
