@@ -37,8 +37,9 @@ const struct cli_verb verb_task_export = {
     .summary = "Print tasks as lines that task import takes.",
     .notes =
         "A line holds what task.create takes: text, priority, queue, roles, metadata, payload,\n"
-        "max_attempts, unique_key. An import makes new tasks of them: with new ids, pending, not "
-        "tried yet.\n",
+        "max_attempts, unique_key, partition. An import makes new tasks of them: with new ids, "
+        "pending,\n"
+        "not tried yet.\n",
     .options = export_options,
     .run = run_task_export,
 };
@@ -86,6 +87,7 @@ static const struct {
     {"payload", "payload"},
     {"maxAttempts", "max_attempts"},
     {"unique_key", "unique_key"},
+    {"partition", "partition"},
 };
 
 /* Byte by byte as they were stored. */

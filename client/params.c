@@ -118,6 +118,7 @@ int params_put_task(const struct cli *cli, struct buf *params, const char *text)
         (status = params_put_time(cli, params, "backoff", "backoff_ms")) >= 0 ||
         (status = params_put_time(cli, params, "backoff-max", "backoff_max_ms")) >= 0 ||
         (status = params_put_text_as(cli, params, "unique", "unique_key")) >= 0 ||
+        (status = params_put_text(cli, params, "partition")) >= 0 ||
         (status = params_put_time(cli, params, "lease", "lease_ms")) >= 0 ||
         (status = params_put_literal(cli, params, "payload", "payload")) >= 0)
         return status;

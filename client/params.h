@@ -42,6 +42,7 @@ int params_put_task(const struct cli *cli, struct buf *params, const char *text)
         {0, "backoff", "TIME",                                                                     \
          "Pause after the first failure; it doubles each time (default 1s)."},                     \
         {0, "backoff-max", "TIME", "Longest pause after a failure (default an hour)."},            \
+        {0, "partition", "NAME", "What happens to it is told in cb:partition:NAME, too."},         \
         {0, "unique", "KEY", "None while a task of the queue with this key has not ended."},       \
     {                                                                                              \
         0, "lease", "TIME", "How long a worker may be silent about this task before it goes back." \

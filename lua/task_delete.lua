@@ -26,6 +26,9 @@ function op(r)
     ended_want(id, t, 0)
     leave(id, t)
     ended(id, t, 'deleted', 0)
+    if meta_read()[5] then
+        partitions().name_of(id) -- for the event, when its hash is gone
+    end
     call('UNLINK', key)
     count_move(t.queue, t.status, nil)
     emit('task.deleted', {'id', id, 'state', t.status, 'queue', t.queue})

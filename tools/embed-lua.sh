@@ -7,7 +7,7 @@
 #
 # FILE is relative to SRCDIR, such as lua/task_create.lua. A line "-- @include NAME" is replaced by
 # SRCDIR/lua/include/NAME, once per script however often it is asked for; includes may include.
-# Blank lines and lines that are only a comment are left out. Block comments are refused, since a
+# Blank lines, lines that are only a comment, and indentation are left out. Block comments are refused, since a
 # stripper that works on lines cannot see where they end. So are functions and one-line tables at the top level
 # ("local function NAME(" to the "end" in the first column; "local NAME = {...}") that the script does not name anywhere
 # else: each of them would be made anew by every call. Writes to stdout; on error says why, exit 1.
@@ -104,8 +104,10 @@ expand() {
                 exit failed
             shake()
             for (i = 1; i <= lines; i++)
-                if (!(i in gone))
+                if (!(i in gone)) {
+                    sub(/^[ \t]+/, "", text[i])
                     print text[i]
+                }
         }
         ' "$srcdir/$1"
 }

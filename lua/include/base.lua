@@ -88,11 +88,11 @@ local function want(kind, key)
     end
 end
 
--- cb:meta as the group found it, read once: last_number, idem_gen, idem_at, idem_bytes.
+-- cb:meta as the group found it, read once: last_number, idem_gen, idem_at, idem_bytes, partitions.
 local META = P .. 'meta'
 local meta
 local function meta_read()
-    meta = meta or call('HMGET', META, 'last_number', 'idem_gen', 'idem_at', 'idem_bytes')
+    meta = meta or call('HMGET', META, 'last_number', 'idem_gen', 'idem_at', 'idem_bytes', 'partitions')
     return meta
 end
 

@@ -52,7 +52,7 @@ local CLAIM_HELD = {'text', 'st', 'pr', 'q', 'at', 'ma', 'cr', 'up', 'v', 'ro', 
     'tk', 'pg', 'hi', 'as', 'lm', 'sc'}
 local function claim_held_json(id, t)
     return claim_json(id, {t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11], nil, nil, nil, nil,
-        t[13], nil, t[15], t[17], t[21], nil, nil, nil, t[14]}, t[16], t[12])
+        t[13], nil, t[15], t[17], t[21], nil, nil, nil, nil, t[14]}, t[16], t[12])
 end
 
 -- Whether the caller had let go by what was assigned to it, and is given nothing more (tick.lua): it is back.
@@ -180,7 +180,7 @@ local function claim_take(a)
             leases[#leases + 1] = I(EFF() + tonumber(lease_ms))
             leases[#leases + 1] = id
             local json = claim_json(id, {t[1], 'in_progress', t[3], t[4], attempt, t[6], t[7], now, version,
-                t[10], worker, nil, nil, nil, nil, t[12], nil, t[14], nil, t[15], nil, nil, nil, t[13]}, token, lease_end)
+                t[10], worker, nil, nil, nil, nil, t[12], nil, t[14], nil, t[15], nil, nil, nil, nil, t[13]}, token, lease_end)
             bytes = bytes + #json
             out[#out + 1] = json
             memo[#memo + 1] = id

@@ -9,7 +9,7 @@ local CREATE_ARGS = 9
 
 -- Members of the extras, all optional: backoff_ms (or "backoff_ms backoff_max_ms") and lease_ms (absent = the option's);
 -- run_at (wall ms) or delay_ms; after (ids), after_index (numbers of earlier tasks of the batch, from 0) and on_failure
--- (ignore or block; absent = fail); unique_key. nil = there are none, which costs nothing.
+-- (ignore or block; absent = fail); unique_key; partition. nil = there are none, which costs nothing.
 local function create_extras(list, a)
     local text = list[a + 9]
     return text ~= '' and cjson.decode(text) or nil
@@ -62,6 +62,10 @@ local function create_special()
         if extras.unique_key then
             want('string', lib.unique_key(queue, extras.unique_key))
         end
+        if extras.partition then
+            want('stream', partitions().key(extras.partition))
+            want('zset', partitions().index)
+        end
         extras.states = {}
         for i, id in ipairs(extras.after or {}) do
             local state = call('HGET', task_key(id), 'st')
@@ -113,6 +117,7 @@ local function create_special()
     local function add_fields(add, plan, extras)
         add('bo', extras.backoff_ms)
         add('lm', extras.lease_ms)
+        add('pn', extras.partition)
         if plan.unique and plan.status ~= 'failed' then
             add('uk', extras.unique_key)
         end
@@ -214,6 +219,9 @@ local function create_task(list, a, extras, made)
     end
     if plan.unique and status ~= 'failed' then
         call('SET', plan.unique, id)
+    end
+    if extras and extras.partition then
+        partitions().begin(id, extras.partition)
     end
     count_move(queue, nil, status)
     return id, status

@@ -1,4 +1,4 @@
--- emit.lua: events: to the stream, to whoever listens (pub/sub), and to the stream of their partition. Needs base.lua.
+-- emit.lua: events: to the stream, to whoever listens (pub/sub), and to the streams of their partitions. Needs base.lua.
 -- A script that includes this sets EVENTS (the stream's key) and EVENTS_POLICY ("both 100000 268435456 604800000":
 -- events.transport, .maxlen, .max_bytes, .reader_idle_ms) first, and calls events_publish() when it has done all else.
 --
@@ -6,10 +6,10 @@
 -- the stream, then names and values. With the transport `pubsub` an event leaves the stream at once; it was there only for
 -- its id, so that ids keep one order however often the transport changes. Nothing is published while nobody listens on this
 -- server: to put a message together costs more than to ask (7 % of a task.create). In a cluster it is not known who listens.
+-- @include partition.lua
 local event_entry, event_add, events_publish
 do
 local TOLD_MAX = 100 -- events in one message
-local PARTITION_MAX, PARTITION_TTL = 1000, 3600000
 local AT = I(NOW)
 local transport, maxlen = string.match(EVENTS_POLICY, '^(%a*) ?(%d+)')
 local is_told, is_kept = transport == 'both' or transport == 'pubsub', transport ~= 'pubsub'
@@ -50,31 +50,28 @@ function event_entry(kind, fields)
     return entry, partition
 end
 
--- The same entry under the same id, or, when that one is not above the last (a Redis that lost the event stream), the next.
--- Ours alone: what is no stream is damage.
-local function to_partition(key, id, entry)
-    if not has_type('stream', key) then
-        call('UNLINK', key)
-        typed[key] = nil
+-- The partitions that it goes to, or nil.
+local function partitions_of(kind, entry, partition)
+    if partition then
+        return {names = {partition}}
     end
-    local added = redis.pcall('XADD', key, 'MAXLEN', '~', PARTITION_MAX, id, unpack(entry))
-    if type(added) == 'table' then
-        redis.pcall('XADD', key, 'MAXLEN', '~', PARTITION_MAX, '*', unpack(entry))
-    end
-    redis.pcall('PEXPIRE', key, PARTITION_TTL)
+    return string.sub(kind, 1, 5) == 'task.' and meta_read()[5] and partitions().plan(entry)
 end
 
 -- Appends an event; the first one of a call trims the stream for all of them. Returns its id.
 function event_add(kind, entry, partition)
-    local id
+    local found, id = partitions_of(kind, entry, partition), nil
+    if found and found.only then
+        entry[#entry + 1], entry[#entry + 2] = 'partition', found.only
+    end
     if is_trimmed then
         id = call('XADD', EVENTS, '*', unpack(entry))
     else
         id = call('XADD', EVENTS, 'MAXLEN', '~', maxlen, '*', unpack(entry))
         is_trimmed = true
     end
-    if partition then
-        to_partition(P .. 'partition:' .. partition, id, entry)
+    if found then
+        partitions().write(found, id, entry)
     end
     if is_told and has_listeners(kind) then
         if kind ~= told_kind or #told >= TOLD_MAX then

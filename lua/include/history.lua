@@ -39,11 +39,11 @@ local function task_json(id, key)
         return nil
     end
     local lines = {}
-    for line in string.gmatch(t[26] or '', '[^\n]+') do
+    for line in string.gmatch(t[27] or '', '[^\n]+') do
         table.insert(lines, 1, line)
     end
-    if t[2] == 'completed' and t[27] and t[28] and t[14] then
-        lines[#lines + 1] = history_entry(t[5], t[27], t[28], t[14], 'completed')
+    if t[2] == 'completed' and t[28] and t[29] and t[14] then
+        lines[#lines + 1] = history_entry(t[5], t[28], t[29], t[14], 'completed')
     end
     local attempts = #lines > 0 and ',"attempts":[' .. table.concat(lines, ',') .. ']' or ''
     return '{' .. task_members(id, t) .. attempts .. '}'

@@ -8,7 +8,7 @@
 -- du due, wall ms; en end, wall ms; de 1 = dead; dr why; pg progress of this attempt (JSON); pe wall ms of the last event
 -- about it; as 1 = assigned, and not yet handed over; dn deny list (deny.lua); hy attempts that failed (history.lua);
 -- sc due time (wall ms) and id of the schedule that it came of; af ids of tasks that it waits for, joined by spaces, and
--- of what a failed one of them means (dependents.lua); uk unique key; ex mark of what few tasks have (dependents.lua);
+-- of what a failed one of them means (dependents.lua); uk unique key; pn partition (partition.lua); ex mark of what few tasks have (dependents.lua);
 -- dop dtk dby dou = operation, token, worker and outcome of the last finishing call.
 -- @include wake.lua
 -- @include load.lua
@@ -145,8 +145,8 @@ end
 
 -- What lists show of a task, what a claim shows besides, and what only task.get does.
 local TASK_PUBLIC = {'text', 'st', 'pr', 'q', 'at', 'ma', 'cr', 'up', 'v', 'ro', 'ho', 'le', 'du', 'en',
-    'de', 'meta', 'err', 'cc', 'pg', 'sc', 'af', 'uk', 'dr', 'payload', 'result', 'hy', 'dby', 'dtk'}
-local TASK_SUMMARY, TASK_PAYLOAD = 23, 24
+    'de', 'meta', 'err', 'cc', 'pg', 'sc', 'af', 'uk', 'dr', 'pn', 'payload', 'result', 'hy', 'dby', 'dtk'}
+local TASK_SUMMARY, TASK_PAYLOAD = 24, 25
 
 -- JSON members of a task, without the braces, from a HMGET of TASK_PUBLIC.
 local function task_members(id, t)
@@ -176,7 +176,8 @@ local function task_members(id, t)
     if t[21] then add('waiting_for', '["' .. string.gsub(t[21], ' ', '","') .. '"]') end
     if t[22] then add('unique_key', S(t[22])) end
     if t[23] then add('dead_reason', '"' .. t[23] .. '"') end
+    if t[24] then add('partition', '"' .. t[24] .. '"') end
     if t[TASK_PAYLOAD] then add('payload', t[TASK_PAYLOAD]) end
-    if t[25] then add('result', t[25]) end
+    if t[26] then add('result', t[26]) end
     return table.concat(out)
 end

@@ -163,11 +163,14 @@ def remove():
 def add_more():
     first = good(task("add", "first", "--queue", "more")).strip()
     second = good(task("add", "second", "--queue", "more", "--delay", "6h", "--max-crashes", "7", "--backoff", "5s",
-                       "--backoff-max", "1m", "--lease", "2m")).strip()
+                       "--backoff-max", "1m", "--lease", "2m", "--partition", "repo.1")).strip()
     got = json.loads(good(task("show", "-j", second)))
     check(6 * 3600 - 60 < seconds(got["next_run_at"]) - seconds(got["createdAt"]) < 6 * 3600 + 60, got)
     equal(daemon.connect().call("HMGET", daemon.key(f"task:{second}"), "bo", "lm"), [b"5000 60000", b"120000"])
     check(got["status"] == "delayed" and got["next_run_at"] > got["createdAt"], got)
+    equal(got["partition"], "repo.1")
+    told = daemon.connect().call("XRANGE", daemon.key("partition:repo.1"), "-", "+")
+    equal([told[0][1][1], told[0][1][5], len(told)], [b"task.created", second.encode(), 1])
     third = good(task("add", "third", "--after", f"{first},{second}", "--on-dependency-failure", "block", "--unique", "k é")).strip()
     got = json.loads(good(task("show", "-j", third)))
     equal([got["status"], got["waiting_for"], got["unique_key"]], ["blocked", [first, second], "k é"])
@@ -176,7 +179,8 @@ def add_more():
     got = json.loads(good(task("show", "-j", good(task("add", "x", "--run-at", "2036-01-01T02:00:00+02:00")).strip())))
     equal(got["next_run_at"], "2036-01-01T00:00:00.000Z")
     for words in (["--after", "t-7"], ["--after", "nonsense"], ["--on-dependency-failure", "no"], ["--run-at", "tomorrow"],
-                  ["--delay", "100000d"], ["--delay", "1", "--run-at", "2036-01-01T00:00:00Z"]):
+                  ["--delay", "100000d"], ["--partition", "detected"], ["--partition", "a:b"],
+                  ["--delay", "1", "--run-at", "2036-01-01T00:00:00Z"]):
         done = task("add", "x", *words)
         equal(done.returncode, 65, f"{words} {done.stderr!r}")
     for words in (["--delay", "-1"], ["--delay", "soon"], ["--backoff", "5 s"], ["--lease", "1.5h"]):

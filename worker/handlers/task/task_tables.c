@@ -70,6 +70,7 @@ static const struct field index_element[] = {
         FIELD_LIST("waiting_for", OPTIONAL, 1, 128, task_id_element,                               \
                    "Tasks that a blocked one still waits for."),                                   \
         FIELD_ID("unique_key", OPTIONAL, "No other live task of its queue has it."),               \
+        FIELD_NAME("partition", OPTIONAL, "What happens to it is told there, too."),               \
         FIELD_OBJECT("metadata", OPTIONAL, NULL, "What its creator said about it."),               \
         FIELD_ANY("error", OPTIONAL, "Why the last attempt failed."),                              \
         FIELD_INT("crashes", OPTIONAL, 0, INT32_MAX, "How often its worker died, or was lost."),   \
@@ -132,6 +133,9 @@ const struct field task_error_fields[] = {
         FIELD_ANY("payload", OPTIONAL, "Anything to work on, any JSON; kept byte by byte."),       \
         FIELD_ID("unique_key", OPTIONAL,                                                           \
                  "While a task of the queue with this key has not ended, that one is returned."),  \
+        FIELD_NAME("partition", OPTIONAL,                                                          \
+                   "What happens to the task is told in cb:partition:<name>, too; not detected, "  \
+                   "nor recovery."),                                                               \
         FIELD_INT("max_attempts", OPTIONAL, 1, 1000,                                               \
                   "Attempts that it may use (default: task.max_attempts)."),                       \
         FIELD_INT("max_crashes", OPTIONAL, 1, 1000,                                                \
@@ -283,6 +287,7 @@ static void put_create_extras(struct prepare *p, const struct field *table,
 {
     struct buf doc = BUF_INIT;
     const struct field_value *unique = create_value(values, "unique_key");
+    const struct field_value *partition = create_value(values, "partition");
 
     put_extra_backoff(p, &doc, values);
     put_extra_int(&doc, "lease_ms", create_value(values, "lease_ms"));
@@ -292,10 +297,18 @@ static void put_create_extras(struct prepare *p, const struct field *table,
         put_extra_list(&doc, "after_index", &values[fields_index(table, "after_index")]);
     if (unique->is_set)
         put_extra_string(&doc, "unique_key", unique->str, unique->len);
+    if (partition->is_set)
+        put_extra_string(&doc, "partition", partition->str, partition->len);
     if (doc.len > 0)
         buf_putc(&doc, '}');
     prepare_arg(p, arena_strndup(p->arena, buf_peek(&doc), doc.len), doc.len);
     buf_done(&doc);
+}
+
+/* Keys of this family that say something else (common/keys.def). */
+static bool is_own_partition_name(const struct field_value *v)
+{
+    return v->is_set && (strcmp(v->str, "detected") == 0 || strcmp(v->str, "recovery") == 0);
 }
 
 int task_put_create_args(struct prepare *p, const struct field *table,
@@ -321,6 +334,9 @@ int task_put_create_args(struct prepare *p, const struct field *table,
         create_value(values, "delay_ms")->is_set)
         return prepare_refuse(p, arena_printf(p->arena, "%sdelay_ms", path),
                               "one of `run_at` and `delay_ms`", "both");
+    if (is_own_partition_name(create_value(values, "partition")))
+        return prepare_refuse(p, arena_printf(p->arena, "%spartition", path),
+                              "a name that is not one of ours", "one of ours");
     prepare_arg_literal(p, text);
     prepare_arg_number(p, create_value(values, "priority"));
     prepare_arg_text(p, create_value(values, "queue"));
