@@ -10,7 +10,9 @@
 -- @include history.lua
 -- @include dependents.lua
 -- @include leave.lua
+-- @include retention.lua
 -- @include cancel.lua
+-- @include cancel_group.lua
 
 function op(r)
     local id, key, reason = ARGV[r.a + 1], KEYS[r.k + 1], ARGV[r.a + 3]

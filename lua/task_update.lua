@@ -11,7 +11,9 @@
 -- @include history.lua
 -- @include dependents.lua
 -- @include leave.lua
+-- @include retention.lua
 -- @include cancel.lua
+-- @include cancel_group.lua
 
 -- From a state, where an update may take a task. Completing and failing take a lease; a task in progress is
 -- cancelled by task.cancel. A blocked task that is made pending waits for nobody any more.

@@ -16,6 +16,7 @@
 #include "supervisor/scheduler.h"
 #include "supervisor/setup.h"
 #include "supervisor/signals.h"
+#include "supervisor/todo_sweep.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -288,6 +289,7 @@ static int make_parts(struct supervisor *s, const char *secret, struct cb_error 
     s->assign = assign_new(s->base, s->opts, &s->target, s->redis, s->instance);
     s->scheduler = scheduler_new(s->base, s->opts, s->scoreboard, s->instance, s->redis);
     s->event_care = event_care_new(s->base, &s->opts, s->instance, s->redis);
+    s->todo_sweep = todo_sweep_new(s->base, s->opts, s->redis);
     if (make_workers(s, err) < 0)
         return -1;
     s->publish = publish_new(&s->services, s->scoreboard);
@@ -352,6 +354,7 @@ void supervisor_done(struct supervisor *s)
     handon_free(s->handon);
     scheduler_free(s->scheduler);
     event_care_free(s->event_care);
+    todo_sweep_free(s->todo_sweep);
     instance_free(s->instance);
     publish_free(s->publish);
     watch_free(s->watch);

@@ -22,6 +22,7 @@ struct control;
 struct event_care;
 struct scheduler;
 struct signals;
+struct todo_sweep;
 
 struct supervisor {
     const struct options *opts;
@@ -48,6 +49,7 @@ struct supervisor {
     struct publish *publish;
     struct scheduler *scheduler;
     struct event_care *event_care;
+    struct todo_sweep *todo_sweep;
     struct control *control;
     struct health health;
     struct stop stop;

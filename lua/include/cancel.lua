@@ -1,6 +1,4 @@
--- cancel.lua: ends a live task. Needs task.lua, lease.lua, history.lua, dependents.lua, leave.lua; the operation's arguments are
--- the four of include/retention.lua.
--- @include retention.lua
+-- cancel.lua: ends a live task. Needs task.lua, lease.lua, history.lua, dependents.lua, leave.lua.
 local cancelled = 0
 
 local function cancel_want(id, t, reason)
@@ -24,10 +22,4 @@ local function cancel(id, t, reason)
     ended(id, t, 'cancelled', #reason)
     emit('task.cancelled', {'id', id, 'queue', t.queue, 'from', t.status, 'worker', t.holder or ''})
     cancelled = cancelled + 1
-end
-
-function after_group()
-    if cancelled > 0 then
-        retention_after('cancelled', cancelled, retention_limits(op_arg, 1))
-    end
 end

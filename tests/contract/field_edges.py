@@ -16,9 +16,10 @@ RESERVED = ["tasks", "instance", "current", "latest", "detected", "recovery"]
 ANSWERS = {0, -32002, -32004, -32005}  # params were accepted: done, not allowed, no such thing, or not in this state
 # What a schema cannot say: rules between fields (params that make the others acceptable), and texts of
 # which only some are meant.
-BASES = {"task.complete": {"id": "t-1", "workerId": "w"}, "schedule.add": {"id": "edges", "every_ms": 86400000}}
-INSTEAD = {("task.complete", "taskId"): {"workerId": "w"}, ("schedule.add", "cron"): {"template": {"text": "x"}}}
-ONLY = {("system.discover", "method"): ["task.create", "system.discover"], ("task.list", "cursor"): [], ("task.audit", "cursor"): [],
+BASES = {"hook.todo_write": {"todos": [{"content": "x", "status": "pending"}]},
+         "task.complete": {"id": "t-1", "workerId": "w"}, "schedule.add": {"id": "edges", "every_ms": 86400000}}
+INSTEAD = {("hook.todo_write", "task"): {"mode": "one", "task": {"id": "1", "subject": "x"}}, ("task.complete", "taskId"): {"workerId": "w"}, ("schedule.add", "cron"): {"template": {"text": "x"}}}
+ONLY = {("hook.todo_write", "mode"): ["list"], ("system.discover", "method"): ["task.create", "system.discover"], ("task.list", "cursor"): [], ("task.audit", "cursor"): [],
         ("schedule.add", "cron"): ["@daily", "* * * * *"], ("schedule.add", "timezone"): ["UTC"],
         ("system.event.subscribe", "since"): ["$", "0", "123", "123-4"],
         ("task.create", "after"): [[]], ("task.create_batch", "tasks[0].after"): [[]],  # there must be such tasks
@@ -209,7 +210,7 @@ def path_text(path):
 
 
 def send_all(method, bodies):
-    rids = link.send_many([(method, body, {}) for body in bodies])
+    rids = link.send_many([(method, body, {"more": [("session", "edges")]}) for body in bodies])
     return link.wait_all(rids, 60)
 
 

@@ -237,6 +237,24 @@ class Scripts:
         flat = [x for t in tasks for x in self.create_args(**t)]
         return self.ask("task_create_batch", len(tasks), *flat, op_args=[max_pending])
 
+    def todo(self, *todos, session="s1", mode="list", event="", salt="0123456789abcdef", keep=KEEP, max_pending=1000, **kw):
+        """todos: (content, state)…, known by their content; with mode `one`: (id, state, subject or "")."""
+        flat, seen = [], {}
+        for first, state, *subject in todos:
+            name = ("t" if mode == "one" else "c") + hashlib.sha256(first.encode()).hexdigest()[:32]
+            text_ = subject[0] if mode == "one" else first
+            if mode != "one":
+                seen[name] = seen.get(name, -1) + 1
+                name += f".{seen[name]}"
+            flat += [name, state, json.dumps(text_) if text_ else "", ""]
+        return self.ask("hook_todo_write", mode, event, salt, len(todos), *flat,
+                        op_args=[*retention(keep), max_pending, 3, 3], domain="hook", session=session, **kw)
+
+    def todo_expire(self, limit=100):
+        """Tasks looked at, tasks cancelled, what went wrong."""
+        got = self.eval("hook_todo_expire", [self.key("todos"), self.key("stream:events")], [self.prefix + ":", limit, 100000])
+        return got[0], got[1], got[2].decode()
+
     def pause(self, queue="*"):
         return self.ask("task_queue_pause", queue)
 

@@ -92,6 +92,7 @@ def use_everything(d):
     c.call("system.metrics")
     c.call("system.health")
     c.call("system.discover")
+    c.call("hook.todo_write", {"todos": [{"content": "x", "status": "in_progress"}]}, more=[("session", "s:1")])
     c.send("task.claim", {"workerId": "waits", "queue": "nothing", "roles": ["gpu"], "wait_ms": 30000}, idem=token())
     c.ask(None, {}, stream="cb:requests:task")  # a dead letter
     pid = d.workers("task")[0]
