@@ -7,6 +7,7 @@
 #include "common/compat.h"
 #include "client/verbs.h"
 
+#include "client/hook/hook.h"
 #include "common/exitcode.h"
 #include "common/mem.h"
 #include "common/nearest.h"
@@ -42,6 +43,7 @@ const struct cli_verb *const cli_verbs[] = {
     &verb_schedule_pause,
     &verb_schedule_resume,
     &verb_schedule_remove,
+    &verb_hook,
     &verb_work,
     &verb_status,
     &verb_events,
@@ -196,7 +198,8 @@ static int run_verb(const struct cli_verb *verb, const struct globals *g, int ar
         status = verb->run(&cli);
     cli_done(&cli);
     free(all);
-    return status;
+    /* An agent goes on when its hook ends with any other code. */
+    return verb == &verb_hook && status != EXITCODE_OK ? HOOK_EXIT_BLOCK : status;
 }
 
 int main(int argc, char **argv)

@@ -33,6 +33,7 @@ extern const struct cli_verb verb_schedule_show;
 extern const struct cli_verb verb_schedule_pause;
 extern const struct cli_verb verb_schedule_resume;
 extern const struct cli_verb verb_schedule_remove;
+extern const struct cli_verb verb_hook;
 extern const struct cli_verb verb_work;
 extern const struct cli_verb verb_status;
 extern const struct cli_verb verb_events;

@@ -74,6 +74,7 @@ struct rules_load_options {
     size_t nproject_files;
     bool want_examples; /* keep them, for rules_test() */
     bool want_jit;      /* for a process that decides more than a few calls */
+    bool is_for_one;    /* for a process that decides one call: rules_version() is "" */
 };
 
 /* A file's text, for those that have it already. */

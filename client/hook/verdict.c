@@ -1,0 +1,58 @@
+/*
+ * verdict.c: what is decided about one event, whoever decides it. See hook.h.
+ */
+#include "common/compat.h"
+#include "client/hook/hook.h"
+
+static const struct rules_note *join_notes(const struct hook_verdict *a,
+                                           const struct hook_verdict *b, struct arena *arena)
+{
+    struct rules_note *notes = arena_alloc(arena, (a->nnotes + b->nnotes + 1) * sizeof *notes);
+
+    for (size_t i = 0; i < a->nnotes; i++)
+        notes[i] = a->notes[i];
+    for (size_t i = 0; i < b->nnotes; i++)
+        notes[a->nnotes + i] = b->notes[i];
+    return notes;
+}
+
+void hook_verdict_join(struct hook_verdict *verdict, const struct hook_verdict *other,
+                       struct arena *arena)
+{
+    struct hook_verdict joined = *verdict;
+
+    if (other->action > verdict->action) {
+        joined.action = other->action;
+        joined.severity = other->severity;
+        joined.rule = other->rule;
+        joined.reason = other->reason;
+    }
+    /* The user is asked about what would be run. */
+    if (other->input.len)
+        joined.input = other->input;
+    if (joined.action == RULES_DENY)
+        joined.input = (struct json_span){0};
+    joined.notes = join_notes(verdict, other, arena);
+    joined.nnotes = verdict->nnotes + other->nnotes;
+    if (other->context)
+        joined.context = joined.context
+                             ? arena_printf(arena, "%s\n%s", joined.context, other->context)
+                             : other->context;
+    *verdict = joined;
+}
+
+void hook_verdict_error(const struct hook *hook, const char *reason, struct hook_verdict *ret)
+{
+    static const enum rules_action actions[] = {
+        [HOOKS_NONE] = RULES_NONE, [HOOKS_ASK] = RULES_ASK, [HOOKS_DENY] = RULES_DENY};
+    const struct options *opts = hook->policy ? hook->policy->opts : NULL;
+    enum hook_kind kind = hook->record->event->kind;
+
+    *ret = (struct hook_verdict){.action = opts ? actions[opts->hooks.on_error] : RULES_DENY,
+                                 .severity = RULES_HIGH};
+    /* What is over cannot be prevented. */
+    if (kind == HOOK_POST_TOOL || kind == HOOK_TASK)
+        ret->action = RULES_NONE;
+    if (ret->action != RULES_NONE)
+        ret->reason = arena_printf(hook->arena, "this could not be checked: %s", reason);
+}

@@ -1,0 +1,287 @@
+#!/usr/bin/env python3
+"""hook_local.py: `claudebench hook` without a daemon: whatever is away, hung or broken, the call is decided by the same rules and
+noted; the notes reach the next daemon once. Which configuration counts, what a project may add, and how failures end."""
+
+import json
+import os
+import signal
+import threading
+
+from cbtest import *
+from hooks import RULES, BlackHole, Hooks, Worker, event
+
+DECIDED = {"allow": True, "decision": "none", "reason": "", "notes": [], "cached": False, "rules": "v"}
+
+
+def decides(h, env=None):
+    """The rules of hooks.py in force; returns how many calls that were."""
+    h.run(event("boom"), env=env).denied("No booms. [rule ours/no-boom, /command: boom]")
+    h.run(event("ls"), env=env).silent()
+    return 2
+
+
+@case("no Redis: every decision of the rules, on every event")
+def nobody():
+    h = Hooks()
+    decides(h)
+    equal(h.run(event("hm")).specific()["permissionDecision"], "ask")
+    equal(h.run(event("fine")).specific(), {"hookEventName": "PreToolUse", "permissionDecision": "allow"})
+    equal(h.run(event("hard x")).specific(), {"hookEventName": "PreToolUse", "updatedInput": {"command": "soft x", "description": "d"},
+                                              "additionalContext": "Softly. [rule ours/soft]"})
+    equal(h.run(event("slow")).specific(), {"hookEventName": "PreToolUse", "additionalContext": "This is slow. [rule ours/slow]"})
+    equal(h.run(event("echo 'open")).specific()["permissionDecision"], "ask")
+    a = h.run({"session_id": "s", "hook_event_name": "UserPromptSubmit", "prompt": "use sk-abcd1234"})
+    equal((a.code, a.json()["decision"]), (2, "block"))
+    a = h.run(event(name="PostToolUse", tool_response={"stdout": "sk-abcd1234"}))
+    equal((a.code, a.json()["decision"]), (2, "block"))
+    h.run({"session_id": "s", "hook_event_name": "TaskCreated", "task_id": "1", "task_subject": "s"}).silent()
+    records = h.wait_spool(9)
+    deny = [r for r in records if r["decision"] == "deny" and r["event"] == "PreToolUse"][0]
+    equal({k: deny[k] for k in deny if k not in ("at", "input_hash", "reason")},
+          {"agent": "claude", "session": "s-1", "tool": "Bash", "use_id": "toolu_1", "event": "PreToolUse", "decision": "deny",
+           "rule": "ours/no-boom", "severity": "high"})
+    equal(len(deny["input_hash"]), 64)
+    check("sk-abcd1234" not in json.dumps([r for r in records if r["decision"] == "none"]), "no input in the records")
+    equal(os.stat(f"{h.state}/hook/spool").st_mode & 0o777, 0o600)
+    equal(os.stat(f"{h.state}/hook").st_mode & 0o777, 0o700)
+
+
+@case("Redis takes the connection and says nothing; is stopped; no worker; a worker that is slow, answers errors or nonsense")
+def hung():
+    hole = BlackHole()
+    h = Hooks(url=hole.url, deadline_ms=50)
+    made = decides(h)
+    check(os.path.exists(f"{h.state}/hook/away"), "a daemon that does not answer is left alone for a while")
+    h.wait_spool(made)
+    hole.close()
+    redis = PrivateRedis()
+    h = Hooks(url=redis.url, deadline_ms=50)
+    decides(h)  # no worker
+    os.unlink(f"{h.state}/hook/away")
+    os.kill(redis.pid, signal.SIGSTOP)
+    decides(h)
+    os.kill(redis.pid, signal.SIGCONT)
+    os.unlink(f"{h.state}/hook/away")
+    with redis_connection(redis) as r:
+        r.call("DEL", "cb:requests:hook")
+    worker = Worker(redis, {"hook.pre_tool": None})
+    decides(h)
+    os.unlink(f"{h.state}/hook/away")
+    equal(len(h.wait_spool(6)), 6)
+    quick = Hooks(url=redis.url, deadline_ms=4000)
+    worker.answers["hook.spool"] = None
+    count = 0
+    for answer in ({"code": -32001}, {"code": -32603}, {"code": -32601}, {"code": -32006}, b"{bad", b'{"jsonrpc":"2.0"}',
+                   {**DECIDED, "decision": "perhaps"}, {**DECIDED, "decision": "modify"}, {**DECIDED, "allow": False}, {}):
+        worker.answers["hook.pre_tool"] = answer
+        if answer == b"{bad":
+            quick.config["hooks"]["deadline_ms"] = 100
+            quick.write(quick.config_path, yaml(quick.config))
+        if os.path.exists(f"{quick.state}/hook/away"):
+            os.unlink(f"{quick.state}/hook/away")
+        count += decides(quick)
+    quick.wait_spool(count)
+    worker.stop()
+    redis.stop()
+
+
+def redis_connection(redis):
+    from hooks import connect
+
+    return connect(redis)
+
+
+@case("the notes are sent by the next call that reaches a daemon: each once, however many send, and again when nobody took them")
+def spool():
+    redis = PrivateRedis()
+    h = Hooks(deadline_ms=4000)
+    made = 230
+    running = []
+    for i in range(made):
+        p = h.start()
+        p.stdin.write(json.dumps(event(f"echo {i}", tool_use_id=f"u{i}")).encode())
+        p.stdin.close()
+        running.append(p)
+        if len(running) == 8:
+            for q in running:
+                q.wait(30)
+            running.clear()
+    for q in running:
+        q.wait(30)
+    wait_until(lambda: len(h.spool()) == made, 20, lambda: f"{len(h.spool())} of {made}")
+    with open(f"{h.state}/hook/spool", "a", encoding="utf-8") as f:
+        f.write('{"torn":\n')  # of a machine that lost power
+    # A daemon that does not know the method yet: nothing is lost.
+    h.config["redis"]["url"] = redis.url
+    h.write(h.config_path, yaml(h.config))
+    worker = Worker(redis, {"hook.pre_tool": DECIDED})
+    h.run(event()).silent()
+    wait_until(lambda: worker.of("hook.spool"), 10, "it tried")
+    wait_until(lambda: len(h.spool()) + sent_lines(h) == made + 1, 10, "kept")
+    taken = []
+    lock = threading.Lock()
+
+    def take(params):
+        with lock:
+            taken.append(params["records"])
+        return {"accepted": len(params["records"])}
+
+    worker.answers["hook.spool"] = take
+    calls = [threading.Thread(target=lambda: h.run(event()).silent()) for _ in range(6)]
+    for t in calls:
+        t.start()
+    for t in calls:
+        t.join()
+    wait_until(lambda: sum(map(len, taken)) >= made, 20, lambda: f"{sum(map(len, taken))} of {made}")
+    wait_until(lambda: not os.path.exists(f"{h.state}/hook/spool.sent"), 10, "all sent")
+    equal(sorted(r["use_id"] for records in taken for r in records), sorted(f"u{i}" for i in range(made)))
+    check(max(map(len, taken)) <= 100, "records a request")
+    equal(len({f["idem"] for _, f in worker.of("hook.spool")}), 3, "the same batch has the same key")
+    equal(h.spool(), [])
+    worker.stop()
+    redis.stop()
+
+
+def sent_lines(h):
+    try:
+        with open(f"{h.state}/hook/spool.sent", encoding="utf-8") as f:
+            return sum(1 for _ in f)
+    except FileNotFoundError:
+        return 0
+
+
+@case("the notes have a bound; what finds no room is counted and told; a folder that cannot be used changes no decision")
+def bounds():
+    redis = PrivateRedis()
+    h = Hooks(deadline_ms=4000)
+    os.makedirs(f"{h.state}/hook", mode=0o700)
+    with open(f"{h.state}/hook/spool", "w", encoding="utf-8") as f:
+        f.write('{"at":"x"}\n' * (1048576 // 11))
+    full = os.path.getsize(f"{h.state}/hook/spool")
+    for _ in range(3):
+        h.run(event("boom")).denied("No booms")
+    wait_until(lambda: os.path.exists(f"{h.state}/hook/spool.lost") and os.path.getsize(f"{h.state}/hook/spool.lost") == 3, 10)
+    equal(os.path.getsize(f"{h.state}/hook/spool"), full)
+    os.unlink(f"{h.state}/hook/spool")
+    told = []
+    h.config["redis"]["url"] = redis.url
+    h.write(h.config_path, yaml(h.config))
+    worker = Worker(redis, {"hook.pre_tool": DECIDED, "hook.spool": lambda p: told.extend(p["records"]) or {}})
+    h.run(event()).silent()
+    wait_until(lambda: told, 10, "told")
+    check(told[0]["reason"].startswith("3 records"), told)
+    worker.stop()
+    redis.stop()
+    bad = Hooks()
+    bad.write(bad.state, "a file")
+    decides(bad)
+    link = Hooks()
+    os.makedirs(f"{link.state}/hook", mode=0o700)
+    os.symlink(f"{link.dir}/elsewhere", f"{link.state}/hook/spool")
+    decides(link)
+    check(not os.path.exists(f"{link.dir}/elsewhere"), "links are not followed")
+
+
+@case("where the system has a policy, -c, CLAUDEBENCH_CONFIG, XDG and HOME do not count")
+def system_policy():
+    need_failpoints(procs.binary("claudebench"))
+    soft = Hooks(rules=RULES.replace("command: boom", "command: nothing"))
+    strict = Hooks()
+    env = {"CLAUDEBENCH_TEST_SYSTEM_DIR": strict.dir, "XDG_CONFIG_HOME": soft.dir, "HOME": soft.home}
+    soft.run(event("boom")).silent()
+    soft.run(event("boom"), env=env).denied("No booms")
+    soft.write(f"{soft.dir}/claudebench/claudebench.yaml", yaml(soft.config))
+    soft.run(event("boom"), env={**env, "CLAUDEBENCH_CONFIG": ""}).denied("No booms")
+    done = procs.run([procs.binary("claudebench"), "-c", soft.config_path, "hook"], env=soft.env(env),
+                     input=json.dumps(event("boom")).encode())
+    equal(done.returncode, 2)
+    # Rules alone are a policy, too. A configuration that is wrong is not passed over, nor is a link to nothing.
+    wrong = Hooks()
+    env["CLAUDEBENCH_TEST_SYSTEM_DIR"] = wrong.dir
+    wrong.write(wrong.config_path, "config_version: 1\nhooks: {rules: /x}\n")
+    soft.run(event("ls"), env=env).denied("the configuration is wrong")
+    os.unlink(wrong.config_path)
+    os.symlink("/nonexistent", wrong.config_path)
+    soft.run(event("ls"), env=env).denied("could not be checked")
+    os.unlink(wrong.config_path)
+    os.rename(wrong.rules_dir, f"{wrong.dir}/was")
+    soft.run(event("boom"), env=env).silent()  # no policy: the user's own counts
+
+
+@case("a project's rules make it stricter, with a daemon and without, and also for what the daemon has rewritten")
+def project():
+    redis = PrivateRedis()
+    worker = Worker(redis, {"hook.pre_tool": DECIDED})
+    for h in (Hooks(), Hooks(url=redis.url, deadline_ms=4000)):
+        folder = f"{h.dir}/project"
+        rules = f"{folder}/.claudebench/rules.d/p.yaml"
+        h.write(rules, "groups:\n- name: project\n  rules:\n"
+                       "  - {name: no-npm, action: deny, message: We use pnpm., match: {command: npm}}\n"
+                       "  - {name: hint, action: warn, message: Mind the tests., match: {command: make}}\n")
+        for env in ({"CLAUDE_PROJECT_DIR": folder}, {}):
+            where = {"cwd": folder if not env else "/elsewhere"}
+            h.run(event("npm i", **where), env=env).denied("We use pnpm. [rule project/no-npm")
+            equal(h.run(event("make", **where), env=env).specific(),
+                  {"hookEventName": "PreToolUse", "additionalContext": "Mind the tests. [rule project/hint]"})
+            h.run(event("ls", **where), env=env).silent()
+        env = {"CLAUDE_PROJECT_DIR": folder}
+        worker.answers["hook.pre_tool"] = {**DECIDED, "decision": "allow", "reason": "f", "rule": "g/f"}
+        h.run(event("npm i"), env=env).denied("We use pnpm.")
+        if h.config["redis"]["url"] == redis.url:
+            worker.answers["hook.pre_tool"] = {**DECIDED, "decision": "modify", "reason": "m", "rule": "g/m",
+                                               "modified": {"command": "npm x"}}
+            h.run(event("ls"), env=env).denied("We use pnpm.")
+            worker.answers["hook.pre_tool"] = {**DECIDED, "allow": False, "decision": "deny", "reason": "daemon", "rule": "g/d"}
+            h.run(event("make"), env=env).denied("daemon [rule g/d]")
+        worker.answers["hook.pre_tool"] = DECIDED
+        h.write(rules, "groups:\n- name: project\n  rules:\n"
+                       "  - {name: all, action: allow, message: All., match: {command: boom}}\n")
+        h.run(event("ls"), env=env).denied("p.yaml:4:25: allow is not for a project's rules")
+    worker.stop()
+    redis.stop()
+
+
+@case("hooks.on_error: no JSON, an endless event, rules that are wrong or gone: deny, ask or no opinion")
+def on_error():
+    h = Hooks()
+    for text in (b"", b"{", b"[]", b"null", b'{"a":1,"a":2}', b"\xff\xfe{}", b'{"a":"\xc3"}', b"[" * 100, b"{}{}"):
+        a = h.run(text)
+        equal((a.code, a.out), (2, b""), repr(text))
+        check(b"claudebench: the agent's event" in a.err, a.err)
+    h.write(f"{h.rules_dir}/b.yaml", "groups: [{name: b, rules: [{nme: x}]}]\n")
+    h.run(event("ls")).denied("could not be checked: the rules cannot be read")
+    h.run(event("ls", name="PostToolUse", tool_response={})).silent()
+    for word, want in (("ask", "ask"), ("none", None)):
+        o = Hooks(rules=None, hooks={"on_error": word})
+        a = o.run(event("boom"))
+        equal(a.specific()["permissionDecision"] if want else a.silent(), want)
+    equal(o.run(b"{").code, 0)
+    gone = Hooks()
+    os.rename(gone.rules_dir, f"{gone.dir}/was")
+    gone.run(event("ls")).denied("could not be checked")
+    unparsable = Hooks(hooks={"on_unparsable": "deny"})
+    unparsable.run(event("echo 'open")).denied("cannot be checked")
+
+
+@case("whatever happens in the process that decides (SIGSEGV, abort, SIGKILL, no memory, a wrong exit) is a refusal, exit 2")
+def crashes():
+    need_failpoints(procs.binary("claudebench"))
+    h = Hooks()
+    for point in ("hook_read", "hook_local", "hook_decided"):
+        for action in ("segv", "abort", "kill", "exit=71", "exit=0"):
+            a = h.run(event("ls"), env={"CLAUDEBENCH_FAILPOINT": f"{point}:{action}"})
+            equal((a.code, a.out), (2, b""), f"{point}:{action}")
+            check(b"the check itself failed" in a.err, a.err)
+    # Later it is too late to harm.
+    h.run(event("ls"), env={"CLAUDEBENCH_FAILPOINT": "hook_answered:segv"}).silent()
+
+
+@case("a process that decides and hangs is refused before the agent's own time is up")
+def hangs():
+    need_failpoints(procs.binary("claudebench"))
+    h = Hooks()
+    a = h.run(event("ls"), env={"CLAUDEBENCH_FAILPOINT": "hook_decided:stop", "CLAUDEBENCH_TEST_GUARD_MS": "300"})
+    equal((a.code, a.out), (2, b""))
+
+
+main()
