@@ -21,7 +21,8 @@ static char *make_config(const struct env *env, const struct env_daemon *config)
     buf_printf(&out,
                "domains:\n"
                "  task: { workers: %u, batch: %u }\n"
-               "  system: { workers: %u, batch: %u }\n",
+               "  system: { workers: %u, batch: %u }\n"
+               "  hook: { workers: 0 }\n",
                config->task_workers, config->batch, config->system_workers, config->batch);
     buf_puts(&out, "limits: { backlog: 100000000 }\n"
                    "task: { max_pending: 100000000, backoff_ms: 3600000 }\n");
