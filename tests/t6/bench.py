@@ -139,5 +139,52 @@ def interrupted():
     equal(os.listdir(folder), [], "files left behind")
 
 
+# A bench of the test's own: ratios from a file, those of a row that is measured again from another one.
+FAKE_BENCH = """#!/usr/bin/env python3
+import json, os, sys
+here = os.path.dirname(os.path.abspath(sys.argv[0]))
+rows = [sys.argv[i + 1] for i, word in enumerate(sys.argv) if word == "--row"]
+with open(os.path.join(here, "again.json" if len(rows) == 1 else "ratios.json")) as f:
+    ratios = json.load(f)
+with open(sys.argv[sys.argv.index("--json") + 1], "w") as f:
+    json.dump({"machine": {k: "x" for k in ("date", "cpu", "cores", "redis", "commit")}, "runs": [
+        {"rows": [{"row": r, "ratio": ratios[r], "void": ratios[r] == 0} for r in rows]}]}, f)
+"""
+
+
+@case("the gate passes what is less than a tenth below the baseline, measures again what is more, and then fails")
+def gate():
+    folder = procs.subfolder("gate")
+    program, baseline = os.path.join(folder, "bench"), os.path.join(folder, "baseline.json")
+    with open(program, "w", encoding="utf-8") as f:
+        f.write(FAKE_BENCH)
+    os.chmod(program, 0o755)
+    with open(os.path.join(procs.top_srcdir(), "bench/baseline.json"), encoding="utf-8") as f:
+        ratios = json.load(f)["ratios"]
+    row = "create-64"
+
+    def run(*args, now=None, again=None):
+        for name, changed in (("ratios.json", now), ("again.json", again)):
+            with open(os.path.join(folder, name), "w", encoding="utf-8") as f:
+                json.dump({**ratios, **(changed or {})}, f)
+        script = os.path.join(procs.top_srcdir(), "bench/gate.py")
+        done = procs.run(["python3", script, "--bench", program, "--baseline", baseline, *args])
+        return done.returncode, done.stdout.decode() + done.stderr.decode()
+
+    code, text = run()
+    check(code == 1 and "baseline.json" in text, f"no baseline: {code} {text}")
+    equal(run("--update")[0], 0)
+    with open(baseline, encoding="utf-8") as f:
+        equal(json.load(f)["ratios"], ratios)
+    equal(run()[0], 0)
+    equal(run(now={row: 0.91 * ratios[row]})[0], 0)
+    code, text = run(now={row: 0.89 * ratios[row]})
+    check(code == 0 and "too low" in text and "again" in text, f"a slip of the machine: {code} {text}")
+    code, text = run(now={row: 0.89 * ratios[row]}, again={row: 0.89 * ratios[row]})
+    equal((code, text.count("too low")), (1, 2), text)
+    code, text = run(now={row: 0})
+    check(code == 1 and f"no figures for {row}" in text, f"a void row: {code} {text}")
+
+
 if __name__ == "__main__":
     main()
