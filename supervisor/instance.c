@@ -14,7 +14,8 @@
 enum {
     INCARNATION_LEN = 22,
     GENERATION_LEN = 22,
-    MEMORY_MS = 1000,
+    MEMORY_MS =
+        1500, /* with two ticks a second, and what the leader does besides: three commands a second at most */
     SWEEP_BOUND = 100 /* SWEEP in lua/tick.lua */
 };
 

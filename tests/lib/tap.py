@@ -187,7 +187,6 @@ def main(argv=None, timeout=None):
     # A hang shows where; the janitor (procs.py) ends what the test started.
     limit = timeout or float(os.environ.get("CB_TEST_TIMEOUT", "3600" if LONG else "280"))
     faulthandler.dump_traceback_later(limit, exit=True)
-    print(f"1..{len(chosen) + (1 if _at_exit else 0)}", flush=True)
     note(f"seed {SEED}")
     good = True
     for number, (name, function) in enumerate(chosen, 1):
@@ -205,6 +204,6 @@ def main(argv=None, timeout=None):
                 fail("\n".join(problems))
 
         good = _run_one(len(chosen) + 1, "what the tests share ended cleanly", finish) and good
+    print(f"1..{len(chosen) + (1 if _at_exit else 0)}", flush=True)  # at the end: a case may have called at_exit()
     faulthandler.cancel_dump_traceback_later()
-    sys.stdout.flush()
     sys.exit(0 if good else 1)

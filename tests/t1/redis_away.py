@@ -76,7 +76,7 @@ def down_at_start():
         wait_until(lambda: os.path.exists(f"{d.dir}/control.sock"), 5, "it runs")
         holds_for(lambda: status(d)["status"] == "degraded", 2.5, "degraded", step=0.1)
         check("redis is down" in status(d)["reasons"][0], f"{status(d)['reasons']}")
-        equal(len(d.events("child_started")), 4, "the READY deadline stands still while Redis is away")
+        equal(len(d.events("child_started")), 5, "the READY deadline stands still while Redis is away")
         lines = len(d.log().splitlines())
         check(lines < 40, f"{lines} lines:\n{d.log_tail()}")
         redis.start()

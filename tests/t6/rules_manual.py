@@ -76,7 +76,7 @@ def files():
     there = {f for f in os.listdir(os.path.join(SRC, "etc", "rules.d")) if f.endswith(".yaml")}
     check(len(there) >= 8, f"{there}")
     equal(set(re.findall(r"rules\.d/(\S+\.yaml)", manual())), there, "the manual")
-    equal(set(re.findall(r"rules\.d/(\S+\.yaml)", read("etc", "Makefile.inc"))), there, "etc/Makefile.inc")
+    equal(set(re.findall(r"rules\.d/([\w-]+\.yaml)", read("etc", "Makefile.inc"))), there, "etc/Makefile.inc")
 
 
 @case("the limits in the manual are those of the code")
