@@ -9,6 +9,7 @@
 #include "client/session.h"
 #include "client/show.h"
 #include "client/table.h"
+#include "client/watch.h"
 #include "common/exitcode.h"
 #include "common/rfc3339.h"
 
@@ -126,6 +127,7 @@ static int run_schedule_add(const struct cli *cli)
 
 static const struct cli_option list_options[] = {
     {'s', "status", "STATUS", "Only schedules in this state: active, paused, ended."},
+    WATCH_OPTION,
     {'j', "json", NULL, "Print one JSON object per line."},
     {0, NULL, NULL, NULL},
 };
@@ -279,20 +281,24 @@ static int list_all(struct listing *l, struct session *s)
     return status;
 }
 
-static int run_schedule_list(const struct cli *cli)
+static int show_list(const struct cli *cli, struct session *s)
 {
-    struct session s CB_CLEANUP(session_close) = SESSION_INIT;
     struct listing l = {.cli = cli, .term = term_detect(STDOUT_FILENO)};
-    int status = session_open(&s, cli);
 
-    if (status >= 0)
-        return status;
     table_init(&l.table, list_columns, CB_ARRAY_LEN(list_columns));
-    status = list_all(&l, &s);
+    int status = list_all(&l, s);
     table_done(&l.table);
     buf_done(&l.out);
     buf_done(&l.cursor);
     return status;
+}
+
+static int run_schedule_list(const struct cli *cli)
+{
+    struct session s CB_CLEANUP(session_close) = SESSION_INIT;
+    int status = session_open(&s, cli);
+
+    return status >= 0 ? status : watch(cli, &s, show_list);
 }
 
 /* ---- schedule show, pause, resume, remove ---- */
@@ -309,6 +315,7 @@ static const struct cli_option switch_options[] = {
 static const struct cli_option remove_options[] = {
     {0, "if-version", "N", "Only if it still has this version."},
     {0, "idem", "KEY", "Idempotency key: repeating the command under the same key succeeds."},
+    {'j', "json", NULL, "Print the result as JSON."},
     {0, NULL, NULL, NULL},
 };
 
@@ -358,7 +365,9 @@ static int run_schedule_remove(const struct cli *cli)
     buf_puts(&params, "}");
     if (status < 0)
         status = call_once(cli, "schedule.remove", &reply, &params, cli_value(cli, "idem", NULL));
-    return status >= 0 ? status : EXITCODE_OK;
+    if (status >= 0)
+        return status;
+    return cli_is_set(cli, "json") ? show_json(reply.result) : EXITCODE_OK;
 }
 
 #define VERB_BY_ID(verb_, name_, summary_, options_)                                               \

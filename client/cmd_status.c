@@ -9,6 +9,7 @@
 
 #include "client/session.h"
 #include "client/table.h"
+#include "client/watch.h"
 #include "common/clock.h"
 #include "common/exitcode.h"
 
@@ -19,6 +20,7 @@
 enum { STATUS_TIMEOUT_MS = 2000, STATUS_BYTES_MAX = 4 * 1024 * 1024, READ_CHUNK = 16384 };
 
 static const struct cli_option status_options[] = {
+    WATCH_OPTION,
     {'j', "json", NULL, "Print the daemon's answer as JSON."},
     {0, NULL, NULL, NULL},
 };
@@ -327,7 +329,9 @@ static int show(const struct cli *cli, struct json_span status)
     int written = cli_write(&out);
     buf_done(&word);
     buf_done(&out);
-    return is_healthy ? written : EXITCODE_FAILURE;
+    /* To watch it is to see it become healthy again. */
+    return is_healthy || written != EXITCODE_OK || cli_is_set(cli, "watch") ? written
+                                                                            : EXITCODE_FAILURE;
 }
 
 static int not_permitted(const char *path)
@@ -359,21 +363,16 @@ static int turned_away(const char *path, struct json_span text)
     return EXITCODE_TEMPFAIL;
 }
 
-static int run_status(const struct cli *cli)
+static int ask_and_show(const struct cli *cli, struct session *s)
 {
-    struct session s CB_CLEANUP(session_close) = SESSION_INIT;
     struct buf answer CB_CLEANUP(buf_done) = BUF_INIT;
     struct json_span status;
     struct json_item error;
     enum json_type type;
-    int code = session_load(&s, cli);
+    const char *path = s->opts->supervisor.control_socket;
 
-    if (code >= 0)
-        return code;
-    const char *path = s.opts->supervisor.control_socket;
-    if (ask(path, &answer) != 0) {
+    if (ask(path, &answer) != 0)
         return not_asked(path, errno);
-    }
     if (json_check(answer.data, answer.len, &status, &type, NULL) != 0 || type != JSON_OBJECT) {
         cli_say("%s: the daemon's answer is not JSON", path);
         return EXITCODE_SOFTWARE;
@@ -381,4 +380,12 @@ static int run_status(const struct cli *cli)
     if (json_find(status, "error", &error) && error.type == JSON_STRING)
         return turned_away(path, error.value);
     return show(cli, status);
+}
+
+static int run_status(const struct cli *cli)
+{
+    struct session s CB_CLEANUP(session_close) = SESSION_INIT;
+    int code = session_load(&s, cli);
+
+    return code >= 0 ? code : watch(cli, &s, ask_and_show);
 }

@@ -1,5 +1,5 @@
 /*
- * cmd_task.c: claudebench task add, list, show, update, rm. (The others: cmd_task_*.c.)
+ * cmd_task.c: claudebench task add, list, update, rm. (The others: cmd_task_*.c.)
  */
 #include "common/compat.h"
 #include "client/verbs.h"
@@ -245,47 +245,6 @@ static int run_task_list(const struct cli *cli)
     return status >= 0 ? status : watch(cli, &s, show_list);
 }
 
-/* ---- task show ---- */
-
-static const struct cli_option show_options[] = {
-    WATCH_OPTION,
-    {'j', "json", NULL, "Print the task as JSON, as it was stored."},
-    {0, NULL, NULL, NULL},
-};
-
-static int run_task_show(const struct cli *cli);
-
-const struct cli_verb verb_task_show = {
-    .name = "task show",
-    .operands = "ID",
-    .min_operands = 1,
-    .max_operands = 1,
-    .summary = "Show one task with payload, result and error.",
-    .options = show_options,
-    .run = run_task_show,
-};
-
-static int show_task(const struct cli *cli, struct session *s)
-{
-    struct buf params CB_CLEANUP(buf_done) = BUF_INIT;
-    struct requests_reply reply CB_CLEANUP(requests_reply_done) = REQUESTS_REPLY_INIT;
-
-    params_put_id(cli, &params);
-    buf_puts(&params, "}");
-    int status = session_call(s, "task.get", &params, NULL, &reply);
-    if (status >= 0)
-        return status;
-    return cli_is_set(cli, "json") ? show_json(reply.result) : show_members(reply.result);
-}
-
-static int run_task_show(const struct cli *cli)
-{
-    struct session s CB_CLEANUP(session_close) = SESSION_INIT;
-    int status = session_open(&s, cli);
-
-    return status >= 0 ? status : watch(cli, &s, show_task);
-}
-
 /* ---- task update ---- */
 
 static const struct cli_option update_options[] = {
@@ -353,6 +312,7 @@ static int run_task_update(const struct cli *cli)
 static const struct cli_option rm_options[] = {
     {0, "idem", "KEY", "Idempotency key: repeating the command under the same key succeeds."},
     {0, "if-version", "N", "Only if the task still has this version."},
+    {'j', "json", NULL, "Print the result as JSON."},
     {0, NULL, NULL, NULL},
 };
 
@@ -379,5 +339,7 @@ static int run_task_rm(const struct cli *cli)
     if (status >= 0 || (status = session_open(&s, cli)) >= 0)
         return status;
     status = session_call(&s, "task.delete", &params, cli_value(cli, "idem", NULL), &reply);
-    return status >= 0 ? status : EXITCODE_OK;
+    if (status >= 0)
+        return status;
+    return cli_is_set(cli, "json") ? show_json(reply.result) : EXITCODE_OK;
 }

@@ -45,12 +45,19 @@ int show_member(struct json_span object, const char *name)
 
 int show_members(struct json_span object)
 {
+    return show_members_but(object, NULL);
+}
+
+int show_members_but(struct json_span object, const char *name)
+{
     struct buf out = BUF_INIT, text = BUF_INIT;
     struct json_iter it;
     struct json_item item;
 
     json_iter_init(&it, object);
     while (json_iter_next(&it, &item)) {
+        if (name && json_string_equals(item.key, name))
+            continue;
         buf_reset(&text);
         json_decode_string(item.key, &text);
         buf_putc(&text, ':');

@@ -14,7 +14,8 @@ void show_put_member(struct buf *out, struct json_span object, const char *name)
 int show_json(struct json_span value);
 /* One member of the object on a line that ends there. */
 int show_member(struct json_span object, const char *name);
-/* All members, a line each. */
+/* All members, a line each; the other one leaves one out. */
 int show_members(struct json_span object);
+int show_members_but(struct json_span object, const char *name);
 
 #endif

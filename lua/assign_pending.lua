@@ -85,14 +85,16 @@ end
 local pushed = {} -- instance → ids
 
 -- Returns 'pushed', 'passed' (not this task) or 'full' (nobody takes more of these).
-local function push_one(id, tasks, loads)
+local function push_one(id, queue, tasks, loads)
     local key = task_key(id)
     local t = lease_read(key)
     if not t or t.status ~= 'pending' then
-        call('ZREM', tasks, id)
+        if call('ZREM', tasks, id) == 1 and not t then -- else it is counted where it is
+            count_move(queue, 'pending', nil)
+        end
         return 'passed'
     end
-    local since = call('HGET', key, 'up') or '0'
+    local since = waits_since(id)
     if NOW - tonumber(since) < tonumber(ARGV[7]) then
         return 'passed'
     end
@@ -123,7 +125,7 @@ local function push_from(name, limit)
     local ids = call('ZRANGE', tasks, 0, limit + LOOKS - 1)
     local done = 0
     for i = 1, #ids do
-        local verdict = guarded(push_one, ids[i], tasks, loads)
+        local verdict = guarded(push_one, ids[i], queue, tasks, loads)
         if verdict == 'pushed' then
             done = done + 1
         end

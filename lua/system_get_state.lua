@@ -53,7 +53,7 @@ local function instance_json(id)
         return nil
     end
     return '{"id":' .. S(id) .. ',"kind":"' .. t[1] .. '","status":"' .. t[2] .. '","roles":' .. t[3] .. ',"capacity":'
-        .. t[4] .. (t[5] and ',"load":' .. t[5] or '') .. ',"lastBeat":' .. ISO(t[6]) .. '}'
+        .. t[4] .. (t[5] and t[2] == 'ACTIVE' and ',"load":' .. t[5] or '') .. ',"lastBeat":' .. ISO(t[6]) .. '}'
 end
 
 -- Those that will live longest first, then those that ended, the latest first.

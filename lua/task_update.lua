@@ -55,6 +55,9 @@ function op(r)
         return nil, code, message, data
     end
     local h = {'HSET', key, 'up', I(NOW), 'v', I(t.version + 1)}
+    if t.status == 'pending' then
+        h[#h + 1], h[#h + 2] = 'ws', I(t.version + 1) .. ' ' .. waits_since(id)
+    end
     local changed = {}
     for i, name in ipairs({'text', '', 'priority', 'metadata'}) do
         local value = ARGV[a + 2 + i]

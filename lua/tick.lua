@@ -246,8 +246,8 @@ function sweep.aging()
             end
             local ids = call('ZRANGEBYSCORE', key, behind, behind, 'LIMIT', 0, 10)
             for j = 1, #ids do
-                local since = redis.pcall('HGET', task_key(ids[j]), 'up')
-                if type(since) == 'string' and tonumber(since) < before then
+                local since = tonumber(waits_since(ids[j]))
+                if since > 0 and since < before then -- 0: there is no such task
                     call('ZADD', key, AGED, ids[j])
                     moved = moved + 1
                 end

@@ -15,9 +15,13 @@ local function I(n)
     return format('%d', n)
 end
 
--- A JSON string literal for bytes that are not yet JSON.
+-- A JSON string literal for bytes that are not yet JSON. (cjson writes "\/", which is JSON, but no name that one could look for.)
 local function S(s)
-    return cjson.encode(s)
+    local literal = cjson.encode(s)
+    if string.find(literal, '/', 1, true) then
+        literal = string.gsub(literal, '\\/', '/')
+    end
+    return literal
 end
 
 -- RFC 3339 UTC of wall ms (days to civil date: Howard Hinnant, "chrono-Compatible Low-Level Date

@@ -164,7 +164,7 @@ local function claim_take(a)
             if t[2] == 'pending' or not t[2] then -- else it is counted where it is
                 count_move(queue, 'pending', nil)
             end
-        elseif queue_fits(queue, t[10]) and not (t[16] and is_denied(worker, t[16], queue, t[10], t[8])) then
+        elseif queue_fits(queue, t[10]) and not (t[16] and is_denied(worker, t[16], queue, t[10], waits_since(id))) then
             local lease_ms = ARGV[a + 4] ~= '' and ARGV[a + 4] or t[11] or LEASE_MS
             local token = I(next_number()) .. '-' .. ARGV[a + 5]
             local lease_end = I(NOW + tonumber(lease_ms))

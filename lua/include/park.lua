@@ -42,7 +42,7 @@ local function park(r, wait_ms, max_waiters)
     if old then
         number = call('ZSCORE', W.queue_key(old[3]), waiter) or number
         W.remove(waiter, old)
-    elseif call('HLEN', P .. 'waiters') >= max_waiters then
+    elseif call('ZCARD', P .. 'waiters:deadline') >= max_waiters then -- the leader's own waiter has no deadline
         return nil, -32007, 'too many claims wait', '{"retry_after_ms":1000}'
     end
     local token = string.sub(KEYS[5 + K + tonumber(ARGV[r.at + 2])], #P + 7)

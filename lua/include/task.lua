@@ -7,6 +7,7 @@
 -- hi its incarnation; tk lease token (it begins with the microsecond of the claim); le lease end, wall ms as told;
 -- du due, wall ms; en end, wall ms; de 1 = dead; dr why; pg progress of this attempt (JSON); pe wall ms of the last event
 -- about it; as 1 = assigned, and not yet handed over; dn deny list (deny.lua); hy attempts that failed (history.lua);
+-- ws see waits_since();
 -- sc due time (wall ms) and id of the schedule that it came of; af ids of tasks that it waits for, joined by spaces, and
 -- of what a failed one of them means (dependents.lua); uk unique key; pn partition (partition.lua); ex mark of what few tasks have (dependents.lua);
 -- dop dtk dby dou = operation, token, worker and outcome of the last finishing call.
@@ -95,6 +96,14 @@ local function want_moves()
         want('zset', P .. 'queues')
         moves_fit = true
     end
+end
+
+-- Since when a pending task has waited (wall ms, as a text): since it became pending. An update of it is a change, too (up), but
+-- no new wait: it leaves in the field ws the version that it made, and since when the task had waited. Never raises.
+local function waits_since(id)
+    local t = redis.pcall('HMGET', task_key(id), 'up', 'v', 'ws')
+    local version, since = string.match(t[3] or '', '^(%d+) (%d+)$')
+    return version and version == t[2] and since or t[1] or '0'
 end
 
 -- What a task has only while it is in progress.

@@ -158,6 +158,17 @@ def who_not():
     equal(held("full"), 1)
 
 
+@case("an entry whose task is gone leaves its queue, and is counted no more")
+def gone():
+    fresh()
+    agents("a", capacity=9)
+    tasks = create(4) + create(2, roles="x")
+    s.redis.call("DEL", s.key(f"task:{tasks[1]}"), s.key(f"task:{tasks[3]}"))
+    equal(push(), 2)
+    equal(int(s.redis.hash(s.key("counts"))["pending"]), 2)
+    equal([int(s.redis.hash(s.key("counts"))[f"q:default:{state}"]) for state in ("pending", "in_progress")], [2, 2])
+
+
 @case("loads follow every hold and every release, and nothing else")
 def follow():
     fresh()

@@ -421,6 +421,36 @@ def aging():
     check_counts(s)
 
 
+@case("aging: an update of a pending task does not begin its wait anew; a claim does, and so does a release")
+def aging_update():
+    fresh()
+
+    def ages(task):
+        s.redis.call("HSET", s.key(f"task:{task}"), "up", s.wall() - 10000)
+
+    def is_aged(task):
+        s.tick(aging=5000)
+        return s.redis.call("ZSCORE", s.key("queue:tasks:pending"), task) == b"-1000"
+
+    task = one(priority=10)
+    ages(task)
+    s.update(task, text_='"x"')
+    s.update(task, priority="20")
+    check(s.wall() - int(s.task(task)["up"]) < 5000, "it has changed now")
+    check(is_aged(task), "it has waited for long")
+    (held,) = claimed(count=1)
+    s.release(held["id"], held["lease_token"])
+    check(not is_aged(task), "that wait is over")
+    ages(task)
+    s.update(task, metadata='{"a":1}')
+    check(is_aged(task), "the next one is counted from its own beginning")
+    s.register("a", "i1")
+    s.assign(task, "a")
+    s.reassign(task)
+    s.update(task, priority="30")
+    check(not is_aged(task), "and an update after it from the third one's")
+
+
 @case("aging: counted from when it became pending; a task that goes back begins anew; bounded")
 def aging_since():
     fresh()

@@ -56,6 +56,7 @@ def instances():
     s.register("agent", "inc-agent", roles='["gpu"]', capacity=3)
     s.heartbeat("agent", "inc-agent", load=0.5)
     s.register("left", "inc-left")
+    s.heartbeat("left", "inc-left", load=0.9)
     s.unregister("left", "inc-left")
     got = state()
     shown = [(i["id"], i["kind"], i["status"], i["roles"], i["capacity"], i.get("load")) for i in got["instances"]]

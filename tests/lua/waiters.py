@@ -262,6 +262,16 @@ def cap():
     equal(s.redis.call("HLEN", s.key("waiters")), 2)
 
 
+@case("the leader that waits for tasks to push is none of those that the cap counts")
+def cap_leader():
+    fresh()
+    s.tick(register=1)
+    s.assign_pending(reply="token-of-the-leader")
+    equal(s.redis.call("HEXISTS", s.key("waiters"), "leader"), 1)
+    parked("a", max_waiters=1)
+    equal(s.wait("b", max_waiters=1), -32007)
+
+
 @case("a repeat under its idempotency key takes the place of the first, and its new reply list")
 def repeated():
     fresh()

@@ -3,6 +3,8 @@
 
 import json
 import re
+import signal
+import subprocess
 
 from cbtest import *
 
@@ -89,6 +91,25 @@ def listing():
     equal(len(good(schedule("list")).splitlines()), 253, "more than a page")
 
 
+@case("list --json: names and expressions as they are; --watch shows it again, with what has changed")
+def watched():
+    for one in c.call("schedule.list", {"limit": 500})["schedules"]:
+        c.call("schedule.remove", {"id": one["id"]})
+    c.call("schedule.add", {"id": "a/b", "cron": "*/5 * * * *", "timezone": "Europe/Berlin", "template": {"text": "\\/ é"}})
+    line = good(schedule("list", "--json"))
+    check('"a/b"' in line and '"*/5 * * * *"' in line and '"Europe/Berlin"' in line, line)
+    equal(json.loads(line)["template"]["text"], "\\/ é")
+    process = procs.start([procs.binary("claudebench"), "schedule", "list", "--json", "--watch"],
+                          env={"CLAUDEBENCH_CONFIG": daemon.config_path}, stdout=subprocess.PIPE)
+    equal(json.loads(process.stdout.readline())["status"], "active")
+    good(schedule("pause", "a/b"))
+    while json.loads(process.stdout.readline())["status"] != "paused":
+        check(process.poll() is None, "goes on")
+    process.send_signal(signal.SIGINT)
+    process.stdout.close()
+    equal(process.wait(10), -signal.SIGINT)
+
+
 @case("show, pause, resume, remove; what is not there is 66")
 def others():
     c.call("schedule.add", {"id": "x y", "every_ms": 86400000, "template": {"text": "t"}})
@@ -99,7 +120,7 @@ def others():
     equal(json.loads(good(schedule("resume", "x y", "-j")))["status"], "active")
     equal(schedule("remove", "x y", "--if-version", "1").returncode, 73)
     equal(good(schedule("remove", "x y", "--idem", "k2")), "")
-    equal(good(schedule("remove", "x y", "--idem", "k2")), "")
+    equal(json.loads(good(schedule("remove", "x y", "--idem", "k2", "--json"))), {"id": "x y"})
     for verb in ("show", "pause", "resume", "remove"):
         equal(schedule(verb, "x y").returncode, 66)
     equal(schedule("list", "now").returncode, 64)

@@ -84,8 +84,13 @@ def timed_client(*words):
 @case("status: a stopped Redis does not keep it waiting; 1 when not healthy; 69 without a daemon")
 def not_healthy():
     redis = daemon.redis_pid()
+    watching = procs.start([procs.binary("claudebench"), "status", "--watch", "--json"],
+                           env={"CLAUDEBENCH_CONFIG": daemon.config_path}, stdout=subprocess.PIPE)
+    equal(json.loads(watching.stdout.readline())["status"], "healthy")
     procs.kill(redis, signal.SIGSTOP)
     try:
+        while json.loads(watching.stdout.readline())["status"] == "healthy":
+            check(watching.poll() is None, "goes on")
         wait_until(lambda: b"redis is down" in daemon.client("status").stdout, 10, "the daemon has noticed")
         done = daemon.client("status")
         equal((done.returncode, done.stderr), (1, b""))
@@ -96,6 +101,11 @@ def not_healthy():
     finally:
         procs.kill(redis, signal.SIGCONT)
     wait_until(lambda: daemon.client("status").returncode == 0, 10, "healthy again")
+    while json.loads(watching.stdout.readline())["status"] != "healthy":
+        check(watching.poll() is None, "goes on while it is not healthy")
+    watching.send_signal(signal.SIGINT)
+    watching.stdout.close()
+    equal(watching.wait(10), -signal.SIGINT)
 
 
 @case("events: all that is kept, in order; --since; --type; a line for people")

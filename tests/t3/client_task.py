@@ -130,6 +130,23 @@ def list_fits():
     check(all(text in piped for text in [*texts, worker, "CREATED"]), piped)
 
 
+@case("task show: how the attempts ended is a table below the rest; a task without any has none")
+def show_attempts():
+    made = good(task("add", "tried", "--queue", "tried", "--backoff", "0")).strip()
+    check("attempts" not in good(task("show", made)) and "TRY" not in good(task("show", made)), "none")
+    for worker, error in (("w1", "no such \x1b file"), ("w-2", "again")):
+        held = wait_until(lambda w=worker: c.insist("task.claim", {"workerId": w, "queue": "tried"}).result["tasks"], 10)[0]
+        c.insist("task.fail", {"id": made, "lease_token": held["lease_token"], "error": error})
+    shown = good(task("show", made))
+    head, table = shown.split("\n\n")
+    rows = table.splitlines()
+    equal(rows[0].split(), ["TRY", "OUTCOME", "SIGNAL", "WORKER", "STARTED", "ENDED", "ERROR"])
+    check(re.fullmatch(r" *1 +failed +- +w1 +2\S+Z +2\S+Z +no such \\x1b file", rows[1]), rows[1])
+    check(re.fullmatch(r" *2 +failed +- +w-2 +2\S+Z +2\S+Z +again", rows[2]), rows[2])
+    check(len(rows) == 3 and "attempts:" not in head and "error:" in head, shown)
+    equal(len(json.loads(good(task("show", made, "--json")))["attempts"]), 2)
+
+
 @case("task update: every option arrives; refusals are 64, 65, 66 or 73")
 def update():
     one = good(task("add", "old", "--queue", "upd")).strip()
@@ -155,7 +172,7 @@ def remove():
     equal((done.returncode, b"in_progress" in done.stderr), (73, True), done.stderr)
     c.call("task.complete", {"id": one})
     equal(good(task("rm", one, "--idem", "r1")), "")
-    equal(good(task("rm", one, "--idem", "r1")), "")
+    equal(json.loads(good(task("rm", one, "--idem", "r1", "--json"))), {"id": one, "status": "deleted"})
     equal((task("rm", one).returncode, task("show", one).returncode), (66, 66))
 
 
