@@ -16,7 +16,7 @@
 #include <poll.h>
 
 enum {
-    TELL_WITHIN_MS = 5000,  /* for a whole message */
+    TELL_WITHIN_MS = 3000,  /* for a whole message */
     TELL_EVERY_MS = 200,    /* between two of one task's progress */
     TELL_MORE_BYTES = 4096, /* of a message beside its largest member */
     NOTE_BYTES = 500,       /* limit of task.progress' note */

@@ -22,9 +22,9 @@ STRANGERS = ["s1"]  # claims without being so
 LIVE = ("pending", "delayed", "blocked", "in_progress")
 GONE = {"failed": "failed", "cancelled": "was cancelled", "deleted": "is gone"}
 WEIGHTS = {"create": 6, "create_special": 4, "create_batch": 1, "claim": 9, "wait": 4, "complete": 5, "complete_batch": 1, "fail": 2,
-           "release": 2, "renew": 1, "assign": 2, "reassign": 2, "update": 2, "cancel": 1, "retry": 2, "delete": 1, "get": 1,
+           "release": 2, "renew": 1, "progress": 1, "assign": 2, "reassign": 2, "update": 2, "cancel": 1, "retry": 2, "delete": 1, "get": 1,
            "pause": 1}
-UNKNOWN = ("lease_until", "next_run_at", "attempts")
+UNKNOWN = ("lease_until", "next_run_at", "attempts", "at")
 EMPTY, WAKE = {"claimed": False, "tasks": []}, {"claimed": False, "tasks": [], "wake": True}
 NOT_KNOWN = "the token of a task that was assigned and not handed over"
 
@@ -40,6 +40,7 @@ class Task:
         self.id, self.text, self.queue = tid, p["text"], p.get("queue", "default")
         self.priority, self.roles = p.get("priority", 50), p.get("roles", [])
         self.max_attempts, self.payload, self.unique = p.get("max_attempts", 3), p.get("payload"), p.get("unique_key")
+        self.partition, self.progress = p.get("partition"), None
         self.is_late = "delay_ms" in p  # it is delayed when it waits for nobody any more
         self.status, self.attempt, self.version = "pending", 0, 1
         self.holder = self.token = self.result = self.error = self.dead_reason = None
@@ -54,7 +55,7 @@ class Task:
                "attempt": self.attempt, "maxAttempts": self.max_attempts, "version": self.version}
         optional = {"roles": self.roles, "assignedTo": self.holder, "payload": self.payload, "result": self.result,
                     "error": self.error, "dead": self.dead_reason and True, "dead_reason": self.dead_reason,
-                    "unique_key": self.unique, "waiting_for": self.waiting_for}
+                    "unique_key": self.unique, "waiting_for": self.waiting_for, "partition": self.partition, "progress": self.progress}
         out.update({k: v for k, v in optional.items() if v not in (None, [])})
         return out
 
@@ -141,7 +142,7 @@ class Model:
             self.assigned[t.holder].remove(t.id)
         for other in t.waiting_for:
             self.tasks[other].dependents.discard(t.id)
-        t.status, t.holder, t.token, t.waiting_for = status, None, None, []
+        t.status, t.holder, t.token, t.progress, t.waiting_for = status, None, None, None, []
         t.version += 1
 
     def ended(self, t, outcome):
@@ -211,6 +212,11 @@ class Model:
         t = self.find(tid)
         if t.status != "in_progress" or t.token != token:
             raise Refused(-32005, "stale_lease")
+        return {}
+
+    def progress(self, tid, token, said):
+        self.renew(tid, token)
+        self.tasks[tid].progress = said
         return {}
 
     # ---- who gets what ----
@@ -396,6 +402,8 @@ class Walk:
                 p["on_dependency_failure"] = self.draw.choice(["fail", "ignore", "block"])
         if self.draw.random() < 0.5:
             p["unique_key"] = self.draw.choice(["k1", "k2", "k3", "k4"])
+        if self.draw.random() < 0.5:
+            p["partition"] = self.draw.choice(["p1", "p2"])
         return p
 
     # ---- sending and comparing ----
@@ -470,7 +478,7 @@ class Walk:
         """What a claim is to say of these tasks; learns their tokens."""
         for t, told in zip(got, result["tasks"]):
             t.token = told["lease_token"]
-        want = {"claimed": bool(got), "tasks": [{**without(t.shown(), "error", "unique_key"), "lease_token": t.token} for t in got]}
+        want = {"claimed": bool(got), "tasks": [{**without(t.shown(), "error", "unique_key", "partition"), "lease_token": t.token} for t in got]}
         if got:
             want["taskId"] = got[0].id
         elif queue in self.model.paused:
@@ -535,6 +543,12 @@ class Walk:
         tid = self.some_held()
         p = {"id": tid, "lease_token": self.some_token(tid)}
         self.ask("task.renew", p, lambda _: self.model.renew(tid, p["lease_token"]))
+
+    def progress(self):
+        tid = self.some_held()
+        said = {"percent": self.draw.choice([0, 12.5, 100]), **({"note": "é"} if self.draw.random() < 0.5 else {})}
+        p = {"id": tid, "lease_token": self.some_token(tid), **said}
+        self.ask("task.progress", p, lambda _: self.model.progress(tid, p["lease_token"], said))
 
     def assign(self):
         p = {"taskId": self.some_task(), "instanceId": self.draw.choice([*WORKERS, *WORKERS, *STRANGERS])}
