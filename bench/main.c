@@ -2,6 +2,7 @@
  * main.c: claudebench-bench: the command line. README.md says what is measured and how to read it.
  */
 #include "common/compat.h"
+#include "bench/depth.h"
 #include "bench/report.h"
 
 #include "bench/stop.h"
@@ -20,6 +21,7 @@ struct arguments {
     const char *aof; /* NULL: both */
     enum pin_layout layout;
     unsigned idle_s; /* 0: neither idle nor memory */
+    unsigned depth;  /* 0: not asked for */
     const char *globs[GLOBS_MAX];
     size_t nglobs;
     const char *json;
@@ -38,6 +40,8 @@ static const char help[] =
     "                      everything on one core; or Redis on one, the rest on another\n"
     "  --idle SECONDS      length of the idle measurement (default 10); 0 leaves it and memory "
     "out\n"
+    "  --depth TASKS       claims with so many tasks queued beside claims with 1000; without --row "
+    "only these\n"
     "  --quick             a twentieth of the requests, one round, no idle: to see that it works\n"
     "  --json FILE         write all figures of all rounds there\n"
     "  -h, --help          this text\n";
@@ -47,7 +51,7 @@ static bool is_wanted(const struct arguments *args, const struct row *row)
     for (size_t i = 0; i < args->nglobs; i++)
         if (fnmatch(args->globs[i], row->name, 0) == 0)
             return true;
-    return args->nglobs == 0;
+    return args->nglobs == 0 && !args->depth;
 }
 
 static int usage_error(const char *what)
@@ -95,6 +99,10 @@ static const char *take_option(int opt, const char *value, struct arguments *arg
         return pin_find(value, &args->layout) ? NULL : "--pin wants none, one or split";
     case 'i':
         return parse_number(value, 3600, &args->idle_s) ? NULL : "--idle wants seconds";
+    case 'd':
+        return parse_number(value, DEPTH_MAX, &args->depth) && args->depth > 0
+                   ? NULL
+                   : "--depth wants a number from 1 to 10000000";
     case 'q':
         args->divide = QUICK_DIVIDES;
         args->rounds = 1;
@@ -111,12 +119,17 @@ static const char *take_option(int opt, const char *value, struct arguments *arg
 /* Returns -1 to go on, else the exit code. */
 static int parse(int argc, char **argv, struct arguments *args)
 {
-    static const struct option longs[] = {
-        {"row", required_argument, NULL, 'w'},    {"list", no_argument, NULL, 'l'},
-        {"rounds", required_argument, NULL, 'r'}, {"aof", required_argument, NULL, 'a'},
-        {"pin", required_argument, NULL, 'p'},    {"idle", required_argument, NULL, 'i'},
-        {"quick", no_argument, NULL, 'q'},        {"json", required_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {{"row", required_argument, NULL, 'w'},
+                                          {"list", no_argument, NULL, 'l'},
+                                          {"rounds", required_argument, NULL, 'r'},
+                                          {"aof", required_argument, NULL, 'a'},
+                                          {"pin", required_argument, NULL, 'p'},
+                                          {"idle", required_argument, NULL, 'i'},
+                                          {"quick", no_argument, NULL, 'q'},
+                                          {"json", required_argument, NULL, 'j'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {"depth", required_argument, NULL, 'd'},
+                                          {NULL, 0, NULL, 0}};
     int opt;
 
     *args = (struct arguments){.rounds = ROUNDS, .divide = 1, .idle_s = IDLE_S};
@@ -132,10 +145,21 @@ static int parse(int argc, char **argv, struct arguments *args)
     }
     if (optind != argc)
         return usage_error("there is one argument too many");
+    if (args->depth && args->nglobs == 0)
+        return -1;
     for (const struct row *row = rows; row->name; row++)
         if (is_wanted(args, row))
             return -1;
     return usage_error("no row matches");
+}
+
+static bool run_depth(struct env *env, struct report *report, const struct arguments *args)
+{
+    static struct depth depth;
+
+    depth_run(env, args->depth, args->rounds, args->divide, &depth);
+    report_depth(report, &depth);
+    return !depth_is_bad(&depth);
 }
 
 /* Both tables of one AOF setting. Returns false when a row's figures mean nothing. */
@@ -186,7 +210,9 @@ int main(int argc, char **argv)
         if (!report)
             report = report_new(&env, args.rounds);
         is_good = run_section(&env, report, &args) && is_good;
-        if (args.idle_s)
+        if (args.depth)
+            is_good = run_depth(&env, report, &args) && is_good;
+        if (args.idle_s && (!args.depth || args.nglobs > 0))
             run_rest(&env, report, args.idle_s);
         env_close(&env);
     }

@@ -7,8 +7,8 @@
 #include "bench/bare.h"
 #include "bench/stock.h"
 
-static void run_side(struct env *env, const struct row *row, unsigned total, bool is_bare,
-                     struct load_result *ret_result)
+void pair_run_side(struct env *env, const struct row *row, unsigned total, unsigned more,
+                   bool is_bare, struct load_result *ret_result)
 {
     struct load_stock stock;
     unsigned warm_up = row_warm_up(row, total);
@@ -17,7 +17,7 @@ static void run_side(struct env *env, const struct row *row, unsigned total, boo
                                 .batch = row_batch(row)};
 
     env_flush(env);
-    stock_prepare(env, row, warm_up + total, &stock);
+    stock_prepare(env, row, warm_up + total, more, &stock);
     if (is_bare)
         bare_start(env, row, row->workers);
     else
@@ -53,8 +53,10 @@ void pair_run(struct env *env, const struct row *row, unsigned rounds, unsigned 
     for (unsigned i = 0; i < rounds; i++) {
         struct pair_round *round = &ret_pair->round[i];
         bool is_bare_first = i % 2 == 0;
-        run_side(env, row, total, is_bare_first, is_bare_first ? &round->bare : &round->system);
-        run_side(env, row, total, !is_bare_first, is_bare_first ? &round->system : &round->bare);
+        pair_run_side(env, row, total, 0, is_bare_first,
+                      is_bare_first ? &round->bare : &round->system);
+        pair_run_side(env, row, total, 0, !is_bare_first,
+                      is_bare_first ? &round->system : &round->bare);
         round->ratio = pair_rate(&round->system) / pair_rate(&round->bare);
     }
     qsort(ret_pair->round, rounds, sizeof ret_pair->round[0], by_ratio);

@@ -19,6 +19,10 @@ struct pair {
     struct pair_round round[PAIR_ROUNDS_MAX]; /* the smallest ratio first */
 };
 
+/* One side of one round, on an empty database: what it needs and `more` queued tasks, a warm-up, and `total` requests that
+ * are measured. */
+void pair_run_side(struct env *env, const struct row *row, unsigned total, unsigned more,
+                   bool is_bare, struct load_result *ret_result);
 /* `total` requests a side and round. Who goes first changes from round to round. */
 void pair_run(struct env *env, const struct row *row, unsigned rounds, unsigned total,
               struct pair *ret_pair);

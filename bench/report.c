@@ -47,14 +47,20 @@ struct report *report_new(struct env *env, unsigned rounds)
 void report_section(struct report *r, const struct env *env)
 {
     report_json_section(r->json, env->appendfsync, pin_name(env->layout));
-    printf("\n## AOF %s, pinned: %s, %u rounds\n\n"
+    printf("\n## AOF %s, pinned: %s, %u rounds\n", env->appendfsync, pin_name(env->layout),
+           r->rounds);
+    r->nkept = 0;
+    fflush(stdout);
+}
+
+static void print_heads(void)
+{
+    printf("\n"
            "| row | clients | in flight | workers | bytes | side | req/s | tasks/s | p50 ms | "
            "p95 ms | p99 ms | client µs | supervisor µs | workers µs | redis µs | calls | "
            "commands | ratio | min–max |\n"
            "|---|---:|---:|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
-           "---:|---|\n",
-           env->appendfsync, pin_name(env->layout), r->rounds);
-    fflush(stdout);
+           "---:|---|\n");
 }
 
 static void print_side(const struct row *row, const struct load_result *l, bool is_system)
@@ -77,6 +83,8 @@ void report_pair(struct report *r, const struct pair *pair)
 {
     const struct pair_round *m = pair_median(pair);
 
+    if (r->nkept == 0)
+        print_heads();
     print_side(pair->row, &m->bare, false);
     printf(" | |\n");
     print_side(pair->row, &m->system, true);
@@ -93,6 +101,8 @@ void report_pair(struct report *r, const struct pair *pair)
 
 void report_section_end(struct report *r)
 {
+    if (r->nkept == 0)
+        return;
     printf("\nResident memory at the end of the row, KiB:\n\n"
            "| row | client | supervisor | largest worker | redis | redis beside bare |\n"
            "|---|---:|---:|---:|---:|---:|\n");
@@ -115,6 +125,35 @@ void report_idle(struct report *r, const struct rest_idle *idle)
            idle->inner_per_s, idle->supervisor_percent, idle->workers_percent, idle->redis_percent,
            idle->supervisor_kb, idle->worker_kb);
     report_json_idle(r->json, idle);
+    fflush(stdout);
+}
+
+static void print_depth(unsigned tasks, const struct load_result *l)
+{
+    double n = l->requests;
+
+    printf("| %u | %.0f | %.3f | %.3f | %.3f | %.1f | %.1f | %.2f |\n", tasks, pair_rate(l),
+           l->p50_ms, l->p95_ms, l->p99_ms, l->cost.workers_s * 1e6 / n, l->cost.redis_s * 1e6 / n,
+           l->cost.commands / n);
+}
+
+void report_depth(struct report *r, const struct depth *depth)
+{
+    const struct depth_round *m = depth_median(depth);
+
+    printf("\nClaims of one task, one in flight, by how many are queued, %u rounds:\n\n"
+           "| queued | req/s | p50 ms | p95 ms | p99 ms | workers µs | redis µs | commands |\n"
+           "|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+           depth->rounds);
+    print_depth(DEPTH_SHALLOW, &m->shallow);
+    print_depth(depth->tasks, &m->deep);
+    if (depth_is_bad(depth))
+        printf("\n**void**: error replies, or replies without tasks\n");
+    else
+        printf("\np99 with %u queued over p99 with %u: %.0f %% (%.0f–%.0f %%).\n", depth->tasks,
+               DEPTH_SHALLOW, m->ratio * 100, depth->round[0].ratio * 100,
+               depth->round[depth->rounds - 1].ratio * 100);
+    report_json_depth(r->json, depth);
     fflush(stdout);
 }
 

@@ -4,18 +4,20 @@
 #ifndef CB_BENCH_REPORT_H
 #define CB_BENCH_REPORT_H
 
+#include "bench/depth.h"
 #include "bench/pair.h"
 #include "bench/rest.h"
 
 struct report;
 /* Prints the heading: the machine, the versions, the build. */
 struct report *report_new(struct env *env, unsigned rounds);
-/* One AOF setting: its tables begin. */
+/* One AOF setting begins. */
 void report_section(struct report *r, const struct env *env);
 void report_pair(struct report *r, const struct pair *pair);
 /* The section's rows are all there: prints the table of memory. */
 void report_section_end(struct report *r);
 void report_idle(struct report *r, const struct rest_idle *idle);
+void report_depth(struct report *r, const struct depth *depth);
 void report_task_bytes(struct report *r, double bytes);
 /* Writes the JSON to `path` when it is not NULL, and frees the report. Ends the program when it cannot. */
 void report_finish(struct report *r, const char *path);

@@ -126,6 +126,25 @@ void report_json_pair(struct report_json *j, const struct pair *pair)
     json_object_array_add(j->rows, o);
 }
 
+void report_json_depth(struct report_json *j, const struct depth *depth)
+{
+    struct json_object *o = json_object_new_object(), *all = json_object_new_array();
+
+    add_int(o, "shallow_tasks", DEPTH_SHALLOW);
+    add_int(o, "deep_tasks", depth->tasks);
+    json_object_object_add(o, "void", json_object_new_boolean(depth_is_bad(depth)));
+    add_number(o, "p99_ratio", depth_median(depth)->ratio);
+    for (unsigned i = 0; i < depth->rounds; i++) {
+        struct json_object *round = json_object_new_object();
+        add_number(round, "p99_ratio", depth->round[i].ratio);
+        json_object_object_add(round, "shallow", make_side(&depth->round[i].shallow));
+        json_object_object_add(round, "deep", make_side(&depth->round[i].deep));
+        json_object_array_add(all, round);
+    }
+    json_object_object_add(o, "all", all);
+    json_object_object_add(j->run, "depth", o);
+}
+
 void report_json_idle(struct report_json *j, const struct rest_idle *idle)
 {
     struct json_object *o = json_object_new_object();

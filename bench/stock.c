@@ -44,11 +44,11 @@ static unsigned tasks_for(const struct row *row, unsigned requests)
     return (requests + 2 * in_flight) * row->items;
 }
 
-void stock_prepare(struct env *env, const struct row *row, unsigned requests,
+void stock_prepare(struct env *env, const struct row *row, unsigned requests, unsigned more,
                    struct load_stock *ret_stock)
 {
     enum row_stock kind = row->kind->stock;
-    unsigned batches = (tasks_for(row, requests) + BATCH - 1) / BATCH;
+    unsigned batches = (tasks_for(row, requests) + more + BATCH - 1) / BATCH;
     struct row make = {.name = row->name,
                        .kind = &row_kind_create_batch,
                        .clients = 1,

@@ -7,8 +7,8 @@
 
 #include "bench/load.h"
 
-/* For so many requests of the row in all. The database is empty, nothing serves it. */
-void stock_prepare(struct env *env, const struct row *row, unsigned requests,
+/* For so many requests of the row in all, and so many tasks more. The database is empty, nothing serves it. */
+void stock_prepare(struct env *env, const struct row *row, unsigned requests, unsigned more,
                    struct load_stock *ret_stock);
 
 #endif

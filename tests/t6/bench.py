@@ -109,9 +109,25 @@ def readme():
     check(os.uname().nodename not in out or len(os.uname().nodename) < 4, "the host's name is in a result")
 
 
+@case("--depth: claims with many tasks queued beside claims with 1000, and nothing else without --row")
+def depth():
+    path = procs.subfolder("j") + "/bench.json"
+    code, out, err = bench("--quick", "--aof", "off", "--depth", "3000", "--json", path)
+    equal((code, err), (0, ""))
+    names, rows = table(out)
+    equal((names[0], [row["queued"] for row in rows]), ("queued", ["1000", "3000"]))
+    check(all(float(row[c]) > 0 for row in rows for c in names), rows)
+    check(re.search(r"^p99 with 3000 queued over p99 with 1000: \d+ % \(\d+–\d+ %\)\.$", out, re.M), out)
+    with open(path, encoding="utf-8") as f:
+        found = json.load(f)["runs"][0]
+    equal((found["rows"], found["depth"]["deep_tasks"], found["depth"]["void"]), ([], 3000, False))
+    with open(README, encoding="utf-8") as f:
+        check("--depth 1000000" in f.read(), "README.md says how")
+
+
 @case("what it is asked wrongly is refused with 64, before anything is started")
 def refusals():
-    for args in (["--row", "no-such-row"], ["--aof", "sometimes"], ["--pin", "all"], ["--rounds", "0"], ["--bogus"], ["more"]):
+    for args in (["--row", "no-such-row"], ["--aof", "sometimes"], ["--pin", "all"], ["--rounds", "0"], ["--bogus"], ["more"], ["--depth", "0"]):
         code, out, err = bench(*args)
         equal((code, out), (64, ""), " ".join(args))
         check(err.startswith("claudebench-bench: "), err)
