@@ -7,17 +7,13 @@
 #include "common/compat.h"
 #include "client/verbs.h"
 
+#include "client/ask.h"
 #include "client/session.h"
 #include "client/table.h"
 #include "client/watch.h"
-#include "common/clock.h"
 #include "common/exitcode.h"
 
-#include <poll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-
-enum { STATUS_TIMEOUT_MS = 2000, STATUS_BYTES_MAX = 4 * 1024 * 1024, READ_CHUNK = 16384 };
+enum { STATUS_TIMEOUT_MS = 2000 };
 
 static const struct cli_option status_options[] = {
     WATCH_OPTION,
@@ -38,109 +34,6 @@ const struct cli_verb verb_status = {
     .options = status_options,
     .run = run_status,
 };
-
-/* ---- asking ---- */
-
-static int connect_control(const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    size_t len = strlen(path);
-
-    if (len >= sizeof address.sun_path) {
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    memcpy(address.sun_path, path, len + 1);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
-        int saved = errno;
-        close(fd);
-        errno = saved;
-        return -1;
-    }
-    return fd;
-}
-
-/* Waits for the fd until the deadline; false when the time is over. */
-static bool wait_for(int fd, short events, int64_t until_ms)
-{
-    struct pollfd pfd = {.fd = fd, .events = events};
-
-    for (;;) {
-        int64_t left = until_ms - clock_mono_ms();
-        if (left <= 0) {
-            errno = ETIMEDOUT;
-            return false;
-        }
-        int n = poll(&pfd, 1, (int)left);
-        if (n > 0)
-            return true;
-        if (n < 0 && errno != EINTR)
-            return false;
-    }
-}
-
-static int send_line(int fd, const char *line, int64_t until_ms)
-{
-    size_t len = strlen(line);
-
-    while (len > 0) {
-        ssize_t n = send(fd, line, len, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && (errno != EAGAIN || !wait_for(fd, POLLOUT, until_ms)))
-            return -1;
-        if (n > 0) {
-            line += n;
-            len -= (size_t)n;
-        }
-    }
-    return 0;
-}
-
-/* One line, without its newline. */
-static int read_line(int fd, struct buf *out, int64_t until_ms)
-{
-    for (;;) {
-        ssize_t n = read(fd, buf_reserve(out, READ_CHUNK), READ_CHUNK);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0 && (errno != EAGAIN || !wait_for(fd, POLLIN, until_ms)))
-            return -1;
-        if (n == 0) {
-            errno = ECONNRESET;
-            return -1;
-        }
-        size_t from = out->len;
-        out->len += n > 0 ? (size_t)n : 0;
-        out->data[out->len] = '\0';
-        char *eol = n > 0 ? memchr(out->data + from, '\n', (size_t)n) : NULL;
-        if (eol) {
-            out->len = (size_t)(eol - out->data);
-            return 0;
-        }
-        if (out->len > STATUS_BYTES_MAX) {
-            errno = EMSGSIZE;
-            return -1;
-        }
-    }
-}
-
-static int ask(const char *path, struct buf *answer)
-{
-    int64_t until = clock_mono_ms() + STATUS_TIMEOUT_MS;
-    int fd = connect_control(path);
-
-    if (fd < 0)
-        return -1;
-    int status = send_line(fd, "{\"cmd\":\"status\"}\n", until);
-    if (status == 0 || errno == EPIPE || errno == ECONNRESET) /* turned away: it says why */
-        status = read_line(fd, answer, until);
-    int saved = errno;
-    close(fd);
-    errno = saved;
-    return status;
-}
 
 /* ---- reading the answer ---- */
 
@@ -334,58 +227,19 @@ static int show(const struct cli *cli, struct json_span status)
                                                                             : EXITCODE_FAILURE;
 }
 
-static int not_permitted(const char *path)
+/* The configuration is read each time: it says where the socket is, and may have changed. */
+static int ask_and_show(const struct cli *cli, struct session *unused)
 {
-    cli_say("%s: you may not ask this daemon: be root, its user, or in its group", path);
-    return EXITCODE_NOPERM;
-}
+    struct ask a CB_CLEANUP(ask_done) = ASK_INIT;
+    int code = ask_load(&a, cli, false);
+    (void)unused;
 
-static int not_asked(const char *path, int error)
-{
-    bool is_absent = error == ENOENT || error == ECONNREFUSED;
-
-    if (error == EACCES || error == EPERM)
-        return not_permitted(path);
-    cli_say("%s: %s%s", path, is_absent ? "no daemon there" : strerror(error),
-            is_absent ? "; start claudebenchd" : "");
-    return EXITCODE_UNAVAILABLE;
-}
-
-/* The daemon has answered, but with an error in place of its status. */
-static int turned_away(const char *path, struct json_span text)
-{
-    struct buf why CB_CLEANUP(buf_done) = BUF_INIT;
-
-    json_decode_string(text, &why);
-    if (strcmp(buf_peek(&why), "not permitted") == 0)
-        return not_permitted(path);
-    cli_say("%s: the daemon refuses: %s", path, buf_peek(&why));
-    return EXITCODE_TEMPFAIL;
-}
-
-static int ask_and_show(const struct cli *cli, struct session *s)
-{
-    struct buf answer CB_CLEANUP(buf_done) = BUF_INIT;
-    struct json_span status;
-    struct json_item error;
-    enum json_type type;
-    const char *path = s->opts->supervisor.control_socket;
-
-    if (ask(path, &answer) != 0)
-        return not_asked(path, errno);
-    if (json_check(answer.data, answer.len, &status, &type, NULL) != 0 || type != JSON_OBJECT) {
-        cli_say("%s: the daemon's answer is not JSON", path);
-        return EXITCODE_SOFTWARE;
-    }
-    if (json_find(status, "error", &error) && error.type == JSON_STRING)
-        return turned_away(path, error.value);
-    return show(cli, status);
+    if (code < 0)
+        code = ask_daemon(&a, "{\"cmd\":\"status\"}\n", STATUS_TIMEOUT_MS);
+    return code < 0 ? show(cli, a.json) : code;
 }
 
 static int run_status(const struct cli *cli)
 {
-    struct session s CB_CLEANUP(session_close) = SESSION_INIT;
-    int code = session_load(&s, cli);
-
-    return code >= 0 ? code : watch(cli, &s, ask_and_show);
+    return watch(cli, NULL, ask_and_show);
 }

@@ -36,6 +36,10 @@ extern const struct cli_verb verb_schedule_remove;
 extern const struct cli_verb verb_hook;
 extern const struct cli_verb verb_work;
 extern const struct cli_verb verb_status;
+extern const struct cli_verb verb_ctl_reload;
+extern const struct cli_verb verb_ctl_scale;
+extern const struct cli_verb verb_ctl_drain;
+extern const struct cli_verb verb_ctl_stop;
 extern const struct cli_verb verb_events;
 extern const struct cli_verb verb_doctor;
 

@@ -14,7 +14,7 @@
 
 /*
  * Calls show() once; with --watch every second, on a cleared screen when stdout is a terminal, until it fails or a signal
- * comes, by which the program then ends. Returns show()'s exit code.
+ * comes, by which the program then ends. `s` is for show() alone, and may be NULL. Returns show()'s exit code.
  */
 int watch(const struct cli *cli, struct session *s,
           int (*show)(const struct cli *, struct session *));

@@ -308,3 +308,39 @@ size_t options_compare(const struct options *old_opts, const struct options *new
         *ret_restart = wants_restart;
     return changes;
 }
+
+/* ---- reload ---- */
+
+static void copy_value(struct options *to, const struct options *from,
+                       const struct option_row *option)
+{
+    if (options_is_string(option)) {
+        const char *value = options_get_string(from, option);
+        options_set_string(to, option, value, strlen(value));
+    } else {
+        options_set_number(to, option, options_get_number(from, option));
+    }
+}
+
+int options_prepare_reload(struct options *fresh, const struct options *in_force,
+                           options_change_fn *fn, void *arg, struct options_errors *errs)
+{
+    size_t errors_before = errs->total;
+
+    options_compare(in_force, fresh, fn, arg, NULL);
+    for (const struct option_row *o = options_table; o->name; o++) {
+        if (!(o->flags & OPTION_RESTART) || is_same(in_force, fresh, o))
+            continue;
+        copy_value(fresh, in_force, o);
+        fresh->origins->origin[options_row(o)] = in_force->origins->origin[options_row(o)];
+    }
+    options_check(fresh, errs);
+    return errs->total > errors_before ? -1 : 0;
+}
+
+void options_put_in_force(struct options *in_force, const struct options *fresh)
+{
+    for (const struct option_row *o = options_table; o->name; o++)
+        if (!is_same(in_force, fresh, o))
+            copy_value(in_force, fresh, o);
+}

@@ -184,6 +184,11 @@ void options_source_done(struct options_source *source);
  */
 int options_load(const struct options_source *source, struct options **ret,
                  struct options_errors *errs);
+/*
+ * The same, but what is wrong is left out and has its default: for those who have to reach a running daemon although
+ * somebody is editing its configuration. Returns 0, or -1 when there are not even defaults.
+ */
+int options_load_leniently(const struct options_source *source, struct options **ret);
 /* The same from a text, without conf.d; `name` stands for the file in errors. What the text does
  * not say has its default in system mode. */
 int options_load_text(const char *text, size_t len, const char *name, struct options **ret,
@@ -269,5 +274,21 @@ typedef void options_change_fn(void *arg, const struct option_row *option, const
                                const char *new_value);
 size_t options_compare(const struct options *old_opts, const struct options *new_opts,
                        options_change_fn *fn, void *arg, bool *ret_restart);
+
+/* ---- reload ---- */
+
+/*
+ * Makes `fresh`, just loaded, what a reload would put in force in place of `in_force`: an option that needs a
+ * restart keeps its value in force. Calls fn for each option that differs: for one that needs a restart with
+ * the value in force and the one that was loaded. Then checks again, since what is kept may not fit what is new.
+ * Returns 0, or -1 with what is wrong in *errs; `in_force` is not touched.
+ */
+int options_prepare_reload(struct options *fresh, const struct options *in_force,
+                           options_change_fn *fn, void *arg, struct options_errors *errs);
+/*
+ * Puts the values of `fresh` in force. A daemon has one struct options, which keeps its address and the strings that
+ * have not changed, so that no part of it is ever left with old ones. It does this between two events.
+ */
+void options_put_in_force(struct options *in_force, const struct options *fresh);
 
 #endif

@@ -7,6 +7,7 @@
 #include "common/options_private.h"
 
 #include "common/redis_link.h"
+#include "common/scoreboard.h"
 
 #include <sys/un.h>
 
@@ -131,6 +132,20 @@ static void check_names(struct check *c)
              "{cb})");
 }
 
+/* Each worker may be replaced by another one while it still finishes, and has a slot of its own. */
+static void check_workers(struct check *c)
+{
+    const char *const *names = options_domain_names();
+    int64_t total = 0;
+
+    for (size_t i = 0; names[i]; i++)
+        total += options_domain(c->opts, names[i])->workers;
+    if (total > SCOREBOARD_SLOTS / 2)
+        fail(c, "domains.task.workers", "domains.system.workers",
+             "is too large: all domains together have %" PRId64 " workers (expected at most %d)",
+             total, SCOREBOARD_SLOTS / 2);
+}
+
 static void check_destination(struct check *c)
 {
     const char *to = c->opts->log.destination;
@@ -242,6 +257,7 @@ void options_check(const struct options *opts, struct options_errors *errs)
     check_control_socket(&c);
     for (size_t i = 0; i < CB_ARRAY_LEN(relations); i++)
         check_relation(&c, &relations[i]);
+    check_workers(&c);
     check_destination(&c);
     check_project_file(&c);
 }

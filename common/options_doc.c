@@ -106,6 +106,13 @@ static void put_accepted(const struct option_row *option, struct buf *out)
     buf_putc(out, '.');
 }
 
+/* What a reload does not put in force. For the others the head of the document says that it does. */
+static void put_restart(const struct option_row *option, struct buf *out)
+{
+    if (option->flags & OPTION_RESTART)
+        buf_puts(out, " A new value needs a restart.");
+}
+
 static void put_description(const struct option_row *option, struct buf *out)
 {
     struct buf accepted = BUF_INIT;
@@ -113,6 +120,7 @@ static void put_description(const struct option_row *option, struct buf *out)
 
     put_comment(option->text, depth, out);
     put_accepted(option, &accepted);
+    put_restart(option, &accepted);
     put_comment(buf_peek(&accepted), depth, out);
     buf_done(&accepted);
 }
@@ -205,15 +213,18 @@ void options_doc_sample(struct buf *out)
 {
     const char *previous = "";
 
-    buf_puts(out, "# Configuration of ClaudeBench: see claudebench.yaml(5).\n"
-                  "#\n"
-                  "# Every option stands here with its default, commented out. Files conf.d/*.yaml "
-                  "beside this\n"
-                  "# one are read after it, in sorted order; the later value counts. To check: "
-                  "claudebenchd -t\n"
-                  "#\n"
-                  "# Made from the option table by make update-docs.\n"
-                  "\n");
+    buf_puts(out,
+             "# Configuration of ClaudeBench: see claudebench.yaml(5).\n"
+             "#\n"
+             "# Every option stands here with its default, commented out. Files conf.d/*.yaml "
+             "beside this\n"
+             "# one are read after it, in sorted order; the later value counts. To check: "
+             "claudebenchd -t\n"
+             "# A new value counts after a reload (claudebench ctl reload, or SIGHUP), unless it "
+             "needs a restart.\n"
+             "#\n"
+             "# Made from the option table by make update-docs.\n"
+             "\n");
     for (const struct option_row *o = options_table; o->name; o++) {
         if (o->flags & OPTION_TEST_ONLY)
             continue;
@@ -249,6 +260,7 @@ static void put_mdoc_option(const struct option_row *option, struct buf *out)
     buf_printf(out, ".It Cm %s\n", option->name);
     put_mdoc_text(option->text, out);
     put_accepted(option, &text);
+    put_restart(option, &text);
     put_mdoc_text(buf_peek(&text), out);
     buf_reset(&text);
     put_package_default(option, &text);

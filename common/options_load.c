@@ -185,6 +185,19 @@ static int finish(struct options *opts, size_t errors_before, struct options **r
     return 0;
 }
 
+static void read_source(struct options *opts, const struct options_source *source,
+                        struct options_errors *errs)
+{
+    if (!source->file)
+        return;
+    char *dir = paths_dirname(source->file);
+    char *conf_d = mem_printf("%s/conf.d", dir);
+    read_file(opts, source->file, errs);
+    read_folder(opts, conf_d, errs);
+    free(conf_d);
+    free(dir);
+}
+
 int options_load(const struct options_source *source, struct options **ret,
                  struct options_errors *errs)
 {
@@ -193,15 +206,21 @@ int options_load(const struct options_source *source, struct options **ret,
 
     if (!opts)
         return -1;
-    if (source->file) {
-        char *dir = paths_dirname(source->file);
-        char *conf_d = mem_printf("%s/conf.d", dir);
-        read_file(opts, source->file, errs);
-        read_folder(opts, conf_d, errs);
-        free(conf_d);
-        free(dir);
-    }
+    read_source(opts, source, errs);
     return finish(opts, errors_before, ret, errs);
+}
+
+int options_load_leniently(const struct options_source *source, struct options **ret)
+{
+    struct options_errors errs = OPTIONS_ERRORS_INIT;
+    struct options *opts = begin(source->mode, &errs);
+
+    if (opts) {
+        read_source(opts, source, &errs);
+        *ret = opts;
+    }
+    options_errors_done(&errs);
+    return opts ? 0 : -1;
 }
 
 int options_load_text(const char *text, size_t len, const char *name, struct options **ret,

@@ -45,10 +45,14 @@ local function leads()
     return l[1] == ARGV[2] and l[2] == ARGV[3] and l[3] == ARGV[4] and tonumber(l[4]) > EFF()
 end
 
--- Scripts wake the leader only, not those who wait for tasks, while all tasks are pushed.
+-- Scripts wake the leader only, not those who wait for tasks, while all tasks are pushed. When that ends, the tick looks for
+-- tasks that nobody was woken for.
 local function declare_mode()
     want('hash', META)
     local known = call('HGET', META, 'assignment')
+    if known == 'push' and mode ~= 'push' then
+        call('HSET', META, 'push_ended', I(NOW))
+    end
     if mode == 'pull' then
         if known then
             call('HDEL', META, 'assignment')

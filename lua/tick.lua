@@ -321,7 +321,8 @@ end
 
 -- Tasks that lie there although somebody waits: whoever was woken is dead. A waiter that was parked after the task came
 -- has seen it and may not have it: it is not woken again, unless that was for a deny list, which is not for ever.
-local function wake_again(name, limit)
+-- After the end of task.assignment push that is not so for a while: workers with the old mode still claim nothing.
+local function wake_again(name, limit, mode_changed)
     local W = waiting()
     local queue, role = string.match(name, '^(%S+) ?(%S*)$')
     local set = W.queue_key(queue, role ~= '' and role or nil)
@@ -333,7 +334,7 @@ local function wake_again(name, limit)
     for i = 1, #heads do
         local t = redis.pcall('HMGET', task_key(heads[i]), 'up', 'dn')
         local came = tonumber(t[1]) or NOW
-        local seen = t[2] and math.max(came, NOW - DENIED_MS) or came
+        local seen = math.max(t[2] and math.max(came, NOW - DENIED_MS) or came, math.min(mode_changed, NOW))
         for _ = 1, math.min(wakes_due(NOW - came), limit - woken) do
             local waiter, w = W.first({set})
             if not waiter or tonumber(w[6]) > seen then
@@ -349,12 +350,14 @@ local function wake_again(name, limit)
     return woken
 end
 function sweep.lost_wakes()
-    if call('HGET', META, 'assignment') == 'push' then
+    local meta = call('HMGET', META, 'assignment', 'push_ended')
+    if meta[1] == 'push' then
         return
     end
+    local mode_changed = (tonumber(meta[2]) or 0) + 30000
     local names, woken = call('SRANDMEMBER', P .. 'waiters:queues', 20), 0
     for i = 1, #names do
-        woken = woken + wake_again(names[i], SWEEP - woken)
+        woken = woken + wake_again(names[i], SWEEP - woken, mode_changed)
     end
 end
 

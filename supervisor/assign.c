@@ -219,6 +219,15 @@ void assign_update(struct assign *a)
     call_in(a, 0);
 }
 
+/* The script has to declare the mode, and may have more to give, or nothing any more. */
+void assign_options_changed(struct assign *a)
+{
+    if (!a->epoch[0])
+        return;
+    a->seen = 0;
+    call_in(a, 0);
+}
+
 static bool is_ours(void *arg, int fd)
 {
     (void)arg, (void)fd;

@@ -21,5 +21,7 @@ struct assign *assign_new(struct event_base *base, const struct options *opts,
 void assign_free(struct assign *a); /* accepts NULL */
 /* Leadership or the connection may have changed. */
 void assign_update(struct assign *a);
+/* The options in force have changed. */
+void assign_options_changed(struct assign *a);
 
 #endif

@@ -24,6 +24,25 @@ void child_init(struct child *c, struct child_env *env, const char *domain, int 
                  env->opts->supervisor.restart_max_ms);
 }
 
+void child_options_changed(struct child *c)
+{
+    backoff_init(&c->brake, c->env->opts->supervisor.restart_min_ms,
+                 c->env->opts->supervisor.restart_max_ms);
+    if (c->is_retiring || child_state_has_process(c->state))
+        return;
+    c->short_lives = 0;
+    if (c->state == CHILD_WAITING)
+        child_set_timer(c, 0);
+    else
+        child_event(c, CHILD_EV_WANT);
+}
+
+bool child_is_stale(const struct child *c)
+{
+    return !c->is_retiring && c->state >= CHILD_STARTING && c->state <= CHILD_UP &&
+           c->options_serial != c->env->options_serial;
+}
+
 static void close_control(struct child *c)
 {
     if (c->control)
@@ -103,7 +122,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
         if (c->state != CHILD_DRAINING)
             log_event(EV_child_not_ready, LOG_S("service", c->domain), LOG_I("slot", c->slot),
                       LOG_I("pid", c->pid), LOG_S("state", child_state_name(c->state)));
-        child_event(c, CHILD_EV_LATE);
+        child_event(c,
+                    c->is_retiring && c->state == CHILD_DRAINING ? CHILD_EV_KILL : CHILD_EV_LATE);
     }
 }
 
@@ -219,6 +239,7 @@ static void do_start(struct child *c)
     c->ready_ms = 0;
     c->started_ms = clock_mono_ms();
     c->generation = c->env->next_generation++;
+    c->options_serial = c->env->options_serial;
     if (child_spawn(c, &err) < 0) {
         log_event(EV_child_start_failed, LOG_S("service", c->domain), LOG_I("slot", c->slot),
                   LOG_S("error", err.text));

@@ -42,6 +42,7 @@ struct child_env {
     struct scoreboard *scoreboard;
     int scoreboard_fd;
     int options_fd;
+    uint64_t options_serial; /* of what is behind options_fd */
     const char *worker_path;
     int null_fd; /* /dev/null: the workers' stdin */
     bool
@@ -53,7 +54,8 @@ struct child_env {
     void *arg;           /* of the calls below */
     bool (*redis_is_up)(void *arg);
     void (*on_dead)(void *arg, const struct child_death *death);
-    void (*on_change)(void *arg); /* some child has changed its state */
+    void (*on_change)(void *arg);  /* some child has changed its state */
+    void (*on_settled)(void *arg); /* the children were looked at (settle.c) */
 };
 
 struct child {
@@ -64,6 +66,7 @@ struct child {
     pid_t pid; /* 0 = none */
     int fd;    /* control socket, -1 = none */
     uint64_t generation;
+    uint64_t options_serial; /* of the options that its process has read */
     struct event *control;
     struct event *timer; /* deadline of the state, or end of the pause */
     struct backoff brake;
@@ -74,6 +77,7 @@ struct child {
     unsigned short_lives; /* in a row */
     bool is_hung;
     bool is_blameless; /* killed by a stop: what it had in hand is not charged */
+    bool is_retiring;  /* it leaves for good, and its place is not its own any more */
 };
 
 void child_init(struct child *c, struct child_env *env, const char *domain, int slot);
@@ -81,6 +85,11 @@ void child_done(struct child *c); /* the process must be gone */
 void child_event(struct child *c, enum child_event event);
 /* The process was reaped with this wait status. */
 void child_reaped(struct child *c, int status);
+
+/* The options in force have changed: takes what concerns the restarts, and ends a pause before one. */
+void child_options_changed(struct child *c);
+/* Its process runs with older options than those in force, and was not told to leave. */
+bool child_is_stale(const struct child *c);
 
 struct scoreboard_slot *child_slot(const struct child *c);
 /* True when its last lives were short and it has not lived well since. */

@@ -7,8 +7,9 @@
 #include "common/exitcode.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "supervisor/control_commands.h"
 #include "supervisor/peer.h"
-#include "supervisor/status.h"
+#include "supervisor/pidfile.h"
 #include "supervisor/supervisor.h"
 
 #include <event2/buffer.h>
@@ -31,11 +32,15 @@ struct client {
     struct client *next;
     struct control *control;
     struct bufferevent *bev;
+    json_object *due;       /* an answer that waits for the workers; requests behind it wait too */
+    struct event *patience; /* until it is given all the same */
 };
 
 struct control {
     struct supervisor *supervisor;
     char *path;
+    struct pidfile
+        lock; /* on <path>.lock: two daemons that start at once would take the socket from each other */
     int fd;
     struct event *acceptable;
     struct event *pause;
@@ -43,9 +48,9 @@ struct control {
     unsigned len;
 };
 
-/* ---- requests ---- */
+/* ---- answers ---- */
 
-static void answer(struct client *c, json_object *o)
+static void write_answer(struct client *c, json_object *o)
 {
     struct evbuffer *out = bufferevent_get_output(c->bev);
     size_t len = 0;
@@ -61,73 +66,75 @@ static void answer_error(struct client *c, const char *text)
 {
     json_object *o = json_object_new_object();
     json_object_object_add(o, "error", json_object_new_string(text));
-    answer(c, o);
+    write_answer(c, o);
 }
 
-static void answer_ok(struct client *c)
+/* Who waits is not cut off for its silence. */
+static void set_timeouts(struct client *c)
 {
-    json_object *o = json_object_new_object();
-    json_object_object_add(o, "ok", json_object_new_boolean(true));
-    json_object_object_add(o, "pid", json_object_new_int64(getpid()));
-    answer(c, o);
+    struct timeval reading = {.tv_sec = READ_SECONDS};
+    struct timeval writing = {.tv_sec = WRITE_SECONDS};
+
+    bufferevent_set_timeouts(c->bev, c->due ? NULL : &reading, &writing);
 }
 
-static void do_ping(struct client *c)
+static void answer_due(struct client *c, bool is_settled)
 {
-    answer_ok(c);
+    json_object *o = c->due;
+
+    c->due = NULL;
+    evtimer_del(c->patience);
+    json_object_object_add(o, "settled", json_object_new_boolean(is_settled));
+    write_answer(c, o);
+    set_timeouts(c);
+    bufferevent_trigger(c->bev, EV_READ, BEV_TRIG_DEFER_CALLBACKS | BEV_TRIG_IGNORE_WATERMARKS);
 }
 
-static void do_status(struct client *c)
+static void on_patience_over(evutil_socket_t fd, short what, void *arg)
 {
-    CB_CLEANUP(buf_done) struct buf text = BUF_INIT;
-    struct evbuffer *out = bufferevent_get_output(c->bev);
-
-    status_put(c->control->supervisor, &text);
-    evbuffer_add(out, text.data, text.len);
-    evbuffer_add(out, "\n", 1);
+    (void)fd, (void)what;
+    answer_due(arg, false);
 }
 
-static void do_stop(struct client *c)
+static void answer_when_settled(struct client *c, json_object *o, int64_t wait_ms)
 {
-    answer_ok(c);
-    log_event(EV_signal_received, LOG_S("signal", "stop"), LOG_S("from", "control socket"));
-    stop_gracefully(&c->control->supervisor->stop);
+    struct timeval tv = {.tv_sec = wait_ms / 1000, .tv_usec = wait_ms % 1000 * 1000};
+
+    c->due = o;
+    evtimer_add(c->patience, &tv);
+    set_timeouts(c);
+    services_settle_soon(&c->control->supervisor->services);
 }
 
-static const struct {
-    const char *name;
-    void (*fn)(struct client *c);
-} commands[] = {
-    {"ping", do_ping},
-    {"status", do_status},
-    {"stop", do_stop},
-};
+/* ---- requests ---- */
 
-static void run_command(struct client *c, const char *name)
+static void handle_request(struct client *c, json_object *request)
 {
-    for (size_t i = 0; i < CB_ARRAY_LEN(commands); i++)
-        if (strcmp(commands[i].name, name) == 0) {
-            commands[i].fn(c);
-            return;
-        }
-    answer_error(c, "unknown cmd");
+    struct supervisor *s = c->control->supervisor;
+    struct control_answer answer = {0};
+
+    control_command(s, request, &answer);
+    if (!answer.json)
+        answer_error(c, answer.error);
+    else if (answer.wait_ms > 0)
+        answer_when_settled(c, answer.json, answer.wait_ms);
+    else
+        write_answer(c, answer.json);
+    if (answer.after)
+        answer.after(s);
 }
 
 static void handle_line(struct client *c, const char *line, size_t len)
 {
     json_tokener *tok = json_tokener_new_ex(8);
-    json_object *cmd = NULL;
 
     cb_assert(tok);
     json_tokener_set_flags(tok, JSON_TOKENER_STRICT);
     json_object *o = json_tokener_parse_ex(tok, line, (int)len + 1); /* with its NUL: all of it */
-    if (!o || !json_object_is_type(o, json_type_object))
-        answer_error(c, "not a JSON object");
-    else if (!json_object_object_get_ex(o, "cmd", &cmd) ||
-             !json_object_is_type(cmd, json_type_string))
-        answer_error(c, "cmd is missing");
+    if (o && json_object_is_type(o, json_type_object))
+        handle_request(c, o);
     else
-        run_command(c, json_object_get_string(cmd));
+        answer_error(c, "not a JSON object");
     json_object_put(o);
     json_tokener_free(tok);
 }
@@ -143,6 +150,8 @@ static void client_free(struct client *c)
     *at = c->next;
     c->control->len--;
     bufferevent_free(c->bev);
+    event_free(c->patience);
+    json_object_put(c->due);
     free(c);
 }
 
@@ -153,7 +162,7 @@ static void on_read(struct bufferevent *bev, void *arg)
     size_t len = 0;
     char *line;
 
-    while ((line = evbuffer_readln(in, &len, EVBUFFER_EOL_LF))) {
+    while (!c->due && (line = evbuffer_readln(in, &len, EVBUFFER_EOL_LF))) {
         handle_line(c, line, len);
         free(line);
         if (evbuffer_get_length(bufferevent_get_output(bev)) > BACKLOG_MAX) {
@@ -161,7 +170,7 @@ static void on_read(struct bufferevent *bev, void *arg)
             return;
         }
     }
-    if (evbuffer_get_length(in) >= LINE_MAX_BYTES) {
+    if (!c->due && evbuffer_get_length(in) >= LINE_MAX_BYTES) {
         log_event(EV_control_client_error, LOG_S("problem", "line too long"));
         client_free(c);
     }
@@ -175,19 +184,18 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
 
 static void client_new(struct control *ctl, int fd)
 {
-    struct timeval reading = {.tv_sec = READ_SECONDS};
-    struct timeval writing = {.tv_sec = WRITE_SECONDS};
     struct client *c = mem_alloc(sizeof *c);
 
     c->control = ctl;
+    c->patience = evtimer_new(ctl->supervisor->base, on_patience_over, c);
     c->bev = bufferevent_socket_new(ctl->supervisor->base, fd, BEV_OPT_CLOSE_ON_FREE);
-    cb_assert(c->bev);
+    cb_assert(c->bev && c->patience);
     c->next = ctl->first;
     ctl->first = c;
     ctl->len++;
     bufferevent_setcb(c->bev, on_read, NULL, on_event, c);
     bufferevent_setwatermark(c->bev, EV_READ, 0, LINE_MAX_BYTES);
-    bufferevent_set_timeouts(c->bev, &reading, &writing);
+    set_timeouts(c);
     bufferevent_enable(c->bev, EV_READ | EV_WRITE);
 }
 
@@ -238,6 +246,16 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
         client_new(ctl, peer);
 }
 
+static int in_use(const char *path, long pid, struct cb_error *err)
+{
+    if (pid > 0)
+        return cb_error_set(err, EXITCODE_TEMPFAIL,
+                            "supervisor.control_socket: %s is in use by another daemon, pid %ld",
+                            path, pid);
+    return cb_error_set(err, EXITCODE_TEMPFAIL,
+                        "supervisor.control_socket: %s is in use by another daemon", path);
+}
+
 /* A socket file that somebody listens on is not ours to take, whatever pid file he has; one that nobody listens on
  * was left by a daemon that died. Anything else there is no socket of anybody's. */
 static int make_way(const struct sockaddr_un *addr, struct cb_error *err)
@@ -261,12 +279,7 @@ static int make_way(const struct sockaddr_un *addr, struct cb_error *err)
         unlink(path);
         return 0;
     }
-    if (pid > 0)
-        return cb_error_set(err, EXITCODE_TEMPFAIL,
-                            "supervisor.control_socket: %s is in use by another daemon, pid %ld",
-                            path, pid);
-    return cb_error_set(err, EXITCODE_TEMPFAIL,
-                        "supervisor.control_socket: %s is in use by another daemon", path);
+    return in_use(path, pid, err);
 }
 
 static int bind_socket(const char *path, struct cb_error *err)
@@ -292,14 +305,29 @@ static int bind_socket(const char *path, struct cb_error *err)
     return fd;
 }
 
+static int lock_path(const char *path, struct pidfile *lock, struct cb_error *err)
+{
+    char *name CB_CLEANUP(mem_free_ptr) = mem_printf("%s.lock", path);
+
+    if (pidfile_open(lock, name, err) == 0)
+        return 0;
+    return err->code == EXITCODE_TEMPFAIL ? in_use(path, (long)pidfile_holder(name), err) : -1;
+}
+
 int control_open(struct supervisor *s, const char *path, struct control **ret, struct cb_error *err)
 {
-    int fd = bind_socket(path, err);
+    struct pidfile lock = PIDFILE_INIT;
+    int fd;
 
-    if (fd < 0)
+    if (lock_path(path, &lock, err) < 0)
         return -1;
+    if ((fd = bind_socket(path, err)) < 0) {
+        pidfile_close(&lock);
+        return -1;
+    }
     struct control *ctl = mem_alloc(sizeof *ctl);
     ctl->supervisor = s;
+    ctl->lock = lock;
     ctl->path = mem_strdup(path);
     ctl->fd = fd;
     ctl->acceptable = event_new(s->base, fd, EV_READ | EV_PERSIST, on_acceptable, ctl);
@@ -323,6 +351,13 @@ static void flush(struct client *c)
     }
 }
 
+void control_settled(struct control *ctl)
+{
+    for (struct client *c = ctl ? ctl->first : NULL; c; c = c->next)
+        if (c->due)
+            answer_due(c, true);
+}
+
 void control_free(struct control *ctl)
 {
     if (!ctl)
@@ -337,6 +372,7 @@ void control_free(struct control *ctl)
     event_free(ctl->pause);
     unlink(ctl->path);
     close(ctl->fd);
+    pidfile_close(&ctl->lock);
     free(ctl->path);
     free(ctl);
 }

@@ -1,8 +1,11 @@
 /*
  * control.h: the unix socket through which `claudebench status` and `claudebench ctl` talk to us.
  *
- * One JSON object a line in, one out: {"cmd":"ping"|"status"|"stop"}. Peers are checked by SO_PEERCRED:
- * root, our user, or a member of our group. Slow, greedy and vanishing peers cost a bounded buffer.
+ * One JSON object a line in, one out: {"cmd":"ping"}, "status", and what `claudebench ctl` sends (control_commands.c). Peers are
+ * checked by SO_PEERCRED: root, our user, or a member of our group. Slow, greedy and vanishing peers cost a bounded buffer.
+ *
+ * With "wait_ms" the answer of a command that changes the workers comes when they are as wanted, with "settled":true, or when
+ * the time is over, with false.
  */
 #ifndef CB_CONTROL_H
 #define CB_CONTROL_H
@@ -17,5 +20,7 @@ int control_open(struct supervisor *s, const char *path, struct control **ret,
                  struct cb_error *err);
 /* Closes and removes the socket. Accepts NULL. */
 void control_free(struct control *c);
+/* The workers are as wanted: whoever waits for that is answered. Accepts NULL. */
+void control_settled(struct control *c);
 
 #endif

@@ -318,6 +318,11 @@ int embedded_redis_open(struct event_base *base, const struct options *opts, boo
     return 0;
 }
 
+void embedded_redis_options_changed(struct embedded_redis *e)
+{
+    backoff_init(&e->brake, e->opts->supervisor.restart_min_ms, e->opts->supervisor.restart_max_ms);
+}
+
 void embedded_redis_free(struct embedded_redis *e)
 {
     if (!e)

@@ -32,6 +32,8 @@ struct embedded_redis_hooks {
 int embedded_redis_open(struct event_base *base, const struct options *opts, bool shared,
                         const struct embedded_redis_hooks *hooks, struct embedded_redis **ret,
                         struct cb_error *err);
+/* The options in force have changed: takes what concerns the restarts. */
+void embedded_redis_options_changed(struct embedded_redis *e);
 void embedded_redis_free(struct embedded_redis *e); /* accepts NULL; the server is left alone */
 
 /* Starts a server, or looks for the one that holds the lock (found by embedded_redis_contact). */

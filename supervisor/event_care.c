@@ -12,7 +12,7 @@
 enum { CARE_MS = 5000, REMOVED_MUCH = 1000, REPLY_REMOVED = 2 };
 
 struct event_care {
-    const struct options *const *opts;
+    const struct options *opts;
     const struct instance *instance;
     struct redis_conn *conn;
     struct event *timer;
@@ -46,7 +46,7 @@ static void on_done(void *arg, const reply_t *reply)
 static void care(struct event_care *e)
 {
     CB_CLEANUP(arena_done) struct arena a = ARENA_INIT;
-    const struct options *opts = *e->opts;
+    const struct options *opts = e->opts;
     const char *prefix = opts->redis.prefix;
     struct script_call call;
 
@@ -74,7 +74,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
         care(e);
 }
 
-struct event_care *event_care_new(struct event_base *base, const struct options *const *opts,
+struct event_care *event_care_new(struct event_base *base, const struct options *opts,
                                   const struct instance *instance, struct redis_conn *conn)
 {
     struct event_care *e = mem_alloc(sizeof *e);

@@ -11,8 +11,8 @@
 
 struct event_care;
 
-/* All arguments are borrowed. `opts` is where the options in force are found, so that a reload needs to tell nobody. */
-struct event_care *event_care_new(struct event_base *base, const struct options *const *opts,
+/* All arguments are borrowed. */
+struct event_care *event_care_new(struct event_base *base, const struct options *opts,
                                   const struct instance *instance, struct redis_conn *conn);
 void event_care_free(struct event_care *e); /* accepts NULL */
 

@@ -82,7 +82,7 @@ static enum health_status look_at_service(struct health *h, const struct service
 {
     struct service_counts n;
 
-    service_count(service, &n);
+    service_count(&h->supervisor->services, service, &n);
     if (n.up < n.wanted)
         add_reason(h, "%s: %d of %d workers up", service->name, n.up, n.wanted);
     if (n.looping > 0)
@@ -124,6 +124,10 @@ static enum health_status look(struct health *h)
         return HEALTH_DEGRADED;
     }
     redis = look_at_redis(h);
+    if (s->services.is_drained) {
+        add_reason(h, "drained: no workers until a reload");
+        redis = worse(redis, HEALTH_UNHEALTHY);
+    }
     for (size_t i = 0; i < s->services.len; i++)
         workers = worse(workers, look_at_service(h, &s->services.items[i]));
     return redis != HEALTH_HEALTHY && workers == HEALTH_UNHEALTHY ? HEALTH_DEGRADED

@@ -42,6 +42,17 @@ static int lock(const char *path, struct cb_error *err)
     return cb_error_set(err, EXITCODE_TEMPFAIL, "%s: removed while it was being opened", path);
 }
 
+pid_t pidfile_holder(const char *path)
+{
+    struct cb_error ignored;
+    pid_t holder = 0;
+    int fd = lockfile_open(path, &holder, &ignored);
+
+    if (fd >= 0)
+        close(fd);
+    return holder;
+}
+
 int pidfile_open(struct pidfile *p, const char *path, struct cb_error *err)
 {
     int fd = lock(path, err);

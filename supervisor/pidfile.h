@@ -6,6 +6,8 @@
 
 #include "common/err.h"
 
+#include <sys/types.h>
+
 struct pidfile {
     char *path;
     int fd;
@@ -18,6 +20,8 @@ struct pidfile {
 /* Creates, locks and fills it. Returns 0, or -1 with err->code an exit code (EXITCODE_TEMPFAIL:
  * "already running, pid N"). */
 int pidfile_open(struct pidfile *p, const char *path, struct cb_error *err);
+/* Who holds the lock of the file at `path`, as the file says; 0 when that is not known, or nobody. */
+pid_t pidfile_holder(const char *path);
 /* Removes the file if it is ours, and lets the lock go. Accepts PIDFILE_INIT. */
 void pidfile_close(struct pidfile *p);
 

@@ -10,7 +10,7 @@
 #include <sys/signalfd.h>
 
 static const int handled[] = {SIGTERM, SIGINT,  SIGQUIT, SIGCHLD, SIGHUP,
-                              SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU};
+                              SIGUSR1, SIGUSR2, SIGTTIN, SIGTTOU, SIGWINCH};
 
 struct signals {
     int fd;

@@ -5,6 +5,7 @@
 #include "supervisor/status.h"
 
 #include "common/clock.h"
+#include "supervisor/config.h"
 #include "supervisor/supervisor.h"
 
 #include <json-c/json.h>
@@ -143,7 +144,7 @@ static json_object *workers_array(const struct supervisor *s)
 
     for (size_t i = 0; i < s->services.len; i++)
         for (size_t j = 0; j < s->services.items[i].len; j++)
-            json_object_array_add(list, worker_object(&s->services.items[i].children[j]));
+            json_object_array_add(list, worker_object(s->services.items[i].children[j]));
     return list;
 }
 
@@ -198,10 +199,25 @@ static json_object *reasons_array(const struct health *h)
     return list;
 }
 
-void status_put(struct supervisor *s, struct buf *out)
+/* What is in force, and what is on its way. */
+static json_object *config_object(const struct supervisor *s)
 {
     json_object *o = json_object_new_object();
-    size_t len = 0;
+    struct service_counts n;
+
+    services_count(&s->services, &n);
+    put_str(o, "file", config_name(s->config));
+    put_time(o, "loaded", s->reload.loaded_ms);
+    put_int(o, "reloads", (int64_t)s->reload.count);
+    put_int(o, "refused", (int64_t)s->reload.refused);
+    json_object_object_add(o, "needs_restart", json_object_get(s->reload.restart));
+    put_int(o, "old_workers", n.old);
+    return o;
+}
+
+json_object *status_object(struct supervisor *s)
+{
+    json_object *o = json_object_new_object();
 
     health_update(&s->health);
     put_int(o, "pid", getpid());
@@ -212,13 +228,11 @@ void status_put(struct supervisor *s, struct buf *out)
     put_str(o, "status", health_status_name(s->health.status));
     json_object_object_add(o, "reasons", reasons_array(&s->health));
     put_time(o, "since", s->health.since_ms);
+    json_object_object_add(o, "config", config_object(s));
     json_object_object_add(o, "redis", redis_object(s));
     json_object_object_add(o, "leader", leader_object(s));
     json_object_object_add(o, "hosts", hosts_object(s));
     json_object_object_add(o, "workers", workers_array(s));
     put_requests(o, s);
-    const char *text = json_object_to_json_string_length(
-        o, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE, &len);
-    buf_append(out, text, len);
-    json_object_put(o);
+    return o;
 }

@@ -4,11 +4,10 @@
 #ifndef CB_STATUS_H
 #define CB_STATUS_H
 
-#include "common/buf.h"
-
+struct json_object;
 struct supervisor;
 
-/* Appends one JSON object, without a newline. */
-void status_put(struct supervisor *s, struct buf *out);
+/* The caller puts it. */
+struct json_object *status_object(struct supervisor *s);
 
 #endif

@@ -70,7 +70,7 @@ static void begin_handing_on(struct stop *st)
 static void begin_killing(struct stop *st)
 {
     enter(st, STOP_KILLING, KILL_MS);
-    services_event(&st->supervisor->services, CHILD_EV_KILL);
+    services_close(&st->supervisor->services, CHILD_EV_KILL);
     stop_advance(st);
 }
 
@@ -140,7 +140,7 @@ static void begin(struct stop *st, bool is_urgent)
     }
     log_event(EV_drain_started);
     enter(st, STOP_DRAINING, st->supervisor->opts->supervisor.stop_timeout_ms);
-    services_event(&st->supervisor->services, CHILD_EV_DRAIN);
+    services_close(&st->supervisor->services, CHILD_EV_DRAIN);
     stop_advance(st);
 }
 

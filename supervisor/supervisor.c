@@ -9,6 +9,7 @@
 #include "common/exitcode.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "supervisor/config.h"
 #include "supervisor/control.h"
 #include "supervisor/daemonize.h"
 #include "supervisor/event_care.h"
@@ -19,6 +20,7 @@
 #include "supervisor/todo_sweep.h"
 
 #include <fcntl.h>
+#include <json-c/json.h>
 #include <signal.h>
 
 enum { FIRST_CONNECT_MS = 20 }; /* from the start of redis-server to the first try */
@@ -33,6 +35,7 @@ static void changed(void *arg)
     if (s->assign)
         assign_update(s->assign);
     stop_advance(&s->stop);
+    services_settle_soon(&s->services);
 }
 
 void supervisor_fail(struct supervisor *s, int code, const char *why)
@@ -42,6 +45,56 @@ void supervisor_fail(struct supervisor *s, int code, const char *why)
         fprintf(stderr, "claudebenchd: %s\n", why);
     s->exit_code = code;
     stop_now(&s->stop);
+}
+
+/* ---- reload ---- */
+
+static void on_settled(void *arg)
+{
+    struct supervisor *s = arg;
+
+    health_update(&s->health);
+    if (!services_are_settled(&s->services))
+        return;
+    reload_settled(&s->reload);
+    control_settled(s->control);
+}
+
+void supervisor_reload(struct supervisor *s)
+{
+    if (!stop_is_stopping(&s->stop))
+        json_object_put(reload_now(s));
+}
+
+void supervisor_drain(struct supervisor *s)
+{
+    if (stop_is_stopping(&s->stop))
+        return;
+    services_drain(&s->services);
+    health_update(&s->health);
+}
+
+void supervisor_stop(struct supervisor *s)
+{
+    stop_gracefully(&s->stop);
+}
+
+/* One worker more or fewer in each domain that has any; until a reload. */
+static void scale_all(struct supervisor *s, int step)
+{
+    for (size_t i = 0; i < s->services.len; i++) {
+        struct service *v = &s->services.items[i];
+        size_t before = v->wanted;
+        struct cb_error err = {0};
+        if (before == 0 || (step < 0 && before == 1))
+            continue;
+        size_t after = step < 0 ? before - 1 : before + 1;
+        if (services_scale(&s->services, v, after, &err) < 0)
+            log_event(EV_scale_refused, LOG_S("service", v->name), LOG_S("reason", err.text));
+        else
+            log_event(EV_workers_scaled, LOG_S("service", v->name), LOG_I("from", before),
+                      LOG_I("to", after));
+    }
 }
 
 /* ---- signals ---- */
@@ -71,13 +124,21 @@ static void on_signal(void *arg, int sig, pid_t sender)
         reap_children(&s->services, reap_other, s);
         return;
     }
+    if (sig == SIGWINCH && sender == 0)
+        return; /* the kernel's: our terminal was resized */
     log_event(EV_signal_received, LOG_S("signal", sigabbrev_np(sig)), LOG_I("from", sender));
     if (sig == SIGTERM || sig == SIGINT)
-        stop_gracefully(&s->stop);
+        supervisor_stop(s);
     else if (sig == SIGQUIT)
         stop_now(&s->stop);
     else if (sig == SIGUSR1)
         reopen_logs(s);
+    else if (sig == SIGHUP)
+        supervisor_reload(s);
+    else if (sig == SIGWINCH)
+        supervisor_drain(s);
+    else if (sig == SIGTTIN || sig == SIGTTOU)
+        scale_all(s, sig == SIGTTIN ? 1 : -1);
 }
 
 /* ---- workers ---- */
@@ -222,7 +283,7 @@ static void on_orphan(void *arg, const char *id)
 
 /* ---- making it ---- */
 
-static int make_redis(struct supervisor *s, bool is_system, struct cb_error *err)
+static int make_redis(struct supervisor *s, struct cb_error *err)
 {
     const struct embedded_redis_hooks server = {.arg = s,
                                                 .started = on_redis_started,
@@ -237,7 +298,7 @@ static int make_redis(struct supervisor *s, bool is_system, struct cb_error *err
                                            .changed = changed};
 
     if (s->opts->redis.embedded &&
-        embedded_redis_open(s->base, s->opts, is_system, &server, &s->embedded, err) < 0)
+        embedded_redis_open(s->base, s->opts, s->config->is_system, &server, &s->embedded, err) < 0)
         return -1;
     if (connect_target(s->opts, CONNECT_DAEMON, &s->target, err) < 0)
         return -1;
@@ -246,7 +307,7 @@ static int make_redis(struct supervisor *s, bool is_system, struct cb_error *err
     return 0;
 }
 
-static int make_workers(struct supervisor *s, struct cb_error *err)
+static void make_workers(struct supervisor *s)
 {
     uint64_t generation = (uint64_t)clock_wall_ms();
 
@@ -264,12 +325,9 @@ static int make_workers(struct supervisor *s, struct cb_error *err)
                                          .arg = s,
                                          .redis_is_up = redis_is_up,
                                          .on_dead = on_dead,
-                                         .on_change = changed};
-    if (services_init(&s->services, err) < 0) {
-        err->code = EXITCODE_CONFIG;
-        return -1;
-    }
-    return 0;
+                                         .on_change = changed,
+                                         .on_settled = on_settled};
+    services_init(&s->services);
 }
 
 static int make_parts(struct supervisor *s, const char *secret, struct cb_error *err)
@@ -288,10 +346,9 @@ static int make_parts(struct supervisor *s, const char *secret, struct cb_error 
     instance_set_conn(s->instance, s->redis);
     s->assign = assign_new(s->base, s->opts, &s->target, s->redis, s->instance);
     s->scheduler = scheduler_new(s->base, s->opts, s->scoreboard, s->instance, s->redis);
-    s->event_care = event_care_new(s->base, &s->opts, s->instance, s->redis);
+    s->event_care = event_care_new(s->base, s->opts, s->instance, s->redis);
     s->todo_sweep = todo_sweep_new(s->base, s->opts, s->redis);
-    if (make_workers(s, err) < 0)
-        return -1;
+    make_workers(s);
     s->publish = publish_new(&s->services, s->scoreboard);
     s->leftover = leftover_new(&s->services, s->handon);
     s->watch = watch_new(&s->services);
@@ -300,17 +357,20 @@ static int make_parts(struct supervisor *s, const char *secret, struct cb_error 
     return control_open(s, s->opts->supervisor.control_socket, &s->control, err);
 }
 
-int supervisor_init(struct supervisor *s, const struct options *opts, bool is_system,
+int supervisor_init(struct supervisor *s, struct options *opts, struct config *config,
                     struct cb_error *err)
 {
     char *secret CB_CLEANUP(mem_free_ptr) = NULL;
+    bool is_system = config->is_system;
 
     *s = (struct supervisor){.opts = opts,
+                             .config = config,
                              .scoreboard_fd = -1,
                              .options_fd = -1,
                              .state_fd = -1,
                              .null_fd = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY),
                              .started_ms = clock_mono_ms()};
+    reload_init(&s->reload);
     if (setup_state_dir(opts, is_system, &s->state_fd, &secret, err) < 0 ||
         setup_run_dirs(opts, is_system, err) < 0 || setup_worker_path(&s->worker_path, err) < 0 ||
         (s->options_fd = setup_options_fd(opts, err)) < 0)
@@ -323,7 +383,7 @@ int supervisor_init(struct supervisor *s, const struct options *opts, bool is_sy
         return -1;
     }
     atomic_store(&s->scoreboard->global.started_ms, clock_wall_ms());
-    if (make_redis(s, is_system, err) < 0)
+    if (make_redis(s, err) < 0)
         return -1;
     return make_parts(s, secret, err);
 }
@@ -336,7 +396,7 @@ int supervisor_run(struct supervisor *s)
         embedded_redis_launch(s->embedded);
     else
         redis_conn_start(s->redis, 0);
-    services_event(&s->services, CHILD_EV_WANT);
+    services_start(&s->services);
     event_base_dispatch(s->base);
     log_event(EV_daemon_stopped, LOG_I("code", s->exit_code),
               LOG_I("uptime_ms", clock_mono_ms() - s->started_ms));
@@ -360,6 +420,7 @@ void supervisor_done(struct supervisor *s)
     watch_free(s->watch);
     health_done(&s->health);
     services_done(&s->services);
+    reload_done(&s->reload);
     stop_done(&s->stop);
     embedded_redis_free(s->embedded);
     signals_free(s->signals);

@@ -13,11 +13,13 @@
 #include "supervisor/leftover.h"
 #include "supervisor/publish.h"
 #include "supervisor/redis_conn.h"
+#include "supervisor/reload.h"
 #include "supervisor/service.h"
 #include "supervisor/stop.h"
 #include "supervisor/tally.h"
 #include "supervisor/watch.h"
 
+struct config;
 struct control;
 struct event_care;
 struct scheduler;
@@ -25,7 +27,8 @@ struct signals;
 struct todo_sweep;
 
 struct supervisor {
-    const struct options *opts;
+    struct options *opts; /* in force; the parts share it, only reload.c writes into it */
+    struct config *config;
     struct event_base *base;
     struct signals *signals;
     struct scoreboard *scoreboard;
@@ -53,21 +56,26 @@ struct supervisor {
     struct control *control;
     struct health health;
     struct stop stop;
+    struct reload reload;
     int64_t started_ms; /* monotonic */
     bool is_advised;    /* what should be changed in Redis has been said */
     int exit_code;
 };
 
 /*
- * Makes everything that can fail at the start: folders, locks, sockets. `is_system`: folders are made for
- * everybody and the group. Returns 0, or -1 with err->code an exit code. In either case
- * supervisor_done() follows.
+ * Makes everything that can fail at the start: folders, locks, sockets. `opts` were loaded by `config`; both
+ * belong to the caller. Returns 0, or -1 with err->code an exit code. In either case supervisor_done() follows.
  */
-int supervisor_init(struct supervisor *s, const struct options *opts, bool is_system,
+int supervisor_init(struct supervisor *s, struct options *opts, struct config *config,
                     struct cb_error *err);
 /* Runs until stopped; returns the exit code. */
 int supervisor_run(struct supervisor *s);
 void supervisor_done(struct supervisor *s);
+
+/* What TERM, HUP and WINCH do. */
+void supervisor_stop(struct supervisor *s);
+void supervisor_reload(struct supervisor *s);
+void supervisor_drain(struct supervisor *s);
 
 /* It cannot go on: logs why, kills the workers, and exits with that code. */
 void supervisor_fail(struct supervisor *s, int code, const char *why);

@@ -62,7 +62,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     if (now_us >= w->judge_from_us)
         for (size_t i = 0; i < w->services->len; i++)
             for (size_t j = 0; j < w->services->items[i].len; j++)
-                judge(&w->services->items[i].children[j], now_us, allowed_us);
+                judge(w->services->items[i].children[j], now_us, allowed_us);
     arm(w);
 }
 

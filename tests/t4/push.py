@@ -247,8 +247,27 @@ def leader_change():
     redis.stop()
 
 
-@case("the mode changes by restarts under load, pull, push, hybrid and back: nothing is lost, nothing done twice")
-def modes():
+@case("the mode changes by reloads under load, pull, push, hybrid and back: nothing is lost, nothing done twice")
+def modes_by_reload():
+    def change(d):
+        d.write_config()
+        done = d.client("ctl", "reload", "--wait")
+        equal(done.returncode, 0, done.stderr.decode())
+        check(b"task.assignment" in done.stdout, done.stdout)
+
+    change_modes(change)
+
+
+@case("the mode changes by restarts under load: nothing is lost, nothing done twice")
+def modes_by_restart():
+    def change(d):
+        d.stop(check=False)
+        d.start()
+
+    change_modes(change)
+
+
+def change_modes(change):
     redis = PrivateRedis(aof=True)
     with Daemon(redis=redis, more_fds=1) as d:
         works = [Work(d, "--jobs", "2") for _ in range(3)]
@@ -269,9 +288,8 @@ def modes():
             for mode in ("push", "hybrid", "pull", "push", "pull"):
                 before = len(ids)
                 wait_until(lambda n=before: len(ids) >= n + 40, 20, "tasks go on")
-                d.stop(check=False)
                 d.config["task"] = {"assignment": mode, "auto_assign_ms": 200}
-                d.start()
+                change(d)
         finally:
             stop.set()
             producer.join(30)
@@ -286,6 +304,22 @@ def modes():
         with d.connect() as r:
             wait_until(lambda: not r.scan("cb:waiters*"), 5, lambda: r.scan("cb:waiters*"))
     redis.stop()
+
+
+@case("push to pull by a reload: a task that only a worker with the old mode was asked for is claimed all the same")
+def left_behind():
+    with Daemon(config=PUSH, more_fds=1) as d:
+        c = d.caller()
+        [task] = add(c)  # nobody to push it to
+        waiting = c.send("task.claim", {"workerId": "w", "wait_ms": 25000})
+        with d.connect() as r:
+            wait_until(lambda: r.call("ZCARD", "cb:waiters:deadline") == 1, 5, "it waits")
+        d.config["task"] = {"assignment": "pull"}
+        d.write_config()
+        equal(d.client("ctl", "reload", "--wait").returncode, 0)
+        reply = c.wait(waiting, 10)
+        check(reply.result.get("wake"), reply.raw)
+        equal(c.call("task.claim", {"workerId": "w"})["taskId"], task)
 
 
 @case("pull: a daemon that finds tasks there when it begins to lead asks once what there is to push, and is idle")

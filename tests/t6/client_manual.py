@@ -24,7 +24,7 @@ def helped(verb):
 
 def verbs():
     top = procs.run([procs.binary("claudebench"), "--help"]).stdout.decode()
-    return re.findall(r"^  ((?:task |schedule )?[a-z]+)(?: |$)", top.split("Commands:")[1].split("Options:")[0], re.M)
+    return re.findall(r"^  ((?:ctl |task |schedule )?[a-z-]+)(?: |$)", top.split("Commands:")[1].split("Options:")[0], re.M)
 
 
 def items(text):
@@ -55,7 +55,7 @@ def options():
     for verb in verbs():
         if verb != "work":
             equal({**items(described(verb)), **COMMON}, helped(verb), f"options of `claudebench {verb}`")
-    commands = re.findall(r"^\.It Cm ([a-z ]+?)(?: (?:Ar|Op|Oo).*)?$", page("claudebench.1"), re.M)
+    commands = re.findall(r"^\.It Cm ([a-z -]+?)(?: (?:Ar|Op|Oo).*)?$", page("claudebench.1"), re.M)
     equal(sorted(c for c in commands if c in verbs() or " " in c or c == "call"), sorted(verbs()), "no verb too many")
 
 
@@ -78,7 +78,7 @@ def work_options():
 def synopsis():
     text = page("claudebench.1").split("\n.Sh SYNOPSIS\n")[1].split("\n.Sh DESCRIPTION")[0]
     for part in text.split("\n.Nm\n"):
-        found = re.search(r"^\.Cm ([a-z ]+)$", part, re.M)
+        found = re.search(r"^\.Cm ([a-z -]+)$", part, re.M)
         if found and found.group(1) != "work":
             flags = set(re.findall(r"\.Op Fl -?([a-z-]+)", part)) - {"c"}
             wanted = {letter or name for name, letter in helped(found.group(1)).items() if name not in COMMON}

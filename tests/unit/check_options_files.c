@@ -99,6 +99,55 @@ START_TEST(comparison)
 }
 END_TEST
 
+/* ---- reload ---- */
+
+START_TEST(a_reload_keeps_what_needs_a_restart)
+{
+    struct options_errors errs = OPTIONS_ERRORS_INIT;
+    struct options *in_force = load("redis: {embedded: false, url: redis://h:1/2, prefix: p}\n");
+    struct options *fresh = load("redis: {timeout_ms: 900, url: 'unix:///s'}\nlog: {destination: "
+                                 "/l}\ntask: {assignment: push}\n");
+    struct buf seen = BUF_INIT;
+
+    ck_assert_int_eq(options_prepare_reload(fresh, in_force, note_change, &seen, &errs), 0);
+    ck_assert_str_eq(buf_peek(&seen), "redis.embedded false->true\n"
+                                      "redis.url redis://h:1/2->unix:///s\n"
+                                      "redis.prefix p->cb\nredis.timeout_ms 5000->900\n"
+                                      "task.assignment pull->push\nlog.destination stderr->/l\n");
+    const char *id = in_force->instance.id;
+    options_put_in_force(in_force, fresh);
+    options_free(fresh);
+    ck_assert_str_eq(in_force->redis.prefix, "p");
+    ck_assert_str_eq(in_force->redis.url, "redis://h:1/2");
+    ck_assert(!in_force->redis.embedded);
+    ck_assert_int_eq(in_force->redis.timeout_ms, 900);
+    ck_assert_int_eq(in_force->task.assignment, ASSIGNMENT_PUSH);
+    ck_assert_str_eq(in_force->log.destination, "/l");
+    ck_assert_ptr_eq(in_force->instance.id, id); /* who holds it still may */
+    options_free(in_force);
+    buf_done(&seen);
+}
+END_TEST
+
+/* Each file is right by itself, but what is kept does not fit what is new. */
+START_TEST(a_reload_is_checked_with_what_is_kept)
+{
+    struct options_errors errs = OPTIONS_ERRORS_INIT;
+    struct options *in_force = load("");
+    struct options *fresh = load("redis: {embedded: false, url: redis://h:1/2, user: u}\n");
+
+    ck_assert_int_eq(options_prepare_reload(fresh, in_force, NULL, NULL, &errs), 0);
+    ck_assert_str_eq(fresh->redis.user, "");
+    fresh->cluster.leader_lease_ms = fresh->cluster.tick_ms;
+    ck_assert_int_eq(options_prepare_reload(fresh, in_force, NULL, NULL, &errs), -1);
+    ck_assert_str_eq(errs.items[0].option, "cluster.leader_lease_ms");
+    ck_assert_int_eq(in_force->cluster.leader_lease_ms, 2000);
+    options_errors_done(&errs);
+    options_free(fresh);
+    options_free(in_force);
+}
+END_TEST
+
 /* ---- files ---- */
 
 static char folder[] = "/tmp/check_options.XXXXXX";
@@ -232,6 +281,22 @@ START_TEST(search_order)
 }
 END_TEST
 
+/* Whoever asks a running daemon needs its socket, whatever else is wrong. */
+START_TEST(lenient_loading_keeps_what_is_right)
+{
+    struct options_source source = {.mode = PATHS_SYSTEM};
+    struct options *opts = NULL;
+
+    write_file("a.yaml", "supervisor: {control_socket: /s}\nno_such: 1\ntask: {lease_ms: never}\n");
+    source.file = mem_printf("%s/a.yaml", folder);
+    ck_assert_int_eq(options_load_leniently(&source, &opts), 0);
+    ck_assert_str_eq(opts->supervisor.control_socket, "/s");
+    ck_assert_int_eq(opts->task.lease_ms, 30000);
+    options_free(opts);
+    options_source_done(&source);
+}
+END_TEST
+
 START_TEST(relative_names_become_absolute)
 {
     struct options_source source = {0};
@@ -254,10 +319,13 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, dump_reads_back);
     tcase_add_test(tc, every_option_counts);
     tcase_add_test(tc, comparison);
+    tcase_add_test(tc, a_reload_keeps_what_needs_a_restart);
+    tcase_add_test(tc, a_reload_is_checked_with_what_is_kept);
     tcase_add_test(tc, later_files_override);
     tcase_add_test(tc, errors_name_their_file);
     tcase_add_test(tc, a_missing_file_is_an_error);
     tcase_add_test(tc, search_order);
+    tcase_add_test(tc, lenient_loading_keeps_what_is_right);
     tcase_add_test(tc, relative_names_become_absolute);
 }
 

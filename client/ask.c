@@ -1,0 +1,197 @@
+/*
+ * ask.c: see ask.h.
+ */
+#include "common/compat.h"
+#include "client/ask.h"
+
+#include "client/session.h"
+#include "common/clock.h"
+#include "common/exitcode.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+enum { ANSWER_BYTES_MAX = 4 * 1024 * 1024, READ_CHUNK = 16384 };
+
+/* ---- the configuration ---- */
+
+int ask_load(struct ask *a, const struct cli *cli, bool is_lenient)
+{
+    struct options_source source CB_CLEANUP(options_source_done) = {0};
+    struct session s = SESSION_INIT;
+    struct cb_error err = {0};
+
+    if (!is_lenient) {
+        int code = session_load(&s, cli);
+        a->opts = s.opts;
+        return code;
+    }
+    if (options_find_file(cli_value(cli, "config", NULL), &source, &err) == 0 &&
+        options_load_leniently(&source, &a->opts) == 0)
+        return -1;
+    cli_say("%s", err.text[0] ? err.text : "the configuration cannot be read");
+    return EXITCODE_CONFIG;
+}
+
+/* ---- the socket ---- */
+
+static int connect_control(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t len = strlen(path);
+
+    if (len >= sizeof address.sun_path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    memcpy(address.sun_path, path, len + 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+        int saved = errno;
+        close(fd);
+        errno = saved;
+        return -1;
+    }
+    return fd;
+}
+
+/* Waits for the fd until the deadline; false when the time is over. */
+static bool wait_for(int fd, short events, int64_t until_ms)
+{
+    struct pollfd pfd = {.fd = fd, .events = events};
+
+    for (;;) {
+        int64_t left = until_ms - clock_mono_ms();
+        if (left <= 0) {
+            errno = ETIMEDOUT;
+            return false;
+        }
+        int n = poll(&pfd, 1, (int)left);
+        if (n > 0)
+            return true;
+        if (n < 0 && errno != EINTR)
+            return false;
+    }
+}
+
+static int send_line(int fd, const char *line, int64_t until_ms)
+{
+    size_t len = strlen(line);
+
+    while (len > 0) {
+        ssize_t n = send(fd, line, len, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && (errno != EAGAIN || !wait_for(fd, POLLOUT, until_ms)))
+            return -1;
+        if (n > 0) {
+            line += n;
+            len -= (size_t)n;
+        }
+    }
+    return 0;
+}
+
+/* One line, without its newline. */
+static int read_line(int fd, struct buf *out, int64_t until_ms)
+{
+    for (;;) {
+        ssize_t n = read(fd, buf_reserve(out, READ_CHUNK), READ_CHUNK);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && (errno != EAGAIN || !wait_for(fd, POLLIN, until_ms)))
+            return -1;
+        if (n == 0) {
+            errno = ECONNRESET;
+            return -1;
+        }
+        size_t from = out->len;
+        out->len += n > 0 ? (size_t)n : 0;
+        out->data[out->len] = '\0';
+        char *eol = n > 0 ? memchr(out->data + from, '\n', (size_t)n) : NULL;
+        if (eol) {
+            out->len = (size_t)(eol - out->data);
+            return 0;
+        }
+        if (out->len > ANSWER_BYTES_MAX) {
+            errno = EMSGSIZE;
+            return -1;
+        }
+    }
+}
+
+static int exchange(const char *path, const char *line, int64_t timeout_ms, struct buf *answer)
+{
+    int64_t until = clock_mono_ms() + timeout_ms;
+    int fd = connect_control(path);
+
+    if (fd < 0)
+        return -1;
+    int status = send_line(fd, line, until);
+    if (status == 0 || errno == EPIPE || errno == ECONNRESET) /* turned away: it says why */
+        status = read_line(fd, answer, until);
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return status;
+}
+
+/* ---- the answer ---- */
+
+static int not_permitted(const char *path)
+{
+    cli_say("%s: you may not ask this daemon: be root, its user, or in its group", path);
+    return EXITCODE_NOPERM;
+}
+
+static int not_asked(const char *path, int error)
+{
+    bool is_absent = error == ENOENT || error == ECONNREFUSED;
+
+    if (error == EACCES || error == EPERM)
+        return not_permitted(path);
+    cli_say("%s: %s%s", path, is_absent ? "no daemon there" : strerror(error),
+            is_absent ? "; start claudebenchd" : "");
+    return EXITCODE_UNAVAILABLE;
+}
+
+bool ask_error(const struct ask *a, struct buf *out)
+{
+    struct json_item error;
+
+    if (!json_find(a->json, "error", &error) || error.type != JSON_STRING)
+        return false;
+    json_decode_string(error.value, out);
+    return true;
+}
+
+int ask_daemon(struct ask *a, const char *line, int64_t timeout_ms)
+{
+    struct buf why CB_CLEANUP(buf_done) = BUF_INIT;
+    const char *path = a->opts->supervisor.control_socket;
+    enum json_type type;
+
+    buf_reset(&a->answer);
+    if (exchange(path, line, timeout_ms, &a->answer) != 0)
+        return not_asked(path, errno);
+    if (json_check(a->answer.data, a->answer.len, &a->json, &type, NULL) != 0 ||
+        type != JSON_OBJECT) {
+        cli_say("%s: the daemon's answer is not JSON", path);
+        return EXITCODE_SOFTWARE;
+    }
+    if (!ask_error(a, &why))
+        return -1;
+    if (strcmp(buf_peek(&why), "not permitted") == 0)
+        return not_permitted(path);
+    if (strcmp(buf_peek(&why), "too many clients") != 0)
+        return -1;
+    cli_say("%s: the daemon refuses: %s", path, buf_peek(&why));
+    return EXITCODE_TEMPFAIL;
+}
+
+void ask_done(struct ask *a)
+{
+    options_free(a->opts);
+    buf_done(&a->answer);
+}

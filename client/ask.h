@@ -1,0 +1,37 @@
+/*
+ * ask.h: one request to the daemon over its control socket, for status and ctl. Redis is not needed.
+ */
+#ifndef CB_ASK_H
+#define CB_ASK_H
+
+#include "client/cli.h"
+#include "common/buf.h"
+#include "common/json.h"
+#include "common/options.h"
+
+struct ask {
+    struct options *opts;
+    struct buf answer;
+    struct json_span json; /* the answer, an object; points into it */
+};
+#define ASK_INIT                                                                                   \
+    {                                                                                              \
+        .answer = BUF_INIT                                                                         \
+    }
+
+/*
+ * Reads the configuration, which says where the socket is. `is_lenient`: what is wrong in it is left to the daemon to say.
+ * Returns -1 to go on, or the exit code after a message.
+ */
+int ask_load(struct ask *a, const struct cli *cli, bool is_lenient);
+/*
+ * Sends the line and waits for the answer. Returns -1 to go on, with a->json, which may have the member "error"; or the
+ * exit code after a message: 69 no daemon, 77 not permitted, 75 turned away.
+ */
+int ask_daemon(struct ask *a, const char *line, int64_t timeout_ms);
+void ask_done(struct ask *a);
+
+/* The text of the answer's member "error", appended; false when there is none. */
+bool ask_error(const struct ask *a, struct buf *out);
+
+#endif

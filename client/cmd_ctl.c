@@ -1,0 +1,308 @@
+/*
+ * cmd_ctl.c: claudebench ctl reload, scale, drain, stop: what an administrator tells a running daemon, over its control
+ * socket. The answer comes when it is done, and with --wait when the workers are as wanted.
+ */
+#include "common/compat.h"
+#include "client/verbs.h"
+
+#include "client/ask.h"
+#include "client/session.h"
+#include "client/show.h"
+#include "common/exitcode.h"
+
+#include <poll.h>
+#include <sys/pidfd.h>
+
+enum { ANSWER_MS = 10000, WAIT_S = 60, WAIT_S_MAX = 3600 };
+
+static const struct cli_option wait_options[] = {
+    {0, "wait", NULL, "Return when the workers are as wanted."},
+    {'t', "timeout", "SECONDS", "With --wait: for so long at most (1 to 3600, default 60)."},
+    {'j', "json", NULL, "Print the daemon's answer as JSON."},
+    {0, NULL, NULL, NULL},
+};
+static const struct cli_option stop_options[] = {
+    {0, "wait", NULL, "Return when the daemon has ended."},
+    {'t', "timeout", "SECONDS", "With --wait: for so long at most (1 to 3600, default 60)."},
+    {'j', "json", NULL, "Print the daemon's answer as JSON."},
+    {0, NULL, NULL, NULL},
+};
+
+static int run_reload(const struct cli *cli);
+static int run_scale(const struct cli *cli);
+static int run_drain(const struct cli *cli);
+static int run_stop(const struct cli *cli);
+
+const struct cli_verb verb_ctl_reload = {
+    .name = "ctl reload",
+    .operands = "",
+    .min_operands = 0,
+    .max_operands = 0,
+    .summary = "Put a changed configuration in force.",
+    .notes = "Exit 0: done; 78: the configuration is wrong, the one in force stays; 75: the\n"
+             "workers were not replaced in time.\n",
+    .options = wait_options,
+    .run = run_reload,
+};
+
+const struct cli_verb verb_ctl_scale = {
+    .name = "ctl scale",
+    .operands = "DOMAIN WORKERS",
+    .min_operands = 2,
+    .max_operands = 2,
+    .summary = "Change a domain's number of workers, until a reload.",
+    .notes = NULL,
+    .options = wait_options,
+    .run = run_scale,
+};
+
+const struct cli_verb verb_ctl_drain = {
+    .name = "ctl drain",
+    .operands = "",
+    .min_operands = 0,
+    .max_operands = 0,
+    .summary = "Let the workers finish and leave; a reload starts new ones.",
+    .notes = NULL,
+    .options = wait_options,
+    .run = run_drain,
+};
+
+const struct cli_verb verb_ctl_stop = {
+    .name = "ctl stop",
+    .operands = "",
+    .min_operands = 0,
+    .max_operands = 0,
+    .summary = "Stop the daemon: workers finish what they have begun.",
+    .notes = NULL,
+    .options = stop_options,
+    .run = run_stop,
+};
+
+/* ---- what they share ---- */
+
+static void put_command(struct buf *line, const char *cmd)
+{
+    buf_puts(line, "{");
+    json_put_key(line, "cmd");
+    json_put_cstr(line, cmd);
+}
+
+static void put_number(struct buf *line, const char *key, int64_t n)
+{
+    json_put_key(line, key);
+    buf_printf(line, "%" PRId64, n);
+}
+
+/* The daemon says no. */
+static int refused(const struct ask *a, const struct buf *why)
+{
+    struct json_item errors, item;
+    struct json_iter it;
+
+    if (!json_find(a->json, "errors", &errors) || errors.type != JSON_ARRAY) {
+        cli_say("%s", buf_peek(why));
+        return EXITCODE_TEMPFAIL;
+    }
+    json_iter_init(&it, errors.value);
+    while (json_iter_next(&it, &item)) {
+        struct buf text CB_CLEANUP(buf_done) = BUF_INIT;
+        json_decode_string(item.value, &text);
+        cli_say("%s", buf_peek(&text));
+    }
+    cli_say("%s", buf_peek(why));
+    return EXITCODE_CONFIG;
+}
+
+/* Sends the command, which `line` has but for its end, and shows a refusal. -1 to go on, or the exit code. */
+static int send_command(struct ask *a, const struct cli *cli, struct buf *line, int64_t wait_s)
+{
+    struct buf why CB_CLEANUP(buf_done) = BUF_INIT;
+    int code = ask_load(a, cli, true);
+
+    if (code >= 0)
+        return code;
+    if (wait_s > 0)
+        put_number(line, "wait_ms", wait_s * 1000);
+    buf_puts(line, "}\n");
+    code = ask_daemon(a, buf_peek(line), wait_s * 1000 + ANSWER_MS);
+    if (code >= 0)
+        return code;
+    if (cli_is_set(cli, "json") && (code = show_json(a->json)) != EXITCODE_OK)
+        return code;
+    return ask_error(a, &why) ? refused(a, &why) : -1;
+}
+
+/* Whether the workers are as wanted, when that was asked for. */
+static int settled(const struct ask *a)
+{
+    struct json_item item;
+
+    if (!json_find(a->json, "settled", &item) || item.value.at[0] == 't')
+        return EXITCODE_OK;
+    cli_say("the workers are not as wanted yet: see claudebench status");
+    return EXITCODE_TEMPFAIL;
+}
+
+/* 0 without --wait; -1 after a message. */
+static int get_wait(const struct cli *cli, int64_t *ret)
+{
+    int64_t s = WAIT_S;
+
+    if (cli_int(cli, "timeout", 1, WAIT_S_MAX, WAIT_S, &s) != 0)
+        return -1;
+    *ret = cli_is_set(cli, "wait") ? s : 0;
+    return 0;
+}
+
+/* ---- ctl reload ---- */
+
+/* The text as a line of the output, escaped, and room for the next one. */
+static void end_line(struct buf *text, struct buf *out)
+{
+    term_put(out, buf_peek(text), text->len);
+    buf_putc(out, '\n');
+    buf_reset(text);
+}
+
+static void put_changed(struct buf *out, const struct ask *a)
+{
+    struct buf text CB_CLEANUP(buf_done) = BUF_INIT;
+    struct json_item list, item;
+    struct json_iter it;
+    size_t n = 0;
+
+    buf_puts(&text, "reloaded ");
+    show_put_member(&text, a->json, "file");
+    if (json_find(a->json, "changed", &list) && list.type == JSON_ARRAY) {
+        json_iter_init(&it, list.value);
+        for (; json_iter_next(&it, &item); n++) {
+            buf_puts(&text, n ? ", " : ": ");
+            json_decode_string(item.value, &text);
+        }
+    }
+    buf_puts(&text, n ? "" : ": nothing has changed");
+    end_line(&text, out);
+}
+
+static void put_restart(struct buf *out, const struct ask *a)
+{
+    struct buf text CB_CLEANUP(buf_done) = BUF_INIT;
+    struct json_item list, item;
+    struct json_iter it;
+
+    if (!json_find(a->json, "restart", &list) || list.type != JSON_ARRAY)
+        return;
+    json_iter_init(&it, list.value);
+    while (json_iter_next(&it, &item)) {
+        show_put_member(&text, item.value, "option");
+        buf_puts(&text, " needs a restart: \"");
+        show_put_member(&text, item.value, "in_force");
+        buf_puts(&text, "\" is in force, \"");
+        show_put_member(&text, item.value, "loaded");
+        buf_puts(&text, "\" was loaded");
+        end_line(&text, out);
+    }
+}
+
+static int run_reload(const struct cli *cli)
+{
+    struct ask a CB_CLEANUP(ask_done) = ASK_INIT;
+    struct buf line CB_CLEANUP(buf_done) = BUF_INIT;
+    struct buf out CB_CLEANUP(buf_done) = BUF_INIT;
+    int64_t wait_s;
+
+    if (get_wait(cli, &wait_s) != 0)
+        return EXITCODE_USAGE;
+    put_command(&line, "reload");
+    int code = send_command(&a, cli, &line, wait_s);
+    if (code >= 0)
+        return code;
+    if (!cli_is_set(cli, "json")) {
+        put_changed(&out, &a);
+        put_restart(&out, &a);
+    }
+    code = cli_write(&out);
+    return code == EXITCODE_OK ? settled(&a) : code;
+}
+
+/* ---- ctl scale, drain, stop ---- */
+
+static int run_plain(const struct cli *cli, struct buf *line, int64_t wait_s)
+{
+    struct ask a CB_CLEANUP(ask_done) = ASK_INIT;
+    int code = send_command(&a, cli, line, wait_s);
+
+    return code < 0 ? settled(&a) : code;
+}
+
+static int run_scale(const struct cli *cli)
+{
+    struct buf line CB_CLEANUP(buf_done) = BUF_INIT;
+    char *end = NULL;
+    int64_t wait_s;
+    long long workers = strtoll(cli->operands[1], &end, 10);
+
+    if (end == cli->operands[1] || *end || workers < 0 || workers > INT32_MAX)
+        return cli_wrong_use(cli->verb, "\"%s\" is no number of workers", cli->operands[1]);
+    if (get_wait(cli, &wait_s) != 0)
+        return EXITCODE_USAGE;
+    put_command(&line, "scale");
+    json_put_key(&line, "domain");
+    json_put_cstr(&line, cli->operands[0]);
+    put_number(&line, "workers", workers);
+    return run_plain(cli, &line, wait_s);
+}
+
+static int run_drain(const struct cli *cli)
+{
+    struct buf line CB_CLEANUP(buf_done) = BUF_INIT;
+    int64_t wait_s;
+
+    if (get_wait(cli, &wait_s) != 0)
+        return EXITCODE_USAGE;
+    put_command(&line, "drain");
+    return run_plain(cli, &line, wait_s);
+}
+
+/* A descriptor of the daemon's process, that is readable when it has ended; -1 when it has already. */
+static int open_process(const struct ask *a)
+{
+    struct json_item pid;
+    int64_t n = 0;
+
+    if (json_find(a->json, "pid", &pid))
+        json_decode_int(pid.value, &n);
+    return n > 0 ? pidfd_open((pid_t)n, 0) : -1;
+}
+
+static int await_end(const struct ask *a, int64_t wait_s)
+{
+    struct pollfd process = {.fd = open_process(a), .events = POLLIN};
+    int n;
+
+    if (process.fd < 0)
+        return EXITCODE_OK;
+    do
+        n = poll(&process, 1, (int)(wait_s * 1000));
+    while (n < 0 && errno == EINTR);
+    close(process.fd);
+    if (n > 0)
+        return EXITCODE_OK;
+    cli_say("the daemon has not stopped yet");
+    return EXITCODE_TEMPFAIL;
+}
+
+static int run_stop(const struct cli *cli)
+{
+    struct ask a CB_CLEANUP(ask_done) = ASK_INIT;
+    struct buf line CB_CLEANUP(buf_done) = BUF_INIT;
+    int64_t wait_s;
+
+    if (get_wait(cli, &wait_s) != 0)
+        return EXITCODE_USAGE;
+    put_command(&line, "stop");
+    int code = send_command(&a, cli, &line, 0);
+    if (code >= 0)
+        return code;
+    return wait_s > 0 ? await_end(&a, wait_s) : EXITCODE_OK;
+}

@@ -1,0 +1,174 @@
+/*
+ * control_commands.c: see control_commands.h.
+ *
+ *   ping, status
+ *   reload  wait_ms                   the configuration is read again
+ *   scale   wait_ms, domain, workers  so many workers, until a reload
+ *   drain   wait_ms                   no workers, until a reload
+ *   stop                              as TERM does
+ */
+#include "common/compat.h"
+#include "supervisor/control_commands.h"
+
+#include "common/log.h"
+#include "supervisor/status.h"
+#include "supervisor/supervisor.h"
+
+enum { WAIT_MS_MAX = 3600000 };
+
+/* ---- what was asked ---- */
+
+static void refuse(struct control_answer *ret, const char *fmt, ...) CB_PRINTF(2, 3);
+static void refuse(struct control_answer *ret, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(ret->error, sizeof ret->error, fmt, ap);
+    va_end(ap);
+}
+
+/* A member that is absent is `fallback`. Returns 0, or -1 after a refusal. */
+static int get_int(json_object *request, const char *name, int64_t low, int64_t high,
+                   int64_t fallback, int64_t *ret_n, struct control_answer *ret)
+{
+    json_object *o = NULL;
+
+    *ret_n = fallback;
+    if (!json_object_object_get_ex(request, name, &o))
+        return 0;
+    *ret_n = json_object_get_int64(o);
+    if (json_object_is_type(o, json_type_int) && *ret_n >= low && *ret_n <= high)
+        return 0;
+    refuse(ret, "%s is not a whole number from %" PRId64 " to %" PRId64, name, low, high);
+    return -1;
+}
+
+static const char *get_string(json_object *request, const char *name)
+{
+    json_object *o = NULL;
+
+    return json_object_object_get_ex(request, name, &o) && json_object_is_type(o, json_type_string)
+               ? json_object_get_string(o)
+               : NULL;
+}
+
+static json_object *make_ok(void)
+{
+    json_object *o = json_object_new_object();
+
+    json_object_object_add(o, "ok", json_object_new_boolean(true));
+    json_object_object_add(o, "pid", json_object_new_int64(getpid()));
+    return o;
+}
+
+static int get_wait(json_object *request, struct control_answer *ret)
+{
+    return get_int(request, "wait_ms", 0, WAIT_MS_MAX, 0, &ret->wait_ms, ret);
+}
+
+static void log_command(const char *name)
+{
+    log_event(EV_signal_received, LOG_S("signal", name), LOG_S("from", "control socket"));
+}
+
+/* ---- the commands ---- */
+
+static void do_ping(struct supervisor *s, json_object *request, struct control_answer *ret)
+{
+    (void)s, (void)request;
+    ret->json = make_ok();
+}
+
+static void do_status(struct supervisor *s, json_object *request, struct control_answer *ret)
+{
+    (void)request;
+    ret->json = status_object(s);
+}
+
+static void do_stop(struct supervisor *s, json_object *request, struct control_answer *ret)
+{
+    (void)s, (void)request;
+    log_command("stop");
+    ret->json = make_ok();
+    ret->after = supervisor_stop;
+}
+
+static void do_reload(struct supervisor *s, json_object *request, struct control_answer *ret)
+{
+    if (get_wait(request, ret) < 0)
+        return;
+    log_command("reload");
+    ret->json = reload_now(s);
+    if (json_object_object_get_ex(ret->json, "error", NULL))
+        ret->wait_ms = 0;
+}
+
+static void do_scale(struct supervisor *s, json_object *request, struct control_answer *ret)
+{
+    const char *domain = get_string(request, "domain");
+    struct service *service = domain ? services_find(&s->services, domain) : NULL;
+    struct cb_error err = {0};
+    int64_t workers;
+
+    if (!service) {
+        refuse(ret, "domain is missing or unknown");
+        return;
+    }
+    if (get_int(request, "workers", 0, SERVICE_WORKERS_MAX, -1, &workers, ret) < 0 ||
+        get_wait(request, ret) < 0)
+        return;
+    if (workers < 0) {
+        refuse(ret, "workers is missing");
+        return;
+    }
+    size_t before = service->wanted;
+    if (services_scale(&s->services, service, (size_t)workers, &err) < 0) {
+        refuse(ret, "%s", err.text);
+        return;
+    }
+    log_event(EV_workers_scaled, LOG_S("service", service->name), LOG_I("from", before),
+              LOG_I("to", workers));
+    ret->json = make_ok();
+    json_object_object_add(ret->json, "domain", json_object_new_string(service->name));
+    json_object_object_add(ret->json, "from", json_object_new_int64((int64_t)before));
+    json_object_object_add(ret->json, "to", json_object_new_int64(workers));
+}
+
+static void do_drain(struct supervisor *s, json_object *request, struct control_answer *ret)
+{
+    if (get_wait(request, ret) < 0)
+        return;
+    log_command("drain");
+    supervisor_drain(s);
+    ret->json = make_ok();
+}
+
+static const struct {
+    const char *name;
+    void (*fn)(struct supervisor *s, json_object *request, struct control_answer *ret);
+    bool is_change; /* refused while the daemon stops */
+} commands[] = {
+    {"ping", do_ping, false},    {"status", do_status, false}, {"stop", do_stop, false},
+    {"reload", do_reload, true}, {"scale", do_scale, true},    {"drain", do_drain, true},
+};
+
+void control_command(struct supervisor *s, json_object *request, struct control_answer *ret)
+{
+    const char *name = get_string(request, "cmd");
+
+    if (!name) {
+        refuse(ret, "cmd is missing");
+        return;
+    }
+    for (size_t i = 0; i < CB_ARRAY_LEN(commands); i++) {
+        if (strcmp(commands[i].name, name) != 0)
+            continue;
+        if (commands[i].is_change && stop_is_stopping(&s->stop))
+            refuse(ret, "the daemon stops");
+        else
+            commands[i].fn(s, request, ret);
+        return;
+    }
+    refuse(ret, "unknown cmd");
+}
