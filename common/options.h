@@ -193,6 +193,8 @@ int options_load_leniently(const struct options_source *source, struct options *
  * not say has its default in system mode. */
 int options_load_text(const char *text, size_t len, const char *name, struct options **ret,
                       struct options_errors *errs);
+/* The same, leniently. */
+int options_load_text_leniently(const char *text, size_t len, struct options **ret);
 /* Built-in defaults. */
 int options_defaults(enum paths_mode mode, struct options **ret, struct options_errors *errs);
 /* The word of an enum options_assignment. */

@@ -235,6 +235,19 @@ int options_load_text(const char *text, size_t len, const char *name, struct opt
     return finish(opts, errors_before, ret, errs);
 }
 
+int options_load_text_leniently(const char *text, size_t len, struct options **ret)
+{
+    struct options_errors errs = OPTIONS_ERRORS_INIT;
+    struct options *opts = begin(PATHS_SYSTEM, &errs);
+
+    if (opts) {
+        options_read_text(opts, text, len, "text", &errs);
+        *ret = opts;
+    }
+    options_errors_done(&errs);
+    return opts ? 0 : -1;
+}
+
 int options_defaults(enum paths_mode mode, struct options **ret, struct options_errors *errs)
 {
     const struct options_source none = {.file = NULL, .mode = mode};

@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-enum { SCOREBOARD_MAGIC = 0x43425342, SCOREBOARD_VERSION = 4, ENTRY_READ_TRIES = 64 };
+enum { SCOREBOARD_MAGIC = 0x43425342, ENTRY_READ_TRIES = 64 };
 
 const char *worker_state_name(enum worker_state state)
 {
@@ -97,8 +97,11 @@ static void add(_Atomic uint64_t *sum, const _Atomic uint64_t *n)
                               memory_order_relaxed);
 }
 
+/* After an upgrade in place a row may be another method's: then its counts are not kept. */
 static void retire_method(struct scoreboard_method *sum, const struct scoreboard_method *m)
 {
+    if (sum->name[0] && strcmp(sum->name, m->name) != 0)
+        return;
     memcpy(sum->name, m->name, sizeof sum->name);
     add(&sum->requests, &m->requests);
     add(&sum->errors, &m->errors);

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 enum {
+    SCOREBOARD_VERSION = 4, /* of the layout: to be raised when it changes */
     SCOREBOARD_SLOTS = 256,
     SCOREBOARD_METHODS = 64,
     SCOREBOARD_SCRIPTS = 64,

@@ -10,6 +10,7 @@
 
 static int notify_fd = -1;
 static int64_t watchdog_ms;
+static char notify_path[sizeof((struct sockaddr_un *)0)->sun_path + 1];
 
 /* WATCHDOG_PID, if set, says whom the watchdog means. */
 static int64_t read_watchdog_ms(void)
@@ -51,10 +52,23 @@ void sdnotify_init(void)
     if (path) {
         notify_fd = connect_notify(path);
         watchdog_ms = read_watchdog_ms();
+        snprintf(notify_path, sizeof notify_path, "%s", path);
     }
     unsetenv("NOTIFY_SOCKET");
     unsetenv("WATCHDOG_USEC");
     unsetenv("WATCHDOG_PID");
+}
+
+void sdnotify_restore_env(void)
+{
+    char usec[24];
+
+    if (notify_fd < 0)
+        return;
+    setenv("NOTIFY_SOCKET", notify_path, 1);
+    snprintf(usec, sizeof usec, "%" PRId64, watchdog_ms * 2000);
+    if (watchdog_ms > 0)
+        setenv("WATCHDOG_USEC", usec, 1);
 }
 
 void sdnotify_done(void)

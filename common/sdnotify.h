@@ -12,6 +12,8 @@
 /* Opens the socket that NOTIFY_SOCKET names, if any. */
 void sdnotify_init(void);
 void sdnotify_done(void);
+/* Puts the variables back, for a program that is executed in our place. */
+void sdnotify_restore_env(void);
 /* Sends e.g. "READY=1\nSTATUS=…". Never blocks; a failure is nobody's business. */
 void sdnotify_send(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* How often WATCHDOG=1 is expected, in ms (half of what systemd allows); 0: not at all. */

@@ -230,6 +230,13 @@ static void brake(struct child *c, int64_t wait_ms)
     child_set_timer(c, wait_ms);
 }
 
+static void listen_to(struct child *c)
+{
+    c->control = event_new(c->env->base, c->fd, EV_READ | EV_PERSIST, on_control, c);
+    cb_assert(c->control);
+    event_add(c->control, NULL);
+}
+
 static void do_start(struct child *c)
 {
     struct cb_error err = {0};
@@ -246,12 +253,30 @@ static void do_start(struct child *c)
         child_event(c, CHILD_EV_START_FAILED);
         return;
     }
-    c->control = event_new(c->env->base, c->fd, EV_READ | EV_PERSIST, on_control, c);
-    cb_assert(c->control);
-    event_add(c->control, NULL);
+    listen_to(c);
     child_set_timer(c, CHILD_HELLO_TIMEOUT_MS);
     log_event(EV_child_started, LOG_S("service", c->domain), LOG_I("slot", c->slot),
               LOG_I("pid", c->pid), LOG_I("generation", c->generation));
+}
+
+void child_adopt(struct child *c, const struct child_life *life)
+{
+    const struct options *opts = c->env->opts;
+    const int64_t bounds[CHILD_STATES] = {[CHILD_STARTING] = CHILD_HELLO_TIMEOUT_MS,
+                                          [CHILD_GREETED] = opts->supervisor.ready_timeout_ms,
+                                          [CHILD_DRAINING] = opts->supervisor.stop_timeout_ms};
+
+    c->state = life->state;
+    c->pid = life->pid;
+    c->fd = life->fd;
+    c->generation = life->generation;
+    c->started_ms = life->started_ms;
+    c->ready_ms = life->ready_ms;
+    c->restarts = life->restarts;
+    c->is_retiring = life->is_retiring;
+    if (c->fd >= 0)
+        listen_to(c);
+    child_set_timer(c, bounds[c->state] > 0 ? bounds[c->state] : -1);
 }
 
 static void do_welcome(struct child *c)

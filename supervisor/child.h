@@ -86,6 +86,20 @@ void child_event(struct child *c, enum child_event event);
 /* The process was reaped with this wait status. */
 void child_reaped(struct child *c, int status);
 
+/* A process that an earlier program in our place has started. */
+struct child_life {
+    enum child_state state;
+    pid_t pid;
+    int fd; /* control socket; taken over */
+    uint64_t generation;
+    int64_t started_ms;
+    int64_t ready_ms;
+    unsigned restarts;
+    bool is_retiring;
+};
+/* `c` has just been initialized. Goes on where that program was. */
+void child_adopt(struct child *c, const struct child_life *life);
+
 /* The options in force have changed: takes what concerns the restarts, and ends a pause before one. */
 void child_options_changed(struct child *c);
 /* Its process runs with older options than those in force, and was not told to leave. */

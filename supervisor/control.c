@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "supervisor/control_commands.h"
+#include "supervisor/inherit.h"
 #include "supervisor/peer.h"
 #include "supervisor/pidfile.h"
 #include "supervisor/supervisor.h"
@@ -314,17 +315,32 @@ static int lock_path(const char *path, struct pidfile *lock, struct cb_error *er
     return err->code == EXITCODE_TEMPFAIL ? in_use(path, (long)pidfile_holder(name), err) : -1;
 }
 
-int control_open(struct supervisor *s, const char *path, struct control **ret, struct cb_error *err)
+static int listen_anew(const char *path, struct pidfile *lock, struct cb_error *err)
+{
+    if (lock_path(path, lock, err) < 0)
+        return -1;
+    int fd = bind_socket(path, err);
+    if (fd < 0)
+        pidfile_close(lock);
+    return fd;
+}
+
+static int listen_on(const char *path, struct inherit *in, struct pidfile *lock)
+{
+    char *name CB_CLEANUP(mem_free_ptr) = mem_printf("%s.lock", path);
+
+    pidfile_inherit(lock, name, inherit_take_fd(in, "control_lock"));
+    return inherit_take_fd(in, "control");
+}
+
+int control_open(struct supervisor *s, const char *path, struct inherit *in, struct control **ret,
+                 struct cb_error *err)
 {
     struct pidfile lock = PIDFILE_INIT;
-    int fd;
+    int fd = in ? listen_on(path, in, &lock) : listen_anew(path, &lock, err);
 
-    if (lock_path(path, &lock, err) < 0)
+    if (fd < 0)
         return -1;
-    if ((fd = bind_socket(path, err)) < 0) {
-        pidfile_close(&lock);
-        return -1;
-    }
     struct control *ctl = mem_alloc(sizeof *ctl);
     ctl->supervisor = s;
     ctl->lock = lock;
@@ -349,6 +365,16 @@ static void flush(struct client *c)
                                MSG_NOSIGNAL | MSG_DONTWAIT);
         (void)ignored;
     }
+}
+
+int control_fd(const struct control *c)
+{
+    return c->fd;
+}
+
+int control_lock_fd(const struct control *c)
+{
+    return c->lock.fd;
 }
 
 void control_settled(struct control *ctl)

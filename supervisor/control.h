@@ -12,12 +12,17 @@
 
 #include "common/err.h"
 
-struct supervisor;
 struct control;
+struct inherit;
+struct supervisor;
 
-/* Returns 0, or -1 with err->code an exit code. The path's folder must exist; an old socket is replaced. */
-int control_open(struct supervisor *s, const char *path, struct control **ret,
+/* Returns 0, or -1 with err->code an exit code. The path's folder must exist; an old socket is replaced, unless `in` has
+ * ours, which goes on. */
+int control_open(struct supervisor *s, const char *path, struct inherit *in, struct control **ret,
                  struct cb_error *err);
+/* The descriptors that an upgrade in place hands on. */
+int control_fd(const struct control *c);
+int control_lock_fd(const struct control *c);
 /* Closes and removes the socket. Accepts NULL. */
 void control_free(struct control *c);
 /* The workers are as wanted: whoever waits for that is answered. Accepts NULL. */

@@ -68,6 +68,11 @@ void daemonize_start(void)
         fail("setsid");
 }
 
+void daemonize_resume(void)
+{
+    is_on = true;
+}
+
 /* One write of the text with its NUL. */
 static void tell_parent(const char *text)
 {

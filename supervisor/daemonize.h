@@ -15,6 +15,8 @@ enum { DAEMONIZE_WAIT_MS = 10000 };
  * and 0 with a warning when the child says that it is not ready yet.
  */
 void daemonize_start(void);
+/* The same state after an upgrade in place: in the background already, and nobody waits. */
+void daemonize_resume(void);
 /* Tells the waiting parent, and points stdin, stdout and stderr at /dev/null. Do nothing the second time,
  * or when there was no daemonize_start(). `why`: one line. */
 void daemonize_ready(void);

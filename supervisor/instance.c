@@ -321,6 +321,19 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 /* ---- interface ---- */
 
+static void show_incarnation(const struct instance *i)
+{
+    snprintf(i->scoreboard->global.incarnation, sizeof i->scoreboard->global.incarnation, "%s",
+             i->incarnation);
+}
+
+void instance_go_on(struct instance *i, const char *incarnation)
+{
+    snprintf(i->incarnation, sizeof i->incarnation, "%s", incarnation);
+    i->is_registered = true;
+    show_incarnation(i);
+}
+
 struct instance *instance_new(struct event_base *base, const struct options *opts,
                               struct scoreboard *scoreboard, const char *secret,
                               const struct instance_hooks *hooks)
@@ -337,8 +350,7 @@ struct instance *instance_new(struct event_base *base, const struct options *opt
     secret_hash(secret, i->secret_hash);
     snprintf(scoreboard->global.instance_id, sizeof scoreboard->global.instance_id, "%s",
              opts->instance.id);
-    snprintf(scoreboard->global.incarnation, sizeof scoreboard->global.incarnation, "%s",
-             i->incarnation);
+    show_incarnation(i);
     i->timer = evtimer_new(base, on_timer, i);
     cb_assert(i->timer);
     arm(i);

@@ -44,6 +44,8 @@ struct instance_hosts {
 struct instance *instance_new(struct event_base *base, const struct options *opts,
                               struct scoreboard *scoreboard, const char *secret,
                               const struct instance_hooks *hooks);
+/* After an upgrade in place: it is registered already, under that incarnation. Before the first tick. */
+void instance_go_on(struct instance *i, const char *incarnation);
 void instance_free(struct instance *i); /* accepts NULL */
 void instance_set_conn(struct instance *i, struct redis_conn *conn);
 /* Redis is there: ticks now, and from now on. */

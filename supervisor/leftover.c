@@ -67,14 +67,15 @@ void leftover_free(struct leftover *l)
     free(l);
 }
 
-/* Those that this supervisor has started are handed on by their deaths. */
+/* Those that this supervisor has started, or adopted after an upgrade in place, are handed on by their deaths. */
 static bool is_ours(const struct leftover *l, const char *name)
 {
     const char *dot = strrchr(name, '.');
     uint64_t generation = dot ? strtoull(dot + 1, NULL, 10) : 0;
 
-    return generation >= l->services->env.first_generation &&
-           generation < l->services->env.next_generation;
+    return (generation >= l->services->env.first_generation &&
+            generation < l->services->env.next_generation) ||
+           services_have(l->services, generation);
 }
 
 static bool is_left_over(const struct leftover *l, const char *name)

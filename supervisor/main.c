@@ -11,6 +11,7 @@
 #include "supervisor/args.h"
 #include "supervisor/config.h"
 #include "supervisor/daemonize.h"
+#include "supervisor/inherit.h"
 #include "supervisor/pidfile.h"
 #include "supervisor/setup.h"
 #include "supervisor/supervisor.h"
@@ -83,20 +84,33 @@ static int refuse(const struct options *opts, enum log_event event, const struct
     return complain(err);
 }
 
-static int run(struct options *opts, struct config *config)
+/* Locked by us; after an upgrade in place it is already. */
+static int open_pidfile(struct pidfile *pidfile, const struct options *opts,
+                        const struct config *config, struct inherit *in, struct cb_error *err)
+{
+    int fd = inherit_take_fd(in, "pidfile");
+
+    if (fd >= 0) {
+        pidfile_inherit(pidfile, opts->supervisor.pidfile, fd);
+        return 0;
+    }
+    if (setup_dir_of(opts->supervisor.pidfile, config->is_system, err) < 0)
+        return -1;
+    return pidfile_open(pidfile, opts->supervisor.pidfile, err);
+}
+
+static int run(struct options *opts, struct config *config, struct inherit *in)
 {
     struct pidfile pidfile = PIDFILE_INIT;
     struct supervisor s;
     struct cb_error err = {0};
     int code;
 
-    if (setup_dir_of(opts->supervisor.pidfile, config->is_system, &err) < 0)
-        return refuse(opts, EV_daemon_failed, &err);
-    if (pidfile_open(&pidfile, opts->supervisor.pidfile, &err) < 0)
+    if (open_pidfile(&pidfile, opts, config, in, &err) < 0)
         return refuse(opts, err.code == EXITCODE_TEMPFAIL ? EV_already_running : EV_daemon_failed,
                       &err);
     sdnotify_init();
-    if (supervisor_init(&s, opts, config, &err) == 0)
+    if (supervisor_init(&s, opts, config, &pidfile, in, &err) == 0)
         code = supervisor_run(&s);
     else
         code = refuse(opts, EV_daemon_failed, &err);
@@ -106,19 +120,51 @@ static int run(struct options *opts, struct config *config)
     return code;
 }
 
-static int start(struct options *opts, struct config *config)
+/* An option that needs a restart keeps its value over an upgrade: locks, sockets and Redis stay. */
+static int keep_options(struct options *opts, const struct inherit *in)
+{
+    CB_CLEANUP(options_free_ptr) struct options *in_force = inherit_options(in);
+    struct options_errors errs = OPTIONS_ERRORS_INIT;
+
+    if (!in_force || options_prepare_reload(opts, in_force, NULL, NULL, &errs) == 0)
+        return EXITCODE_OK;
+    options_errors_done(&errs);
+    return refuse(opts, EV_daemon_failed,
+                  &(struct cb_error){.code = EXITCODE_CONFIG,
+                                     .text = "the configuration does not fit the one in force"});
+}
+
+static int start(struct options *opts, struct config *config, struct inherit *in)
 {
     umask(0077);
-    if (config->args->is_daemon)
+    if (in && inherit_int(in, "background", 0))
+        daemonize_resume();
+    else if (config->args->is_daemon)
         daemonize_start();
     int code = open_log(opts, config);
+    if (code == EXITCODE_OK)
+        code = keep_options(opts, in);
     if (code == EXITCODE_OK) {
         announce_log(opts, config->is_own_log);
         log_event(EV_config_loaded, LOG_S("file", config_name(config)));
-        code = run(opts, config);
+        if (in)
+            log_event(EV_upgraded, LOG_S("from", inherit_string(in, "version", "?")),
+                      LOG_S("to", PACKAGE_VERSION));
+        code = run(opts, config, in);
     }
     log_close();
     return code;
+}
+
+/* -t: also whether an upgrade in place is possible, when a running daemon asks that. */
+static int test(void)
+{
+    struct cb_error err = {0};
+
+    if (inherit_check(&err) < 0)
+        return complain(&err);
+    printf("claudebenchd: the configuration is good\n");
+    return EXITCODE_OK;
 }
 
 static int dump(const struct options *opts)
@@ -134,9 +180,13 @@ int main(int argc, char **argv)
 {
     CB_CLEANUP(options_free_ptr) struct options *opts = NULL;
     CB_CLEANUP(config_done) struct config config = {0};
+    struct inherit *in = NULL;
+    struct cb_error err = {0};
     struct args args;
 
     secure_stdio();
+    if (inherit_open(&in, &err) < 0)
+        return complain(&err);
     int code = args_parse(argc, argv, &args);
     if (code >= 0)
         return code;
@@ -147,11 +197,12 @@ int main(int argc, char **argv)
     cb_assert(opts);
     switch (args.mode) {
     case ARGS_TEST:
-        printf("claudebenchd: the configuration is good\n");
-        return EXITCODE_OK;
+        return test();
     case ARGS_DUMP:
         return dump(opts);
     default:
-        return start(opts, &config);
+        code = start(opts, &config, in);
+        inherit_free(in);
+        return code;
     }
 }

@@ -42,6 +42,12 @@ static int lock(const char *path, struct cb_error *err)
     return cb_error_set(err, EXITCODE_TEMPFAIL, "%s: removed while it was being opened", path);
 }
 
+void pidfile_inherit(struct pidfile *p, const char *path, int fd)
+{
+    p->path = mem_strdup(path);
+    p->fd = fd;
+}
+
 pid_t pidfile_holder(const char *path)
 {
     struct cb_error ignored;

@@ -20,17 +20,32 @@ static int take_slot(struct services *s)
     return -1;
 }
 
-struct child *service_add(struct services *s, struct service *service)
+static struct child *add_in_slot(struct services *s, struct service *service, int slot)
 {
-    int slot = take_slot(s);
-
-    if (slot < 0)
-        return NULL;
     struct child *c = mem_alloc(sizeof *c);
     child_init(c, &s->env, service->name, slot);
     service->children = mem_realloc(service->children, (service->len + 1) * sizeof(struct child *));
     service->children[service->len++] = c;
     return c;
+}
+
+struct child *service_add(struct services *s, struct service *service)
+{
+    int slot = take_slot(s);
+
+    return slot < 0 ? NULL : add_in_slot(s, service, slot);
+}
+
+bool services_adopt(struct services *s, const char *domain, int slot, const struct child_life *life)
+{
+    struct service *service = services_find(s, domain);
+
+    if (!service || slot < 0 || slot >= SCOREBOARD_SLOTS || s->is_slot_used[slot] ||
+        !child_state_has_process(life->state))
+        return false;
+    s->is_slot_used[slot] = true;
+    child_adopt(add_in_slot(s, service, slot), life);
+    return true;
 }
 
 void service_remove(struct services *s, struct service *service, size_t i)
@@ -188,6 +203,15 @@ struct child *services_find_pid(const struct services *s, pid_t pid)
             if (s->items[i].children[j]->pid == pid)
                 return s->items[i].children[j];
     return NULL;
+}
+
+bool services_have(const struct services *s, uint64_t generation)
+{
+    for (size_t i = 0; i < s->len; i++)
+        for (size_t j = 0; j < s->items[i].len; j++)
+            if (s->items[i].children[j]->generation == generation)
+                return true;
+    return false;
 }
 
 /* ---- counting ---- */

@@ -52,6 +52,9 @@ struct service_counts {
 void services_init(struct services *s);
 void services_done(struct services *s);
 
+/* A worker of an earlier program in our place, in its slot. False when that is not possible: it leaves by itself. */
+bool services_adopt(struct services *s, const char *domain, int slot,
+                    const struct child_life *life);
 /* From now on the workers that are wanted run. */
 void services_start(struct services *s);
 /* From now on nobody is started any more. The event, DRAIN or KILL, goes to all children. */
@@ -78,6 +81,8 @@ void services_signal(struct services *s, int sig);
 void services_open(struct services *s);
 /* NULL when no child has that pid. */
 struct child *services_find_pid(const struct services *s, pid_t pid);
+/* Whether a worker of that generation is there. */
+bool services_have(const struct services *s, uint64_t generation);
 /* Adds up what all workers have counted, the dead ones included. */
 void services_sum(const struct services *s, struct tally *ret);
 void service_count(const struct services *s, const struct service *service,

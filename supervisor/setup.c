@@ -43,7 +43,7 @@ int setup_state_dir(const struct options *opts, bool is_system, int *ret_fd, cha
 
     if (make_dir(dir, is_system, err) < 0)
         return -1;
-    int fd = lockfile_open(lock, &holder, err);
+    int fd = *ret_fd >= 0 ? *ret_fd : lockfile_open(lock, &holder, err);
     if (fd < 0 && err->code == EWOULDBLOCK)
         return cb_error_set(err, EXITCODE_TEMPFAIL, "already running, pid %ld (%s)", (long)holder,
                             dir);

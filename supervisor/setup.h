@@ -9,7 +9,8 @@
 
 /* All: 0, or -1 with err->code an exit code. `is_system`: others may look into the folders. */
 
-/* Creates and locks supervisor.state_dir; reads the secret that is kept there, or draws it. */
+/* Creates and locks supervisor.state_dir; reads the secret that is kept there, or draws it. *ret_fd that is not negative
+ * is the folder's lock already. */
 int setup_state_dir(const struct options *opts, bool is_system, int *ret_fd, char **ret_secret,
                     struct cb_error *err);
 /* The folder of the control socket. (That of the pid file: setup_dir_of.) */

@@ -13,6 +13,8 @@
 #include "supervisor/control.h"
 #include "supervisor/daemonize.h"
 #include "supervisor/event_care.h"
+#include "supervisor/inherit.h"
+#include "supervisor/pidfile.h"
 #include "supervisor/reap.h"
 #include "supervisor/scheduler.h"
 #include "supervisor/setup.h"
@@ -102,7 +104,8 @@ static void scale_all(struct supervisor *s, int step)
 static bool reap_other(void *arg, pid_t pid, int status)
 {
     struct supervisor *s = arg;
-    return embedded_redis_reaped(s->embedded, pid, status);
+    return embedded_redis_reaped(s->embedded, pid, status) ||
+           upgrade_reaped(&s->upgrade, pid, status);
 }
 
 static void reopen_logs(struct supervisor *s)
@@ -135,6 +138,8 @@ static void on_signal(void *arg, int sig, pid_t sender)
         reopen_logs(s);
     else if (sig == SIGHUP)
         supervisor_reload(s);
+    else if (sig == SIGUSR2)
+        upgrade_begin(&s->upgrade);
     else if (sig == SIGWINCH)
         supervisor_drain(s);
     else if (sig == SIGTTIN || sig == SIGTTOU)
@@ -307,9 +312,36 @@ static int make_redis(struct supervisor *s, struct cb_error *err)
     return 0;
 }
 
-static void make_workers(struct supervisor *s)
+static void adopt_worker(struct supervisor *s, json_object *worker)
 {
-    uint64_t generation = (uint64_t)clock_wall_ms();
+    const struct child_life life = {
+        .state = (enum child_state)inherit_worker_int(worker, "state"),
+        .pid = (pid_t)inherit_worker_int(worker, "pid"),
+        .fd = inherit_take_worker_fd(worker),
+        .generation = (uint64_t)inherit_worker_int(worker, "generation"),
+        .started_ms = inherit_worker_int(worker, "started_ms"),
+        .ready_ms = inherit_worker_int(worker, "ready_ms"),
+        .restarts = (unsigned)inherit_worker_int(worker, "restarts"),
+        .is_retiring = inherit_worker_int(worker, "retiring") != 0};
+    const char *domain = json_object_get_string(json_object_object_get(worker, "domain"));
+
+    if (!services_adopt(&s->services, domain ? domain : "", (int)inherit_worker_int(worker, "slot"),
+                        &life) &&
+        life.fd >= 0)
+        close(life.fd); /* it leaves */
+}
+
+static void adopt_workers(struct supervisor *s, const struct inherit *in)
+{
+    json_object *workers = inherit_workers(in);
+
+    for (size_t i = 0; workers && i < json_object_array_length(workers); i++)
+        adopt_worker(s, json_object_array_get_idx(workers, i));
+}
+
+static void make_workers(struct supervisor *s, const struct inherit *in)
+{
+    uint64_t generation = (uint64_t)inherit_int(in, "next_generation", clock_wall_ms());
 
     s->services.env = (struct child_env){.base = s->base,
                                          .opts = s->opts,
@@ -321,6 +353,7 @@ static void make_workers(struct supervisor *s)
                                          .is_background = daemonize_is_on(),
                                          .first_generation = generation,
                                          .next_generation = generation,
+                                         .options_serial = 1, /* those that we adopt have 0 */
                                          .tally = &s->tally,
                                          .arg = s,
                                          .redis_is_up = redis_is_up,
@@ -328,9 +361,22 @@ static void make_workers(struct supervisor *s)
                                          .on_change = changed,
                                          .on_settled = on_settled};
     services_init(&s->services);
+    adopt_workers(s, in);
 }
 
-static int make_parts(struct supervisor *s, const char *secret, struct cb_error *err)
+/* Registered, as the earlier program in our place was. */
+static void go_on(struct supervisor *s, const struct inherit *in)
+{
+    const char *incarnation = inherit_string(in, "incarnation", NULL);
+
+    if (!incarnation)
+        return;
+    instance_go_on(s->instance, incarnation);
+    services_open(&s->services);
+}
+
+static int make_parts(struct supervisor *s, const char *secret, struct inherit *in,
+                      struct cb_error *err)
 {
     const struct instance_hooks hooks = {.arg = s,
                                          .registered = on_registered,
@@ -348,17 +394,28 @@ static int make_parts(struct supervisor *s, const char *secret, struct cb_error 
     s->scheduler = scheduler_new(s->base, s->opts, s->scoreboard, s->instance, s->redis);
     s->event_care = event_care_new(s->base, s->opts, s->instance, s->redis);
     s->todo_sweep = todo_sweep_new(s->base, s->opts, s->redis);
-    make_workers(s);
+    make_workers(s, in);
+    go_on(s, in);
     s->publish = publish_new(&s->services, s->scoreboard);
     s->leftover = leftover_new(&s->services, s->handon);
     s->watch = watch_new(&s->services);
     stop_init(&s->stop, s);
     health_init(&s->health, s);
-    return control_open(s, s->opts->supervisor.control_socket, &s->control, err);
+    return control_open(s, s->opts->supervisor.control_socket, in, &s->control, err);
+}
+
+static int make_scoreboard(struct supervisor *s, struct inherit *in, struct cb_error *err)
+{
+    s->scoreboard_fd = inherit_take_fd(in, "scoreboard");
+    if (s->scoreboard_fd < 0)
+        s->scoreboard_fd = scoreboard_create(&s->scoreboard, err);
+    else if (scoreboard_attach(s->scoreboard_fd, &s->scoreboard, err) == 0)
+        tally_add_slot(&s->tally, &s->scoreboard->retired);
+    return s->scoreboard ? 0 : -1;
 }
 
 int supervisor_init(struct supervisor *s, struct options *opts, struct config *config,
-                    struct cb_error *err)
+                    const struct pidfile *pidfile, struct inherit *in, struct cb_error *err)
 {
     char *secret CB_CLEANUP(mem_free_ptr) = NULL;
     bool is_system = config->is_system;
@@ -367,25 +424,26 @@ int supervisor_init(struct supervisor *s, struct options *opts, struct config *c
                              .config = config,
                              .scoreboard_fd = -1,
                              .options_fd = -1,
-                             .state_fd = -1,
+                             .state_fd = inherit_take_fd(in, "state"),
                              .null_fd = open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY),
-                             .started_ms = clock_mono_ms()};
+                             .started_ms = inherit_int(in, "started_ms", clock_mono_ms())};
     reload_init(&s->reload);
     if (setup_state_dir(opts, is_system, &s->state_fd, &secret, err) < 0 ||
         setup_run_dirs(opts, is_system, err) < 0 || setup_worker_path(&s->worker_path, err) < 0 ||
         (s->options_fd = setup_options_fd(opts, err)) < 0)
         return -1;
-    s->scoreboard_fd = scoreboard_create(&s->scoreboard, err);
     s->base = event_base_new();
-    if (s->scoreboard_fd < 0 || !s->base ||
+    if (make_scoreboard(s, in, err) < 0 || !s->base ||
         signals_open(s->base, on_signal, s, &s->signals, err) < 0) {
         err->code = EXITCODE_SOFTWARE;
         return -1;
     }
-    atomic_store(&s->scoreboard->global.started_ms, clock_wall_ms());
+    if (!in)
+        atomic_store(&s->scoreboard->global.started_ms, clock_wall_ms());
+    upgrade_init(&s->upgrade, s, pidfile->fd);
     if (make_redis(s, err) < 0)
         return -1;
-    return make_parts(s, secret, err);
+    return make_parts(s, secret, in, err);
 }
 
 int supervisor_run(struct supervisor *s)
@@ -397,6 +455,8 @@ int supervisor_run(struct supervisor *s)
     else
         redis_conn_start(s->redis, 0);
     services_start(&s->services);
+    reap_children(&s->services, reap_other,
+                  s); /* who died while one program gave way to the other */
     event_base_dispatch(s->base);
     log_event(EV_daemon_stopped, LOG_I("code", s->exit_code),
               LOG_I("uptime_ms", clock_mono_ms() - s->started_ms));
@@ -421,6 +481,7 @@ void supervisor_done(struct supervisor *s)
     health_done(&s->health);
     services_done(&s->services);
     reload_done(&s->reload);
+    upgrade_done(&s->upgrade);
     stop_done(&s->stop);
     embedded_redis_free(s->embedded);
     signals_free(s->signals);

@@ -17,11 +17,14 @@
 #include "supervisor/service.h"
 #include "supervisor/stop.h"
 #include "supervisor/tally.h"
+#include "supervisor/upgrade.h"
 #include "supervisor/watch.h"
 
 struct config;
 struct control;
 struct event_care;
+struct inherit;
+struct pidfile;
 struct scheduler;
 struct signals;
 struct todo_sweep;
@@ -57,6 +60,7 @@ struct supervisor {
     struct health health;
     struct stop stop;
     struct reload reload;
+    struct upgrade upgrade;
     int64_t started_ms; /* monotonic */
     bool is_advised;    /* what should be changed in Redis has been said */
     int exit_code;
@@ -64,10 +68,11 @@ struct supervisor {
 
 /*
  * Makes everything that can fail at the start: folders, locks, sockets. `opts` were loaded by `config`; both
- * belong to the caller. Returns 0, or -1 with err->code an exit code. In either case supervisor_done() follows.
+ * belong to the caller, as does the pid file. `in`: goes on where an earlier program in our place was; NULL: from the
+ * beginning. Returns 0, or -1 with err->code an exit code. In either case supervisor_done() follows.
  */
 int supervisor_init(struct supervisor *s, struct options *opts, struct config *config,
-                    struct cb_error *err);
+                    const struct pidfile *pidfile, struct inherit *in, struct cb_error *err);
 /* Runs until stopped; returns the exit code. */
 int supervisor_run(struct supervisor *s);
 void supervisor_done(struct supervisor *s);

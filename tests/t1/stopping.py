@@ -147,10 +147,10 @@ def reopen():
                    "nobody holds the old file")
 
 
-@case("HUP, USR2, TTIN, TTOU and PIPE do not end it")
+@case("HUP, TTIN, TTOU and PIPE do not end it")
 def harmless():
     with FakeDaemon() as d:
-        for signum in (signal.SIGHUP, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGPIPE):
+        for signum in (signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGPIPE):
             procs.kill(d.pid, signum)
         holds_for(lambda: status(d)["status"] == "healthy", 0.5, "healthy", step=0.05)
 

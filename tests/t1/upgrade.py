@@ -1,0 +1,159 @@
+"""upgrade.py: USR2: a new program in the place of the running one, and what happens when it cannot take over."""
+
+import os
+import shutil
+import signal
+import threading
+
+from cbtest import Daemon, case, check, equal, main, note, procs, wait_until
+from supervised import status
+
+
+class Installed(Daemon):
+    """A daemon whose programs lie in a folder of its own, so that they can be replaced."""
+
+    def __init__(self, **kw):
+        self.bin = procs.subfolder("bin")
+        self.install("claudebenchd", "claudebench-worker")
+        super().__init__(**kw)
+
+    def install(self, *names):
+        """As a package does: a new file under the old name."""
+        for name in names:
+            shutil.copy(procs.binary(name), f"{self.bin}/{name}.new")
+            os.rename(f"{self.bin}/{name}.new", f"{self.bin}/{name}")
+
+    def put(self, text):
+        with open(f"{self.bin}/claudebenchd.new", "w", encoding="utf-8") as f:
+            f.write(text)
+        os.chmod(f"{self.bin}/claudebenchd.new", 0o755)
+        os.rename(f"{self.bin}/claudebenchd.new", f"{self.bin}/claudebenchd")
+
+    def start(self, ready=True):
+        binary = procs.binary
+        procs.binary = lambda name: f"{self.bin}/{name}" if name == "claudebenchd" else binary(name)
+        try:
+            return super().start(ready)
+        finally:
+            procs.binary = binary
+
+    def upgrade(self, n=1):
+        procs.kill(self.pid, signal.SIGUSR2)
+        wait_until(lambda: len(self.events("upgraded")) == n, 15, lambda: f"upgraded {n} times: {self.log_tail()}")
+        wait_until(self.is_settled, 15, lambda: f"settled: {status(self)}")
+
+    def is_settled(self):
+        s = status(self)
+        return s["status"] == "healthy" and s["config"]["old_workers"] == 0
+
+    def is_new(self):
+        """The kernel shows the file that the process runs."""
+        return os.path.samefile(f"/proc/{self.pid}/exe", f"{self.bin}/claudebenchd")
+
+
+@case("an upgrade under load: no request is lost or failed; pid, Redis, instance and counters stay; workers are new")
+def under_load():
+    with Installed() as d:
+        d.caller()
+        before, redis = status(d), d.redis_pid()
+        workers = set(d.workers())
+        stop = threading.Event()
+        sent, answered, problems = [0], [0], []
+
+        def load():
+            caller = d.caller(schemas=False)
+            while not stop.is_set():
+                rids = caller.send_many([("task.create", {"text": "t"}, {}) for _ in range(200)])
+                sent[0] += len(rids)
+                replies = caller.wait_all(rids, 30)
+                answered[0] += len(replies)
+                problems.extend(r.raw for r in replies if not r.ok)
+            problems.extend(caller.doubles)
+
+        threads = [threading.Thread(target=load, daemon=True) for _ in range(2)]
+        for t in threads:
+            t.start()
+        try:
+            for n in (1, 2, 3):
+                goal = answered[0] + 600
+                wait_until(lambda g=goal: answered[0] >= g, 30, "the load goes on")
+                d.install("claudebenchd", "claudebench-worker")
+                d.upgrade(n)
+                check(d.is_new(), "the new file runs")
+        finally:
+            stop.set()
+            for t in threads:
+                t.join(60)
+        equal((problems, answered[0]), ([], sent[0]))
+        after = status(d)
+        equal((after["pid"], after["instance"], after["incarnation"], after["redis"]["pid"]),
+              (d.pid, before["instance"], before["incarnation"], redis))
+        check(not workers & set(d.workers()), "the workers are new")
+        equal(len(d.workers()), len(workers))
+        check(after["uptime_ms"] >= before["uptime_ms"] and after["requests"]["total"] >= sent[0], after["requests"])
+        with d.connect() as r:
+            equal(r.call("ZCARD", "cb:queue:tasks:pending"), sent[0])
+            equal(r.call("XLEN", "cb:requests:task"), 0)
+        equal(d.duplicates(), 0)
+        equal([e["event"] for e in d.events() if e["event"] in ("child_died", "child_killed", "child_unknown", "redis_died")], [])
+        with open(f"{d.dir}/pid", encoding="ascii") as f:
+            equal(int(f.read()), d.pid)
+        second = procs.run([procs.binary("claudebenchd"), "-c", d.config_path])
+        check(second.returncode == 75 and b"already running" in second.stderr, second.stderr)
+        note(f"{sent[0]} requests over three upgrades")
+
+
+@case("a program that cannot take over is not executed: gone, not a program, broken, of another version")
+def refused():
+    with Installed() as d:
+        before = set(d.workers())
+        bad = ["#!/bin/sh\necho no library of that name >&2; exit 127\n", "garbage\n",
+               "#!/bin/sh\n[ -z \"$CLAUDEBENCHD_INHERIT_CHECK\" ] || { echo needs a restart >&2; exit 78; }\n"]
+        for i, text in enumerate(bad):
+            d.put(text)
+            procs.kill(d.pid, signal.SIGUSR2)
+            wait_until(lambda n=i + 1: len(d.events("upgrade_failed")) == n, 10, lambda: f"refused: {d.log_tail()}")
+        os.unlink(f"{d.bin}/claudebenchd")
+        procs.kill(d.pid, signal.SIGUSR2)
+        wait_until(lambda: len(d.events("upgrade_failed")) == 4, 10, "refused")
+        reasons = [e["reason"] for e in d.events("upgrade_failed")]
+        check("no library" in reasons[0] and "needs a restart" in reasons[2] and "No such file" in reasons[3], reasons)
+        d.install("claudebenchd")
+        d.config["task"] = {"lease_ms": "never"}
+        d.write_config()
+        procs.kill(d.pid, signal.SIGUSR2)
+        wait_until(lambda: len(d.events("upgrade_failed")) == 5, 10, "refused for its configuration")
+        check("task.lease_ms" in d.events("upgrade_failed")[-1]["reason"], d.events("upgrade_failed")[-1])
+        equal(set(d.workers()), before, "the same workers")
+        check(not d.is_new(), "the old program")
+        d.config["task"] = {}
+        d.write_config()
+        d.upgrade()
+        wrong = procs.run([procs.binary("claudebenchd"), "-t", "-c", d.config_path], env={"CLAUDEBENCHD_INHERIT_CHECK": "0.0.0.0"})
+        check(wrong.returncode == 78 and b"needs a restart" in wrong.stderr, wrong.stderr)
+
+
+@case("over an upgrade the options that need a restart stay, the others are those of the file; dead workers are handed on")
+def options():
+    with Installed() as d:
+        d.config["redis"]["prefix"] = "other"
+        d.config["limits"] = {"text_bytes": 10}
+        d.write_config()
+        d.install("claudebenchd")
+        victim = d.workers("task")[0]
+        procs.kill(victim, signal.SIGSTOP)
+        procs.kill(d.pid, signal.SIGUSR2)
+        procs.kill(victim, signal.SIGKILL)
+        wait_until(lambda: d.events("upgraded"), 10, "upgraded")
+        wait_until(d.is_settled, 10, lambda: f"settled: {status(d)}")
+        c = d.caller()
+        c.refused("task.create", {"text": "x" * 11})
+        c.call("task.create", {"text": "t"})
+        done = d.client("ctl", "reload")
+        check(b"redis.prefix needs a restart" in done.stdout, done.stdout)
+        d.config["redis"]["prefix"] = "cb"
+        d.write_config()
+
+
+if __name__ == "__main__":
+    main()
