@@ -4,7 +4,6 @@
 #include "common/compat.h"
 #include "client/ask.h"
 
-#include "client/session.h"
 #include "common/clock.h"
 #include "common/exitcode.h"
 
@@ -16,17 +15,11 @@ enum { ANSWER_BYTES_MAX = 4 * 1024 * 1024, READ_CHUNK = 16384 };
 
 /* ---- the configuration ---- */
 
-int ask_load(struct ask *a, const struct cli *cli, bool is_lenient)
+int ask_load(struct ask *a, const struct cli *cli)
 {
     struct options_source source CB_CLEANUP(options_source_done) = {0};
-    struct session s = SESSION_INIT;
     struct cb_error err = {0};
 
-    if (!is_lenient) {
-        int code = session_load(&s, cli);
-        a->opts = s.opts;
-        return code;
-    }
     if (options_find_file(cli_value(cli, "config", NULL), &source, &err) == 0 &&
         options_load_leniently(&source, &a->opts) == 0)
         return -1;

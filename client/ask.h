@@ -20,10 +20,10 @@ struct ask {
     }
 
 /*
- * Reads the configuration, which says where the socket is. `is_lenient`: what is wrong in it is left to the daemon to say.
- * Returns -1 to go on, or the exit code after a message.
+ * Reads the configuration, which says where the socket is. Other mistakes in it are for the daemon to find: whoever edits it must be
+ * able to ask. Returns -1 to go on, or the exit code after a message.
  */
-int ask_load(struct ask *a, const struct cli *cli, bool is_lenient);
+int ask_load(struct ask *a, const struct cli *cli);
 /*
  * Sends the line and waits for the answer. Returns -1 to go on, with a->json, which may have the member "error"; or the
  * exit code after a message: 69 no daemon, 77 not permitted, 75 turned away.

@@ -117,7 +117,7 @@ static int refused(const struct ask *a, const struct buf *why)
 static int send_command(struct ask *a, const struct cli *cli, struct buf *line, int64_t wait_s)
 {
     struct buf why CB_CLEANUP(buf_done) = BUF_INIT;
-    int code = ask_load(a, cli, true);
+    int code = ask_load(a, cli);
 
     if (code >= 0)
         return code;

@@ -231,7 +231,7 @@ static int show(const struct cli *cli, struct json_span status)
 static int ask_and_show(const struct cli *cli, struct session *unused)
 {
     struct ask a CB_CLEANUP(ask_done) = ASK_INIT;
-    int code = ask_load(&a, cli, false);
+    int code = ask_load(&a, cli);
     (void)unused;
 
     if (code < 0)

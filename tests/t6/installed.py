@@ -31,7 +31,9 @@ def find(name):
 def install():
     make("install")
     for name in ("sbin/claudebenchd", "bin/claudebench", "libexec/claudebench/claudebench-worker", "man8/claudebenchd.8",
-                 "claudebench/claudebench.yaml.example", "claudebench/rules.d/10-dangerous-operations.yaml"):
+                 "claudebench/claudebench.yaml.example", "init.d/claudebench", "default/claudebench", "logrotate.d/claudebench",
+                 "systemd/system/claudebench.service", "systemd/user/claudebench.service", "sysusers.d/claudebench.conf",
+                 "tmpfiles.d/claudebench.conf", "claudebench/rules.d/10-dangerous-operations.yaml"):
         find(name)
     with open(find("claudebench.yaml.example"), encoding="utf-8") as f:
         sample = f.read()
@@ -46,6 +48,7 @@ def install():
     make("install")
     with open(mine, encoding="utf-8") as f:
         check(f.read().endswith("# mine\n"), "kept")
+    check(os.access(find("init.d/claudebench"), os.X_OK), "the init script can be run")
     make("uninstall")
     left = [f for f in installed() if not re.search(r"/claudebench/claudebench\.yaml$", f)]
     equal(left, [])
