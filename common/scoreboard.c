@@ -144,6 +144,8 @@ void scoreboard_retire(struct scoreboard *sb, const struct scoreboard_slot *slot
     add(&sb->retired.duplicates, &slot->duplicates);
     add(&sb->retired.commits, &slot->commits);
     add(&sb->retired.reconnects, &slot->reconnects);
+    for (size_t i = 0; i < SCOREBOARD_DECISIONS; i++)
+        add(&sb->retired.decisions[i], &slot->decisions[i]);
     for (size_t i = 0; i < SCOREBOARD_METHODS; i++)
         if (slot->methods[i].name[0])
             retire_method(&sb->retired.methods[i], &slot->methods[i]);
@@ -191,6 +193,58 @@ void scoreboard_get_entry(const struct scoreboard_slot *slot, char out[44])
         }
     }
     out[0] = '\0';
+}
+
+/* ---- rules ---- */
+
+const char *scoreboard_decision_name(enum scoreboard_decision decision)
+{
+    static const char *const names[SCOREBOARD_DECISIONS] = {
+        [DECISION_NONE] = "none",     [DECISION_ALLOW] = "allow", [DECISION_MODIFY] = "modify",
+        [DECISION_ASK] = "ask",       [DECISION_DENY] = "deny",   [DECISION_FALLBACK] = "fallbacks",
+        [DECISION_CACHED] = "cached",
+    };
+    return (size_t)decision < CB_ARRAY_LEN(names) ? names[decision] : "unknown";
+}
+
+void scoreboard_set_rules(struct scoreboard_slot *slot, const char *version, size_t rules,
+                          const char *problem)
+{
+    uint32_t seq = atomic_load_explicit(&slot->rules_seq, memory_order_relaxed);
+
+    atomic_store_explicit(&slot->rules_seq, seq + 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    snprintf(slot->rules_version, sizeof slot->rules_version, "%s", version);
+    snprintf(slot->rules_problem, sizeof slot->rules_problem, "%s", problem ? problem : "");
+    atomic_store_explicit(&slot->rules, (uint32_t)rules, memory_order_relaxed);
+    atomic_store_explicit(&slot->rules_seq, seq + 2, memory_order_release);
+}
+
+bool scoreboard_get_rules(const struct scoreboard_slot *slot, char version[17], char problem[160])
+{
+    for (int i = 0; i < ENTRY_READ_TRIES; i++) {
+        uint32_t before = atomic_load_explicit(&slot->rules_seq, memory_order_acquire);
+        if (before & 1)
+            continue;
+        memcpy(version, slot->rules_version, sizeof slot->rules_version);
+        memcpy(problem, slot->rules_problem, sizeof slot->rules_problem);
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load_explicit(&slot->rules_seq, memory_order_relaxed) == before) {
+            version[sizeof slot->rules_version - 1] = '\0';
+            problem[sizeof slot->rules_problem - 1] = '\0';
+            return version[0] != '\0';
+        }
+    }
+    return false;
+}
+
+uint64_t scoreboard_decisions(const struct scoreboard *sb, enum scoreboard_decision decision)
+{
+    uint64_t n = atomic_load_explicit(&sb->retired.decisions[decision], memory_order_relaxed);
+
+    for (size_t i = 0; i < SCOREBOARD_SLOTS; i++)
+        n += atomic_load_explicit(&sb->slots[i].decisions[decision], memory_order_relaxed);
+    return n;
 }
 
 /* ---- latencies: bucket 4·o + q holds [2^(o + q/4), 2^(o + (q+1)/4)) µs ---- */

@@ -16,13 +16,28 @@
 #include <stdint.h>
 
 enum {
-    SCOREBOARD_VERSION = 4, /* of the layout: to be raised when it changes */
+    SCOREBOARD_VERSION = 5, /* of the layout: to be raised when it changes */
     SCOREBOARD_SLOTS = 256,
     SCOREBOARD_METHODS = 64,
     SCOREBOARD_SCRIPTS = 64,
     /* Latency histogram: quarter octaves from 1 µs: bucket i holds values < 2^((i+1)/4) µs. */
     SCOREBOARD_BUCKETS = 112,
 };
+
+/* What hook workers count: decisions, by what they were; and calls that a client decided while no daemon answered, as it
+ * told later. */
+enum scoreboard_decision {
+    DECISION_NONE,
+    DECISION_ALLOW,
+    DECISION_MODIFY,
+    DECISION_ASK,
+    DECISION_DENY,
+    DECISION_FALLBACK,
+    DECISION_CACHED, /* of the first five: taken from the cache */
+    SCOREBOARD_DECISIONS,
+};
+/* "none", "allow", …, "fallbacks", "cached". */
+const char *scoreboard_decision_name(enum scoreboard_decision decision);
 
 enum worker_state {
     WORKER_EMPTY = 0, /* no process */
@@ -68,7 +83,12 @@ struct scoreboard_slot {
     _Atomic uint64_t reconnects;
     _Atomic int method; /* index of the one being handled, -1 */
     _Atomic uint32_t entry_seq;
-    char entry_id[44]; /* stream id being handled; "" = none */
+    char entry_id[44];          /* stream id being handled; "" = none */
+    _Atomic uint32_t rules_seq; /* as entry_seq, for the next four */
+    char rules_version[17];     /* the first digits; "" = this worker has no rules */
+    char rules_problem[160];    /* why calls are refused; "" = nothing is wrong */
+    _Atomic uint32_t rules;
+    _Atomic uint64_t decisions[SCOREBOARD_DECISIONS]; /* by enum scoreboard_decision */
     struct scoreboard_method methods[SCOREBOARD_METHODS];
     struct scoreboard_script scripts[SCOREBOARD_SCRIPTS];
 };
@@ -124,6 +144,14 @@ void scoreboard_beat(struct scoreboard_slot *slot);
 void scoreboard_set_entry(struct scoreboard_slot *slot, const char *entry_id);
 /* A consistent copy; gives "" when none is set or the writer died while writing. */
 void scoreboard_get_entry(const struct scoreboard_slot *slot, char out[44]);
+
+/* The rules that a worker decides by, and what is wrong with them (NULL: nothing; what is too long is cut). */
+void scoreboard_set_rules(struct scoreboard_slot *slot, const char *version, size_t rules,
+                          const char *problem);
+/* A consistent copy; false when this worker has none, or died while it wrote. */
+bool scoreboard_get_rules(const struct scoreboard_slot *slot, char version[17], char problem[160]);
+/* Of all workers, those that are gone included. */
+uint64_t scoreboard_decisions(const struct scoreboard *sb, enum scoreboard_decision decision);
 
 unsigned scoreboard_bucket(int64_t us);              /* index for a latency */
 int64_t scoreboard_bucket_limit_us(unsigned bucket); /* upper bound, for printing */

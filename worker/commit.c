@@ -226,6 +226,10 @@ static void count_request(struct supervised *sup, const struct request *r, int64
     log_outcome(r, code);
     if (!r->handler)
         return;
+    for (unsigned i = 0; i < SCOREBOARD_DECISIONS && code == 0; i++)
+        if (r->prep.counts & 1u << i)
+            atomic_fetch_add_explicit(&slot->decisions[i], r->prep.counted ? r->prep.counted : 1,
+                                      memory_order_relaxed);
     struct scoreboard_method *m = &slot->methods[r->handler->method];
     atomic_fetch_add_explicit(&m->requests, 1, memory_order_relaxed);
     if (r->refused)

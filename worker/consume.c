@@ -17,8 +17,15 @@
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "worker/policy.h"
 
-enum { BLOCK_MS = 1000, FAULT_WAIT_MIN_MS = 50, FAULT_WAIT_MAX_MS = 2000, CAREFUL_MS = 10000 };
+enum {
+    BLOCK_MS = 1000,
+    FAULT_WAIT_MIN_MS = 50,
+    FAULT_WAIT_MAX_MS = 2000,
+    CAREFUL_MS = 10000,
+    SLICE_US = 20000
+};
 
 struct consumer {
     struct session *session;
@@ -120,15 +127,23 @@ static int read_trouble(struct consumer *c, const reply_t *reply, struct cb_erro
 
 /* ---- the batch ---- */
 
-static void check_requests(struct consumer *c, size_t from, size_t len)
+/* Returns how many of them were checked: when that takes long, those that are done are not to wait for the others. */
+static size_t check_requests(struct consumer *c, size_t from, size_t len)
 {
+    int64_t until_us = clock_mono_us() + SLICE_US;
+    size_t done = 0;
+
     supervised_state(c->sup, WORKER_HANDLING);
-    for (size_t i = from; i < from + len; i++) {
-        scoreboard_set_entry(c->sup->slot, c->requests[i].entry_id);
-        gate_check(&c->requests[i], c->ctx, &c->arena, &c->weather);
+    if (c->ctx->policy)
+        policy_look(c->ctx->policy, true);
+    while (done < len && (done == 0 || clock_mono_us() < until_us)) {
+        struct request *r = &c->requests[from + done++];
+        scoreboard_set_entry(c->sup->slot, r->entry_id);
+        gate_check(r, c->ctx, &c->arena, &c->weather);
     }
     scoreboard_set_entry(c->sup->slot, NULL);
     supervised_state(c->sup, WORKER_COMMIT);
+    return done;
 }
 
 /* Repairs what failed or was cut off, on a connection that is made new as often as it takes. Returns 0, or
@@ -188,7 +203,6 @@ static struct commit *prepare_commits(struct consumer *c, size_t from, size_t le
 {
     if (len == 0)
         return NULL;
-    check_requests(c, from, len);
     struct commit *list = commit_group(&c->requests[from], len, &c->arena);
     for (struct commit *m = list; m; m = m->next)
         commit_build(m, c->ctx, &c->arena);
@@ -261,7 +275,7 @@ static int recover(struct consumer *c, struct commit *list, struct cb_error *err
     return 0;
 }
 
-/* Commits requests [from, from + len) and, when they are the last ones, reads the next batch in the same
+/* Commits requests [from, from + len), which were checked, and, when they are the last ones, reads the next batch in the same
  * exchange. Returns 0, or -1 when the worker must leave. */
 static int commit_span(struct consumer *c, size_t from, size_t len, bool is_last,
                        reply_t **ret_read, struct cb_error *err)
@@ -286,13 +300,14 @@ static int turn(struct consumer *c, struct cb_error *err)
 {
     reply_t *read = NULL;
     size_t fresh = sort_redelivered(c);
-    size_t rest = c->len - fresh;
     int status = 0;
 
-    if (fresh > 0 || rest == 0)
-        status = commit_span(c, 0, fresh, rest == 0, &read, err);
-    for (size_t i = fresh; i < c->len && status == 0; i++)
-        status = commit_span(c, i, 1, i + 1 == c->len, &read, err);
+    if (c->len == 0)
+        status = commit_span(c, 0, 0, true, &read, err);
+    for (size_t i = 0, n; i < c->len && status == 0; i += n) {
+        n = check_requests(c, i, i < fresh ? fresh - i : 1);
+        status = commit_span(c, i, n, i + n == c->len, &read, err);
+    }
     if (status != 0) {
         reply_free(read);
         return -1;
@@ -329,6 +344,8 @@ int consume_run(struct session *session, const struct handler_context *ctx, stru
     c.sup->on_drain_arg = session;
     while (status == 0 && (!c.sup->is_draining || c.len > 0)) {
         supervised_turn(c.sup);
+        if (ctx->policy)
+            policy_look(ctx->policy, false);
         status = turn(&c, err);
     }
     c.sup->on_drain = NULL;

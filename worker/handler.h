@@ -27,12 +27,15 @@ struct arg_list {
     size_t cap;
 };
 
+struct policy;
+
 /* What all handlers of a worker share; lives as long as the process. */
 struct handler_context {
     const struct options *opts;
     const char *prefix;
     const char *domain;
     const struct scoreboard *board;
+    struct policy *policy; /* domain hook only, else NULL */
 };
 
 /* One request on its way to its script. */
@@ -43,9 +46,11 @@ struct prepare {
     struct field_value *values; /* parallel to handler->params, all checked */
     struct arg_list keys;
     struct arg_list args;
-    bool is_repeatable;            /* a repeat is right by itself: no outcome is kept for it */
-    int64_t arrival_ms;            /* wall time of Redis at which the request first arrived */
-    unsigned operations;           /* task operations in it, for the group's bound; at least 1 */
+    bool is_repeatable;  /* a repeat is right by itself: no outcome is kept for it */
+    int64_t arrival_ms;  /* wall time of Redis at which the request first arrived */
+    unsigned counts;     /* bits: what to count when it is done, 1u << enum scoreboard_decision */
+    unsigned counted;    /* how often the first of them; 0 = once */
+    unsigned operations; /* task operations in it, for the group's bound; at least 1 */
     struct field_problem *problem; /* for checks that a field table cannot say: fill, return -1 */
 };
 

@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "worker/consume.h"
+#include "worker/policy.h"
 #include "worker/registry.h"
 
 #include <fcntl.h>
@@ -89,6 +90,11 @@ static int serve(struct supervised *sup, const struct options *opts, const struc
         log_event(EV_worker_failed, LOG_S("reason", err.text));
         return EXITCODE_SOFTWARE; /* the supervisor could read it: it may be readable again */
     }
+    if (strcmp(args->domain, "hook") == 0) {
+        ctx.policy = policy_new(opts, sup->slot, &session.link);
+        policy_look(ctx.policy,
+                    false); /* before READY, so that the first call does not wait for it */
+    }
     if (session_restore(&session, &err) == 0 && supervised_ready(sup, session.link_id, &err) == 0) {
         log_event(EV_worker_ready, LOG_I("redis_id", session.link_id));
         while (!sup->may_go && !sup->is_draining)
@@ -102,6 +108,7 @@ static int serve(struct supervised *sup, const struct options *opts, const struc
         if (err.code == SESSION_UNSUITABLE)
             code = EXITCODE_CONFIG;
     }
+    policy_free(ctx.policy);
     session_done(&session);
     supervised_bye(sup, code == EXITCODE_OK       ? BYE_DRAINED
                         : code == EXITCODE_CONFIG ? BYE_CONFIG

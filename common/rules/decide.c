@@ -252,6 +252,11 @@ static void decide_strongest(struct decider *d)
         decide_unparsable(d, problem);
 }
 
+static int64_t time_for(const struct rules_call *call)
+{
+    return call->time_us > 0 && call->time_us < DEADLINE_US ? call->time_us : DEADLINE_US;
+}
+
 void rules_decide(struct rules *rules, const struct rules_call *call, struct arena *arena,
                   struct rules_decision *ret)
 {
@@ -261,7 +266,7 @@ void rules_decide(struct rules *rules, const struct rules_call *call, struct are
                           .call = *call,
                           .arena = arena,
                           .out = ret,
-                          .deadline_us = clock_mono_us() + DEADLINE_US};
+                          .deadline_us = clock_mono_us() + time_for(call)};
 
     if (!take_input(d, call->input)) {
         ret->action = RULES_DENY;
@@ -281,6 +286,7 @@ void rules_decide(struct rules *rules, const struct rules_call *call, struct are
         warn(d);
     }
     ret->notes = d->notes;
+    ret->is_late = d->input->is_late;
     ret->is_cacheable &= !d->input->has_looked && !d->input->is_late;
 }
 

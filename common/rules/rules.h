@@ -69,7 +69,9 @@ enum rules_event rules_event_by_name(const char *name);
 /* ---- load ---- */
 
 struct rules_load_options {
-    const char *dir;                  /* system rules: its *.yaml in sorted order; NULL: none */
+    const char *dir;          /* system rules: its *.yaml in sorted order; NULL: none */
+    const char *const *files; /* more files of the system */
+    size_t nfiles;
     const char *const *project_files; /* may deny, ask and warn only */
     size_t nproject_files;
     bool want_examples; /* keep them, for rules_test() */
@@ -111,6 +113,7 @@ struct rules_call {
     const char *cwd;        /* of the agent, absolute; NULL: not known */
     const char *home;       /* of its user; NULL: not known */
     bool resolve_links;     /* look paths up here, to see through symbolic links */
+    int64_t time_us;        /* for this decision, at most what RULES_TIME_MS allows; 0: that */
     enum rules_action
         on_unparsable; /* a command that cannot be read: RULES_DENY, RULES_ASK, RULES_NONE */
 };
@@ -141,6 +144,7 @@ struct rules_decision {
     size_t input_len;
     const struct rules_note *notes; /* warnings, and who rewrote */
     size_t nnotes;
+    bool is_late;      /* the time was up: another time it may be decided otherwise */
     bool is_cacheable; /* false when it depends on more than rules_cache_key() has in it */
 };
 

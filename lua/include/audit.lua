@@ -13,10 +13,11 @@ local function audit_want()
 end
 
 -- The request being handled as members of a JSON object, without the braces; what it does not say is left out.
-local function audit_request()
+-- is_carried: it only brings the record, which says itself whose it is.
+local function audit_request(is_carried)
     local at = current.at
     local out = '"request":' .. ARGV[at + 3]
-    for i = 1, #AUDIT_CARRIED do
+    for i = 1, is_carried and 1 or #AUDIT_CARRIED do
         local value = ARGV[at + 5 + i]
         if value ~= '' then
             out = out .. ',"' .. AUDIT_CARRIED[i] .. '":' .. S(value)
@@ -26,9 +27,9 @@ local function audit_request()
 end
 
 -- Appends a record. `json` is a JSON object: what there is to say beside the request. Only in op(): `current` is
--- the request that it is about.
-local function audit_add(kind, json)
-    local data = '{' .. audit_request() .. (json == '{}' and '}' or ',' .. string.sub(json, 2))
+-- the request that it is about, or (is_carried) that brings it.
+local function audit_add(kind, json, is_carried)
+    local data = '{' .. audit_request(is_carried) .. (json == '{}' and '}' or ',' .. string.sub(json, 2))
     if audit_is_trimmed then
         call('XADD', AUDIT, '*', 'kind', kind, 'at', EVENT_AT, 'data', data)
     else

@@ -16,10 +16,13 @@ RESERVED = ["tasks", "instance", "current", "latest", "detected", "recovery"]
 ANSWERS = {0, -32002, -32004, -32005}  # params were accepted: done, not allowed, no such thing, or not in this state
 # What a schema cannot say: rules between fields (params that make the others acceptable), and texts of
 # which only some are meant.
-BASES = {"hook.todo_write": {"todos": [{"content": "x", "status": "pending"}]},
+BASES = {"hook.register": {"name": "edges", "type": "pre_tool", "file": "edges.yaml"},
+         "hook.todo_write": {"todos": [{"content": "x", "status": "pending"}]},
          "task.complete": {"id": "t-1", "workerId": "w"}, "schedule.add": {"id": "edges", "every_ms": 86400000}}
-INSTEAD = {("hook.todo_write", "task"): {"mode": "one", "task": {"id": "1", "subject": "x"}}, ("task.complete", "taskId"): {"workerId": "w"}, ("schedule.add", "cron"): {"template": {"text": "x"}}}
-ONLY = {("hook.todo_write", "mode"): ["list"], ("system.discover", "method"): ["task.create", "system.discover"], ("task.list", "cursor"): [], ("task.audit", "cursor"): [],
+INSTEAD = {("hook.todo_write", "task"): {"mode": "one", "task": {"id": "1", "subject": "x"}},
+           ("task.complete", "taskId"): {"workerId": "w"}, ("schedule.add", "cron"): {"template": {"text": "x"}}}
+ONLY = {("hook.register", "file"): ["edges.yaml"], ("hook.register", "scope"): ["/", "/folder"], ("hook.todo_write", "mode"): ["list"],
+        ("system.discover", "method"): ["task.create", "system.discover"], ("task.list", "cursor"): [], ("task.audit", "cursor"): [],
         ("schedule.add", "cron"): ["@daily", "* * * * *"], ("schedule.add", "timezone"): ["UTC"],
         ("system.event.subscribe", "since"): ["$", "0", "123", "123-4"],
         ("task.create", "after"): [[]], ("task.create_batch", "tasks[0].after"): [[]],  # there must be such tasks
@@ -31,7 +34,10 @@ link = None
 
 def start():
     global daemon, link
-    daemon = Daemon(config={"domains": {"task": {"workers": 2}, "system": {"workers": 2}}})
+    chain = procs.subfolder("edges")
+    with open(f"{chain}/edges.yaml", "w", encoding="ascii") as f:
+        f.write("groups: [{name: edges, rules: [{name: none, action: deny, message: m, tools: [NoSuchTool], match: {pattern: x}}]}]\n")
+    daemon = Daemon(config={"domains": {"task": {"workers": 2}, "system": {"workers": 2}}, "hooks": {"chain_dir": chain}})
     at_exit(daemon.stop)
     link = daemon.caller()
     link.call("system.register", {"id": "edge-agent", "roles": []})

@@ -88,6 +88,9 @@ def use_everything(d):
     c.call("schedule.add", {"id": "short life", "every_ms": 3600000, "template": {"text": "x"}})
     c.call("schedule.remove", {"id": "short life"})
     equal(len(c.call("schedule.list")["schedules"]), 2)
+    c.call("hook.pre_tool", {"tool": "Bash", "params": {"command": "ls"}})
+    c.call("hook.post_tool", {"tool": "Bash", "is_error": True})
+    c.call("hook.register", {"name": "edge", "type": "pre_tool", "file": "edge.yaml"})
     c.call("system.get_state")
     c.call("system.metrics")
     c.call("system.health")
@@ -107,7 +110,10 @@ def use_everything(d):
 @case("every key of a used database matches a row, with the row's type")
 def keys():
     table = rows()
-    with Daemon() as d:
+    chain = procs.subfolder("chain")
+    with open(f"{chain}/edge.yaml", "w", encoding="ascii") as f:
+        f.write("groups: [{name: g, rules: [{name: r, action: warn, message: m, match: {pattern: nothing}}]}]\n")
+    with Daemon(config={"hooks": {"chain_dir": chain}}) as d:
         use_everything(d)
         problems, seen = [], set()
         with d.connect() as r:
@@ -137,7 +143,7 @@ def keys():
                 "BATCH", "BATCH_CURRENT", "INSTANCES_ACTIVE", "INSTANCES_ROLE", "LEADER", "LOAD", "LOAD_QUEUE", "LOAD_ROLE",
                 "QUORUM", "QUORUM_LATEST", "QUORUM_OPEN", "QUORUM_RESULT", "SCHEDULES", "SCHEDULES_DUE", "SCHEDULES_IDS", "STATE",
                 "WAITERS", "WAITERS_DEADLINE", "WAITERS_QUEUES", "WAITERS_QUEUE", "WAITERS_ROLE", "WAITERS_INSTANCE", "BLOCKED",
-                "EVENTS_READERS", "EVENTS_PROCESSED", "PARTITION_STREAM", "TASK_DEPENDENTS", "UNIQUE", "QUEUES_PAUSED", "COUNTS", "TASKS_LARGE"}
+                "AUDIT", "HOOKS", "HOOK_FAILURES", "EVENTS_READERS", "EVENTS_PROCESSED", "PARTITION_STREAM", "TASK_DEPENDENTS", "UNIQUE", "QUEUES_PAUSED", "COUNTS", "TASKS_LARGE"}
         check(not must & unused, f"rows that the test means to show and does not: {sorted(must & unused)}")
 
 
