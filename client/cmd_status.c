@@ -99,6 +99,27 @@ static void put_word(struct buf *value, struct json_span status, const char *pat
     put_value(value, status, path);
 }
 
+/* Decisions of the rules; and how many the clients had to make alone, which somebody should know. */
+static void put_hooks(struct buf *out, struct json_span status, struct buf *value)
+{
+    static const char *const decisions[] = {"none", "allow", "modify", "ask", "deny"};
+    struct json_item hooks;
+    int64_t all = 0;
+
+    if (!json_find(status, "hooks", &hooks) || hooks.type != JSON_OBJECT)
+        return;
+    for (size_t i = 0; i < CB_ARRAY_LEN(decisions); i++)
+        all += int_value(hooks.value, decisions[i]);
+    buf_reset(value);
+    buf_printf(value,
+               "%" PRId64 " rules  %" PRId64 " decisions  %" PRId64 " denied  %" PRId64 " asked",
+               int_value(hooks.value, "rules"), all, int_value(hooks.value, "deny"),
+               int_value(hooks.value, "ask"));
+    if (int_value(hooks.value, "fallbacks") > 0)
+        buf_printf(value, "  %" PRId64 " without the daemon", int_value(hooks.value, "fallbacks"));
+    put_line(out, "hooks", value);
+}
+
 static void put_summary(struct buf *out, struct json_span status)
 {
     struct buf value = BUF_INIT;
@@ -130,6 +151,7 @@ static void put_summary(struct buf *out, struct json_span status)
     buf_reset(&value);
     put_word(&value, status, "leader.id", "");
     put_line(out, "leader", &value);
+    put_hooks(out, status, &value);
     buf_done(&value);
 }
 

@@ -215,7 +215,14 @@ void scoreboard_set_rules(struct scoreboard_slot *slot, const char *version, siz
     atomic_store_explicit(&slot->rules_seq, seq + 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
     snprintf(slot->rules_version, sizeof slot->rules_version, "%s", version);
-    snprintf(slot->rules_problem, sizeof slot->rules_problem, "%s", problem ? problem : "");
+    size_t len = problem ? strlen(problem) : 0;
+    if (len >= sizeof slot->rules_problem) { /* cut before a character, not in it */
+        len = sizeof slot->rules_problem - 1;
+        while (len > 0 && ((unsigned char)problem[len] & 0xc0) == 0x80)
+            len--;
+    }
+    memcpy(slot->rules_problem, problem ? problem : "", len);
+    slot->rules_problem[len] = '\0';
     atomic_store_explicit(&slot->rules, (uint32_t)rules, memory_order_relaxed);
     atomic_store_explicit(&slot->rules_seq, seq + 2, memory_order_release);
 }
@@ -236,6 +243,26 @@ bool scoreboard_get_rules(const struct scoreboard_slot *slot, char version[17], 
         }
     }
     return false;
+}
+
+void scoreboard_sum_rules(const struct scoreboard *sb, struct scoreboard_rules *ret)
+{
+    *ret = (struct scoreboard_rules){0};
+    for (size_t i = 0; i < SCOREBOARD_SLOTS; i++) {
+        const struct scoreboard_slot *slot = &sb->slots[i];
+        char version[17], problem[160];
+        if (atomic_load_explicit(&slot->state, memory_order_relaxed) == WORKER_EMPTY ||
+            !scoreboard_get_rules(slot, version, problem))
+            continue;
+        ret->workers++;
+        ret->rules = atomic_load_explicit(&slot->rules, memory_order_relaxed);
+        memcpy(ret->version, version, sizeof version);
+        if (!problem[0])
+            continue;
+        ret->troubled++;
+        if (ret->troubled == 1)
+            memcpy(ret->problem, problem, sizeof problem);
+    }
 }
 
 uint64_t scoreboard_decisions(const struct scoreboard *sb, enum scoreboard_decision decision)

@@ -150,6 +150,16 @@ void scoreboard_set_rules(struct scoreboard_slot *slot, const char *version, siz
                           const char *problem);
 /* A consistent copy; false when this worker has none, or died while it wrote. */
 bool scoreboard_get_rules(const struct scoreboard_slot *slot, char version[17], char problem[160]);
+/* How many hook workers there are, and what the first of them that has trouble says (else ""); `version` and the number of
+ * rules are those of the one that was looked at last. */
+struct scoreboard_rules {
+    int workers;
+    int troubled;
+    uint32_t rules;
+    char version[17];
+    char problem[160];
+};
+void scoreboard_sum_rules(const struct scoreboard *sb, struct scoreboard_rules *ret);
 /* Of all workers, those that are gone included. */
 uint64_t scoreboard_decisions(const struct scoreboard *sb, enum scoreboard_decision decision);
 

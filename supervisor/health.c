@@ -111,6 +111,18 @@ static enum health_status look_at_hosts(struct health *h)
     return hosts->partition_since_ms ? HEALTH_UNHEALTHY : HEALTH_DEGRADED;
 }
 
+/* Calls are refused until somebody mends the rules; tasks are none the worse for it. */
+static enum health_status look_at_rules(struct health *h)
+{
+    struct scoreboard_rules rules;
+
+    scoreboard_sum_rules(h->supervisor->scoreboard, &rules);
+    if (rules.troubled == 0)
+        return HEALTH_HEALTHY;
+    add_reason(h, "hook: rules cannot be used: %s", rules.problem);
+    return HEALTH_DEGRADED;
+}
+
 /* Without Redis no worker can be ready: that is one trouble, not two. */
 static enum health_status look(struct health *h)
 {
@@ -198,6 +210,7 @@ void health_update(struct health *h)
     enum health_status own = look(h);
 
     h->status = worse(own, look_at_hosts(h));
+    h->status = worse(h->status, look_at_rules(h));
     if (h->status != old)
         h->since_ms = clock_wall_ms();
     publish(h);

@@ -148,6 +148,24 @@ static json_object *workers_array(const struct supervisor *s)
     return list;
 }
 
+/* ---- hooks ---- */
+
+static json_object *hooks_object(const struct supervisor *s)
+{
+    json_object *o = json_object_new_object();
+    struct scoreboard_rules rules;
+
+    scoreboard_sum_rules(s->scoreboard, &rules);
+    put_int(o, "rules", rules.rules);
+    put_str(o, "version", rules.version);
+    if (rules.troubled)
+        put_str(o, "problem", rules.problem);
+    for (int i = 0; i < SCOREBOARD_DECISIONS; i++)
+        put_int(o, scoreboard_decision_name((enum scoreboard_decision)i),
+                (int64_t)scoreboard_decisions(s->scoreboard, (enum scoreboard_decision)i));
+    return o;
+}
+
 /* ---- requests ---- */
 
 static json_object *requests_object(const struct supervisor *s, const struct tally *t)
@@ -233,6 +251,7 @@ json_object *status_object(struct supervisor *s)
     json_object_object_add(o, "leader", leader_object(s));
     json_object_object_add(o, "hosts", hosts_object(s));
     json_object_object_add(o, "workers", workers_array(s));
+    json_object_object_add(o, "hooks", hooks_object(s));
     put_requests(o, s);
     return o;
 }

@@ -11,6 +11,7 @@
 #include "worker/policy_int.h"
 
 #include "common/clock.h"
+#include "common/fault.h"
 
 #include <sha2.h>
 
@@ -186,6 +187,7 @@ void policy_decide(struct policy *p, const struct policy_call *call, int64_t bud
 
     *ret = (struct policy_decision){.is_cacheable = true};
     d.until_us = clock_mono_us() + (budget_us > 0 && budget_us < BUDGET_US ? budget_us : BUDGET_US);
+    fault_point_text("decide", call->input.at, call->input.len);
     run_round(&d);
     for (int round = 1; d.was_rewritten_behind && d.best.action != RULES_DENY; round++) {
         if (round == ROUNDS_MAX) {

@@ -32,7 +32,7 @@ def drain(s):
 def fields():
     with FakeDaemon() as d:
         s = status(d)
-        equal(sorted(s), ["config", "hosts", "incarnation", "instance", "leader", "methods", "pid", "reasons", "redis", "requests", "since",
+        equal(sorted(s), ["config", "hooks", "hosts", "incarnation", "instance", "leader", "methods", "pid", "reasons", "redis", "requests", "since",
                           "status", "uptime_ms", "version", "workers"])
         equal((s["pid"], s["instance"], s["reasons"]), (d.pid, "test-host", []))
         equal(sorted(s["redis"]), ["embedded", "max_memory", "since", "state", "url", "used_memory"])

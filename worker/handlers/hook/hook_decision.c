@@ -13,7 +13,7 @@
 
 #include "common/clock.h"
 
-enum { QUICK_US = 2000, MATCHED_MAX = 200 };
+enum { QUICK_US = 2000, MATCHED_MAX = 200, MODIFIED_MAX = 960 * 1024 /* a reply has 1 MiB */ };
 
 /* How long a decision is kept: the graver, the sooner it is made anew. */
 static const int64_t ttl_ms[] = {
@@ -201,6 +201,18 @@ static bool unpack(struct arena *arena, const char *text, struct kept *ret)
 
 /* ---- deciding ---- */
 
+static void decide_within(struct prepare *p, const struct policy_call *call, int64_t budget_us,
+                          struct policy_decision *ret)
+{
+    policy_decide(p->ctx->policy, call, budget_us, p->arena, ret);
+    if (ret->input.at && ret->input.len > MODIFIED_MAX) {
+        ret->action = RULES_DENY;
+        ret->message = "the rewritten input is too large to be sent";
+        ret->input = (struct json_span){0};
+        ret->nnotes = 0;
+    }
+}
+
 struct outcome {
     struct kept kept;
     bool is_cached;
@@ -228,7 +240,7 @@ static void decide(struct prepare *p, const struct policy_call *call, struct out
     char hash[RULES_KEY_SIZE];
 
     *ret = (struct outcome){.ttl_ms = ttl_ms[RULES_MEDIUM]};
-    policy_decide(policy, call, QUICK_US, p->arena, &d);
+    decide_within(p, call, QUICK_US, &d);
     if (!d.is_late) {
         put_in_words(p->arena, &d, call->event == RULES_USER_PROMPT, &ret->kept);
         return;
@@ -239,7 +251,7 @@ static void decide(struct prepare *p, const struct policy_call *call, struct out
         ret->is_cached = true;
         return;
     }
-    policy_decide(policy, call, 0, p->arena, &d);
+    decide_within(p, call, 0, &d);
     put_in_words(p->arena, &d, call->event == RULES_USER_PROMPT, &ret->kept);
     if (d.is_cacheable)
         ret->key = key;

@@ -21,6 +21,10 @@ static const struct field service_fields[] = {
         "hosts", REQUIRED, services,
         "The daemons on this Redis: degraded when some are silent, down in a partition, when fewer "
         "than half are seen."),
+    FIELD_ENUM("hooks", REQUIRED, services,
+               "The rules of this host's hook workers: degraded when there are some that cannot be "
+               "used, so that "
+               "calls are refused (hooks.on_error)."),
     FIELD_ENUM("postgres", REQUIRED, services, "The archive."),
     FIELD_END,
 };
@@ -34,6 +38,10 @@ static const struct field result[] = {
     FIELD_OBJECT("services", REQUIRED, service_fields, "Each by itself."),
     FIELD_TIME("since", REQUIRED, "When the status changed last, as the supervisor saw it."),
     FIELD_LIST("reasons", REQUIRED, 0, 10, reason_element, "What is wrong."),
+    FIELD_INT(
+        "fallbacks", REQUIRED, 0, INT64_MAX,
+        "Tool calls and prompts that clients decided without a daemon, as they told this host "
+        "later (hook.spool)."),
     FIELD_END,
 };
 
@@ -42,6 +50,7 @@ struct health {
     const char *workers;
     const char *supervisor;
     const char *hosts;
+    const char *hooks;
     struct buf reasons;
     bool is_degraded;
     bool is_unhealthy;
@@ -74,12 +83,28 @@ static void look_at_hosts(struct health *h, const struct scoreboard_global *g)
     complain(h, text);
 }
 
-static void look(struct health *h, const struct scoreboard_global *g)
+static void look_at_rules(struct health *h, const struct scoreboard *board)
 {
+    struct scoreboard_rules rules;
+    char text[sizeof rules.problem + 40];
+
+    scoreboard_sum_rules(board, &rules);
+    if (rules.workers == 0)
+        h->hooks = "disabled";
+    if (rules.troubled == 0)
+        return;
+    h->hooks = "degraded";
+    snprintf(text, sizeof text, "rules cannot be used: %s", rules.problem);
+    complain(h, text);
+}
+
+static void look(struct health *h, const struct scoreboard *board)
+{
+    const struct scoreboard_global *g = &board->global;
     int wanted = atomic_load(&g->workers_wanted), ready = atomic_load(&g->workers_ready);
     char text[96];
 
-    *h = (struct health){"ok", "ok", "ok", "ok", BUF_INIT, false, false};
+    *h = (struct health){"ok", "ok", "ok", "ok", "ok", BUF_INIT, false, false};
     buf_putc(&h->reasons, '[');
     if (scoreboard_is_memory_short(g)) {
         h->redis = "degraded";
@@ -95,6 +120,7 @@ static void look(struct health *h, const struct scoreboard_global *g)
         complain(h, "the supervisor is silent: dead workers are not replaced");
     }
     look_at_hosts(h, g);
+    look_at_rules(h, board);
     buf_putc(&h->reasons, ']');
 }
 
@@ -113,18 +139,19 @@ static int prepare(struct prepare *p)
     struct health h;
     char since[CLOCK_RFC3339_SIZE];
 
-    look(&h, g);
+    look(&h, p->ctx->board);
     clock_format_rfc3339(since_ms(g), since);
     prepare_arg_str(
         p, arena_printf(
                p->arena,
                "{\"status\":\"%s\",\"services\":{\"redis\":\"%s\",\"workers\":\"%s\","
-               "\"supervisor\":\"%s\",\"hosts\":\"%s\",\"postgres\":\"disabled\"},\"since\":\"%s\","
-               "\"reasons\":%s}",
+               "\"supervisor\":\"%s\",\"hosts\":\"%s\",\"hooks\":\"%s\",\"postgres\":\"disabled\"},"
+               "\"since\":\"%s\",\"reasons\":%s,\"fallbacks\":%" PRIu64 "}",
                h.is_unhealthy  ? "unhealthy"
                : h.is_degraded ? "degraded"
                                : "healthy",
-               h.redis, h.workers, h.supervisor, h.hosts, since, buf_peek(&h.reasons)));
+               h.redis, h.workers, h.supervisor, h.hosts, h.hooks, since, buf_peek(&h.reasons),
+               scoreboard_decisions(p->ctx->board, DECISION_FALLBACK)));
     buf_done(&h.reasons);
     return 0;
 }

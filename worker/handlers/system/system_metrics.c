@@ -28,6 +28,17 @@ static const struct field gauge_fields[] = {
     FIELD_END,
 };
 
+static const struct field hook_fields[] = {
+    COUNT("none", "Calls and prompts about which no rule had an opinion."),
+    COUNT("allow", "Those that a rule allowed."),
+    COUNT("modify", "Those that were rewritten."),
+    COUNT("ask", "Those that the user was to decide."),
+    COUNT("deny", "Those that were refused."),
+    COUNT("fallbacks", "Those that clients decided without a daemon, as they told later."),
+    COUNT("cached", "Decisions that were taken from the cache."),
+    FIELD_END,
+};
+
 static const struct field method_fields[] = {
     FIELD_STR("method", REQUIRED, 1, 64, "The method."),
     COUNT("requests", "Requests for it."),
@@ -97,6 +108,7 @@ static const struct field result[] = {
     FIELD_OBJECT("counters", REQUIRED, counter_fields,
                  "What its workers have counted since its daemon started."),
     FIELD_OBJECT("gauges", REQUIRED, gauge_fields, "How it is now."),
+    FIELD_OBJECT("hooks", REQUIRED, hook_fields, "Decisions of its rules, the same."),
     FIELD_LIST("methods", REQUIRED, 0, SCOREBOARD_METHODS, method_element, "By method."),
     FIELD_LIST("scripts", REQUIRED, 0, SCOREBOARD_SCRIPTS, script_element,
                "By script. A round trip is the worker's: from the write of a call to its reply, so "
@@ -240,6 +252,16 @@ static void put_gauges(struct buf *out, const struct scoreboard_global *g)
     buf_puts(out, atomic_load(&g->is_leader) ? "true}" : "false}");
 }
 
+static void put_hooks(struct buf *out, const struct scoreboard *board)
+{
+    json_put_key(out, "hooks");
+    buf_putc(out, '{');
+    for (int i = 0; i < SCOREBOARD_DECISIONS; i++)
+        put_count(out, scoreboard_decision_name((enum scoreboard_decision)i),
+                  scoreboard_decisions(board, (enum scoreboard_decision)i));
+    buf_putc(out, '}');
+}
+
 static void put_host(struct buf *out, const struct scoreboard_global *g)
 {
     char since[CLOCK_RFC3339_SIZE], id[sizeof g->instance_id];
@@ -264,6 +286,7 @@ static int prepare(struct prepare *p)
     put_host(&out, &p->ctx->board->global);
     put_counters(&out, p->ctx->board);
     put_gauges(&out, &p->ctx->board->global);
+    put_hooks(&out, p->ctx->board);
     json_put_key(&out, "methods");
     buf_putc(&out, '[');
     for (int i = 0; i < METHOD_COUNT; i++)
