@@ -245,9 +245,13 @@ static void decide(struct prepare *p, const struct policy_call *call, struct out
         put_in_words(p->arena, &d, call->event == RULES_USER_PROMPT, &ret->kept);
         return;
     }
-    policy_cache_key(policy, call, hash);
-    const char *key = keys_make(p->arena, p->ctx->prefix, KEY_HOOK_CACHE, hash);
-    if (unpack(p->arena, policy_fetch(policy, key, p->arena), &ret->kept)) {
+    /* Without rules nothing may be kept, and there is no version to look for. */
+    const char *key = NULL;
+    if (!policy_problem(policy)) {
+        policy_cache_key(policy, call, hash);
+        key = keys_make(p->arena, p->ctx->prefix, KEY_HOOK_CACHE, hash);
+    }
+    if (key && unpack(p->arena, policy_fetch(policy, key, p->arena), &ret->kept)) {
         ret->is_cached = true;
         return;
     }
