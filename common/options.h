@@ -113,6 +113,7 @@ struct options {
     struct {
         const char *rules_dir;
         const char *chain_dir; /* "" = `chain` in rules_dir */
+        const char *project_file;
         int on_error;      /* enum options_hooks_doubt */
         int on_unparsable; /* the same */
         int64_t deadline_ms;

@@ -156,6 +156,23 @@ static void check_destination(struct check *c)
              "is not known (expected stderr, syslog or an absolute path)");
 }
 
+/* It is put behind folders of others: it must not lead out of them. */
+static void check_project_file(struct check *c)
+{
+    const char *name = c->opts->hooks.project_file;
+    size_t len = strlen(name);
+    bool is_bad = name[0] == '/' || (len > 0 && name[len - 1] == '/');
+
+    for (const char *part = name; part && !is_bad; part = strchr(part, '/')) {
+        part += *part == '/';
+        size_t n = strcspn(part, "/");
+        is_bad = (n == 2 && memcmp(part, "..", 2) == 0) || (n == 1 && *part == '.');
+    }
+    if (is_usable(c, "hooks.project_file") && is_bad)
+        fail(c, "hooks.project_file", NULL,
+             "is not the name of a file in a project (expected a relative path without . and ..)");
+}
+
 /* A unix socket's address has room for few bytes. */
 static void check_control_socket(struct check *c)
 {
@@ -242,4 +259,5 @@ void options_check(const struct options *opts, struct options_errors *errs)
         check_relation(&c, &relations[i]);
     check_workers(&c);
     check_destination(&c);
+    check_project_file(&c);
 }

@@ -33,8 +33,9 @@ static int load(const struct policy_set *s, struct rules **ret, char **ret_probl
     struct options_errors errs = OPTIONS_ERRORS_INIT;
 
     options.dir = s->is_file ? NULL : s->path;
-    options.files = files;
-    options.nfiles = s->is_file ? 1 : 0;
+    options.project_files = files;
+    options.nproject_files = s->is_file ? 1 : 0;
+    options.are_system_files = true;
     int status = rules_load(&options, ret, &errs);
     if (status != 0 && errs.len > 0 && errs.items[0].file && errs.items[0].line)
         *ret_problem = mem_printf("%s:%d:%d: %s%s%s", errs.items[0].file, errs.items[0].line,

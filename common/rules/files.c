@@ -196,10 +196,8 @@ int rules_load(const struct rules_load_options *options, struct rules **ret,
     start(&b, options, errs);
     if (options->dir)
         add_dir(&b, options->dir);
-    for (size_t i = 0; i < options->nfiles; i++)
-        add_file(&b, options->files[i], false);
     for (size_t i = 0; i < options->nproject_files; i++)
-        add_file(&b, options->project_files[i], true);
+        add_file(&b, options->project_files[i], !options->are_system_files);
     return finish(&b, before, ret);
 }
 

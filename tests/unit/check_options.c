@@ -380,6 +380,21 @@ START_TEST(socket_paths_are_short)
 }
 END_TEST
 
+START_TEST(project_files_stay_in_their_project)
+{
+    static const char *const bad[] = {"/x", "../x", "a/../x", "./x", "a/.", "a/"};
+
+    options_free(load("hooks: {project_file: a/.b/..c}\n"));
+    options_free(load("hooks: {project_file: \"\"}\n"));
+    for (size_t i = 0; i < CB_ARRAY_LEN(bad); i++) {
+        char *text = mem_printf("hooks: {project_file: %s}\n", bad[i]);
+        refused(text, "t:1:23: hooks.project_file: is not the name of a file in a project "
+                      "(expected a relative path without . and ..)\n");
+        free(text);
+    }
+}
+END_TEST
+
 START_TEST(versions)
 {
     refused("config_version: 2\nfoo: 1\n",
@@ -456,6 +471,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, relations);
     tcase_add_test(tc, redis_rules);
     tcase_add_test(tc, socket_paths_are_short);
+    tcase_add_test(tc, project_files_stay_in_their_project);
     tcase_add_test(tc, versions);
     tcase_add_test(tc, all_errors_are_reported);
     tcase_add_test(tc, errors_are_capped);
