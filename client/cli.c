@@ -424,5 +424,5 @@ void cli_put_usage(struct buf *out, const char *group)
         "  -h, --help              Show this help; 'claudebench COMMAND --help' shows a "
         "command's.\n"
         "      --version           Show the version; with --verbose also libraries and features.\n"
-        "\nManual: claudebench(1), claudebench-work(1).\n");
+        "\nManual: claudebench(1), claudebench-work(1), claudebench-hook(1).\n");
 }

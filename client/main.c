@@ -44,6 +44,10 @@ const struct cli_verb *const cli_verbs[] = {
     &verb_schedule_resume,
     &verb_schedule_remove,
     &verb_hook,
+    &verb_hook_install,
+    &verb_hook_uninstall,
+    &verb_hook_check,
+    &verb_hook_test_rules,
     &verb_work,
     &verb_status,
     &verb_ctl_reload,
@@ -69,14 +73,20 @@ static int verb_matches(const struct cli_verb *verb, int argc, char **argv)
     return argc >= 2 && strcmp(verb->name + len + 1, argv[1]) == 0 ? 2 : 0;
 }
 
+/* "hook install" is more than "hook". */
 static const struct cli_verb *find_verb(int argc, char **argv, int *ret_words)
 {
+    const struct cli_verb *found = NULL;
+
+    *ret_words = 0;
     for (size_t i = 0; cli_verbs[i]; i++) {
-        *ret_words = verb_matches(cli_verbs[i], argc, argv);
-        if (*ret_words)
-            return cli_verbs[i];
+        int words = verb_matches(cli_verbs[i], argc, argv);
+        if (words > *ret_words) {
+            *ret_words = words;
+            found = cli_verbs[i];
+        }
     }
-    return NULL;
+    return found;
 }
 
 static bool is_group(const char *word)
@@ -85,6 +95,15 @@ static bool is_group(const char *word)
 
     for (size_t i = 0; cli_verbs[i]; i++)
         if (strncmp(cli_verbs[i]->name, word, len) == 0 && cli_verbs[i]->name[len] == ' ')
+            return true;
+    return false;
+}
+
+/* A group that is a verb as well has that verb's help. */
+static bool is_verb(const char *word)
+{
+    for (size_t i = 0; cli_verbs[i]; i++)
+        if (strcmp(cli_verbs[i]->name, word) == 0)
             return true;
     return false;
 }
@@ -220,7 +239,8 @@ int main(int argc, char **argv)
         return show_version(g.is_verbose);
     argc -= 1 + g.used;
     argv += 1 + g.used;
-    if (argc > 0 && is_group(argv[0]) && (g.wants_help || (argc > 1 && is_help(argv[1]))))
+    if (argc > 0 && is_group(argv[0]) && !is_verb(argv[0]) &&
+        (g.wants_help || (argc > 1 && is_help(argv[1]))))
         return show_usage(argv[0]);
     if (g.wants_help)
         return show_usage(NULL);

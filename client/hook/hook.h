@@ -32,6 +32,9 @@ enum {
     HOOK_EXIT_BLOCK = 2,  /* the only exit code but 0 */
 };
 
+/* A tool that no agent has: a call of it goes the whole way and is refused (claudebench hook check). */
+#define HOOK_CHECK_TOOL "claudebench-hook-check"
+
 /* ---- agents.c ---- */
 
 enum hook_kind {

@@ -61,10 +61,17 @@ static void decide(const struct hook *hook, struct hook_verdict *ret, struct hoo
 
     if (hook_ask(hook, ret, ret_link, &why) == 0) {
         hook_decide_by_project(hook, ret);
-        return;
+    } else {
+        fault_point("hook_local");
+        hook_decide_here(hook, ret);
     }
-    fault_point("hook_local");
-    hook_decide_here(hook, ret);
+    if (hook->record->tool && strcmp(hook->record->tool, HOOK_CHECK_TOOL) == 0) {
+        struct hook_verdict refusal = {.action = RULES_DENY, .reason = "refused, as a test"};
+        if (!*ret_link)
+            refusal.reason = arena_printf(hook->arena, "refused, as a test; without the daemon: %s",
+                                          why.text);
+        hook_verdict_join(ret, &refusal, hook->arena);
+    }
 }
 
 static void answer_record(const struct hook_record *record, const struct hook_policy *policy,
