@@ -170,20 +170,6 @@ static void read_notes(struct arena *arena, struct json_span result, struct hook
     v->notes = notes;
 }
 
-/* An alert is for the model, too: it says that something goes wrong again and again. */
-static void read_alert(struct arena *arena, struct json_span result, struct hook_verdict *v)
-{
-    struct json_item item;
-
-    v->context = text_member(arena, result, "context");
-    if (v->context || !json_find(result, "alert", &item))
-        return;
-    if (item.type == JSON_STRING)
-        v->context = text_member(arena, result, "alert");
-    else if (item.type == JSON_OBJECT)
-        v->context = text_member(arena, item.value, "message");
-}
-
 static bool read_action(const char *word, enum rules_action *ret)
 {
     static const enum rules_action actions[] = {RULES_NONE, RULES_ALLOW, RULES_MODIFY, RULES_ASK,
@@ -224,6 +210,7 @@ static int read_decision(struct arena *arena, struct json_span result, struct ho
         return -1; /* it contradicts itself */
     v->rule = text_member(arena, result, "rule");
     v->reason = read_reason(arena, result, v->rule);
+    v->message = v->reason;
     for (int i = RULES_LOW; severity && i <= RULES_CRITICAL; i++) {
         if (strcmp(severity, rules_severity_name((enum rules_severity)i)) == 0)
             v->severity = (enum rules_severity)i;
@@ -242,8 +229,10 @@ static int read_result(const struct hook *hook, struct json_span result, struct 
         return -1;
     if (hook->record->event->kind != HOOK_POST_TOOL && read_decision(hook->arena, result, &v) != 0)
         return -1;
-    read_notes(hook->arena, result, &v);
-    read_alert(hook->arena, result, &v);
+    v.context = text_member(hook->arena, result, "context");
+    /* The text for the model has them in words already. */
+    if (!v.context)
+        read_notes(hook->arena, result, &v);
     *ret = v;
     return 0;
 }

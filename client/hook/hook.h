@@ -150,8 +150,10 @@ void hook_policy_done(struct hook_policy *policy);
 struct hook_verdict {
     enum rules_action action; /* never RULES_WARN */
     enum rules_severity severity;
-    const char *rule;       /* group/name; NULL: none */
-    const char *reason;     /* one line; NULL for RULES_NONE */
+    const char *rule;   /* group/name; NULL: none */
+    const char *reason; /* one line; NULL for RULES_NONE */
+    const char *
+        message; /* the same without what matched, which may be a secret: for records; NULL: none */
     struct json_span input; /* rewritten */
     const char *context;    /* text for the model, or NULL */
     const struct rules_note *notes;
@@ -195,8 +197,8 @@ void hook_decide_by_project(const struct hook *hook, struct hook_verdict *verdic
 
 /* ---- spool.c ---- */
 
-/* Notes a verdict that the daemon does not know of. What cannot be written is counted, if that can be. */
-void hook_spool_add(const struct hook *hook, const struct hook_verdict *verdict);
+/* Notes a verdict that the daemon does not know of, and `why`. What cannot be written is counted, if that can be. */
+void hook_spool_add(const struct hook *hook, const struct hook_verdict *verdict, const char *why);
 /* Sends what is there, if nobody else does; stops after `budget_ms`. */
 void hook_spool_send(const struct hook_policy *policy, struct hook_link *link, int budget_ms);
 /* Records that wait; -1 when that is not known. */

@@ -2,66 +2,60 @@
  * local.c: the decision without a daemon, by the same rules and the same engine; and the rules that a project brings, which
  * the daemon may not even be able to read. See hook.h.
  *
- * A project's rules are the *.yaml in .claudebench/rules.d of its folder. They can only make things stricter.
+ * A project's rules are in hooks.project_file, in the folder in which the agent works and in all above it. They can only
+ * make things stricter.
  */
 #include "common/compat.h"
 #include "client/hook/hook.h"
 
-#include "common/mem.h"
-
-#include <dirent.h>
-#include <sys/stat.h>
-
-#define PROJECT_RULES ".claudebench/rules.d"
+enum { PROJECT_FILES_MAX = 16 };
 
 struct project {
-    const char **files;
+    const char *files[PROJECT_FILES_MAX];
     size_t n;
-    bool is_bad; /* there is a folder, and it cannot be read */
-    char *dir;
 };
 
 /* ---- the project's files ---- */
 
-/* The folder that the agent was started in, or works in. */
-static const char *project_root(const struct hook *hook)
+static void add_if_there(const struct hook *hook, struct project *p, const char *dir, size_t len)
 {
-    const char *root = getenv("CLAUDE_PROJECT_DIR");
+    char *path = arena_printf(hook->arena, "%.*s/%s", (int)len, dir,
+                              hook->policy->opts->hooks.project_file);
 
-    if (!root || root[0] != '/')
-        root = getenv("GEMINI_PROJECT_DIR");
-    return root && root[0] == '/' ? root : hook->record->cwd;
+    /* What is there and cannot be read is an error, when it is read. */
+    if (p->n == PROJECT_FILES_MAX ||
+        (access(path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR)))
+        return;
+    for (size_t i = 0; i < p->n; i++) {
+        if (strcmp(p->files[i], path) == 0)
+            return;
+    }
+    p->files[p->n++] = path;
 }
 
-static int is_rule_file(const struct dirent *entry)
+/* The folder and all above it. */
+static void find_upwards(const struct hook *hook, struct project *p, const char *dir)
 {
-    size_t len = strlen(entry->d_name);
-    return entry->d_name[0] != '.' && len > 5 && strcmp(entry->d_name + len - 5, ".yaml") == 0;
+    size_t len = dir && dir[0] == '/' ? strlen(dir) : 0;
+
+    while (len > 0) {
+        while (len > 0 && dir[len - 1] == '/')
+            len--;
+        add_if_there(hook, p, dir, len);
+        while (len > 0 && dir[len - 1] != '/')
+            len--;
+    }
 }
 
+/* Where the agent works, and where it was started. */
 static void find_project(const struct hook *hook, struct project *p)
 {
-    const char *root = project_root(hook);
-    struct dirent **entries = NULL;
-
-    *p = (struct project){0};
-    if (!root)
+    *p = (struct project){.n = 0};
+    if (!hook->policy->opts->hooks.project_file[0])
         return;
-    p->dir = mem_printf("%s/" PROJECT_RULES, root);
-    int n = scandir(p->dir, &entries, is_rule_file, alphasort);
-    p->is_bad = n > RULES_FILES_MAX || (n < 0 && errno != ENOENT && errno != ENOTDIR);
-    p->files = mem_calloc(n > 0 ? (size_t)n : 1, sizeof *p->files);
-    for (int i = 0; i < n; i++) {
-        p->files[p->n++] = arena_printf(hook->arena, "%s/%s", p->dir, entries[i]->d_name);
-        free(entries[i]);
-    }
-    free(entries);
-}
-
-static void free_project(struct project *p)
-{
-    free(p->files);
-    free(p->dir);
+    find_upwards(hook, p, hook->record->cwd);
+    find_upwards(hook, p, getenv("CLAUDE_PROJECT_DIR"));
+    find_upwards(hook, p, getenv("GEMINI_PROJECT_DIR"));
 }
 
 /* ---- deciding ---- */
@@ -75,6 +69,7 @@ static void use(const struct hook *hook, const struct rules_decision *d, struct 
         .action = d->action,
         .severity = d->severity,
         .rule = d->rule,
+        .message = d->message,
         .reason = reason.len ? arena_strndup(hook->arena, reason.data, reason.len) : NULL,
         .input = {d->input, d->input_len},
         .notes = d->notes,
@@ -115,12 +110,30 @@ static void detach(const struct hook *hook, struct hook_verdict *v)
 
     if (v->rule)
         v->rule = arena_strndup(hook->arena, v->rule, strlen(v->rule));
+    if (v->message)
+        v->message = arena_strndup(hook->arena, v->message, strlen(v->message));
     for (size_t i = 0; i < v->nnotes; i++) {
         notes[i].rule = arena_strndup(hook->arena, v->notes[i].rule, strlen(v->notes[i].rule));
         notes[i].message = arena_strndup(hook->arena, v->notes[i].message,
                                          strlen(v->notes[i].message));
     }
     v->notes = notes;
+}
+
+/* What is over cannot be undone: a rule that refuses says why, like one that warns. So does the daemon. */
+static void make_note(const struct hook *hook, struct hook_verdict *v)
+{
+    struct rules_note *notes;
+
+    if (hook->record->event->kind != HOOK_POST_TOOL || v->action < RULES_ASK)
+        return;
+    notes = arena_alloc(hook->arena, (v->nnotes + 1) * sizeof *notes);
+    notes[0] = (struct rules_note){.rule = v->rule ? v->rule : "hooks", .message = v->message};
+    for (size_t i = 0; i < v->nnotes; i++)
+        notes[i + 1] = v->notes[i];
+    v->notes = notes;
+    v->nnotes++;
+    v->action = RULES_NONE;
 }
 
 static void cannot_load(const struct hook *hook, const struct options_errors *errs,
@@ -146,15 +159,12 @@ static void decide_with(const struct hook *hook, const char *dir, const struct p
     struct options_errors errs = OPTIONS_ERRORS_INIT;
     struct rules *rules = NULL;
 
-    if (project->is_bad) {
-        hook_verdict_error(hook, arena_printf(hook->arena, "%s cannot be read", project->dir), ret);
-        return;
-    }
     if (rules_load(&options, &rules, &errs) != 0) {
         cannot_load(hook, &errs, ret);
     } else {
         decide(hook, rules, input, ret);
         detach(hook, ret);
+        make_note(hook, ret);
         rules_free(rules);
     }
     options_errors_done(&errs);
@@ -171,7 +181,6 @@ void hook_decide_here(const struct hook *hook, struct hook_verdict *ret)
     find_project(hook, &project);
     decide_with(hook, hook->policy->opts->hooks.rules_dir, &project,
                 hook_rules_input(hook->record, hook->arena), ret);
-    free_project(&project);
 }
 
 void hook_decide_by_project(const struct hook *hook, struct hook_verdict *verdict)
@@ -182,7 +191,7 @@ void hook_decide_by_project(const struct hook *hook, struct hook_verdict *verdic
     if (hook->record->event->kind == HOOK_TASK)
         return;
     find_project(hook, &project);
-    if (project.n || project.is_bad) {
+    if (project.n) {
         decide_with(hook, NULL, &project, hook_rules_input(hook->record, hook->arena), &own);
         hook_verdict_join(verdict, &own, hook->arena);
         if (verdict->input.len) {
@@ -191,5 +200,4 @@ void hook_decide_by_project(const struct hook *hook, struct hook_verdict *verdic
             hook_verdict_join(verdict, &own, hook->arena);
         }
     }
-    free_project(&project);
 }

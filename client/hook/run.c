@@ -55,11 +55,10 @@ static int read_event(int fd, struct buf *out, struct cb_error *err)
 
 /* ---- one call ---- */
 
-static void decide(const struct hook *hook, struct hook_verdict *ret, struct hook_link **ret_link)
+static void decide(const struct hook *hook, struct hook_verdict *ret, struct hook_link **ret_link,
+                   struct cb_error *why)
 {
-    struct cb_error why = {0};
-
-    if (hook_ask(hook, ret, ret_link, &why) == 0) {
+    if (hook_ask(hook, ret, ret_link, why) == 0) {
         hook_decide_by_project(hook, ret);
     } else {
         fault_point("hook_local");
@@ -69,7 +68,7 @@ static void decide(const struct hook *hook, struct hook_verdict *ret, struct hoo
         struct hook_verdict refusal = {.action = RULES_DENY, .reason = "refused, as a test"};
         if (!*ret_link)
             refusal.reason = arena_printf(hook->arena, "refused, as a test; without the daemon: %s",
-                                          why.text);
+                                          why->text);
         hook_verdict_join(ret, &refusal, hook->arena);
     }
 }
@@ -81,8 +80,9 @@ static void answer_record(const struct hook_record *record, const struct hook_po
     struct hook_verdict verdict = {.action = RULES_NONE};
     struct hook_answer said;
     struct hook_link *link = NULL;
+    struct cb_error why = {0};
 
-    decide(&hook, &verdict, &link);
+    decide(&hook, &verdict, &link, &why);
     fault_point("hook_decided");
     hook_say(record, &verdict, arena, &said);
     answer(arg, &said);
@@ -91,7 +91,7 @@ static void answer_record(const struct hook_record *record, const struct hook_po
     if (link)
         hook_spool_send(policy, link, SPOOL_BUDGET_MS);
     else if (record->event->kind != HOOK_TASK)
-        hook_spool_add(&hook, &verdict);
+        hook_spool_add(&hook, &verdict, why.text);
     hook_link_close(link);
     buf_done(&said.out);
     buf_done(&said.err);

@@ -24,7 +24,8 @@ enum {
     SPOOL_MAX = 1 << 20, /* bytes of the file */
     LOST_MAX = 1 << 20,  /* records that are counted */
     REASON_MAX = 1000,   /* bytes in a record */
-    BATCH = 100,         /* records a request */
+    WHY_MAX = 300,
+    BATCH = 100, /* records a request */
     OPEN_TRIES = 5,
 };
 
@@ -51,14 +52,14 @@ static void put_text(struct buf *out, const char *key, const char *text)
     json_put_cstr(out, text);
 }
 
-static void put_cut(struct buf *out, const char *key, const char *text)
+static void put_cut(struct buf *out, const char *key, const char *text, size_t max)
 {
     size_t len = text ? strlen(text) : 0;
 
     if (len == 0)
         return;
-    if (len > REASON_MAX) {
-        len = REASON_MAX;
+    if (len > max) {
+        len = max;
         while (len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80)
             len--;
     }
@@ -76,7 +77,8 @@ static void put_hash(const struct hook *hook, struct buf *out)
     put_text(out, "input_hash", hex);
 }
 
-static void put_record(const struct hook *hook, const struct hook_verdict *v, struct buf *out)
+static void put_record(const struct hook *hook, const struct hook_verdict *v, const char *why,
+                       struct buf *out)
 {
     const struct hook_record *r = hook->record;
     char at[CLOCK_RFC3339_SIZE];
@@ -86,12 +88,14 @@ static void put_record(const struct hook *hook, const struct hook_verdict *v, st
     put_text(out, "at", at);
     put_text(out, "agent", r->agent->name);
     put_text(out, "session", r->session);
-    put_cut(out, "tool", r->tool);
+    put_cut(out, "tool", r->tool, REASON_MAX);
     put_text(out, "use_id", r->use_id);
     put_text(out, "event", r->event->name);
     put_text(out, "decision", rules_action_name(v->action));
     put_text(out, "rule", v->rule);
-    put_cut(out, "reason", v->reason);
+    /* Without what matched: in a prompt or in a file's content that may be the very secret that the rule is about. */
+    put_cut(out, "reason", v->message, REASON_MAX);
+    put_cut(out, "why", why, WHY_MAX);
     if (v->action != RULES_NONE)
         put_text(out, "severity", rules_severity_name(v->severity));
     put_hash(hook, out);
@@ -128,7 +132,7 @@ static void count_lost(const struct hook_policy *policy)
     close(fd);
 }
 
-void hook_spool_add(const struct hook *hook, const struct hook_verdict *verdict)
+void hook_spool_add(const struct hook *hook, const struct hook_verdict *verdict, const char *why)
 {
     const struct hook_policy *policy = hook->policy;
     struct buf line = BUF_INIT;
@@ -137,7 +141,7 @@ void hook_spool_add(const struct hook *hook, const struct hook_verdict *verdict)
 
     if (!policy->state_dir || paths_make_dir(policy->state_dir, 0700, NULL) != 0)
         return;
-    put_record(hook, verdict, &line);
+    put_record(hook, verdict, why, &line);
     int fd = open_spool(policy);
     if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size + (off_t)line.len <= SPOOL_MAX)
         is_written = write(fd, line.data, line.len) == (ssize_t)line.len;

@@ -26,6 +26,7 @@ void hook_verdict_join(struct hook_verdict *verdict, const struct hook_verdict *
         joined.severity = other->severity;
         joined.rule = other->rule;
         joined.reason = other->reason;
+        joined.message = other->message;
     }
     /* The user is asked about what would be run. */
     if (other->input.len)
@@ -54,5 +55,6 @@ void hook_verdict_error(const struct hook *hook, const char *reason, struct hook
     if (kind == HOOK_POST_TOOL || kind == HOOK_TASK)
         ret->action = RULES_NONE;
     if (ret->action != RULES_NONE)
-        ret->reason = arena_printf(hook->arena, "this could not be checked: %s", reason);
+        ret->message = ret->reason = arena_printf(hook->arena, "this could not be checked: %s",
+                                                  reason);
 }

@@ -125,11 +125,11 @@ def post_tool():
     # The response of an MCP tool is a string.
     h.run(event(name="PostToolUse", tool_name="mcp__a__b", tool_response='[{"type":"text"}]')).silent()
     equal(worker.of("hook.post_tool")[-1][0]["result"], '[{"type":"text"}]')
-    worker.answers["hook.post_tool"] = {"processed": True, "notes": [{"rule": "g/n", "message": "look"}],
-                                        "alert": {"message": "three failures in a row"}}
+    worker.answers["hook.post_tool"] = {"processed": True, "notes": [{"rule": "g/n", "message": "look"}], "alert": True,
+                                        "failures": 5, "context": "look\nBash has failed 5 times in a row."}
     for name in ("PostToolUse", "PostToolUseFailure"):
         equal(h.run(event(name=name, tool_response={})).specific(),
-              {"hookEventName": name, "additionalContext": "look [rule g/n]\nthree failures in a row"})
+              {"hookEventName": name, "additionalContext": "look\nBash has failed 5 times in a row."})
     worker.answers["hook.post_tool"] = {"processed": True, "result_class": "ok", "notes": []}
 
 

@@ -32,16 +32,18 @@ def nobody():
     equal(h.run(event("echo 'open")).specific()["permissionDecision"], "ask")
     a = h.run({"session_id": "s", "hook_event_name": "UserPromptSubmit", "prompt": "use sk-abcd1234"})
     equal((a.code, a.json()["decision"]), (2, "block"))
-    a = h.run(event(name="PostToolUse", tool_response={"stdout": "sk-abcd1234"}))
-    equal((a.code, a.json()["decision"]), (2, "block"))
+    # What is over cannot be undone: what the rule says is for the model, as it is when the daemon decides.
+    equal(h.run(event(name="PostToolUse", tool_response={"stdout": "sk-abcd1234"})).specific(),
+          {"hookEventName": "PostToolUse", "additionalContext": "The answer has a secret in it. [rule ours/leak]"})
     h.run({"session_id": "s", "hook_event_name": "TaskCreated", "task_id": "1", "task_subject": "s"}).silent()
     records = h.wait_spool(9)
     deny = [r for r in records if r["decision"] == "deny" and r["event"] == "PreToolUse"][0]
-    equal({k: deny[k] for k in deny if k not in ("at", "input_hash", "reason")},
+    equal({k: deny[k] for k in deny if k not in ("at", "input_hash", "why")},
           {"agent": "claude", "session": "s-1", "tool": "Bash", "use_id": "toolu_1", "event": "PreToolUse", "decision": "deny",
-           "rule": "ours/no-boom", "severity": "high"})
+           "rule": "ours/no-boom", "severity": "high", "reason": "No booms."})
+    check("cannot reach Redis" in deny["why"], deny)
     equal(len(deny["input_hash"]), 64)
-    check("sk-abcd1234" not in json.dumps([r for r in records if r["decision"] == "none"]), "no input in the records")
+    check("sk-abcd1234" not in json.dumps(records), "what matched may be a secret")
     equal(os.stat(f"{h.state}/hook/spool").st_mode & 0o777, 0o600)
     equal(os.stat(f"{h.state}/hook").st_mode & 0o777, 0o700)
 
@@ -214,12 +216,12 @@ def project():
     worker = Worker(redis, {"hook.pre_tool": DECIDED})
     for h in (Hooks(), Hooks(url=redis.url, deadline_ms=4000)):
         folder = f"{h.dir}/project"
-        rules = f"{folder}/.claudebench/rules.d/p.yaml"
+        rules = f"{folder}/.claudebench/rules.yaml"
         h.write(rules, "groups:\n- name: project\n  rules:\n"
                        "  - {name: no-npm, action: deny, message: We use pnpm., match: {command: npm}}\n"
                        "  - {name: hint, action: warn, message: Mind the tests., match: {command: make}}\n")
         for env in ({"CLAUDE_PROJECT_DIR": folder}, {}):
-            where = {"cwd": folder if not env else "/elsewhere"}
+            where = {"cwd": f"{folder}/src/deep/" if not env else "/elsewhere"}
             h.run(event("npm i", **where), env=env).denied("We use pnpm. [rule project/no-npm")
             equal(h.run(event("make", **where), env=env).specific(),
                   {"hookEventName": "PreToolUse", "additionalContext": "Mind the tests. [rule project/hint]"})
@@ -236,7 +238,7 @@ def project():
         worker.answers["hook.pre_tool"] = DECIDED
         h.write(rules, "groups:\n- name: project\n  rules:\n"
                        "  - {name: all, action: allow, message: All., match: {command: boom}}\n")
-        h.run(event("ls"), env=env).denied("p.yaml:4:25: allow is not for a project's rules")
+        h.run(event("ls"), env=env).denied("rules.yaml:4:25: allow is not for a project's rules")
     worker.stop()
     redis.stop()
 
