@@ -95,27 +95,33 @@ static bool ends_with_program(const char *text, size_t len)
            (len == n || text[len - n - 1] == '/');
 }
 
-/* "/usr/bin/claudebench hook …", the path quoted or not. */
+/* The first word of a shell's line, quoted in any way; returns what stands behind it. */
+static const char *first_word(const char *line, struct buf *out)
+{
+    char quote = 0;
+
+    for (; *line && (quote || (*line != ' ' && *line != '\t')); line++) {
+        if (quote && *line == quote)
+            quote = 0;
+        else if (!quote && (*line == '\'' || *line == '"'))
+            quote = *line;
+        else if (!quote && *line == '\\' && line[1])
+            buf_putc(out, *++line);
+        else
+            buf_putc(out, *line);
+    }
+    return line;
+}
+
+/* "/usr/bin/claudebench hook …". */
 static bool is_our_line(const char *line)
 {
-    const char *end = line;
-    size_t len;
+    struct buf word CB_CLEANUP(buf_done) = BUF_INIT;
+    const char *rest = first_word(line, &word);
+    const char *hook = strstr(rest, " hook");
 
-    if (*line == '\'' || *line == '"') {
-        end = strchr(line + 1, *line);
-        if (!end)
-            return false;
-        len = (size_t)(end - line - 1);
-        line++;
-        end++;
-    } else {
-        end = line + strcspn(line, " \t");
-        len = (size_t)(end - line);
-    }
-    if (!ends_with_program(line, len))
-        return false;
-    const char *hook = strstr(end, " hook");
-    return hook && (hook[5] == '\0' || hook[5] == ' ');
+    return ends_with_program(buf_peek(&word), word.len) && hook &&
+           (hook[5] == '\0' || hook[5] == ' ');
 }
 
 static bool has_hook_word(struct json_span args)
