@@ -4,6 +4,7 @@ noted; the notes reach the next daemon once. Which configuration counts, what a 
 
 import json
 import os
+import re
 import signal
 import threading
 
@@ -263,6 +264,44 @@ def on_error():
     gone.run(event("ls")).denied("could not be checked")
     unparsable = Hooks(hooks={"on_unparsable": "deny"})
     unparsable.run(event("echo 'open")).denied("cannot be checked")
+
+
+def corpus(name):
+    """Commands of one line out of the corpus of the shipped rules."""
+    with open(f"{procs.top_srcdir()}/tests/corpus/rules/{name}.txt", encoding="utf-8") as f:
+        text = re.sub(r"(?ms)^<<<$.*?^>>>$", "", f.read())
+    return [line for line in text.split("\n") if line and not line.startswith(("==", "#", "{"))]
+
+
+@case("the shipped rules through the whole program, alone and beside a Redis that is stuck: a sample of the corpus")
+def shipped():
+    draw = rng("corpus")
+    hole = BlackHole()
+    for h in (Hooks(rules=None, hooks={"rules_dir": f"{procs.top_srcdir()}/etc/rules.d"}),
+              Hooks(url=hole.url, rules=None, deadline_ms=20, hooks={"rules_dir": f"{procs.top_srcdir()}/etc/rules.d"})):
+        for command in draw.sample(corpus("dangerous"), 20):
+            a = h.run(event(command), env={"HOME": "/home/user"})
+            check(a.code == 2 or (a.out and a.specific()["permissionDecision"] == "ask"), f"{command!r} got through: {a.out!r}")
+        stopped = [command for command in draw.sample(corpus("benign"), 20) if h.run(event(command), env={"HOME": "/home/user"}).code == 2]
+        check(len(stopped) <= 1, f"stopped: {stopped}")
+    hole.close()
+
+
+@case("an agent that changes rules, hooks or the notes of what was decided is refused by the shipped rules")
+def integrity():
+    h = Hooks(rules=None, hooks={"rules_dir": f"{procs.top_srcdir()}/etc/rules.d"})
+    for path in ("/etc/claudebench/rules.d/x.yaml", f"{h.home}/.claude/settings.json", "/p/.claude/settings.local.json",
+                 "/p/.claudebench/rules.yaml", "/p/.codex/hooks.json", "/p/.gemini/settings.json", "/p/.cursor/hooks.json",
+                 "/p/.github/hooks/claudebench.json", f"{h.home}/.copilot/hooks/claudebench.json",
+                 f"{h.home}/.local/state/claudebench/hook/spool", f"{h.home}/.config/claudebench/claudebench.yaml"):
+        for tool, what in (("Write", {"file_path": path, "content": "{}"}), ("Bash", {"command": f"echo '{{}}' > {path}"}),
+                           ("Bash", {"command": f"rm -f {path}"})):
+            equal(h.run(event(tool_name=tool, tool_input=what)).code, 2, f"{tool} {what}")
+    for command in ("claudebench hook uninstall", "claudebench hook install --project", "pkill claudebenchd",
+                    "CLAUDEBENCH_CONFIG=/tmp/x claudebench hook"):
+        equal(h.run(event(command)).code, 2, command)
+    for command in ("cat .claude/settings.json", "claudebench hook check", "claudebench status"):
+        h.run(event(command)).silent()
 
 
 @case("whatever happens in the process that decides (SIGSEGV, abort, SIGKILL, no memory, a wrong exit) is a refusal, exit 2")
