@@ -81,9 +81,20 @@ static int64_t patience_ms(void)
     return HOOK_GUARD_MS;
 }
 
-/* Everything that comes until the end, or the deadline. */
+/* The two texts, if it is a whole answer. */
+static bool take_answer(const struct buf *all, struct header *ret)
+{
+    if (all->len < sizeof *ret)
+        return false;
+    memcpy(ret, all->data, sizeof *ret);
+    return (ret->exit == 0 || ret->exit == HOOK_EXIT_BLOCK) &&
+           (uint64_t)ret->out_len + ret->err_len + sizeof *ret == all->len;
+}
+
+/* What comes until it is a whole answer, or the end, or the deadline. */
 static void collect(int fd, struct buf *out)
 {
+    struct header header;
     int64_t until = clock_mono_ms() + patience_ms();
 
     for (;;) {
@@ -100,17 +111,9 @@ static void collect(int fd, struct buf *out)
         if (n <= 0 || out->len > ANSWER_MAX)
             return;
         out->len += (size_t)n;
+        if (take_answer(out, &header))
+            return;
     }
-}
-
-/* The two texts, if it is a whole answer. */
-static bool take_answer(const struct buf *all, struct header *ret)
-{
-    if (all->len < sizeof *ret)
-        return false;
-    memcpy(ret, all->data, sizeof *ret);
-    return (ret->exit == 0 || ret->exit == HOOK_EXIT_BLOCK) &&
-           (uint64_t)ret->out_len + ret->err_len + sizeof *ret == all->len;
 }
 
 /* What cannot be said is a refusal: by the exit code, at least. */
