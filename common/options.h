@@ -22,6 +22,8 @@ enum { OPTIONS_FILE_MAX = 1024 * 1024, OPTIONS_ERRORS_MAX = 100 };
 /* events.transport, task.assignment, redis.appendfsync; the words are in options.def, in this order. */
 enum options_transport { EVENTS_STREAM, EVENTS_PUBSUB, EVENTS_BOTH };
 enum options_assignment { ASSIGNMENT_PULL, ASSIGNMENT_PUSH, ASSIGNMENT_HYBRID };
+/* audit.fsync, as the above. */
+enum audit_fsync { AUDIT_FSYNC_ALWAYS, AUDIT_FSYNC_EVERYSEC, AUDIT_FSYNC_NO };
 enum options_appendfsync { APPENDFSYNC_ALWAYS, APPENDFSYNC_EVERYSEC, APPENDFSYNC_NO };
 /* hooks.on_error and hooks.on_unparsable. */
 enum options_hooks_doubt { HOOKS_NONE, HOOKS_ASK, HOOKS_DENY };
@@ -120,6 +122,10 @@ struct options {
         int64_t alert_after;
         int64_t alert_window_ms;
     } hooks;
+    struct {
+        const char *file; /* "": none */
+        int fsync;        /* enum audit_fsync */
+    } audit;
     struct {
         int level;  /* enum log_level */
         int format; /* enum log_format */

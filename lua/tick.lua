@@ -14,7 +14,7 @@
 --       tasks promoted (delayed, unblocked or aged: the largest of the three), tasks moved from silent instances, what went
 --       wrong in the sweep or '', claims that have waited long enough, an orphan to look after or '',
 --       {daemons seen, daemons known, partition since (wall ms) or '0', who is silent},
---       for the leader: ms until the next schedule is due, '' = none}
+--       for the leader: ms until the next schedule is due, '' = none; id of the audit trail's last entry, '' = none}
 -- State: ok | refused (the id is in use by a live daemon that is not this one; nothing was changed).
 -- A damaged key (a wrong type) stops neither beats and leader nor the rest of the sweep: it is told, and tried again.
 -- Caller: supervisor (instance.c).
@@ -395,8 +395,14 @@ local function schedule_wait(leads)
     return first[2] and I(tonumber(first[2]) - NOW) or ''
 end
 
+-- For those who read the audit trail, who need not ask while there is nothing new.
+local function audit_last()
+    local last = redis.pcall('XREVRANGE', P .. 'stream:audit', '+', '-', 'COUNT', 1)
+    return last[1] and last[1][1] or ''
+end
+
 if not may_act() then
-    return {'refused', '0', '', '0', 0, 0, 0, 0, '', 0, '', {0, 0, '0', ''}, ''}
+    return {'refused', '0', '', '0', 0, 0, 0, 0, '', 0, '', {0, 0, '0', ''}, '', ''}
 end
 advance_clock()
 if leaving then
@@ -426,4 +432,5 @@ end
 local schedule_ms = guarded(schedule_wait, leads)
 guarded(events_publish)
 meta_save()
-return {'ok', I(EFF()), leader, epoch, leads, expired, promoted, moved, problem, waited, orphan, hosts, schedule_ms}
+return {'ok', I(EFF()), leader, epoch, leads, expired, promoted, moved, problem, waited, orphan, hosts, schedule_ms,
+    audit_last()}

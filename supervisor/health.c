@@ -123,6 +123,17 @@ static enum health_status look_at_rules(struct health *h)
     return HEALTH_DEGRADED;
 }
 
+/* Everything works without it, but somebody relies on it. */
+static enum health_status look_at_audit(struct health *h)
+{
+    struct audit_status audit;
+
+    if (!audit_status(h->supervisor->audit, &audit) || !audit.error[0])
+        return HEALTH_HEALTHY;
+    add_reason(h, "the audit file is not written: %s", audit.error);
+    return HEALTH_DEGRADED;
+}
+
 /* Without Redis no worker can be ready: that is one trouble, not two. */
 static enum health_status look(struct health *h)
 {
@@ -211,6 +222,7 @@ void health_update(struct health *h)
 
     h->status = worse(own, look_at_hosts(h));
     h->status = worse(h->status, look_at_rules(h));
+    h->status = worse(h->status, look_at_audit(h));
     if (h->status != old)
         h->since_ms = clock_wall_ms();
     publish(h);

@@ -234,6 +234,7 @@ static void take_tick(struct instance *i, const reply_t *reply)
     tick_went_well(i);
     take_orphan(i, reply_str(reply_at(reply, 10)));
     take_hosts(i, reply_at(reply, 11));
+    i->hooks.audit(i->hooks.arg, reply_str(reply_at(reply, 13)));
     if (is_self && reply_len(reply_at(reply, 12)) > 0)
         i->hooks.due(i->hooks.arg, strtoll(reply_str(reply_at(reply, 12)), NULL, 10));
     if (expired >= SWEEP_BOUND || promoted >= SWEEP_BOUND || moved >= SWEEP_BOUND ||

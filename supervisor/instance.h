@@ -20,6 +20,8 @@ struct instance_hooks {
     void (*changed)(void *arg);    /* leadership */
     /* It leads, and a schedule is due in so many ms. */
     void (*due)(void *arg, int64_t in_ms);
+    /* Id of the audit trail's last entry, "" = none; with every tick. */
+    void (*audit)(void *arg, const char *last_id);
     /* Appends what is published with a tick (publish.h). */
     void (*measure)(void *arg, bool is_last, struct script_call *call, struct arena *a);
     /* The requests of that instance's workers are to be handed on: instance_orphan_handled() follows. */

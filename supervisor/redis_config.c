@@ -48,7 +48,7 @@ static const char daemon_rights[] = "-@all +@all -@admin -@dangerous +info +role
 static const char client_rights[] = "-@all +auth +hello +ping +echo +quit +reset +select "
                                     "+client|setname +client|getname +client|id "
                                     "+xadd +xlen +xrange +xrevrange +xread +xinfo|stream +evalsha "
-                                    "+script|load +script|exists +time "
+                                    "+get +script|load +script|exists +time "
                                     "+wait +subscribe +psubscribe +unsubscribe +punsubscribe";
 
 /* A reader of events whose place is kept moves it by itself. */
@@ -92,7 +92,8 @@ static void put_users(const struct redis_config *cfg, struct buf *out)
                p, p, daemon_rights);
     buf_printf(out, "user client on #%s resetkeys resetchannels ~%s:requests:* ", cfg->client_hash,
                p);
-    buf_printf(out, "%%R~%s:stream:events %%R~%s:stream:dead &%s:* %s ", p, p, p, client_rights);
+    buf_printf(out, "%%R~%s:stream:events %%R~%s:stream:dead ", p, p);
+    buf_printf(out, "%%R~%s:stream:audit %%R~%s:audit:head:* &%s:* %s ", p, p, p, client_rights);
     buf_printf(out, "(~%s:stream:events %s) ", p, reader_rights);
     buf_printf(out, "(~%s:reply:* %s)\n", p, reply_rights);
 }

@@ -97,6 +97,25 @@ static json_object *hosts_object(const struct supervisor *s)
     return o;
 }
 
+/* ---- audit ---- */
+
+static json_object *audit_object(const struct audit_status *a)
+{
+    json_object *o = json_object_new_object();
+
+    put_str(o, "file", a->file);
+    put_str(o, "state", a->error[0] ? "failing" : "ok");
+    if (a->error[0])
+        put_str(o, "error", a->error);
+    put_int(o, "seq", a->seq);
+    put_str(o, "id", a->id);
+    put_str(o, "hash", a->hash);
+    put_int(o, "records", a->records);
+    put_int(o, "waiting", a->waiting);
+    put_int(o, "lost", a->gaps);
+    return o;
+}
+
 /* ---- workers ---- */
 
 static const char *state_word(const struct child *c, const struct scoreboard_slot *slot)
@@ -236,6 +255,7 @@ static json_object *config_object(const struct supervisor *s)
 json_object *status_object(struct supervisor *s)
 {
     json_object *o = json_object_new_object();
+    struct audit_status audit;
 
     health_update(&s->health);
     put_int(o, "pid", getpid());
@@ -250,6 +270,8 @@ json_object *status_object(struct supervisor *s)
     json_object_object_add(o, "redis", redis_object(s));
     json_object_object_add(o, "leader", leader_object(s));
     json_object_object_add(o, "hosts", hosts_object(s));
+    if (audit_status(s->audit, &audit))
+        json_object_object_add(o, "audit", audit_object(&audit));
     json_object_object_add(o, "workers", workers_array(s));
     json_object_object_add(o, "hooks", hooks_object(s));
     put_requests(o, s);

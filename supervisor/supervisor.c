@@ -117,6 +117,7 @@ static void reopen_logs(struct supervisor *s)
     else
         log_event(EV_log_reopened);
     services_signal(&s->services, SIGUSR1);
+    audit_reopen(s->audit);
 }
 
 static void on_signal(void *arg, int sig, pid_t sender)
@@ -254,6 +255,12 @@ static void on_due(void *arg, int64_t in_ms)
     scheduler_wake(s->scheduler, in_ms);
 }
 
+static void on_audit(void *arg, const char *last_id)
+{
+    struct supervisor *s = arg;
+    audit_wake(s->audit, last_id);
+}
+
 static void on_refused(void *arg)
 {
     struct supervisor *s = arg;
@@ -383,6 +390,7 @@ static int make_parts(struct supervisor *s, const char *secret, struct inherit *
                                          .refused = on_refused,
                                          .changed = changed,
                                          .due = on_due,
+                                         .audit = on_audit,
                                          .measure = on_measure,
                                          .orphan = on_orphan};
 
@@ -393,6 +401,7 @@ static int make_parts(struct supervisor *s, const char *secret, struct inherit *
     s->assign = assign_new(s->base, s->opts, &s->target, s->redis, s->instance);
     s->scheduler = scheduler_new(s->base, s->opts, s->scoreboard, s->instance, s->redis);
     s->event_care = event_care_new(s->base, s->opts, s->instance, s->redis);
+    s->audit = audit_new(s->base, s->opts, s->redis);
     s->todo_sweep = todo_sweep_new(s->base, s->opts, s->redis);
     make_workers(s, in);
     go_on(s, in);
@@ -469,6 +478,7 @@ void supervisor_done(struct supervisor *s)
     control_free(s->control);
     redis_conn_free(s->redis);
     assign_free(s->assign);
+    audit_free(s->audit);
     leftover_free(s->leftover);
     leftover_free(s->orphan);
     handon_free(s->handon);

@@ -6,6 +6,7 @@
 #define CB_SUPERVISOR_H
 
 #include "supervisor/assign.h"
+#include "supervisor/audit.h"
 #include "supervisor/embedded_redis.h"
 #include "supervisor/handon.h"
 #include "supervisor/health.h"
@@ -52,6 +53,7 @@ struct supervisor {
     struct leftover *orphan; /* the last instance that we looked after; NULL: none so far */
     struct instance *instance;
     struct assign *assign;
+    struct audit *audit; /* NULL: no audit file */
     struct publish *publish;
     struct scheduler *scheduler;
     struct event_care *event_care;

@@ -82,6 +82,7 @@ class Daemon:
                     "control_socket": f"{self.dir}/control.sock",
                     "state_dir": f"{self.dir}/state",
                 },
+                "audit": {"file": f"{self.dir}/audit.jsonl"},
             },
             FAST,
         )

@@ -32,8 +32,9 @@ def drain(s):
 def fields():
     with FakeDaemon() as d:
         s = status(d)
-        equal(sorted(s), ["config", "hooks", "hosts", "incarnation", "instance", "leader", "methods", "pid", "reasons", "redis", "requests", "since",
+        equal(sorted(s), ["audit", "config", "hooks", "hosts", "incarnation", "instance", "leader", "methods", "pid", "reasons", "redis", "requests", "since",
                           "status", "uptime_ms", "version", "workers"])
+        equal(sorted(s["audit"]), ["file", "hash", "id", "lost", "records", "seq", "state", "waiting"])
         equal((s["pid"], s["instance"], s["reasons"]), (d.pid, "test-host", []))
         equal(sorted(s["redis"]), ["embedded", "max_memory", "since", "state", "url", "used_memory"])
         equal(s["redis"]["url"], d.redis.url)
