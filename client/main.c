@@ -55,6 +55,7 @@ const struct cli_verb *const cli_verbs[] = {
     &verb_ctl_drain,
     &verb_ctl_stop,
     &verb_events,
+    &verb_audit,
     &verb_doctor,
     NULL,
 };

@@ -45,6 +45,7 @@ extern const struct cli_verb verb_ctl_scale;
 extern const struct cli_verb verb_ctl_drain;
 extern const struct cli_verb verb_ctl_stop;
 extern const struct cli_verb verb_events;
+extern const struct cli_verb verb_audit;
 extern const struct cli_verb verb_doctor;
 
 /* Not for people: the process that ends the jobs of a `work` that was killed (work_keeper.c). */

@@ -126,6 +126,8 @@ int audit_file_open(struct audit_file *f, struct audit_found *ret, struct cb_err
     } else {
         f->size = st.st_size;
         f->is_dirty = false;
+        if (st.st_size == 0 && st.st_uid == geteuid())
+            fchmod(f->fd, 0640); /* whatever the umask: the group may read it */
         if (recover(f, ret, err) == 0)
             return 0;
     }

@@ -1,0 +1,253 @@
+#!/usr/bin/env python3
+"""audit.py: the audit file: every record of the trail once, in order, chained, whatever dies, moves or is full meanwhile."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+
+from cbtest import *
+
+STREAM = "cb:stream:audit"
+
+
+def add(r, n, start=0, maxlen=100000):
+    r.pipeline([["XADD", STREAM, "MAXLEN", maxlen, "*", "kind", "hook.pre_tool", "at", "1795309243791", "data",
+                 json.dumps({"i": start + i, "decision": ["deny", "allow"][i % 2], "session": f"s{i % 3}"})] for i in range(n)])
+
+
+def lines(path):
+    """The records of a file, each checked as the manual says that one can check it by hand."""
+    found, prev = [], None
+    with open(path, "rb") as f:
+        for raw in f:
+            check(raw.endswith(b"\n"), f"an unfinished line: {raw!r}")
+            record = json.loads(raw)
+            equal(hashlib.sha256(raw[:raw.rindex(b',"hash":"')]).hexdigest(), record["hash"])
+            if prev:
+                equal((record["prev"], record["seq"]), (prev["hash"], prev["seq"] + 1))
+            prev = record
+            found.append(record)
+    return found
+
+
+def numbers(path):
+    return [x["data"]["i"] for x in lines(path) if x["kind"] == "hook.pre_tool"]
+
+
+def kinds(path):
+    return [x["kind"] for x in lines(path) if x["kind"].startswith("audit.")]
+
+
+def status(d):
+    return json.loads(d.client("status", "--json").stdout)["audit"]
+
+
+def written(d, n, path=None):
+    path = path or f"{d.dir}/audit.jsonl"
+
+    def has():
+        with open(path, "rb") as f:
+            return f.read().count(b'"kind":"hook.pre_tool"') >= n
+
+    wait_until(has, 20, lambda: f"{n} records; {status(d)}\n{d.log_tail(5)}")
+
+
+def verify(d, *more, want=0):
+    done = d.client("audit", "--verify", "--json", *more)
+    equal(done.returncode, want, done.stdout.decode() + done.stderr.decode())
+    return json.loads(done.stdout)
+
+
+@case("every record once and in order; the line that begins a chain; what is no record of ours is data, too")
+def plain():
+    with Daemon() as d, d.connect() as r:
+        add(r, 250)
+        r.call("XADD", STREAM, "*", "kind", "x\ny", "data", b"\xff\x00{", "other", 'a"b', "at", "never")
+        r.call("XADD", STREAM, "*", "data", '{"a":\n[1,\r\n2]}', "kind", "k")
+        written(d, 250)
+        wait_until(lambda: status(d)["seq"] == 253, 10, "the others, too")
+        path = f"{d.dir}/audit.jsonl"
+        equal(numbers(path), list(range(250)))
+        first, odd, multi = lines(path)[0], lines(path)[-2], lines(path)[-1]
+        equal((first["kind"], first["seq"], first["data"]["instance"]), ("audit.started", 1, "test-host"))
+        equal((odd["kind"], odd["fields"]), ("x\ny", {"other": 'a"b', "at": "never"}))
+        equal(multi["data"], {"a": [1, 2]})
+        equal(lines(path)[1]["at"], "2026-11-22T01:00:43.791Z")
+        equal(os.stat(path).st_mode & 0o777, 0o640)
+        s = status(d)
+        equal((s["records"], s["lost"], s["waiting"], s["state"]), (252, 0, 0, "ok"))
+        equal(verify(d)["records"], 253)
+
+
+@case("kill -9 of the daemon in the middle of a line, again and again: repaired, nothing lost, nothing doubled")
+def killed():
+    need_failpoints(procs.binary("claudebenchd"))
+    rounds, torn = 40 if LONG else 3, 0
+    with PrivateRedis() as redis, redis.client() as r:
+        d = Daemon(redis)
+        path = f"{d.dir}/audit.jsonl"
+        for i in range(rounds):
+            add(r, 40, start=40 * i)
+            written(d, 40 * i + 40)
+            d.stop()
+            d.env = failpoints_env(failpoint("audit_write", "kill", nth=2 + i % 9))
+            d.start()
+            r.call("XADD", STREAM, "*", "kind", "torn", "data", json.dumps({"x": "y" * 500}))
+            wait_until(lambda: not d.running(), 20, "killed")
+            with open(path, "rb") as f:
+                torn += not f.read().endswith(b"\n")
+            d.env = {}
+            wait_until(lambda: not d.leftovers(), 20, "its workers have left")
+            d.start()
+        wait_until(lambda: lines(path)[-1]["kind"] == "torn", 20, "the last one")
+        equal(numbers(path), list(range(40 * rounds)))
+        equal(len([1 for x in lines(path) if x["kind"] == "torn"]), rounds)
+        equal(kinds(path), ["audit.started"])
+        check(torn > 0 and d.log().count("event=audit_repaired") == torn, f"{torn} torn lines")
+        equal(verify(d)["ok"], True)
+        d.stop()
+
+
+@case("rotation: the chain goes on in the next file, also when it happens while the daemon is down")
+def rotated():
+    with Daemon() as d, d.connect() as r:
+        path = f"{d.dir}/audit.jsonl"
+        add(r, 30)
+        written(d, 30)
+        os.rename(path, path + ".2")
+        procs.kill(d.pid, signal.SIGUSR1)
+        wait_until(lambda: os.path.exists(path) and lines(path), 10, "a new file, before there is anything for it")
+        equal(kinds(path), ["audit.opened"])
+        add(r, 30, start=30)
+        written(d, 30)
+        os.rename(path, path + ".1")  # moved, and no signal: it is written to the end
+        add(r, 5, start=60)
+        written(d, 35, path + ".1")
+        d.stop()
+        d.start()
+        with d.connect() as again:
+            add(again, 5, start=65)
+        written(d, 5)
+        equal(kinds(path), ["audit.opened"])
+        equal([numbers(path + ".2"), numbers(path + ".1"), numbers(path)],
+              [list(range(30)), list(range(30, 65)), list(range(65, 70))])
+        got = verify(d)
+        equal((got["files"], got["first_seq"], got["records"]), (3, 1, 73))
+        equal(verify(d, path, path + ".1", path + ".2")["files"], 3)
+        os.remove(path)  # deleted under its writer
+        with d.connect() as again:
+            add(again, 5, start=70)
+        wait_until(lambda: os.path.exists(path), 10, "made anew")
+        written(d, 5)
+        equal(numbers(path), list(range(70, 75)))
+        verify(d, want=1)  # what was deleted is missing between the files
+
+
+@case("what the stream has lost before it was read is a record; without Redis nothing is lost; a new Redis is noticed")
+def gaps():
+    with PrivateRedis() as redis:
+        d = Daemon(redis)
+        path = f"{d.dir}/audit.jsonl"
+        with redis.client() as r:
+            add(r, 20)
+            written(d, 20)
+            d.stop()
+            add(r, 50, start=20, maxlen=10)
+            d.start()
+            written(d, 30)
+            equal(numbers(path), list(range(20)) + list(range(60, 70)))
+            gap = [x for x in lines(path) if x["kind"] == "audit.gap"]
+            equal([x["data"]["lost"] for x in gap], [40])
+            equal(status(d)["lost"], 40)
+            r.call("FLUSHALL")
+            add(r, 3, start=100)
+            written(d, 33)
+            equal(numbers(path)[-3:], [100, 101, 102])
+            equal(kinds(path), ["audit.started", "audit.gap", "audit.rewound"])
+            d.stop()
+            d.start()
+            add(r, 3, start=103)
+            written(d, 36)
+            equal(numbers(path)[-6:], list(range(100, 106)))
+            equal(len(kinds(path)), 3)
+            equal(verify(d)["gaps"], 2)
+            d.stop()
+
+
+@case("a full disk: told, nothing half written, and all of it there when there is room again")
+def full():
+    if os.geteuid() != 0:
+        raise Skip("not root: no tmpfs")
+    folder = procs.subfolder("small")
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", folder], check=False, capture_output=True).returncode:
+        raise Skip("no tmpfs may be mounted here")
+    try:
+        path = f"{folder}/audit.jsonl"
+        with Daemon(config={"audit": {"file": path}}) as d, d.connect() as r:
+            add(r, 20)
+            written(d, 20, path)
+            with open(f"{folder}/filler", "wb") as f:
+                try:
+                    f.write(b"x" * 65536)
+                except OSError:
+                    pass
+            add(r, 200, start=20)
+            wait_until(lambda: status(d)["state"] == "failing", 10, "told")
+            check("No space left" in status(d)["error"], status(d))
+            doc = d.client("status")
+            check(doc.returncode == 1 and b"audit file is not written" in doc.stdout, doc.stdout)
+            lines(path)
+            os.remove(f"{folder}/filler")
+            subprocess.run(["mount", "-o", "remount,size=4m", folder], check=True)
+            written(d, 220, path)
+            equal(numbers(path), list(range(220)))
+            wait_until(lambda: d.client("status").returncode == 0, 10, "healthy again")
+            equal(verify(d)["ok"], True)
+    finally:
+        subprocess.run(["umount", "-l", folder], check=False)
+
+
+@case("two hosts: each has the whole trail, whoever leads; two daemons with one file: the second one says so")
+def two():
+    with PrivateRedis() as redis:
+        with Daemon(redis, instance="a") as a, Daemon(redis, instance="b") as b, redis.client() as r:
+            add(r, 100)
+            for d in (a, b):
+                written(d, 100)
+            leader = a if json.loads(a.client("status", "--json").stdout)["leader"]["is_self"] else b
+            leader.stop()
+            add(r, 100, start=100)
+            leader.start()
+            for d in (a, b):
+                written(d, 200)
+                equal(numbers(f"{d.dir}/audit.jsonl"), list(range(200)))
+                equal(verify(d)["ok"], True)
+            c = Daemon(redis, instance="c", config={"audit": {"file": f"{a.dir}/audit.jsonl"}}, ready=False)
+            wait_until(lambda: "another process writes to it" in c.log(), 10, "told")
+            c.stop()
+            add(r, 5, start=200)
+            written(a, 205)
+            equal(numbers(f"{a.dir}/audit.jsonl"), list(range(205)))
+
+
+@case("audit.fsync always and no; no file at all: nothing is written, and the stream is shown")
+def options():
+    for word in ("always", "no"):
+        with Daemon(config={"audit": {"fsync": word}}) as d, d.connect() as r:
+            add(r, 10)
+            written(d, 10)
+            equal(verify(d)["ok"], True)
+    with Daemon(config={"audit": {"file": ""}}) as d, d.connect() as r:
+        add(r, 3)
+        check("audit" not in json.loads(d.client("status", "--json").stdout), "no file")
+        check(not os.path.exists(f"{d.dir}/audit.jsonl"), "no file")
+        equal(d.client("audit", "--verify").returncode, 66)
+        shown = d.client("audit", "--json")
+        equal([json.loads(x)["data"]["i"] for x in shown.stdout.splitlines()], [0, 1, 2])
+        check(b"showing what the stream has" in shown.stderr, shown.stderr)
+
+
+if __name__ == "__main__":
+    main()
