@@ -1,29 +1,35 @@
 /*
- * cmd_events.c: claudebench events: reads cb:stream:events, page by page, and follows it.
- *
- * The id of the last entry that was read is all the state there is: after a lost connection reading
- * goes on behind it, so that nothing is left out or shown twice.
+ * cmd_events.c: claudebench events: shows the event stream, and follows it (common/event_reader.h).
  */
 #include "common/compat.h"
 #include "client/verbs.h"
 
+#include "client/interrupt.h"
+#include "client/interval.h"
 #include "client/session.h"
-#include "common/backoff.h"
 #include "common/clock.h"
+#include "common/event_reader.h"
 #include "common/exitcode.h"
-#include "common/keys.h"
 #include "common/mem.h"
+#include "common/rfc3339.h"
 
-#include <fnmatch.h>
-#include <poll.h>
-
-enum { PAGE = 500, BLOCK_MS = 2000, RETRY_MIN_MS = 50, RETRY_MAX_MS = 2000 };
+enum { WAIT_MS = 1000, WRITE_BYTES = 65536, COUNT_MAX = 1000000000 };
 
 static const struct cli_option events_options[] = {
-    {'f', "follow", NULL, "Wait for new events; without --since beginning with the next one."},
-    {0, "since", "ID",
-     "Only events behind this one (the id of an event, or 0 for all that are kept)."},
-    {'t', "type", "GLOB", "Only events whose type matches, for instance 'task.*'."},
+    {'f', "follow", NULL,
+     "Wait for new events; without --since or --last beginning with the next one."},
+    {0, "since", "WHEN",
+     "Only events behind this: the id of an event, a time (2026-11-22T08:00:00Z), or so long ago "
+     "(90s, 15m, 6h, 1d); 0 for all that are kept."},
+    {'n', "last", "N", "Begin with the last N events."},
+    {'t', "type", "GLOB",
+     "Only events whose type matches, for instance 'task.*'; may be repeated, or a list with "
+     "commas."},
+    {0, "count", "N", "End after N events."},
+    {'g', "group", "NAME",
+     "Go on where the last reader of this name ended; the place is kept by Redis. A new one begins "
+     "at --since, or with the next event."},
+    {0, "remove", NULL, "Forget the reader of --group and its place."},
     {'j', "json", NULL,
      "Print one JSON object per line: the event's id as \"event\", and its fields."},
     {0, NULL, NULL, NULL},
@@ -37,264 +43,362 @@ const struct cli_verb verb_events = {
     .min_operands = 0,
     .max_operands = 0,
     .summary = "Show what happened: tasks, instances, leaders.",
+    .notes = "An event of your own: claudebench call system.event.publish "
+             "'{\"type\":\"deploy.done\"}'\n",
     .options = events_options,
     .run = run_events,
 };
 
-struct reader {
+struct viewer {
     const struct cli *cli;
     struct session s;
-    struct redis_link *link;
-    struct arena arena;
-    const char *key;
-    const char *type;
+    struct event_reader *reader;
+    const char **types;
+    char since[EVENT_ID_SIZE]; /* "" = not given */
+    int64_t last;              /* 0 = not given */
+    int64_t left;              /* to show; -1 = any number */
     bool is_json, is_following;
-    char last[48];
     struct buf out;
     struct term term;
-    struct backoff backoff;
-    bool has_failed; /* told about the present loss */
+    bool was_up, has_failed; /* told about the present loss */
 };
 
 /* ---- printing ---- */
 
-static const char *entry_field(const reply_t *fields, const char *name)
-{
-    for (size_t i = 0; i + 1 < reply_len(fields); i += 2)
-        if (strcmp(reply_str(reply_at(fields, i)), name) == 0)
-            return reply_str(reply_at(fields, i + 1));
-    return "";
-}
-
-static void put_entry_json(struct reader *rd, const char *id, const reply_t *fields)
+static void put_event_json(struct viewer *v, const struct event_entry *e)
 {
     struct buf line = BUF_INIT;
+    char id[EVENT_ID_SIZE];
 
+    event_id_put(e->id, id);
     buf_puts(&line, "{\"event\":"); /* the fields may have an id of their own */
     json_put_cstr(&line, id);
-    for (size_t i = 0; i + 1 < reply_len(fields); i += 2) {
-        const reply_t *value = reply_at(fields, i + 1);
+    for (size_t i = 0; i < e->nfields; i++) {
+        const struct event_field *f = &e->fields[i];
         json_put_comma(&line);
-        json_put_string(&line, reply_str(reply_at(fields, i)), reply_len(reply_at(fields, i)));
+        json_put_string(&line, f->name, f->name_len);
         buf_putc(&line, ':');
-        json_put_string(&line, reply_str(value), reply_len(value));
+        json_put_string(&line, f->value, f->value_len);
     }
     buf_putc(&line, '}');
-    session_put_json(&rd->out, (struct json_span){line.data, line.len}, rd->term);
+    session_put_json(&v->out, (struct json_span){line.data, line.len}, v->term);
     buf_done(&line);
 }
 
-static void put_entry_text(struct reader *rd, const char *id, const reply_t *fields)
+static void put_event_text(struct viewer *v, const struct event_entry *e)
 {
-    char when[CLOCK_RFC3339_SIZE];
+    char when[CLOCK_RFC3339_SIZE], id[EVENT_ID_SIZE];
 
-    clock_format_rfc3339(strtoll(id, NULL, 10), when);
-    buf_printf(&rd->out, "%s  %s  ", when, id);
-    const char *type = entry_field(fields, "type");
-    term_put(&rd->out, type, strlen(type));
-    for (size_t i = 0; i + 1 < reply_len(fields); i += 2) {
-        const reply_t *name = reply_at(fields, i), *value = reply_at(fields, i + 1);
-        if (strcmp(reply_str(name), "type") == 0 || strcmp(reply_str(name), "at") == 0)
+    clock_format_rfc3339((int64_t)e->id.ms, when);
+    event_id_put(e->id, id);
+    buf_printf(&v->out, "%s  %s  ", when, id);
+    term_put(&v->out, e->type, strlen(e->type));
+    for (size_t i = 0; i < e->nfields; i++) {
+        const struct event_field *f = &e->fields[i];
+        if (strcmp(f->name, "type") == 0 || strcmp(f->name, "at") == 0)
             continue;
-        buf_putc(&rd->out, ' ');
-        term_put(&rd->out, reply_str(name), reply_len(name));
-        buf_putc(&rd->out, '=');
-        term_put(&rd->out, reply_str(value), reply_len(value));
+        buf_putc(&v->out, ' ');
+        term_put(&v->out, f->name, f->name_len);
+        buf_putc(&v->out, '=');
+        term_put(&v->out, f->value, f->value_len);
     }
-    buf_putc(&rd->out, '\n');
+    buf_putc(&v->out, '\n');
 }
 
-/* An array of entries. Returns -1 to go on, or an exit code when stdout is gone. */
-static int show_entries(struct reader *rd, const reply_t *entries)
+/* Writes what is ready, whole lines, and then only tells a group that it is done. Returns -1 to go on, or an exit code. */
+static int flush_events(struct viewer *v)
 {
-    for (size_t i = 0; i < reply_len(entries); i++) {
-        const reply_t *entry = reply_at(entries, i);
-        const char *id = reply_str(reply_at(entry, 0));
-        const reply_t *fields = reply_at(entry, 1);
-        snprintf(rd->last, sizeof rd->last, "%s", id);
-        if (!fields || (rd->type && fnmatch(rd->type, entry_field(fields, "type"), 0) != 0))
-            continue;
-        if (rd->is_json)
-            put_entry_json(rd, id, fields);
-        else
-            put_entry_text(rd, id, fields);
-    }
-    int status = cli_write(&rd->out);
-    buf_reset(&rd->out);
-    return status ? status : -1;
-}
+    struct cb_error err = {0};
+    int status = cli_write(&v->out);
 
-/* ---- reading ---- */
-
-/* A page behind the last id. *ret_count tells how many entries there were. */
-static int read_page(struct reader *rd, size_t *ret_count, struct cb_error *err)
-{
-    reply_t *r CB_CLEANUP(reply_free_ptr) = NULL;
-    char from[64];
-
-    snprintf(from, sizeof from, "(%s", rd->last);
-    if (redis_link_callv(rd->link, &r, err, "XRANGE", rd->key, from, "+", "COUNT", "500", NULL) !=
-        0)
-        return -2;
-    *ret_count = reply_len(r);
-    return show_entries(rd, r);
-}
-
-/* Waits for entries behind the last id. */
-static int read_blocking(struct reader *rd, struct cb_error *err)
-{
-    reply_t *r CB_CLEANUP(reply_free_ptr) = NULL;
-
-    redis_link_appendv(rd->link, "XREAD", "COUNT", "500", "BLOCK", "2000", "STREAMS", rd->key,
-                       rd->last, NULL);
-    if (redis_link_read(rd->link, BLOCK_MS + rd->s.target.timeout_ms, &r, err) != 0)
-        return -2;
-    if (reply_is_error(r)) {
-        cb_error_set(err, (int)reply_fault(r), "%s", reply_str(r));
-        return -2;
-    }
-    const reply_t *stream = reply_at(r, 0);
-    return stream ? show_entries(rd, reply_at(stream, 1)) : -1;
-}
-
-/* Where -f without --since begins: behind the newest entry. */
-static int find_end(struct reader *rd, struct cb_error *err)
-{
-    reply_t *r CB_CLEANUP(reply_free_ptr) = NULL;
-
-    if (redis_link_callv(rd->link, &r, err, "XREVRANGE", rd->key, "+", "-", "COUNT", "1", NULL) !=
-        0)
-        return -2;
-    if (reply_len(r) > 0)
-        snprintf(rd->last, sizeof rd->last, "%s", reply_str(reply_at(reply_at(r, 0), 0)));
-    else
-        snprintf(rd->last, sizeof rd->last, "0-0");
+    buf_reset(&v->out);
+    if (status != EXITCODE_OK)
+        return status;
+    event_reader_ack(v->reader, &err); /* what is not acknowledged now is, or is given, again */
     return -1;
 }
 
-/* All that is there, then (with -f) what comes. -2: the connection failed. */
-static int read_all(struct reader *rd, struct cb_error *err)
+static int show(struct viewer *v, const struct event_entry *e)
 {
-    size_t count = PAGE;
-    int status = -1;
-
-    if (!rd->last[0])
-        status = find_end(rd, err);
-    while (status == -1 && count == PAGE)
-        status = read_page(rd, &count, err);
-    while (status == -1 && rd->is_following) {
-        status = read_blocking(rd, err);
-        backoff_reset(&rd->backoff);
-        rd->has_failed = false;
-    }
-    return status == -1 ? EXITCODE_OK : status;
+    if (v->is_json)
+        put_event_json(v, e);
+    else
+        put_event_text(v, e);
+    if (v->left > 0)
+        v->left--;
+    if (event_reader_has_more(v->reader) && v->out.len < WRITE_BYTES && v->left != 0)
+        return -1;
+    int status = flush_events(v);
+    return status >= 0 ? status : v->left == 0 ? EXITCODE_OK : -1;
 }
 
-/* ---- connecting ---- */
+/* ---- what else the reader says ---- */
 
-static int open_link(struct reader *rd, struct cb_error *err)
+static void say_gap(const struct event_gap *gap)
 {
-    if (redis_link_open(&rd->s.target, "claudebench", &rd->link, err) == 0)
-        return 0;
-    rd->link = NULL;
-    struct cb_error why = *err; /* begins with the address */
-    return cb_error_set(err, why.code, "cannot reach Redis at %.200s", why.text);
+    char after[EVENT_ID_SIZE], before[EVENT_ID_SIZE];
+
+    event_id_put(gap->after, after);
+    event_id_put(gap->before, before);
+    if (event_id_compare(gap->after, gap->before) == 0)
+        cli_say("the event %s is missing: it was removed before it could be shown", after);
+    else
+        cli_say("events between %s and %s may be missing: they were removed, or never kept", after,
+                before);
 }
 
 /* A loss is told once; returns the exit code when there is no use in trying again, else -1. */
-static int lost(struct reader *rd, const struct cb_error *err)
+static int lost(struct viewer *v, const struct cb_error *err, bool is_final)
 {
-    bool is_final = err->code == REDIS_AUTH || err->code == REDIS_ERROR;
+    bool is_kept_trying = !is_final && v->is_following && (v->was_up || err->code == REDIS_LOADING);
 
-    redis_link_free(rd->link);
-    rd->link = NULL;
-    if (!rd->has_failed || is_final)
-        cli_say("%s%s", err->text,
-                is_final           ? ""
-                : rd->is_following ? "; trying again"
-                                   : "; is claudebenchd running?");
-    rd->has_failed = true;
-    if (is_final)
-        return err->code == REDIS_AUTH ? EXITCODE_NOPERM : EXITCODE_SOFTWARE;
-    return rd->is_following ? -1 : EXITCODE_UNAVAILABLE;
+    if (!v->has_failed || is_final)
+        cli_say("%s%s%s", v->was_up ? "" : "cannot reach Redis at ", err->text,
+                is_kept_trying ? "; trying again"
+                : is_final     ? ""
+                               : "; is claudebenchd running?");
+    v->has_failed = true;
+    if (is_kept_trying)
+        return -1;
+    if (err->code == REDIS_NOGROUP)
+        return EXITCODE_NOINPUT;
+    if (!is_final)
+        return EXITCODE_UNAVAILABLE;
+    return err->code == REDIS_AUTH ? EXITCODE_NOPERM : EXITCODE_SOFTWARE;
 }
 
-static int follow(struct reader *rd)
+static int view(struct viewer *v)
 {
-    struct cb_error err = {0};
-    int status = -2;
-    bool was_open = false;
+    int status = -1;
 
     while (status < 0) {
-        status = open_link(rd, &err);
-        was_open |= status == 0;
-        if (status == 0)
-            status = read_all(rd, &err);
-        else
-            status = -2;
-        if (status == -2) {
-            status = was_open || err.code == REDIS_LOADING ? lost(rd, &err) : EXITCODE_UNAVAILABLE;
-            if (!was_open && status == EXITCODE_UNAVAILABLE)
-                cli_say("%s; is claudebenchd running?", err.text);
-            if (status < 0)
-                poll(NULL, 0, (int)backoff_next_full_jitter(&rd->backoff));
+        const struct event_entry *e = NULL;
+        struct event_gap gap;
+        struct cb_error err = {0};
+        enum event_reader_said said = event_reader_next(v->reader, WAIT_MS, &e, &gap, &err);
+        switch (said) {
+        case EVENT_GIVEN:
+            status = show(v, e);
+            break;
+        case EVENT_GAP:
+            say_gap(&gap);
+            break;
+        case EVENT_END:
+            status = EXITCODE_OK;
+            break;
+        case EVENT_NOTHING:
+            break;
+        case EVENT_LOST:
+        case EVENT_DENIED:
+            status = lost(v, &err, said == EVENT_DENIED);
+            continue;
+        }
+        v->was_up |= said != EVENT_NOTHING;
+        v->has_failed = v->has_failed && said == EVENT_NOTHING;
+        if (interrupt_came() && status < 0) {
+            status = flush_events(v);
+            return status < 0 ? EXITCODE_OK : status;
         }
     }
     return status;
 }
 
-/* ---- start ---- */
+/* ---- the group ---- */
 
-/* "0", "123" or "123-4". */
-static bool is_stream_id(const char *s)
+static int call_for_group(struct viewer *v, const char *method, struct requests_reply *reply)
 {
-    size_t n = strspn(s, "0123456789");
+    struct buf params CB_CLEANUP(buf_done) = BUF_INIT;
 
-    if (n == 0 || n > 20)
-        return false;
-    if (!s[n])
-        return true;
-    size_t m = s[n] == '-' ? strspn(s + n + 1, "0123456789") : 0;
-    return m > 0 && m <= 20 && !s[n + 1 + m];
+    buf_puts(&params, "{\"group\":");
+    json_put_cstr(&params, cli_value(v->cli, "group", ""));
+    if (v->since[0] && strcmp(method, "system.event.subscribe") == 0) {
+        json_put_key(&params, "since");
+        json_put_cstr(&params, v->since);
+    }
+    buf_putc(&params, '}');
+    int status = session_connect(&v->s, NULL, 1, 0);
+    if (status < 0)
+        status = session_call(&v->s, method, &params, NULL, reply);
+    requests_client_free(v->s.rc);
+    v->s.rc = NULL;
+    return status;
 }
 
-static int start(struct reader *rd)
+/* Its place becomes our --since: what lies behind it and is gone will be told. */
+static int subscribe(struct viewer *v)
 {
-    struct cb_error err = {0};
-    const char *since = cli_value(rd->cli, "since", rd->is_following ? NULL : "0");
+    struct requests_reply reply CB_CLEANUP(requests_reply_done) = REQUESTS_REPLY_INIT;
+    struct buf cursor CB_CLEANUP(buf_done) = BUF_INIT;
+    struct json_item item;
+    int status = call_for_group(v, "system.event.subscribe", &reply);
 
-    if (since && !is_stream_id(since))
-        return cli_wrong_use(rd->cli->verb, "--since: \"%s\" is not the id of an event", since);
-    if (since)
-        snprintf(rd->last, sizeof rd->last, "%s%s", since, strchr(since, '-') ? "" : "-0");
-    int status = session_load(&rd->s, rd->cli);
     if (status >= 0)
         return status;
-    if (connect_target(rd->s.opts, CONNECT_CLIENT, &rd->s.target, &err) != 0) {
+    v->since[0] = '\0';
+    if (json_find(reply.result, "cursor", &item) && item.type == JSON_STRING) {
+        json_decode_string(item.value, &cursor);
+        snprintf(v->since, sizeof v->since, "%s", buf_peek(&cursor));
+    }
+    return -1;
+}
+
+static int remove_group(struct viewer *v)
+{
+    struct requests_reply reply CB_CLEANUP(requests_reply_done) = REQUESTS_REPLY_INIT;
+    struct json_item item;
+    int status = call_for_group(v, "system.event.unsubscribe", &reply);
+
+    if (status >= 0)
+        return status;
+    if (json_find(reply.result, "removed", &item) && item.value.at[0] == 't')
+        return EXITCODE_OK;
+    cli_say("there is no reader \"%s\"", cli_value(v->cli, "group", ""));
+    return EXITCODE_NOINPUT;
+}
+
+/* ---- start ---- */
+
+/* An id, a time, or so long ago. Returns -1 to go on, or an exit code. */
+static int parse_since(struct viewer *v, const char *text)
+{
+    struct event_id id = {0, 0};
+    int64_t ms;
+
+    if (!text)
+        return -1;
+    if (!event_id_parse(text, &id)) {
+        if (interval_parse(text, true, &ms) == 0)
+            ms = clock_wall_ms() - ms;
+        else if (rfc3339_parse(text, strlen(text), &ms) != 0)
+            return cli_wrong_use(v->cli->verb,
+                                 "--since: \"%s\" is not the id of an event, a time such as "
+                                 "2026-11-22T08:00:00Z, or a number with its unit (ms, s, m, h, d)",
+                                 text);
+        if (ms > 0)
+            id = (struct event_id){(uint64_t)ms - 1, UINT64_MAX};
+    }
+    event_id_put(id, v->since);
+    return -1;
+}
+
+/* Globs as a NULL-terminated list; each --type may be several, with commas. */
+static void read_types(struct viewer *v)
+{
+    size_t n = 0;
+
+    v->types = mem_calloc(1, sizeof *v->types);
+    for (size_t i = 0; i < v->cli->nvalues; i++) {
+        const char *at = v->cli->values[i].value;
+        if (strcmp(v->cli->values[i].option->name, "type") != 0 || !at)
+            continue;
+        for (size_t len; *at; at += len + (at[len] == ',')) {
+            len = strcspn(at, ",");
+            if (len == 0)
+                continue;
+            v->types = mem_realloc(v->types, (n + 2) * sizeof *v->types);
+            v->types[n++] = mem_strndup(at, len);
+            v->types[n] = NULL;
+        }
+    }
+}
+
+static int read_options(struct viewer *v)
+{
+    const struct cli *cli = v->cli;
+    bool has_group = cli_is_set(cli, "group");
+    int64_t count;
+
+    if (cli_is_set(cli, "remove") && !has_group)
+        return cli_wrong_use(cli->verb, "--remove needs --group");
+    if (cli_is_set(cli, "last") && (cli_is_set(cli, "since") || has_group))
+        return cli_wrong_use(cli->verb, "--last does not go with --since or --group");
+    if (cli_int(cli, "last", 1, COUNT_MAX, 0, &v->last) != 0 ||
+        cli_int(cli, "count", 1, COUNT_MAX, -1, &count) != 0)
+        return EXITCODE_USAGE;
+    v->left = count;
+    int status = parse_since(v, cli_value(cli, "since", NULL));
+    if (status < 0 && !v->since[0] && !v->last && !v->is_following && !has_group)
+        snprintf(v->since, sizeof v->since, "0-0");
+    read_types(v);
+    return status;
+}
+
+static int find_redis(struct viewer *v)
+{
+    struct cb_error err = {0};
+
+    if (v->s.has_target)
+        return -1;
+    if (connect_target(v->s.opts, CONNECT_CLIENT, &v->s.target, &err) != 0) {
         cli_say("%s%s", err.text,
                 err.code == EXITCODE_UNAVAILABLE ? "; is claudebenchd running?" : "");
         return err.code;
     }
-    rd->s.has_target = true;
-    rd->key = keys_make(&rd->arena, rd->s.opts->redis.prefix, KEY_EVENTS);
-    return follow(rd);
+    v->s.has_target = true;
+    return -1;
+}
+
+static bool go_on(void *arg)
+{
+    (void)arg;
+    return !interrupt_came();
+}
+
+static void open_reader(struct viewer *v)
+{
+    struct event_reader_config config = {
+        .target = &v->s.target,
+        .prefix = v->s.opts->redis.prefix,
+        .client_name = "claudebench",
+        .types = v->types,
+        .since = v->since[0] ? v->since : NULL,
+        .last = (size_t)v->last,
+        .group = cli_value(v->cli, "group", NULL),
+        .is_following = v->is_following,
+        .has_channels = v->s.opts->events.transport != EVENTS_STREAM,
+        .go_on = go_on,
+    };
+
+    v->reader = event_reader_new(&config);
+}
+
+static int start(struct viewer *v)
+{
+    int status = read_options(v);
+
+    if (status < 0)
+        status = session_load(&v->s, v->cli);
+    if (status < 0 && cli_is_set(v->cli, "remove"))
+        return remove_group(v);
+    if (status < 0 && cli_is_set(v->cli, "group"))
+        status = subscribe(v);
+    if (status < 0)
+        status = find_redis(v);
+    if (status >= 0)
+        return status;
+    if (!v->is_following && v->s.opts->events.transport == EVENTS_PUBSUB)
+        cli_say("events.transport is pubsub: events are told to those who follow, and not kept");
+    interrupt_catch();
+    open_reader(v);
+    return view(v);
 }
 
 static int run_events(const struct cli *cli)
 {
-    struct reader rd = {
+    struct viewer v = {
         .cli = cli,
-        .type = cli_value(cli, "type", NULL),
         .is_json = cli_is_set(cli, "json"),
         .is_following = cli_is_set(cli, "follow"),
         .term = term_detect(STDOUT_FILENO),
     };
 
-    backoff_init(&rd.backoff, RETRY_MIN_MS, RETRY_MAX_MS);
-    int status = start(&rd);
-    redis_link_free(rd.link);
-    session_close(&rd.s);
-    arena_done(&rd.arena);
-    buf_done(&rd.out);
+    int status = start(&v);
+    event_reader_free(v.reader);
+    session_close(&v.s);
+    for (const char **type = v.types; type && *type; type++)
+        free((void *)*type);
+    free(v.types);
+    buf_done(&v.out);
+    interrupt_end();
     return status;
 }

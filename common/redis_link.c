@@ -342,6 +342,11 @@ void redis_link_set_idle(struct redis_link *link, redis_idle_fn *fn, void *arg)
     link->idle_arg = arg;
 }
 
+void redis_link_set_listening(struct redis_link *link)
+{
+    link->is_listening = true;
+}
+
 void redis_link_set_wake_fd(struct redis_link *link, int fd)
 {
     link->wake_fd = fd;

@@ -118,6 +118,10 @@ void redis_link_set_idle(struct redis_link *link, redis_idle_fn *fn, void *arg);
  */
 void redis_link_set_wake_fd(struct redis_link *link, int fd);
 
+/* The connection will subscribe: Redis says things of itself then. For the event-loop calls only, as nobody knows which
+ * reply is whose. */
+void redis_link_set_listening(struct redis_link *link);
+
 /* ---- pipelining, blocking use ---- */
 
 /* Queues one command; nothing is written yet. Lengths may be NULL when all are C strings. */

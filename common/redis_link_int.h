@@ -48,8 +48,9 @@ struct redis_link {
     void *idle_arg;
     int64_t idle_at_ms; /* when the hook was called last */
     int wake_fd;
-    unsigned wakes; /* calls of the hook for the wake fd since the last real wait */
-    bool is_late;   /* the last wait began after its deadline */
+    unsigned wakes;    /* calls of the hook for the wake fd since the last real wait */
+    bool is_listening; /* replies may come that nobody asked for */
+    bool is_late;      /* the last wait began after its deadline */
 };
 
 /* ---- redis_link.c ---- */

@@ -174,7 +174,7 @@ int link_next(struct redis_link *link, reply_t **ret_reply, struct cb_error *err
         if (link_handshake_reply(link, reply, err) < 0)
             return -1;
     }
-    if (reply && link->nawaited == 0) {
+    if (reply && link->nawaited == 0 && !link->is_listening) {
         reply_free(reply);
         return link_lose(link, REDIS_PROTOCOL, err, "protocol error: a reply nobody asked for");
     }
@@ -373,7 +373,7 @@ int redis_link_take(struct redis_link *link, reply_t **ret_reply, struct cb_erro
     link->ready = NULL;
     if (!reply && link_next(link, &reply, err) < 0)
         return -1;
-    if (reply)
+    if (reply && link->nawaited > 0)
         link->nawaited--;
     *ret_reply = reply;
     return 0;

@@ -18,8 +18,8 @@ function op(r)
         return nil, -32007, 'there are ' .. READERS_MAX .. ' readers of events', '{"retry_after_ms":60000}'
     end
     if not known then
+        emit('reader.added', {'group', group}) -- before it begins
         call('XGROUP', 'CREATE', EVENTS, group, since, 'MKSTREAM')
-        emit('reader.added', {'group', group})
     end
     call('ZADD', READERS, I(EFF() + tonumber(op_arg(1))), group)
     local now = known or reader_find(group)

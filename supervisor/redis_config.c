@@ -93,7 +93,8 @@ static void put_users(const struct redis_config *cfg, struct buf *out)
     buf_printf(out, "user client on #%s resetkeys resetchannels ~%s:requests:* ", cfg->client_hash,
                p);
     buf_printf(out, "%%R~%s:stream:events %%R~%s:stream:dead ", p, p);
-    buf_printf(out, "%%R~%s:stream:audit %%R~%s:audit:head:* &%s:* %s ", p, p, p, client_rights);
+    buf_printf(out, "%%R~%s:stream:audit %%R~%s:audit:head:* &%s:events:* %s ", p, p, p,
+               client_rights);
     buf_printf(out, "(~%s:stream:events %s) ", p, reader_rights);
     buf_printf(out, "(~%s:reply:* %s)\n", p, reply_rights);
 }
