@@ -18,6 +18,10 @@ static const struct cli_option call_options[] = {
     {0, "idem", "KEY",
      "Idempotency key: a repeat under the same key gets the first outcome. Default: a "
      "random one for methods that write."},
+    {0, "ack", "LEVEL",
+     "When a write counts as done: memory (default), local-fsync (Redis has it on disk; refused "
+     "unless its appendfsync is always) or replica:N (N replicas have it, too; exit 69 when they "
+     "do not confirm in time)."},
     {0, "timeout", "TIME",
      "Give up after so long (default 10s, and what a wait_ms of the parameters adds); the "
      "outcome is then unknown, exit 69."},
@@ -145,6 +149,7 @@ static int send_call(const struct cli *cli, struct session *s, const struct buf 
         .params_len = params->len,
         .idem = cli_value(cli, "idem", NULL),
     };
+    const char *ack = cli_value(cli, "ack", NULL);
 
     if (cli_time(cli, "ttl", 1, INT64_C(86400000), 0, &call.ttl_ms) != 0 ||
         cli_time(cli, "timeout", 1, INT64_C(86400000), default_timeout_ms(&call),
@@ -152,6 +157,8 @@ static int send_call(const struct cli *cli, struct session *s, const struct buf 
         return EXITCODE_USAGE;
     if (call.idem && strlen(call.idem) >= REQUESTS_IDEM_SIZE)
         return cli_wrong_use(cli->verb, "--idem is longer than %d bytes", REQUESTS_IDEM_SIZE - 1);
+    if (ack && ack_parse(ack, strlen(ack), &call.ack) != 0)
+        return cli_wrong_use(cli->verb, "--ack: \"%s\" is not " ACK_EXPECTED, ack);
     s->session_id = cli_value(cli, "session", NULL);
     int status = session_connect(s, NULL, 1, 0);
     if (status >= 0)

@@ -230,6 +230,12 @@ void requests_client_submit(struct requests_client *rc, const struct requests_ca
         /* A method of a newer daemon may write. */
         .flags = method >= 0 ? methods[method].flags : METHOD_WRITE,
     };
+    rq->ack = call->ack;
+    rq->confirmed = -1;
+    if (call->ack.level == ACK_REPLICA)
+        snprintf(rq->ack_text, sizeof rq->ack_text, "replica:%u", call->ack.replicas);
+    else if (call->ack.level == ACK_FSYNC)
+        snprintf(rq->ack_text, sizeof rq->ack_text, "local-fsync");
     rq->params = call->params ? mem_strndup(call->params, call->params_len) : mem_strdup("{}");
     rq->params_len = call->params ? call->params_len : 2;
     if (call->timeout_ms > 0)

@@ -11,12 +11,15 @@
  * A task.claim with wait_ms may wait on the other side until there is a task; then it is woken, and repeated here without
  * being asked: the caller sees the tasks, or none when its time is over.
  *
+ * A write with an ack level of replica:N is answered when N replicas have confirmed it; until its deadline it is repeated.
+ *
  * Two ways to use it: requests_client_call() and _next() block; an event loop asks _prepare() for
  * what to poll, and says _pump() afterwards and _take() until it gives no more.
  */
 #ifndef CB_REQUESTS_CLIENT_H
 #define CB_REQUESTS_CLIENT_H
 
+#include "common/ack.h"
 #include "common/buf.h"
 #include "common/json.h"
 #include "common/redis_link.h"
@@ -48,16 +51,18 @@ struct requests_call {
     const char *params; /* a JSON object, passed on byte by byte; copied. NULL = {} */
     size_t params_len;
     const char *idem;   /* NULL: a write gets a random one */
+    struct ack ack;     /* of a write: when it counts as done */
     int64_t ttl_ms;     /* 0 = none */
     int64_t timeout_ms; /* until the outcome counts as unknown; 0 = never */
     uint64_t tag;       /* the caller's own, handed back with the reply */
 };
 
 enum requests_outcome {
-    REQUESTS_RESULT,  /* `result` is set */
-    REQUESTS_ERROR,   /* `code`, `message` and `data` are set */
-    REQUESTS_UNKNOWN, /* sent, but no reply until the deadline: a write may have happened or not */
-    REQUESTS_UNSENT,  /* never reached Redis: it has not happened */
+    REQUESTS_RESULT, /* `result` is set */
+    REQUESTS_ERROR,  /* `code`, `message` and `data` are set */
+    /* Sent, but no reply until the deadline: a write may have happened or not; or it has, and too few replicas have confirmed it. */
+    REQUESTS_UNKNOWN,
+    REQUESTS_UNSENT, /* never reached Redis: it has not happened */
 };
 
 struct requests_reply {

@@ -30,6 +30,7 @@ void request_close(struct requests_client *rc, struct request *rq)
     free(rq->method);
     free(rq->params);
     rq->method = rq->params = NULL;
+    ack_forget(rq);
     rq->is_open = false;
     rc->free_slots[rc->free_count++] = rq->slot;
 }
@@ -56,10 +57,15 @@ static struct requests_reply *answer_new(struct requests_client *rc, struct requ
 void answer_nothing(struct requests_client *rc, struct request *rq)
 {
     bool was_sent = rq->is_sent;
+    int confirmed = rq->is_held && rq->confirmed < 0 ? 0 : rq->confirmed;
+    unsigned wanted = rq->ack.replicas;
     bool is_up = requests_client_is_up(rc, NULL);
     struct requests_reply *reply = answer_new(rc, rq,
                                               was_sent ? REQUESTS_UNKNOWN : REQUESTS_UNSENT);
-    if (is_up)
+    if (confirmed >= 0)
+        snprintf(reply->message, sizeof reply->message,
+                 "done, but confirmed by only %d of %u replicas", confirmed, wanted);
+    else if (is_up)
         snprintf(reply->message, sizeof reply->message, "no reply in time");
     else
         snprintf(reply->message, sizeof reply->message, "%s", rc->why);
@@ -135,6 +141,16 @@ static struct request *request_by_id(struct requests_client *rc, const char *id)
     return rq->is_open && strcmp(rq->id, id) == 0 ? rq : NULL;
 }
 
+void answer_give(struct requests_client *rc, struct request *rq, const char *text, size_t len)
+{
+    struct buf copy = BUF_INIT;
+
+    buf_append(&copy, text, len); /* it may be the request's own */
+    struct requests_reply *reply = answer_new(rc, rq, REQUESTS_RESULT);
+    reply->text = copy;
+    reply_read(reply);
+}
+
 /* One element of the reply list. What is not a reply to an open request of ours is ignored. */
 void answer_take(struct requests_client *rc, const char *text, size_t len)
 {
@@ -148,13 +164,11 @@ void answer_take(struct requests_client *rc, const char *text, size_t len)
         json_find(document, "id", &item) && item.type == JSON_STRING) {
         json_decode_string(item.value, &id);
         struct request *rq = request_by_id(rc, buf_peek(&id));
-        if (rq && json_find(document, "result", &item) && wait_is_woken(rq, item.value))
+        if (rq && json_find(document, "result", &item) &&
+            (wait_is_woken(rq, item.value) || ack_hold(rq, document.at, document.len)))
             rq = NULL;
-        if (rq) {
-            struct requests_reply *reply = answer_new(rc, rq, REQUESTS_RESULT);
-            buf_append(&reply->text, document.at, document.len);
-            reply_read(reply);
-        }
+        if (rq)
+            answer_give(rc, rq, document.at, document.len);
     }
     buf_done(&id);
     buf_done(&copy);

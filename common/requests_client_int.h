@@ -4,6 +4,7 @@
  *   requests_client.c        its life, submitting, time, the event loop's and the blocking side
  *   requests_client_link.c   the connection: writing requests, reading replies, losing it
  *   requests_client_answer.c from an open request to a reply that can be taken
+ *   requests_client_ack.c    replies that replicas have to confirm
  *   requests_client_wait.c   claims that wait for tasks on the other side
  */
 #ifndef CB_REQUESTS_CLIENT_INT_H
@@ -12,15 +13,17 @@
 #include "common/requests_client.h"
 
 #include "common/backoff.h"
+#include "common/methods.h"
 
 enum {
     REQUESTS_ID_PREFIX = 10,
     REQUESTS_TOKEN = 32,
     REQUESTS_LONG_POP_MS = 5000, /* of a pop that only claims wait for */
+    REQUESTS_CONFIRM_MS = 1000,  /* for replicas; then the request is repeated */
 };
 
 /* What a reply of Redis on the connection belongs to, in the order of the commands. */
-enum expect_kind { EXPECT_LOAD, EXPECT_ENTRY, EXPECT_POP };
+enum expect_kind { EXPECT_LOAD, EXPECT_ENTRY, EXPECT_POP, EXPECT_PING, EXPECT_WAIT };
 
 struct expect {
     enum expect_kind kind;
@@ -39,6 +42,7 @@ struct request {
     size_t params_len;
     char idem[REQUESTS_IDEM_SIZE];
     char ttl[24];
+    char ack_text[24];   /* "" = memory */
     unsigned flags;      /* enum method_flag */
     int64_t deadline_ms; /* monotonic; 0 = none */
     int64_t started_us;
@@ -46,6 +50,13 @@ struct request {
     bool is_queued; /* on a present connection, `wire` */
     bool is_sent;   /* on any connection, ever */
     struct wire *wire;
+
+    /* A write that replicas have to confirm. */
+    struct ack ack;
+    bool is_held;       /* its reply is there, `held` */
+    bool is_confirming; /* … and Redis has been asked */
+    int confirmed;      /* replicas, the last time; -1: never asked */
+    struct buf held;
 
     /* A claim that may be parked (task.claim with wait_ms). */
     bool is_waiting;
@@ -69,6 +80,7 @@ struct wire {
     struct expect *expects; /* ring */
     size_t expect_head, expect_len, expect_cap;
     unsigned pops;      /* outstanding */
+    unsigned waits;     /* outstanding: 0 or 1 */
     bool is_pop_long;   /* … and the last of them blocks for as long as a claim waits */
     int64_t last_io_ms; /* when it said something last */
 };
@@ -111,8 +123,25 @@ void answer_nothing(struct requests_client *rc, struct request *rq);
 /* An error that we say ourselves, in the shape of the wire. `data` is JSON. */
 void answer_refused(struct requests_client *rc, struct request *rq, int code, const char *message,
                     const char *data);
+/* The reply of an open request, which json_check() has accepted. */
+void answer_give(struct requests_client *rc, struct request *rq, const char *text, size_t len);
 /* One element of the reply list. What is not a reply to an open request of ours is ignored. */
 void answer_take(struct requests_client *rc, const char *text, size_t len);
+
+/* ---- requests_client_ack.c ---- */
+
+/* Keeps a result back that replicas have to confirm; false: it needs none. */
+bool ack_hold(struct request *rq, const char *text, size_t len);
+/* How many replicas have to confirm what is held and was not asked for; 0: nothing is. */
+unsigned ack_wanted(const struct requests_client *rc);
+/* Redis was asked for all that is held. */
+void ack_asked(struct requests_client *rc);
+/* … and so many have confirmed it: answers, or repeats. */
+void ack_answered(struct requests_client *rc, unsigned replicas);
+/* True when replies are still to come: not all that is open is held. */
+bool ack_is_pop_due(const struct requests_client *rc);
+/* What is held is of no use any more. */
+void ack_forget(struct request *rq);
 
 /* ---- requests_client_wait.c ---- */
 

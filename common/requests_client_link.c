@@ -63,6 +63,7 @@ static void wire_close(struct wire *w)
     w->has_submit_script = false;
     w->expect_len = 0;
     w->pops = 0;
+    w->waits = 0;
     w->is_pop_long = false;
 }
 
@@ -78,8 +79,10 @@ static void wire_reset(struct requests_client *rc)
 
     wire_close(&rc->main);
     wire_close(&rc->side);
-    for (rq = rc->open; rq; rq = rq->next)
+    for (rq = rc->open; rq; rq = rq->next) {
         rq->is_queued = false;
+        ack_forget(rq);
+    }
 }
 
 /* The connections are of no use any more; the next one is tried after `wait_ms`. */
@@ -151,7 +154,8 @@ int64_t wire_silence_limit_ms(const struct requests_client *rc, const struct wir
     if (!w->link || w->expect_len == 0)
         return 0;
     int pop_ms = w->pops == 0 ? 0 : w->is_pop_long ? REQUESTS_LONG_POP_MS : rc->pop_ms;
-    return w->last_io_ms + rc->target->timeout_ms + pop_ms;
+    int wait_ms = w->waits > 0 ? REQUESTS_CONFIRM_MS : 0;
+    return w->last_io_ms + rc->target->timeout_ms + pop_ms + wait_ms;
 }
 
 /* ---- writing ---- */
@@ -191,6 +195,7 @@ static void entry_fields(struct entry *e, const struct requests_client *rc,
     entry_field(e, "agent", rc->agent);
     entry_field(e, "ttl_ms", wait_ttl(rq, ttl));
     entry_field(e, "idem", rq->idem);
+    entry_field(e, "ack", rq->ack_text);
     entry_field(e, "trace", rc->trace);
 }
 
@@ -260,6 +265,25 @@ static void queue_pop(struct requests_client *rc)
     w->pops++;
 }
 
+/* Asks how many replicas have what we were told. One such question at a time. */
+static void queue_confirm(struct requests_client *rc)
+{
+    struct wire *w = &rc->main;
+    unsigned replicas = w->waits == 0 ? ack_wanted(rc) : 0;
+    char count[16], ms[16];
+
+    if (replicas == 0)
+        return;
+    snprintf(count, sizeof count, "%u", replicas);
+    snprintf(ms, sizeof ms, "%d", REQUESTS_CONFIRM_MS);
+    redis_link_appendv(w->link, "PING", NULL);
+    expect_push(w, EXPECT_PING, NULL);
+    redis_link_appendv(w->link, "WAIT", count, ms, NULL);
+    expect_push(w, EXPECT_WAIT, NULL);
+    w->waits++;
+    ack_asked(rc);
+}
+
 /* The connection that takes requests at once; NULL when it was lost meanwhile. */
 static struct wire *open_wire(struct requests_client *rc)
 {
@@ -276,6 +300,7 @@ void wire_queue(struct requests_client *rc)
     struct wire *w = NULL;
     struct request *rq;
 
+    queue_confirm(rc);
     for (rq = rc->open; rq; rq = rq->next) {
         if (rq->is_queued)
             continue;
@@ -285,7 +310,7 @@ void wire_queue(struct requests_client *rc)
             w->last_io_ms = clock_mono_ms();
         queue_request(rc, w, rq);
     }
-    if (rc->open && (w == &rc->main || rc->main.pops == 0)) {
+    if (ack_is_pop_due(rc) && (w == &rc->main || rc->main.pops == 0)) {
         if (rc->main.expect_len == 0)
             rc->main.last_io_ms = clock_mono_ms();
         queue_pop(rc);
@@ -352,6 +377,8 @@ static void take_reply(struct requests_client *rc, struct wire *w, const reply_t
 
     if (e.kind == EXPECT_POP)
         w->pops--;
+    if (e.kind == EXPECT_WAIT)
+        w->waits--;
     if (!w->is_greeted && !is_error) {
         w->is_greeted = true;
         backoff_reset(&rc->backoff);
@@ -362,6 +389,8 @@ static void take_reply(struct requests_client *rc, struct wire *w, const reply_t
         take_link_error(rc, reply_fault(r), reply_str(r));
     else if (e.kind == EXPECT_POP)
         take_pop(rc, r);
+    else if (e.kind == EXPECT_WAIT)
+        ack_answered(rc, (unsigned)reply_int(r));
 }
 
 static void read_replies(struct requests_client *rc, struct wire *w)

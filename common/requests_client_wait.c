@@ -59,7 +59,7 @@ int64_t wait_check(struct requests_client *rc, int64_t now_ms)
     int64_t due = 0;
 
     for (rq = rc->open; rq; rq = rq->next) {
-        if (!rq->is_waiting || !rq->is_queued)
+        if (!rq->is_waiting || !rq->is_queued || rq->is_held)
             continue;
         if (now_ms >= rq->resend_ms) {
             rq->is_queued = false;

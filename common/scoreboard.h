@@ -115,6 +115,7 @@ struct scoreboard_global {
     _Atomic int hosts_known;
     _Atomic int64_t partition_since_ms; /* wall; 0: at least half are seen */
     _Atomic int64_t health_since_ms;    /* wall: of the supervisor's last change of status */
+    _Atomic int is_fsynced;             /* Redis has each write on its disk before it answers */
     char instance_id[132];
     char incarnation[36];
 };

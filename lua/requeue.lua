@@ -20,7 +20,7 @@ local max_crashes, max_redelivered = tonumber(ARGV[7]), tonumber(ARGV[8])
 -- latter are copied, and not without end: unpack() fails at 8000 values.
 local OWN = {origin = true, redelivered = true, crashes = true, crash = true}
 local KNOWN = {id = true, method = true, params = true, reply = true, actor = true, session = true,
-    agent = true, ttl_ms = true, idem = true, trace = true}
+    agent = true, ttl_ms = true, idem = true, trace = true, ack = true}
 local VALUES_MAX = 4000
 local DEAD_BYTES = 262144 -- of one value in the dead stream
 

@@ -12,6 +12,7 @@
 #include "supervisor/config.h"
 #include "supervisor/control.h"
 #include "supervisor/daemonize.h"
+#include "supervisor/durable.h"
 #include "supervisor/event_care.h"
 #include "supervisor/inherit.h"
 #include "supervisor/pidfile.h"
@@ -217,6 +218,7 @@ static void on_up(void *arg)
 {
     struct supervisor *s = arg;
 
+    durable_look(s->durable);
     handon_resume(s->handon);
     leftover_look(s->leftover, s->redis);
     instance_resume(s->instance);
@@ -402,6 +404,7 @@ static int make_parts(struct supervisor *s, const char *secret, struct inherit *
     s->scheduler = scheduler_new(s->base, s->opts, s->scoreboard, s->instance, s->redis);
     s->event_care = event_care_new(s->base, s->opts, s->instance, s->redis);
     s->audit = audit_new(s->base, s->opts, s->redis);
+    s->durable = durable_new(s->base, s->scoreboard, s->redis);
     s->todo_sweep = todo_sweep_new(s->base, s->opts, s->redis);
     make_workers(s, in);
     go_on(s, in);
@@ -485,6 +488,7 @@ void supervisor_done(struct supervisor *s)
     scheduler_free(s->scheduler);
     event_care_free(s->event_care);
     todo_sweep_free(s->todo_sweep);
+    durable_free(s->durable);
     instance_free(s->instance);
     publish_free(s->publish);
     watch_free(s->watch);

@@ -23,6 +23,7 @@
 
 struct config;
 struct control;
+struct durable;
 struct event_care;
 struct inherit;
 struct pidfile;
@@ -58,6 +59,7 @@ struct supervisor {
     struct scheduler *scheduler;
     struct event_care *event_care;
     struct todo_sweep *todo_sweep;
+    struct durable *durable;
     struct control *control;
     struct health health;
     struct stop stop;

@@ -2,6 +2,7 @@
  * gate.c: see gate.h. The order: the envelope's fields, the method, the params' JSON, the params'
  * fields, then room (memory, backlog) for methods that make Redis larger.
  */
+#include "common/ack.h"
 #include "common/compat.h"
 #include "worker/gate.h"
 
@@ -63,6 +64,20 @@ static bool is_text(struct request_field f, size_t max)
     return f.len <= max && !memchr(f.at ? f.at : "", '\0', f.len) && json_is_utf8(f.at, f.len);
 }
 
+/* Whether replicas confirm it, the caller asks Redis itself; the disk is ours to promise. */
+static const char *check_ack(const struct request *r, const struct handler_context *ctx)
+{
+    struct ack ack;
+
+    if (!r->ack.at)
+        return NULL;
+    if (ack_parse(r->ack.at, r->ack.len, &ack) != 0)
+        return ACK_EXPECTED;
+    if (ack.level == ACK_FSYNC && !atomic_load(&ctx->board->global.is_fsynced))
+        return "memory or replica:N: Redis does not have appendfsync always";
+    return NULL;
+}
+
 static bool parse_ttl(struct request_field f, int64_t *ret_ms)
 {
     int64_t ms;
@@ -77,7 +92,7 @@ static bool parse_ttl(struct request_field f, int64_t *ret_ms)
 }
 
 /* id, reply, actor, …: what every request carries. */
-static bool check_fields(struct request *r, struct arena *arena)
+static bool check_fields(struct request *r, const struct handler_context *ctx, struct arena *arena)
 {
     r->id_json = "null";
     r->can_reply = r->reply.at && is_token(r->reply, 16, 64);
@@ -113,6 +128,11 @@ static bool check_fields(struct request *r, struct arena *arena)
             refuse_field(r, arena, texts[i].name, "UTF-8 of at most 128 bytes without NUL");
             return false;
         }
+    const char *ack_expected = check_ack(r, ctx);
+    if (ack_expected) {
+        refuse_field(r, arena, "ack", ack_expected);
+        return false;
+    }
     int64_t ttl = 0;
     if (r->ttl_ms.at && !parse_ttl(r->ttl_ms, &ttl)) {
         refuse_field(r, arena, "ttl_ms", "whole milliseconds, 1 to 31536000000");
@@ -302,7 +322,7 @@ void gate_check(struct request *r, const struct handler_context *ctx, struct are
     struct json_span params;
 
     fault_point_text("prepare", r->params.at, r->params.len);
-    if (!check_fields(r, arena) || !check_method(r, ctx, arena) ||
+    if (!check_fields(r, ctx, arena) || !check_method(r, ctx, arena) ||
         !check_json(r, ctx, arena, &params) || !check_params(r, ctx, arena, params))
         return;
     hash_idempotency(r);

@@ -15,7 +15,7 @@ static const struct {
     {"actor", offsetof(struct request, actor)},   {"idem", offsetof(struct request, idem)},
     {"ttl_ms", offsetof(struct request, ttl_ms)}, {"session", offsetof(struct request, session)},
     {"agent", offsetof(struct request, agent)},   {"trace", offsetof(struct request, trace)},
-    {"origin", offsetof(struct request, origin)},
+    {"origin", offsetof(struct request, origin)}, {"ack", offsetof(struct request, ack)},
 };
 
 /* Index into known[], or -1. */

@@ -20,7 +20,7 @@ struct request {
     const reply_t *raw; /* the flat list of names and values, for the dead stream */
 
     struct request_field id, method, params, reply, actor, session, agent, ttl_ms, idem, trace,
-        origin;
+        origin, ack;
     int64_t redelivered;
     const char *repeated; /* name of a field that came twice, or NULL */
 
