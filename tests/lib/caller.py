@@ -118,6 +118,7 @@ class Caller:
         self.out = self.back = None
         self.next = 0
         self.doubles = []  # ids that were answered twice
+        self.losses = 0  # of connections
 
     # ---- connection ----
 
@@ -133,6 +134,7 @@ class Caller:
 
     def drop(self):
         """Closes both connections. The token is new then: a pop of the dead one takes nothing from us."""
+        self.losses += 1
         self.close()
         self.token = token()
 

@@ -27,12 +27,16 @@ class Load:
     agents     threads that claim, "run" (write the ledger) and complete
     batch      tasks in flight of a producer; claim: maxTasks of an agent
     lease_ms   of the claims
+    replicas   nothing counts as said before so many replicas have it (ack replica:N of DESIGN §3). What happened on a master
+               that was lost is then not looked at: the events are those that are there at the end
     """
 
-    def __init__(self, daemon, tasks, agents=4, producers=2, batch=20, claim=5, lease_ms=3000, work=None, rate=None):
+    def __init__(self, daemon, tasks, agents=4, producers=2, batch=20, claim=5, lease_ms=3000, work=None, rate=None,
+                 replicas=0):
         self.daemon = daemon
         self.tasks, self.batch, self.claim, self.lease_ms = tasks, batch, claim, lease_ms
         self.work = work or (lambda task: None)
+        self.replicas = replicas
         self.rate = rate  # tasks a second of all producers, None: as fast as it goes
         folder = procs.subfolder("o")
         self.journal = oracle.Journal(f"{folder}/journal")
@@ -77,6 +81,25 @@ class Load:
 
     # ---- threads ----
 
+    def _insist(self, caller, requests, stop):
+        """The replies; with `replicas` what they say is with so many. What is not known to be is asked again, same idem."""
+        while True:
+            losses = caller.losses
+            replies = caller.insist_all(requests, 60, 1.0, stop)
+            if not self.replicas or any(r is None for r in replies):
+                return replies
+            try:
+                # The link that took the replies, so that it is the server that has given them that answers; WAIT right
+                # after a blocking pop would tell of an older write.
+                link = caller.back
+                if link and link.call("PING") and link.call("WAIT", self.replicas, 1000) >= self.replicas \
+                        and caller.losses == losses:
+                    return replies
+            except (OSError, RespError):
+                caller.drop()
+            if stop():
+                return [None] * len(requests)
+
     def _produce(self, index, of):
         caller = self.daemon.caller(schemas=False, actor=f"producer-{index}")
         mine = range(index, self.tasks, of)
@@ -84,7 +107,7 @@ class Load:
             keys = [f"key-{n}" for n in mine[start : start + self.batch]]
             self.journal.attempted(keys)
             requests = [("task.create", {"text": k, "payload": {"n": i}}, k) for i, k in enumerate(keys)]
-            replies = caller.insist_all(requests, timeout=60, each=1.0, stop=lambda: not self.producing)
+            replies = self._insist(caller, requests, lambda: not self.producing)
             done = [(k, r) for k, r in zip(keys, replies) if r is not None]
             for _, reply in done:
                 tap.check(reply.ok, f"create: {reply.raw[:300]!r}")
@@ -104,7 +127,7 @@ class Load:
         held = []
         while self.working:
             if not held:
-                reply = caller.insist_all([("task.claim", claim, token())], 60, 1.0, lambda: not self.working)[0]
+                reply = self._insist(caller, [("task.claim", claim, token())], lambda: not self.working)[0]
                 if reply is None:
                     break
                 tap.check(reply.ok, f"claim: {reply.raw[:300]!r}")
@@ -120,7 +143,7 @@ class Load:
                         for t in held]
             # The last completion of a round claims the next round.
             requests[-1][1].update(workerId=name, next={"maxTasks": self.claim, "lease_ms": self.lease_ms})
-            replies = caller.insist_all(requests, 60, 1.0, lambda: not self.working)
+            replies = self._insist(caller, requests, lambda: not self.working)
             held = []
             for reply in replies:
                 if reply is None:
@@ -175,6 +198,8 @@ class Load:
     def verdict(self, bound, slots=None, workers_left=None, table=False):
         """Judges, prints the table as diagnostics, and fails when an invariant does not hold."""
         events = self.collector.stop()
+        if self.replicas:
+            events = oracle.all_events(self.daemon.connect, self.daemon.prefix)
         self.journal.close()
         self.ledger.close()
         with self.daemon.connect() as link:

@@ -156,6 +156,11 @@ class Collector:
         return self.rows
 
 
+def all_events(connect, prefix="cb"):
+    """The events that are there, as a Collector has them."""
+    return Collector(connect, prefix).stop()
+
+
 def event_ids(fields):
     return [fields["id"]] if "id" in fields else fields.get("ids", "").split()
 
@@ -283,19 +288,20 @@ def fence_number(run):
 
 
 def explain(before, run, ends):
-    """What ended the lease of the run before this one: (problem or None). Uses up the end that it takes.
+    """What ended the lease of the run before this one: (problem or None, ms from the end that its claim told to the one that
+    was noticed, None when it did not expire). Uses up the end that it takes.
 
     That is the last end before this run began. A lease that expired did so no sooner than its claim said: effective
     time is never faster than the wall's, and a renewal only makes a lease longer."""
     usable = [e for e in ends if e[0] <= run[3] + SLACK_MS]
     if not usable:
-        return "unexplained"
+        return "unexplained", None
     end = max(usable)
     ends.remove(end)
     until = before[5] if len(before) > 5 else 0
-    if end[1] == "task.lease_expired" and end[0] + SLACK_MS < until:
-        return "early"
-    return None
+    if end[1] != "task.lease_expired" or not until:
+        return None, None
+    return "early" if end[0] + SLACK_MS < until else None, end[0] - until
 
 
 def _judge_runs(verdict, ledger, events, states, explained_deaths):
@@ -305,7 +311,7 @@ def _judge_runs(verdict, ledger, events, states, explained_deaths):
         if fields.get("type") in EXPLAIN:
             for task in event_ids(fields):
                 ends.setdefault(task, []).append((int(entry.split("-")[0]), fields["type"]))
-    again, unexplained, early, same_fence = 0, set(), set(), set()
+    again, unexplained, early, same_fence, late = 0, set(), set(), set(), []
     for task, runs in ledger.items():
         fences = [r[1] for r in runs]
         same_fence |= {task for f in set(fences) if fences.count(f) > 1}
@@ -313,7 +319,8 @@ def _judge_runs(verdict, ledger, events, states, explained_deaths):
         again += len(leases) - 1
         left = list(ends.get(task, []))
         for i in range(len(leases) - 1, 0, -1):  # the last first: it takes the last end
-            problem = explain(leases[i - 1], leases[i], left)
+            problem, late_ms = explain(leases[i - 1], leases[i], left)
+            late += [] if late_ms is None else [late_ms]
             unexplained |= {task} if problem == "unexplained" else set()
             early |= {task} if problem == "early" else set()
     verdict.add("I4", "executions that no ended lease explains", len(unexplained) <= explained_deaths, some(unexplained))
@@ -323,6 +330,8 @@ def _judge_runs(verdict, ledger, events, states, explained_deaths):
     verdict.add("I4d", "leases that expired before they were due", not early, some(early))
     verdict.notes.append(f"    {again} executions were repeats")
     verdict.figures.update(repeats=again, unexplained=len(unexplained | early | same_fence))
+    if late:
+        verdict.figures["lease_end_s"] = max(late) / 1000
 
 
 def _judge_epochs(verdict, events):

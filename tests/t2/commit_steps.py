@@ -62,17 +62,18 @@ for point_ in POINTS:
         add_case(f"kill at {point_}, hit {nth_}", lambda p=point_, n=nth_: repeated(p, n))
 
 
-@case("a request that was handed on is answered within 100 ms of its worker's death, plus its own time")
+@case("a request that was handed on is answered within 100 ms of its worker's death, plus its own time", faults="times")
 def fast():
-    with daemon_with("before_commit", "kill", None) as d:
-        c = d.caller()
-        began = time.monotonic()
-        check(c.ask("task.create", {"text": "x"}).ok, "answered")
-        spent = time.monotonic() - began
-        note(f"answered {spent * 1000:.0f} ms after it was sent")
-        check(spent < 1.0, f"{spent:.3f} s")
-        # The reply may be here before the supervisor has written its line.
-        wait_until(lambda: len(d.events("requests_handed_on")) == 1, 2, "handed on once")
+    for _ in range(5 if FAULTS else 1):
+        with daemon_with("before_commit", "kill", None) as d:
+            c = d.caller()
+            began = time.monotonic()
+            check(c.ask("task.create", {"text": "x"}).ok, "answered")
+            spent = time.monotonic() - began
+            figure("handed_on_s", spent)  # from its sending to its reply: a little more
+            check(spent < 1.0, f"{spent:.3f} s")
+            # The reply may be here before the supervisor has written its line.
+            wait_until(lambda d=d: len(d.events("requests_handed_on")) == 1, 2, "handed on once")
 
 
 @case("the supervisor dies while it hands on: the next one does it")

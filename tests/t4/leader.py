@@ -105,7 +105,7 @@ def agent_again():
 # ---- leadership ----
 
 
-@case("a leader that stops hands over within one tick; five times, with rising epochs")
+@case("a leader that stops hands over within one tick; five times, with rising epochs", faults="times")
 def hand_over():
     with PrivateRedis() as redis:
         daemons = hosts(redis, 2)
@@ -120,6 +120,7 @@ def hand_over():
             equal([e["type"] for e in left], ["leader.left", "leader.elected"])
             took.append((int(left[1]["at"]) - int(left[0]["at"])) / 1000)
             note(f"from its farewell to the next leader {took[-1]:.3f} s, from SIGTERM {time.monotonic() - began:.3f} s")
+            figure("leader_left_s", took[-1])
             first.process.wait(10)
             first.start(ready=False)
             wait_until(lambda f=first: len(f.events("instance_registered")) > 0 and f.client("status").returncode != 69, 10, "back")
@@ -129,13 +130,21 @@ def hand_over():
             d.stop()
 
 
+def wall_ms(r):
+    s, us = r.call("TIME")
+    return int(s) * 1000 + int(us) // 1000
+
+
 def paused_leader(redis, daemons, seconds, meanwhile):
     """Stops the leader alone (its workers go on) for longer than its lease; continues it."""
     first, others = by_leadership(redis, daemons)
     before = leader(redis)
-    procs.kill(first.pid, signal.SIGSTOP)
+    with redis.client() as r:
+        began = wall_ms(r)
+        procs.kill(first.pid, signal.SIGSTOP)
     try:
         wait_until(lambda: leader(redis)[1] > before[1], 8, "another one leads")
+        figure("leader_moved_s", (int(events(others[0], "leader.elected")[-1]["at"]) - began) / 1000)
         meanwhile(others)
         holds_for(lambda: leader(redis)[0] != before[0], seconds, "and stays")
     finally:
@@ -169,6 +178,10 @@ def paused():
         moved = collections.Counter(i for e in events(daemons[0], "task.reassigned") for i in e["ids"].split())
         equal(sorted(moved), sorted(ids))
         equal(set(moved.values()), {1}, "no task twice for one death")
+        for name in ("x", "y"):
+            given_up = next(int(e["at"]) for e in events(daemons[0], "instance.failed") if e["instance"] == name)
+            last = max(int(e["at"]) for e in events(daemons[0], "task.reassigned") if e["from"] == name)
+            figure("tasks_moved_s", (last - given_up) / 1000)
         epochs = [int(e["epoch"]) for e in events(daemons[0], "leader.elected")]
         equal(epochs, sorted(set(epochs)), "epochs rise")
         check(first.events("leader_lost"), "its log says so")

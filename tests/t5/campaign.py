@@ -42,6 +42,8 @@ ROWS = [
         ["t4/leader.py", "t4/schedule_leader.py"]),
     row("F08", "the supervisor alone is stopped for three leases", [], ["t5/kills.py", "t4/dead_host.py"]),
     row("F16", "black-holed connections; Redis stopped for 30 s", ["t5/black_hole.py"], ["t4/partition.py", "t1/redis_away.py"]),
+    row("F18", "failover: the replica is promoted, twenty times; acknowledged by it is acknowledged", [], ["t5/failover.py"]),
+    row("F19", "the old master is still reachable by one host", [], ["t5/failover.py"]),
     row("F28", "clocks jump by an hour", [], ["t4/clocks.py"]),
     row("F29", "clocks that are five minutes wrong", [], ["t4/clocks.py"]),
     row("F38", "100 clients publish the same thing at once; deaths in between", [], ["t5/same_thing.py", "t2/requests.py"]),
@@ -50,6 +52,8 @@ ROWS = [
     row("F43", "100 writers on the shared state", ["t4/shared_state.py", "lua/shared_state.py"]),
     row("F45", "one of five silent, three of five silent, flapping", ["t4/partition.py", "lua/gossip.py"]),
     row("net", "hosts with addresses of their own: links cut and healed, half-open connections", ["t4/cut_links.py"]),
+    row("times", "what no other row measures: hand-over by the leader, by a dead worker, a restart of Redis", [],
+        ["t4/leader.py", "t2/commit_steps.py", "t1/redis_away.py"]),
     row("quiet", "ten minutes under load: nobody is given up, no lease ends early, one leader", ["t5/quiet.py"]),
 ]
 
@@ -58,6 +62,7 @@ TIMES = {
     "handed_on_s": ("a dead worker's requests are handed on", 0.1),
     "host_noticed_s": ("a host that died or was cut off is given up", 3.25),
     "tasks_moved_s": ("its tasks have moved, after that", 1.0),
+    "lease_end_s": ("the end of a lease is noticed, after it was due (the latest of a run)", 1.0),
     "leader_moved_s": ("the next leader, after the death, stop or cut of one", 2.5),
     "leader_left_s": ("the next leader, after the farewell of one", 0.5),
     "gossip_agreed_s": ("all agree on who is silent, after the first", 1.0),
@@ -73,13 +78,13 @@ Written by `make check-faults` (tests/t5/campaign.py; HACKING.md). A row is repe
 `make check-faults FAULT_ARGS='--only F06 --seed N'` with its seed.
 
 """
-COLUMNS = ["fault", "what", "cases", "acked", "lost", "doubled", "repeats", "unexplained", "refused", "verdict", "took", "seed",
+COLUMNS = ["fault", "what", "cases", "acked", "lost", "doubled", "repeats", "unexplained", "refused", "also", "verdict", "took", "seed",
            "commit", "Redis", "day, load"]
 LEGEND = """
 *acked*: tasks whose creation was answered, in all runs with the oracle of tests/lib/oracle.py. *lost*: of these, neither completed nor
 a dead letter. *doubled*: accepted completions beyond one a task. *repeats*: executions beyond the first. *unexplained*: those of
-them that no ended lease explains, or whose lease ended before it was due. *refused*: late completions that got -32005. *load*: the
-machine's load average when the row began, on its number of cores.
+them that no ended lease explains, or whose lease ended before it was due. *refused*: late completions that got -32005. *also*: other
+figures (the largest of several). *load*: the machine's load average when the row began, on its number of cores.
 
 """
 TIME_COLUMNS = ["time", "at most", "median", "slowest", "samples", "verdict", "seed", "commit", "Redis", "day, load"]
@@ -123,6 +128,10 @@ class Outcome:
             self.failed.append(f"{program}: exit status {status}")
         if self.passed + len(self.failed) + len(self.skipped) == before:
             self.failed.append(f"{program}: no case of it ran")
+
+    def others(self):
+        """Figures that have no column and no row of their own."""
+        return ", ".join(f"{n} {max(v):g}" for n, v in sorted(self.figures.items()) if n not in (*COLUMNS, *TIMES, "drained_s")) or "–"
 
     def count(self, name):
         return str(int(sum(self.figures[name]))) if name in self.figures else "–"
@@ -194,7 +203,8 @@ def write(r, outcome, took, where):
     path = os.path.join(RESULTS, "faults.md")
     kept = kept_rows(path)
     n_cases = str(outcome.passed) + (f", {len(outcome.skipped)} skipped" if outcome.skipped else "")
-    kept[r.name] = cells([r.name, r.text, n_cases, *map(outcome.count, COLUMNS[3:9]), outcome.verdict, took, *where])
+    kept[r.name] = cells([r.name, r.text, n_cases, *map(outcome.count, COLUMNS[3:9]), outcome.others(), outcome.verdict,
+                          took, *where])
     for name, values in outcome.figures.items():
         if name in TIMES:
             samples[name] += values

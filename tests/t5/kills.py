@@ -173,6 +173,28 @@ def agents():
         check(late > 0 and verdict.figures["repeats"] > 0, f"{late} late completions, {verdict.figures['repeats']} repeats")
 
 
+@case("a system worker hangs for three leases: nobody is given up for the beats that are in its hands", faults="F06")
+def hung():
+    config = merge(CONFIG, {"supervisor": {"watchdog_ms": 60000}})
+    with Daemon(config=config) as d:
+        c = d.caller()
+        agents_ = {f"a{i}": c.call("system.register", {"id": f"a{i}", "lease_ms": LEASE})["incarnation"] for i in range(10)}
+
+        def beat():
+            c.send_many([("system.heartbeat", {"instanceId": n, "incarnation": i}, {"notify": True}) for n, i in agents_.items()])
+
+        victim = d.workers("system")[0]
+        procs.kill(victim, signal.SIGSTOP)
+        until = time.monotonic() + 3 * LEASE / 1000
+        while time.monotonic() < until:
+            beat()
+            time.sleep(0.3)
+        check(d.pending("system"), "it has beats in its hands")
+        procs.kill(victim, signal.SIGCONT)
+        wait_until(lambda: not d.pending("system"), 5, "it goes on")
+        equal([e for _, e in d.stream("stream:events") if e["type"] == b"instance.failed"], [])
+
+
 @case("the supervisor alone is stopped for three leases, its workers go on: done by them or by others, once", faults="F08")
 def supervisor_stopped():
     with PrivateRedis() as redis:
