@@ -53,14 +53,14 @@ def create(d, name):
 @case("100 clients publish one event id: exactly 1 is accepted, 99 are counted as duplicates", faults="F38")
 def published():
     with Daemon(config=WORKERS) as d:
-        for n in range(20 if FAULTS else 3):
+        for n in range(20 if FAULTS else 1):
             equal(publish(d, f"build-{n}"), CLIENTS - 1, "duplicates")
 
 
 @case("100 requests under one idempotency key: one effect, one outcome for all", faults="F38")
 def created():
     with Daemon(config=WORKERS) as d:
-        for n in range(20 if FAULTS else 3):
+        for n in range(20 if FAULTS else 1):
             create(d, f"task {n}")
 
 
