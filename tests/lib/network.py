@@ -139,6 +139,15 @@ class Network:
         self.switch.ip("link", "set", "switch", "up")
         self.hosts = [Host(self.switch, i) for i in range(count)]
 
+    def reboot(self, number):
+        """The host is gone without a farewell (end what ran on it before), and is there again: it knows no connection any more."""
+        old = self.hosts[number]
+        old.end()
+        # Its closed connections keep the namespace for a while, and with it the link.
+        self.switch.ip("link", "del", old.port)
+        self.hosts[number] = Host(self.switch, number)
+        return self.hosts[number]
+
     def end(self):
         for namespace in [*self.hosts, self.switch]:
             namespace.end()

@@ -245,6 +245,26 @@ def half_open():
     check(all(r.ok for r in replies), "served")
 
 
+def power_cut():
+    """A host loses its power: Redis has connections to nobody. It starts again, proves who it is, and nothing is left."""
+    start()
+    c, host, d = daemons[0].caller(), net.hosts[1], daemons[1]
+    began = wall()
+    host.cut()
+    d.kill_tree()
+    check(len(links_of(host)) >= SLOTS + 1, "Redis does not know")
+    first(began, "instance.failed", 10, instance="host-1")
+    wait_until(lambda: not [row for row in daemons[0].pending() + daemons[0].pending("system") if row[1].startswith("host-1/")], 10,
+               "what its workers had is handed on")
+    d.inside = net.reboot(1).inside
+    d.start()
+    wait_until(all_well, 15, "all hosts are well")
+    wait_until(lambda: len(links_of(host)) <= 2 * SLOTS, 30, lambda: f"old connections are closed: {len(links_of(host))}")
+    equal(len(events(began, "instance.registered")), 1)
+    replies = c.wait_all(c.send_many([("task.create", {"text": "after"}, {}) for _ in range(50)]), 10)
+    check(all(r.ok for r in replies), "served")
+
+
 def sockets(host, peer):
     """States of the connections to a peer that a host's kernel knows (hexadecimal; 06: TIME_WAIT, closed on both sides)."""
     hexed = "".join(f"{int(n):02X}" for n in reversed(peer.split(".")))
@@ -291,6 +311,7 @@ def random_cuts():
 if FAULTS or LONG:
     add_case("two of three hosts are cut off: a partition is told, and that it is over when they are back", partition)
     add_case("half-open: requests that Redis gave to a host which is cut off are answered by others, once; it comes back", half_open)
+    add_case("a host loses its power and starts again: what Redis gave it is handed on, it is itself again", power_cut)
     add_case("links are cut and healed at random under load: the oracle agrees", random_cuts)
 
 
