@@ -24,12 +24,13 @@ SRC = procs.top_srcdir()
 RESULTS = os.environ.get("CB_FAULT_RESULTS") or os.path.join(procs.top_builddir(), "tests/results")
 MINUTE = 60
 
-Row = collections.namedtuple("Row", "name text whole part")
+Row = collections.namedtuple("Row", "name text whole part bound")
 
 
-def row(name, text, whole=(), part=()):
-    """`whole`: programs all of whose cases belong to it; `part`: those of which only the cases that name it do."""
-    return Row(name, text, whole, part)
+def row(name, text, whole=(), part=(), bound=15 * MINUTE):
+    """`whole`: programs all of whose cases belong to it; `part`: those of which only the cases that name it do. `bound`: for
+    each of them."""
+    return Row(name, text, whole, part, bound)
 
 
 ROWS = [
@@ -54,7 +55,8 @@ ROWS = [
     row("net", "hosts with addresses of their own: links cut and healed, half-open connections", ["t4/cut_links.py"]),
     row("times", "what no other row measures: hand-over by the leader, by a dead worker, a restart of Redis", [],
         ["t4/leader.py", "t2/commit_steps.py", "t1/redis_away.py"]),
-    row("quiet", "ten minutes under load: nobody is given up, no lease ends early, one leader", ["t5/quiet.py"]),
+    row("quiet", "ten minutes under load: nobody is given up, no lease ends early, one leader", ["t5/quiet.py"],
+        bound=30 * MINUTE),
 ]
 
 # Times that cases tell (figure()), and what DESIGN wants of them at most, in seconds.
@@ -159,7 +161,7 @@ def run_program(name, args, bound):
 def run_row(r):
     began, outcome, where = time.monotonic(), Outcome(), provenance()
     for program, args in [(p, []) for p in r.whole] + [(p, ["--faults", r.name]) for p in r.part]:
-        status, text = run_program(program, args, 15 * MINUTE)
+        status, text = run_program(program, args, r.bound)
         outcome.read(program, text, status)
         if status != 0:
             note(f"{program} {' '.join(args)} said:\n{text[-20000:]}")

@@ -86,8 +86,7 @@ def run(name, tasks, seconds, external, bound, agents=4, processes=0, stop_every
             for agent in running:
                 wait_until(lambda a=agent: a.wake_if_due() or a.wake_at is None, 5, "its time to wake", step=0.02)
             load.finish(bound)
-            for agent in running:
-                agent.stop()
+            figure("refused", sum(agent.stop() for agent in running))
         wait_until(lambda: len(d.workers()) == before["workers"], 10, "all workers are back")
         wait_until(lambda: d.client("status").returncode == 0, 10, "healthy")
         note(f"faults: {chaos.done}; restarts of workers logged: {len(d.events('child_died'))}")
