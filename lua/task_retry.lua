@@ -28,12 +28,8 @@ end
 
 function op(r)
     local id, key, more = ARGV[r.a + 1], KEYS[r.k + 1], ARGV[r.a + 3]
-    local t = lease_read(key)
+    local t, code, message, data = version_read(id, key, ARGV[r.a + 2])
     if not t then
-        return not_found(id)
-    end
-    local ok, code, message, data = version_check(t, ARGV[r.a + 2])
-    if not ok then
         return nil, code, message, data
     end
     if t.status ~= 'failed' and t.status ~= 'cancelled' then

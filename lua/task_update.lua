@@ -46,12 +46,8 @@ end
 function op(r)
     local a, key = r.a, KEYS[r.k + 1]
     local id, to = ARGV[a + 1], ARGV[a + 4]
-    local t = lease_read(key)
+    local t, code, message, data = version_read(id, key, ARGV[a + 2])
     if not t then
-        return not_found(id)
-    end
-    local ok, code, message, data = version_check(t, ARGV[a + 2])
-    if not ok then
         return nil, code, message, data
     end
     local h = {'HSET', key, 'up', I(NOW), 'v', I(t.version + 1)}

@@ -49,9 +49,6 @@ end
 -- @include quorum.lua
 -- @include batch.lua
 local SWEEP = 100
-local POSTPONE_MS = 30000 -- for what cannot go where it belongs
-local LOST_WAKE_MS = 100 -- whoever is alive has claimed by then
-local DENIED_MS = 5000 -- how long a claim that waits is left alone with a task that it was denied
 local id, incarnation, secret = ARGV[2], ARGV[3], ARGV[4]
 local leaving = ARGV[6] == '1'
 
@@ -128,74 +125,9 @@ local function lead()
     return l[1] or '', l[3] or '0', mine and not leaving and 1 or 0
 end
 
--- An instance has not asked for what it was given: it gets no more of that until it claims (include/claim.lua).
-local function mute(instance)
-    local key = instance_key(instance)
-    if has_type('hash', key) and call('HGET', key, 'kind') == 'agent' then
-        call('HSET', key, 'mu', '1')
-        load_renew(instance)
-    end
-end
-
-local sweep = {} -- the parts of it: a script has room for 200 locals
-
--- A lease that ended is an attempt that was started and lost.
-function sweep.leases()
-    want_moves()
-    want('zset', P .. 'leases')
-    want('zset', P .. 'tasks:failed')
-    want('zset', P .. 'queue:dead')
-    local ids = call('ZRANGEBYSCORE', P .. 'leases', '-inf', I(EFF()), 'LIMIT', 0, SWEEP)
-    local again, dead = {}, {}
-    for i = 1, #ids do
-        local ok, t = pcall(lease_read, task_key(ids[i]))
-        if not ok or not t or t.status ~= 'in_progress' then
-            call('ZREM', P .. 'leases', ids[i])
-        elseif not lease_is_whole(ids[i], t) then
-            complain('no whole task, or a wrong type, behind the lease of ' .. ids[i])
-            call('ZADD', P .. 'leases', I(EFF() + POSTPONE_MS), ids[i])
-        else
-            unlease(ids[i], t.holder, t.assigned)
-            if t.assigned then
-                mute(t.holder)
-            end
-            local before = t.assigned and to_unstarted(ids[i], t)
-            local list = not before and to_lost(ids[i], t, 'the lease ended') and dead or again
-            list[#list + 1] = ids[i]
-        end
-    end
-    if #again > 0 then
-        emit('task.lease_expired', {'ids', table.concat(again, ' ')})
-    end
-    if #dead > 0 then
-        emit('task.failed', {'ids', table.concat(dead, ' '), 'dead', '1', 'reason', 'lease expired'})
-    end
-    return #ids
-end
-
-function sweep.delayed()
-    want_moves()
-    local ids = call('ZRANGEBYSCORE', P .. 'queue:delayed', '-inf', I(NOW), 'LIMIT', 0, SWEEP)
-    local due = {}
-    for i = 1, #ids do
-        local t = redis.pcall('HMGET', task_key(ids[i]), 'st', 'q', 'pr', 'ro', 'at')
-        if t[1] == 'delayed' and not (t[2] and t[3] and t[5] and queue_fits(t[2], t[4])) then
-            complain('no whole task, or a queue of a wrong type: ' .. ids[i])
-            call('ZADD', P .. 'queue:delayed', I(NOW + POSTPONE_MS), ids[i])
-        elseif t[1] ~= 'delayed' then
-            call('ZREM', P .. 'queue:delayed', ids[i])
-        else
-            call('ZREM', P .. 'queue:delayed', ids[i])
-            call('HDEL', task_key(ids[i]), 'du')
-            to_pending(ids[i], t[2], t[3], t[4], t[5], 'delayed')
-            due[#due + 1] = ids[i]
-        end
-    end
-    if #due > 0 then
-        emit('task.due', {'ids', table.concat(due, ' ')})
-    end
-    return #due
-end
+local sweep = {} -- its parts
+-- @include sweep_tasks.lua
+-- @include sweep_waiters.lua
 
 local function end_instance(instance, limit, reason)
     return #instance_end(instance, limit, reason, emit)
@@ -213,61 +145,6 @@ function sweep.instances()
         call('ZREM', P .. 'instances:offline', old[i])
     end
     return moved
-end
-
-function sweep.finished()
-    want_moves()
-    local limits = retention_limits(function(i)
-        return ARGV[11 + i]
-    end, 1)
-    for state in pairs(ENDED) do
-        guarded(retention_trim, state, SWEEP, limits)
-    end
-end
-
--- What ended tasks meant to others, beyond what the call that ended them did.
-function sweep.dependents()
-    return call('EXISTS', P .. 'dependents:due') == 1 and dependents().run(SWEEP) or 0
-end
-
--- A pending task that has waited for task.aging_ms goes ahead of all priorities, in the order of creation. In each set, the
--- oldest of a priority are its first ones; 20 sets, 20 priorities and 10 tasks of each are looked at.
-function sweep.aging()
-    local before, moved = NOW - tonumber(ARGV[16]), 0
-    local names = call('ZRANDMEMBER', P .. 'queues', 20)
-    for i = 1, #names do
-        local queue, role = string.match(names[i], '^(%S+) ?(%S*)$')
-        local key, behind = role ~= '' and role_key(queue, role) or queue_key(queue), AGED
-        for _ = 1, 20 do
-            local first = call('ZRANGEBYSCORE', key, '(' .. behind, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-            behind = first[2]
-            if not behind or moved >= SWEEP then
-                break
-            end
-            local ids = call('ZRANGEBYSCORE', key, behind, behind, 'LIMIT', 0, 10)
-            for j = 1, #ids do
-                local since = tonumber(waits_since(ids[j]))
-                if since > 0 and since < before then -- 0: there is no such task
-                    call('ZADD', key, AGED, ids[j])
-                    moved = moved + 1
-                end
-            end
-        end
-    end
-    return moved
-end
-
--- Names of sets that nobody has seen go.
-function sweep.names()
-    local names = call('ZRANDMEMBER', P .. 'queues', 20)
-    for i = 1, #names do
-        local queue, role = string.match(names[i], '^(%S+) ?(%S*)$')
-        if not queue or role ~= '' and call('EXISTS', role_key(queue, role)) == 0 then
-            call('ZREM', P .. 'queues', names[i])
-        elseif role == '' and call('EXISTS', queue_key(queue)) == 0 then
-            count_forget(queue)
-        end
-    end
 end
 
 -- Decisions whose time is over.
@@ -296,69 +173,6 @@ function sweep.batches()
         end
     end
     return #ids
-end
-
--- Claims that have waited long enough get the empty answer.
-function sweep.waiters()
-    local W = waiting()
-    local ended = call('ZRANGEBYSCORE', P .. 'waiters:deadline', '-inf', I(EFF()), 'LIMIT', 0, SWEEP)
-    for i = 1, #ended do
-        local w = W.read(ended[i])
-        if w then
-            W.answer(ended[i], w, W.EMPTY)
-        else
-            call('ZREM', P .. 'waiters:deadline', ended[i])
-        end
-    end
-    return #ended
-end
-
--- How many waiters of a set a task may have woken by now that is pending for `age` ms and not claimed: those before may
--- have been dead, and the longer it lies there, the more of them.
-local function wakes_due(age)
-    return age < LOST_WAKE_MS and 0 or math.min(64, 2 ^ math.floor(age / 500))
-end
-
--- Tasks that lie there although somebody waits: whoever was woken is dead. A waiter that was parked after the task came
--- has seen it and may not have it: it is not woken again, unless that was for a deny list, which is not for ever.
--- After the end of task.assignment push that is not so for a while: workers with the old mode still claim nothing.
-local function wake_again(name, limit, mode_changed)
-    local W = waiting()
-    local queue, role = string.match(name, '^(%S+) ?(%S*)$')
-    local set = W.queue_key(queue, role ~= '' and role or nil)
-    if queue_is_paused(queue) then
-        return 0
-    end
-    local heads = call('ZRANGE', role ~= '' and role_key(queue, role) or queue_key(queue), 0, 9)
-    local woken = 0
-    for i = 1, #heads do
-        local t = redis.pcall('HMGET', task_key(heads[i]), 'up', 'dn')
-        local came = tonumber(t[1]) or NOW
-        local seen = math.max(t[2] and math.max(came, NOW - DENIED_MS) or came, math.min(mode_changed, NOW))
-        for _ = 1, math.min(wakes_due(NOW - came), limit - woken) do
-            local waiter, w = W.first({set})
-            if not waiter or tonumber(w[6]) > seen then
-                break
-            end
-            W.answer(waiter, w, W.WAKE)
-            woken = woken + 1
-        end
-    end
-    if call('EXISTS', set) == 0 then
-        call('SREM', P .. 'waiters:queues', name)
-    end
-    return woken
-end
-function sweep.lost_wakes()
-    local meta = call('HMGET', META, 'assignment', 'push_ended')
-    if meta[1] == 'push' then
-        return
-    end
-    local mode_changed = (tonumber(meta[2]) or 0) + 30000
-    local names, woken = call('SRANDMEMBER', P .. 'waiters:queues', 20), 0
-    for i = 1, #names do
-        woken = woken + wake_again(names[i], SWEEP - woken, mode_changed)
-    end
 end
 
 -- Daemons that were given up and whose workers may have left requests behind.

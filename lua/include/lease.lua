@@ -37,13 +37,17 @@ local function lease_want(t)
     end
 end
 
--- The optimistic check: true, or nil and the error.
-local function version_check(t, expected)
-    if expected == '' or tonumber(expected) == t.version then
-        return true
+-- The task of an operation that may ask for a version ('' = any): as lease_read() gives it, or nil and the error.
+local function version_read(id, key, expected)
+    local t = lease_read(key)
+    if not t then
+        return not_found(id)
     end
-    return nil, -32005, 'the task has version ' .. I(t.version), '{"reason":"version","state":"' .. t.status
-        .. '","version":' .. I(t.version) .. '}'
+    if expected ~= '' and tonumber(expected) ~= t.version then
+        return nil, -32005, 'the task has version ' .. I(t.version), '{"reason":"version","state":"' .. t.status
+            .. '","version":' .. I(t.version) .. '}'
+    end
+    return t
 end
 
 -- Decides whether (token, worker) may end this attempt with `operation`. Token '' and worker '' mean

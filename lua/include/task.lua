@@ -24,7 +24,7 @@ local function not_found(id)
     return nil, -32004, 'no task ' .. id, '{"reason":"unknown"}'
 end
 
-local AGED = '-1000' -- the score of a pending task that goes ahead of all priorities (tick.lua)
+local AGED = '-1000' -- the score of a pending task that goes ahead of all priorities (sweep_tasks.lua)
 
 -- Higher priority first; equal scores are ordered by id, which is the order of commit. The names of queue and role
 -- go to cb:queues here, once per call; those of queues by the counts.

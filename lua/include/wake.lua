@@ -10,7 +10,7 @@
 --   cb:waiters:instance:<worker>     the same, for what is assigned to its worker
 --   cb:waiters:queues                names of those sets of queues, as in cb:queues, for the tick
 -- Whatever makes a task claimable answers one waiter with a wake, never with the task: a waiter that is dead holds
--- nothing. Its caller claims again at once. What a dead one was woken for, the tick finds (tick.lua).
+-- nothing. Its caller claims again at once. What a dead one was woken for, the tick finds (sweep_waiters.lua).
 --
 -- The leader that pushes tasks to instances (assign_pending.lua) waits in cb:waiters, too, under its own name. While
 -- cb:meta says that all tasks are pushed, a new one wakes only it.
