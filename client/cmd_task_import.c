@@ -12,12 +12,10 @@
  * Ctrl-C ends the reading; what is in flight is waited for, so that the totals are right.
  */
 #include "common/compat.h"
+#include "client/import.h"
 #include "client/verbs.h"
 
 #include "client/interrupt.h"
-#include "client/lines.h"
-#include "client/progress.h"
-#include "client/session.h"
 #include "common/clock.h"
 #include "common/exitcode.h"
 #include "common/mem.h"
@@ -28,12 +26,8 @@
 #include <sys/stat.h>
 
 enum {
-    IMPORT_BATCHES = 8,
-    IMPORT_ITEMS = 100,
-    IMPORT_BYTES = 1000000,
     IMPORT_TIMEOUT_MS = 60000,
     IMPORT_RETRY_MS = 500,
-    IMPORT_IDEM_MAX = 96,
     IMPORT_SPARE = 1024, /* an export writes the defaults too */
     IMPORT_WAIT_S = 60,
     IMPORT_SAY_MS = 15000, /* between two lines that there is no room */
@@ -67,151 +61,6 @@ const struct cli_verb verb_task_import = {
     .options = import_options,
     .run = run_task_import,
 };
-
-enum batch_state { BATCH_FREE, BATCH_FLYING, BATCH_WAITING };
-
-struct batch {
-    enum batch_state state;
-    int64_t number;
-    unsigned drops;   /* lines taken out since it was cut */
-    int64_t retry_ms; /* WAITING: when to send it again */
-    struct buf text;  /* the items' JSON, one behind the other */
-    size_t count;
-    struct {
-        int64_t line;
-        size_t from, len;
-    } items[IMPORT_ITEMS];
-};
-
-struct import {
-    const struct cli *cli;
-    struct session s;
-    struct lines lines;
-    struct buf held; /* a line that did not fit into the last batch */
-    int64_t held_line;
-    int64_t size; /* of the file; 0 = not known */
-    char idem[IMPORT_IDEM_MAX + 1];
-    struct batch batches[IMPORT_BATCHES];
-    int64_t last_number;
-    struct batch *filling; /* it waits for more lines; NULL = none */
-    int64_t created, bad;
-    int64_t wait_ms;    /* --wait */
-    int64_t full_since; /* there is no room since then, 0 = there is */
-    int64_t full_said;  /* when that was said last */
-    int64_t last_ms; /* Ctrl-C came: until when what is in flight is waited for, 0 = it did not */
-    bool is_ended;   /* nothing more is read */
-    int exit_code;
-    struct progress progress;
-    struct buf out;
-};
-
-/* ---- bad lines ---- */
-
-static void bad_line(struct import *im, int64_t line, const char *fmt, ...) CB_PRINTF(3, 4);
-
-static void bad_line(struct import *im, int64_t line, const char *fmt, ...)
-{
-    struct buf text = BUF_INIT;
-    va_list ap;
-
-    va_start(ap, fmt);
-    buf_vprintf(&text, fmt, ap);
-    va_end(ap);
-    progress_clear(&im->progress);
-    cli_say("line %" PRId64 ": %s", line, buf_peek(&text));
-    buf_done(&text);
-    im->bad++;
-    if (cli_is_set(im->cli, "strict"))
-        im->is_ended = true;
-}
-
-/* ---- cutting batches ---- */
-
-/* The line's object with the default queue in it, appended. */
-static void put_item(const struct import *im, struct json_span object, struct buf *out)
-{
-    const char *queue = cli_value(im->cli, "queue", NULL);
-    struct json_item item;
-
-    if (!queue || json_find(object, "queue", &item)) {
-        buf_append(out, object.at, object.len);
-        return;
-    }
-    buf_puts(out, "{\"queue\":");
-    json_put_cstr(out, queue);
-    if (json_count(object) > 0)
-        buf_putc(out, ',');
-    buf_append(out, object.at + 1, object.len - 1);
-}
-
-/* Reads the next good line into `held`; false when there is none any more (is_ended), or not yet. */
-static bool read_item(struct import *im)
-{
-    const char *line;
-    size_t len;
-
-    while (!im->is_ended) {
-        if (!lines_is_ready(&im->lines))
-            return false;
-        if (!lines_next(&im->lines, &line, &len))
-            break;
-        struct json_error why;
-        struct json_span value;
-        struct json_item index;
-        enum json_type type;
-        if (!line)
-            bad_line(im, im->lines.number, "longer than %zu bytes", im->lines.max);
-        else if (strspn(line, " \t\r") >= len)
-            continue;
-        else if (json_check(line, len, &value, &type, &why) != 0)
-            bad_line(im, im->lines.number, "byte %zu: %s", why.offset, why.text);
-        else if (type != JSON_OBJECT)
-            bad_line(im, im->lines.number, "%s where an object is expected", json_type_name(type));
-        else if (json_find(value, "after_index", &index))
-            bad_line(im, im->lines.number,
-                     "after_index counts within a request, not in a file: use after");
-        else {
-            put_item(im, value, &im->held);
-            im->held_line = im->lines.number;
-            return true;
-        }
-    }
-    if (!im->is_ended && im->lines.error) {
-        cli_say("cannot read %s: %s", im->cli->operands[0], strerror(im->lines.error));
-        im->exit_code = EXITCODE_NOINPUT;
-    }
-    im->is_ended = true;
-    return false;
-}
-
-/* Fills a batch; false when it is not complete. Where a batch ends depends on the lines only, never on when they came:
- * a repeat under the same key cuts the same batches. So a batch that waits for lines stays `filling`. */
-static bool fill_batch(struct import *im, struct batch *b)
-{
-    if (im->filling != b) {
-        b->count = 0;
-        b->drops = 0;
-        buf_reset(&b->text);
-        im->filling = b;
-    }
-    while (b->count < IMPORT_ITEMS && (im->held.len > 0 || read_item(im))) {
-        if (b->count > 0 && b->text.len + im->held.len > IMPORT_BYTES)
-            break;
-        b->items[b->count].line = im->held_line;
-        b->items[b->count].from = b->text.len;
-        b->items[b->count++].len = im->held.len;
-        buf_append(&b->text, im->held.data, im->held.len);
-        buf_reset(&im->held);
-    }
-    bool is_full = b->count == IMPORT_ITEMS || im->held.len > 0;
-    if (!is_full && !im->is_ended)
-        return false;
-    im->filling = NULL;
-    if (b->count == 0)
-        return false;
-    b->number = ++im->last_number;
-    return true;
-}
 
 /* ---- sending ---- */
 
@@ -317,7 +166,7 @@ static bool take_bad_item(struct import *im, struct batch *b, const struct reque
     if (index < 0 || (size_t)index >= b->count)
         return false;
     put_complaint(&text, reply, path.data);
-    bad_line(im, b->items[index].line, "%s", buf_peek(&text));
+    import_bad_line(im, b->items[index].line, "%s", buf_peek(&text));
     drop_item(b, (size_t)index);
     if (cli_is_set(im->cli, "strict"))
         b->count = (size_t)index; /* what stands before the bad line, no more */
@@ -491,7 +340,7 @@ static int send_all(struct import *im)
     int64_t due;
 
     send_again(im, &due);
-    while (!due && (b = next_to_fill(im)) && fill_batch(im, b))
+    while (!due && (b = next_to_fill(im)) && import_fill(im, b))
         send_batch(im, b);
     if (is_done(im))
         return -1;
