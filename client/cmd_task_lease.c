@@ -17,7 +17,8 @@
 #define TOKEN_OPTION                                                                               \
     {                                                                                              \
         0, "lease-token", "TOKEN",                                                                 \
-            "The token of the claim; not needed by a job of `claudebench work` for its own task."  \
+            "The token of the claim (default: CLAUDEBENCH_LEASE_TOKEN); not needed by a job of "   \
+            "`claudebench work` for its own task."                                                 \
     }
 #define IDEM_OPTION                                                                                \
     {                                                                                              \
@@ -174,8 +175,12 @@ static int say_to_server(const struct word *word, const char *id)
     buf_puts(&params, "{");
     json_put_key(&params, "id");
     json_put_cstr(&params, id);
-    if ((status = params_put_text_as(cli, &params, "lease-token", "lease_token")) >= 0)
+    if (!cli_is_set(cli, "lease-token") && getenv(LEASE_TOKEN_ENV)) {
+        json_put_key(&params, "lease_token");
+        json_put_cstr(&params, getenv(LEASE_TOKEN_ENV));
+    } else if ((status = params_put_text_as(cli, &params, "lease-token", "lease_token")) >= 0) {
         return status;
+    }
     put_members(word, &params);
     if ((status = session_open(&s, cli)) >= 0 ||
         (status = session_call(&s, word->method, &params, word->idem, &reply)) >= 0)
@@ -198,7 +203,7 @@ static int say(struct word *word, int status)
                                "which task? Only a job of `claudebench work` has one of its own");
     else if (!json_is_utf8(id, strlen(id)))
         status = cli_wrong_use(cli->verb, "the id is not UTF-8");
-    else if (!is_own && !has_token && word->needs_token)
+    else if (!is_own && !has_token && !getenv(LEASE_TOKEN_ENV) && word->needs_token)
         status = cli_wrong_use(cli->verb,
                                "--lease-token is missing: this is for who holds the task; "
                                "`claudebench task reassign` takes it from its holder");

@@ -18,6 +18,8 @@
 #define TELL_ENV_ID      "CLAUDEBENCH_TASK_ID"
 #define TELL_ENV_ATTEMPT "CLAUDEBENCH_ATTEMPT"
 #define TELL_ENV_SOCKET  "CLAUDEBENCH_WORK_SOCKET"
+/* Not a job's: the token of a script that holds a lease itself. */
+#define LEASE_TOKEN_ENV "CLAUDEBENCH_LEASE_TOKEN"
 
 /* The address of a name as in TELL_ENV_SOCKET; false when it is too long. */
 bool tell_address(const char *name, struct sockaddr_un *ret, socklen_t *ret_len);

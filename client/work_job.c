@@ -105,8 +105,8 @@ static int open_stdin(struct json_span task)
 /* Set for a job, or, when `work` itself is a job, not to be seen by its jobs. */
 static bool is_ours(const struct work *w, const char *entry)
 {
-    static const char *const names[] = {TELL_ENV_ID, TELL_ENV_ATTEMPT, TELL_ENV_SOCKET,
-                                        "CLAUDEBENCH_QUEUE", "CLAUDEBENCH_CONFIG"};
+    static const char *const names[] = {TELL_ENV_ID,     TELL_ENV_ATTEMPT,    TELL_ENV_SOCKET,
+                                        LEASE_TOKEN_ENV, "CLAUDEBENCH_QUEUE", "CLAUDEBENCH_CONFIG"};
     size_t len = strcspn(entry, "=");
 
     for (size_t i = 0; i < CB_ARRAY_LEN(names) - (w->config ? 0 : 1); i++)

@@ -129,7 +129,7 @@ def fail_and_release():
     equal((get(id)["error"], get(id)["attempt"]), ("broke é", 1))
     good(task("update", id, "--status", "pending"))
     token = claim(queue, "v")["lease_token"]
-    good(task("fail", id, "hopeless", "--no-retry", "--lease-token", token))
+    good(task("fail", id, "hopeless", "--no-retry", env={"CLAUDEBENCH_LEASE_TOKEN": token}))
     equal((get(id)["status"], get(id)["dead_reason"]), ("failed", "no_retry"))
     said(task("fail", id, b"\xff", "--lease-token", token), 65, "UTF-8")
 
@@ -244,7 +244,8 @@ def job_environment():
     queue, out = queue_name(), f"{procs.folder()}/inner.env"
     id = add(queue)
     inner = Work("--once", "-c", daemon.config_path, command=["sh", "-c", f"env >{out}; {CLIENT} task add follow --queue {queue}-next"],
-                 queue=queue, env={"CLAUDEBENCH_CONFIG": "/nonexistent", "CLAUDEBENCH_TASK_ID": "t-9", "CLAUDEBENCH_WORK_SOCKET": "outer"})
+                 queue=queue, env={"CLAUDEBENCH_CONFIG": "/nonexistent", "CLAUDEBENCH_TASK_ID": "t-9", "CLAUDEBENCH_WORK_SOCKET": "outer",
+                      "CLAUDEBENCH_LEASE_TOKEN": "outer"})
     equal(inner.wait(), 0, inner.said())
     check(wait_status(id, "completed")["result"].startswith("t-"), "the job has reached the daemon")
     env = read_file(out).decode()
