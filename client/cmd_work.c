@@ -22,6 +22,8 @@ enum {
     KILL_AFTER_MS = 5000,
     CLAIM_MIN_MS = 50,
     CLAIM_MAX_MS = 1000,
+    RELEASE_MIN_MS = 100,
+    RELEASE_MAX_MS = 5000,
     POP_MS = 500,
     LEAVE_MS = 3000, /* for the last requests, when the jobs have ended */
     LEAVE_CHECK_MS = 50,
@@ -325,6 +327,7 @@ static void open_jobs(struct work *w)
     tell_open(w);
     w->signal_fd = open_signals();
     backoff_init(&w->claim_backoff, CLAIM_MIN_MS, CLAIM_MAX_MS);
+    backoff_init(&w->release_backoff, RELEASE_MIN_MS, RELEASE_MAX_MS);
     progress_init(&w->progress, "work");
 }
 

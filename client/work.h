@@ -125,6 +125,7 @@ struct work {
     bool is_claiming;
     int64_t next_claim_ms;
     struct backoff claim_backoff;
+    struct backoff release_backoff; /* while one job after the other gives its task back */
 
     bool is_beating;
     int64_t next_beat_ms;

@@ -229,7 +229,8 @@ void report_job(struct work *w, struct job *job)
     } else if (job->fate == FATE_RELEASED) {
         report_release(w, job);
     } else if (job->told == TOLD_RELEASE) {
-        report_claim_later(w); /* else it might have the same task again at once, and so on */
+        /* Else it might have the same task again at once, and so on. */
+        w->next_claim_ms = clock_mono_ms() + backoff_next_full_jitter(&w->release_backoff);
         report_release(w, job);
     } else if (job->told == TOLD_FAILURE) {
         report_failure(w, job);
@@ -440,6 +441,7 @@ static void take_completion(struct work *w, struct job *job, const struct reques
         return;
     }
     if (reply->outcome == REQUESTS_RESULT) {
+        backoff_reset(&w->release_backoff);
         w->completed++;
         work_say(w, "%s completed (attempt %" PRId64 ", %s)", job->id, job->attempt,
                  took(job, time));
@@ -463,6 +465,7 @@ static void take_failure(struct work *w, struct job *job, const struct requests_
 
     if (tries_again(job, TAG_FAIL, reply))
         return;
+    backoff_reset(&w->release_backoff);
     if (reply->outcome == REQUESTS_RESULT) {
         bool is_dead = json_find(reply->result, "dead", &item) && item.value.at[0] == 't';
         job_put_error(job, &error);
