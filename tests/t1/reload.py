@@ -188,6 +188,71 @@ def under_load():
         note(f"{sent[0]} requests, at most {most[0]} task workers at once")
 
 
+class Listener(threading.Thread):
+    """Collects the events of tasks that are told: (event id, task id)."""
+
+    def __init__(self, redis):
+        super().__init__(daemon=True)
+        self.link = redis.client(timeout=60)
+        self.link.call("PSUBSCRIBE", "cb:events:task.created")
+        self.told = []
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                got = self.link.read()
+            except (OSError, ValueError):
+                return
+            for flat in json.loads(got[3]) if got[0] == b"pmessage" else []:
+                fields = dict(zip(flat[1::2], flat[2::2]))
+                self.told += [(flat[0], i) for i in (fields.get("ids") or fields["id"]).split()]
+
+
+@case("events.transport changes by reloads under load: each event is kept or told as its worker was set, none is missing or double")
+def transport():
+    redis = PrivateRedis()
+    with Daemon(redis=redis) as d:
+        listener = Listener(redis)
+        stop = threading.Event()
+        ids, problems = [], []
+
+        def load():
+            caller = d.caller(schemas=False)
+            while not stop.is_set():
+                replies = caller.wait_all(caller.send_many([("task.create", {"text": "t"}, {}) for _ in range(50)]), 30)
+                problems.extend(r.raw for r in replies if not r.ok)
+                ids.extend(r.result["id"] for r in replies if r.ok)
+
+        thread = threading.Thread(target=load, daemon=True)
+        thread.start()
+        marked = d.caller(schemas=False)
+        places = {}
+        try:
+            for mode in ("stream", "pubsub", "both", "pubsub", "stream"):
+                goal = len(ids) + 300
+                wait_until(lambda g=goal: len(ids) >= g, 30, "the load goes on")
+                reload(d, events={"transport": mode})
+                mark = marked.call("task.create", {"text": mode})["id"]
+                ids.append(mark)
+                places[mark] = mode
+        finally:
+            stop.set()
+            thread.join(30)
+        kept = [(i, t) for i, e in d.stream("stream:events") if e["type"] == b"task.created"
+                for t in (e.get("ids") or e["id"]).decode().split()]
+        wait_until(lambda: {t for _, t in kept} | {t for _, t in listener.told} >= set(ids), 10, "each was kept or told")
+        equal(problems, [])
+        for what in (kept, listener.told):
+            equal(len(what), len({t for _, t in what}), "none is there twice")
+        check(all(dict((t, i) for i, t in kept).get(t, i) == i for i, t in listener.told), "under one id in both")
+        for mark, mode in places.items():
+            found = (mark in {t for _, t in kept}, mark in {t for _, t in listener.told})
+            equal(found, (mode != "pubsub", mode != "stream"), mode)
+        listener.link.close()
+    redis.stop()
+
+
 @case("old workers that do not leave: their number is bounded, they are killed in the end, their requests are not charged")
 def bounded():
     with FakeDaemon("task:stubborn system:fine", workers=2, config={"supervisor": {"stop_timeout_ms": 1500}}) as d:
