@@ -1,5 +1,5 @@
 /*
- * cmd_ctl.c: claudebench ctl reload, scale, drain, stop: what an administrator tells a running daemon, over its control
+ * cmd_ctl.c: claudebench ctl reload, scale, drain, stop, log-level, leader: what an administrator tells a running daemon, over its control
  * socket. The answer comes when it is done, and with --wait when the workers are as wanted.
  */
 #include "common/compat.h"
@@ -32,6 +32,8 @@ static int run_reload(const struct cli *cli);
 static int run_scale(const struct cli *cli);
 static int run_drain(const struct cli *cli);
 static int run_stop(const struct cli *cli);
+static int run_log_level(const struct cli *cli);
+static int run_leader(const struct cli *cli);
 
 const struct cli_verb verb_ctl_reload = {
     .name = "ctl reload",
@@ -76,6 +78,34 @@ const struct cli_verb verb_ctl_stop = {
     .notes = NULL,
     .options = stop_options,
     .run = run_stop,
+};
+
+static const struct cli_option json_only[] = {
+    {'j', "json", NULL, "Print JSON."},
+    {0, NULL, NULL, NULL},
+};
+
+const struct cli_verb verb_ctl_log_level = {
+    .name = "ctl log-level",
+    .operands = "[SUBSYSTEM LEVEL]",
+    .min_operands = 0,
+    .max_operands = 2,
+    .summary = "Show or change what is logged, until a reload.",
+    .notes = "SUBSYSTEM is one of those shown, or `all`; LEVEL is error, warn, info, debug, or\n"
+             "`default` for log.level.\n",
+    .options = json_only,
+    .run = run_log_level,
+};
+
+const struct cli_verb verb_ctl_leader = {
+    .name = "ctl leader",
+    .operands = "",
+    .min_operands = 0,
+    .max_operands = 0,
+    .summary = "Show which instance leads, as this daemon sees it.",
+    .notes = "Exit 0: there is a leader; 1: none is known.\n",
+    .options = json_only,
+    .run = run_leader,
 };
 
 /* ---- what they share ---- */
@@ -305,4 +335,74 @@ static int run_stop(const struct cli *cli)
     if (code >= 0)
         return code;
     return wait_s > 0 ? await_end(&a, wait_s) : EXITCODE_OK;
+}
+
+/* ---- ctl log-level, leader ---- */
+
+static void put_members(struct buf *out, struct json_span object)
+{
+    struct json_item item;
+    struct json_iter it;
+
+    json_iter_init(&it, object);
+    while (json_iter_next(&it, &item)) {
+        struct buf name CB_CLEANUP(buf_done) = BUF_INIT;
+        struct buf value CB_CLEANUP(buf_done) = BUF_INIT;
+        json_decode_string(item.key, &name);
+        json_decode_string(item.value, &value);
+        buf_printf(&name, "%*s", (int)(name.len < 10 ? 10 - name.len : 1), "");
+        buf_append(&name, buf_peek(&value), value.len);
+        end_line(&name, out);
+    }
+}
+
+static int run_log_level(const struct cli *cli)
+{
+    struct ask a CB_CLEANUP(ask_done) = ASK_INIT;
+    struct buf line CB_CLEANUP(buf_done) = BUF_INIT;
+    struct buf out CB_CLEANUP(buf_done) = BUF_INIT;
+    struct json_item levels;
+
+    if (cli->noperands == 1)
+        return cli_wrong_use(cli->verb, "which level? error, warn, info, debug or default");
+    put_command(&line, "log_level");
+    if (cli->noperands == 2) {
+        json_put_key(&line, "subsystem");
+        json_put_cstr(&line, cli->operands[0]);
+        json_put_key(&line, "level");
+        json_put_cstr(&line, cli->operands[1]);
+    }
+    int code = send_command(&a, cli, &line, 0);
+    if (code >= 0)
+        return code;
+    if (!cli_is_set(cli, "json") && json_find(a.json, "levels", &levels) &&
+        levels.type == JSON_OBJECT)
+        put_members(&out, levels.value);
+    return cli_write(&out);
+}
+
+static int run_leader(const struct cli *cli)
+{
+    struct ask a CB_CLEANUP(ask_done) = ASK_INIT;
+    struct buf text CB_CLEANUP(buf_done) = BUF_INIT;
+    struct buf out CB_CLEANUP(buf_done) = BUF_INIT;
+    struct json_item leader;
+    int code = ask_load(&a, cli);
+
+    if (code >= 0 || (code = ask_daemon(&a, "{\"cmd\":\"status\"}\n", ANSWER_MS)) >= 0)
+        return code;
+    if (!json_find(a.json, "leader", &leader) || leader.type != JSON_OBJECT)
+        return EXITCODE_SOFTWARE;
+    show_put_member(&text, leader.value, "id");
+    bool is_known = text.len > 0;
+    if (cli_is_set(cli, "json"))
+        code = show_json(leader.value);
+    else {
+        if (is_known)
+            end_line(&text, &out);
+        code = cli_write(&out);
+    }
+    if (!is_known)
+        cli_say("no leader is known to this daemon");
+    return code == EXITCODE_OK && !is_known ? EXITCODE_FAILURE : code;
 }

@@ -61,6 +61,28 @@ const struct cli_verb verb_task_resume = {
     .run = run_task_resume,
 };
 
+const struct cli_verb verb_ctl_pause = {
+    .name = "ctl pause",
+    .operands = "[QUEUE]",
+    .min_operands = 0,
+    .max_operands = 1,
+    .summary = "The same as task pause.",
+    .notes = NULL,
+    .options = json_only,
+    .run = run_task_pause,
+};
+
+const struct cli_verb verb_ctl_resume = {
+    .name = "ctl resume",
+    .operands = "[QUEUE]",
+    .min_operands = 0,
+    .max_operands = 1,
+    .summary = "The same as task resume.",
+    .notes = NULL,
+    .options = json_only,
+    .run = run_task_resume,
+};
+
 /* ---- task queues ---- */
 
 static const struct table_column columns[] = {

@@ -39,9 +39,30 @@ static const struct {
 #undef LOG_EVENT
 };
 
+/* Where the rows of each subsystem begin. */
+enum {
+#define LOG_SUBSYSTEM(name)          FIRST_OF_##name, BACK_TO_##name = FIRST_OF_##name - 1,
+#define LOG_EVENT(name, level, text) ROW_OF_##name,
+#include "common/log_events.def"
+    ROWS
+#undef LOG_EVENT
+};
+_Static_assert((int)ROWS == (int)EV_COUNT, "rows are counted as events");
+
+static const struct {
+    const char *name;
+    int first; /* enum log_event */
+} subsystems[] = {
+#define LOG_SUBSYSTEM(name) {#name, FIRST_OF_##name},
+#define LOG_EVENT(name, level, text)
+#include "common/log_events.def"
+#undef LOG_EVENT
+};
+
 static struct {
     enum sink sink;
     enum log_level level;
+    unsigned char own_level[LOG_SUBSYSTEMS]; /* a subsystem's: the level and one; 0 = none */
     enum log_format format;
     char *path; /* SINK_FILE */
     int fd;     /* SINK_FILE, else -1 */
@@ -69,10 +90,41 @@ enum log_level log_event_level(enum log_event ev)
     return events[ev].level;
 }
 
+static const char *const level_names[] = {"error", "warn", "info", "debug"};
+
 const char *log_level_name(enum log_level level)
 {
-    static const char *const names[] = {"error", "warn", "info", "debug"};
-    return names[level];
+    return level_names[level];
+}
+
+int log_level_find(const char *name)
+{
+    for (size_t i = 0; i < CB_ARRAY_LEN(level_names); i++)
+        if (strcmp(level_names[i], name) == 0)
+            return (int)i;
+    return -1;
+}
+
+const char *log_subsystem_name(enum log_subsystem subsystem)
+{
+    return subsystems[subsystem].name;
+}
+
+int log_subsystem_find(const char *name)
+{
+    for (int i = 0; i < LOG_SUBSYSTEMS; i++)
+        if (strcmp(subsystems[i].name, name) == 0)
+            return i;
+    return -1;
+}
+
+static enum log_level level_of(enum log_event ev)
+{
+    int i = LOG_SUBSYSTEMS - 1;
+
+    while (i > 0 && subsystems[i].first > (int)ev)
+        i--;
+    return state.own_level[i] ? (enum log_level)(state.own_level[i] - 1) : state.level;
 }
 
 static int syslog_priority(enum log_level level)
@@ -185,6 +237,11 @@ void log_set_level(enum log_level level)
     state.level = level;
 }
 
+void log_set_subsystem_level(enum log_subsystem subsystem, int level)
+{
+    state.own_level[subsystem] = (unsigned char)(level + 1);
+}
+
 enum log_level log_get_level(void)
 {
     return state.level;
@@ -200,7 +257,7 @@ void log_ident(const char *program, const char *context)
 
 bool log_is_wanted(enum log_event ev)
 {
-    return events[ev].level <= state.level;
+    return events[ev].level <= level_of(ev);
 }
 
 /* False when the event has had its lines for this second; otherwise *ret_suppressed says how many

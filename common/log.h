@@ -37,6 +37,14 @@ enum log_event {
 };
 #undef LOG_EVENT
 
+#define LOG_EVENT(name, level, text)
+#define LOG_SUBSYSTEM(name) LOG_SUBSYSTEM_##name,
+enum log_subsystem {
+#include "common/log_events.def"
+    LOG_SUBSYSTEMS
+};
+#undef LOG_EVENT
+
 struct log_settings {
     enum log_level level;
     enum log_format format;
@@ -54,6 +62,12 @@ bool log_has_syslog(void);
 int log_reopen(struct cb_error *err);
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
+/* "error" … as the option says it; -1 for another word. */
+int log_level_find(const char *name);
+/* A subsystem's own level, in place of the general one; -1: the general one again. */
+void log_set_subsystem_level(enum log_subsystem subsystem, int level);
+const char *log_subsystem_name(enum log_subsystem subsystem);
+int log_subsystem_find(const char *name); /* -1: there is none of that name */
 /* Flushes nothing (lines are written at once); closes file or syslog and falls back to stderr. */
 void log_close(void);
 

@@ -18,6 +18,7 @@
 enum {
     SCOREBOARD_VERSION = 5, /* of the layout: to be raised when it changes */
     SCOREBOARD_SLOTS = 256,
+    SCOREBOARD_LOG_LEVELS = 16,
     SCOREBOARD_METHODS = 64,
     SCOREBOARD_SCRIPTS = 64,
     /* Latency histogram: quarter octaves from 1 µs: bucket i holds values < 2^((i+1)/4) µs. */
@@ -116,6 +117,9 @@ struct scoreboard_global {
     _Atomic int64_t partition_since_ms; /* wall; 0: at least half are seen */
     _Atomic int64_t health_since_ms;    /* wall: of the supervisor's last change of status */
     _Atomic int is_fsynced;             /* Redis has each write on its disk before it answers */
+    /* Levels of subsystems of the log (log.h): the level and one, 0 = the general one. */
+    _Atomic uint32_t log_levels_serial; /* raised when they have changed */
+    _Atomic int log_levels[SCOREBOARD_LOG_LEVELS];
     char instance_id[132];
     char incarnation[36];
 };

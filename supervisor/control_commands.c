@@ -6,6 +6,7 @@
  *   scale   wait_ms, domain, workers  so many workers, until a reload
  *   drain   wait_ms                   no workers, until a reload
  *   stop                              as TERM does
+ *   log_level  subsystem, level       what is logged of a subsystem, until a reload; without them: shows
  */
 #include "common/compat.h"
 #include "supervisor/control_commands.h"
@@ -144,13 +145,59 @@ static void do_drain(struct supervisor *s, json_object *request, struct control_
     ret->json = make_ok();
 }
 
+static json_object *levels_object(const struct supervisor *s)
+{
+    json_object *o = json_object_new_object();
+
+    for (int i = 0; i < LOG_SUBSYSTEMS; i++) {
+        int own = atomic_load(&s->scoreboard->global.log_levels[i]);
+        enum log_level level = own > 0 ? (enum log_level)(own - 1) : log_get_level();
+        json_object_object_add(o, log_subsystem_name((enum log_subsystem)i),
+                               json_object_new_string(log_level_name(level)));
+    }
+    return o;
+}
+
+/* "all", or one. */
+static void set_levels(struct supervisor *s, int subsystem, int level)
+{
+    for (int i = 0; i < LOG_SUBSYSTEMS; i++)
+        if (subsystem < 0 || i == subsystem)
+            supervisor_set_log_level(s, (enum log_subsystem)i, level);
+}
+
+static void do_log_level(struct supervisor *s, json_object *request, struct control_answer *ret)
+{
+    const char *subsystem = get_string(request, "subsystem");
+    const char *level = get_string(request, "level");
+    bool is_all = subsystem && strcmp(subsystem, "all") == 0;
+    bool is_default = level && strcmp(level, "default") == 0;
+
+    if (subsystem || level) {
+        if (!subsystem || (!is_all && log_subsystem_find(subsystem) < 0)) {
+            refuse(ret, "there is no such subsystem of the log");
+            return;
+        }
+        if (!level || (!is_default && log_level_find(level) < 0)) {
+            refuse(ret, "level is not error, warn, info, debug or default");
+            return;
+        }
+        set_levels(s, is_all ? -1 : log_subsystem_find(subsystem),
+                   is_default ? -1 : log_level_find(level));
+        log_event(EV_log_level_set, LOG_S("subsystem", subsystem), LOG_S("level", level));
+    }
+    ret->json = make_ok();
+    json_object_object_add(ret->json, "levels", levels_object(s));
+}
+
 static const struct {
     const char *name;
     void (*fn)(struct supervisor *s, json_object *request, struct control_answer *ret);
     bool is_change; /* refused while the daemon stops */
 } commands[] = {
-    {"ping", do_ping, false},    {"status", do_status, false}, {"stop", do_stop, false},
-    {"reload", do_reload, true}, {"scale", do_scale, true},    {"drain", do_drain, true},
+    {"ping", do_ping, false},           {"status", do_status, false}, {"stop", do_stop, false},
+    {"reload", do_reload, true},        {"scale", do_scale, true},    {"drain", do_drain, true},
+    {"log_level", do_log_level, false},
 };
 
 void control_command(struct supervisor *s, json_object *request, struct control_answer *ret)

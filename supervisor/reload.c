@@ -107,6 +107,8 @@ static void apply(struct supervisor *s, const struct change *c, int fd)
     if (s->embedded)
         embedded_redis_options_changed(s->embedded);
     services_renew(&s->services, fd >= 0, s->options_fd);
+    for (int i = 0; i < LOG_SUBSYSTEMS; i++)
+        supervisor_set_log_level(s, (enum log_subsystem)i, -1);
     instance_resume(s->instance);
     assign_options_changed(s->assign);
 }

@@ -77,6 +77,15 @@ void supervisor_drain(struct supervisor *s)
     health_update(&s->health);
 }
 
+void supervisor_set_log_level(struct supervisor *s, enum log_subsystem subsystem, int level)
+{
+    struct scoreboard_global *g = &s->scoreboard->global;
+
+    log_set_subsystem_level(subsystem, level);
+    atomic_store(&g->log_levels[subsystem], level + 1);
+    atomic_fetch_add(&g->log_levels_serial, 1);
+}
+
 void supervisor_stop(struct supervisor *s)
 {
     stop_gracefully(&s->stop);
@@ -423,6 +432,8 @@ static int make_scoreboard(struct supervisor *s, struct inherit *in, struct cb_e
         s->scoreboard_fd = scoreboard_create(&s->scoreboard, err);
     else if (scoreboard_attach(s->scoreboard_fd, &s->scoreboard, err) == 0)
         tally_add_slot(&s->tally, &s->scoreboard->retired);
+    for (int i = 0; s->scoreboard && i < LOG_SUBSYSTEMS; i++)
+        supervisor_set_log_level(s, (enum log_subsystem)i, -1);
     return s->scoreboard ? 0 : -1;
 }
 

@@ -5,6 +5,7 @@
 #ifndef CB_SUPERVISOR_H
 #define CB_SUPERVISOR_H
 
+#include "common/log.h"
 #include "supervisor/assign.h"
 #include "supervisor/audit.h"
 #include "supervisor/embedded_redis.h"
@@ -85,6 +86,8 @@ void supervisor_done(struct supervisor *s);
 void supervisor_stop(struct supervisor *s);
 void supervisor_reload(struct supervisor *s);
 void supervisor_drain(struct supervisor *s);
+/* What we and the workers log of a subsystem, until a reload; -1: the general level. */
+void supervisor_set_log_level(struct supervisor *s, enum log_subsystem subsystem, int level);
 
 /* It cannot go on: logs why, kills the workers, and exits with that code. */
 void supervisor_fail(struct supervisor *s, int code, const char *why);

@@ -85,10 +85,26 @@ static void read_control(struct supervised *s)
     }
 }
 
+/* What `claudebench ctl log-level` has set. */
+static void take_log_levels(struct supervised *s)
+{
+    const struct scoreboard_global *g = &s->board->global;
+    uint32_t serial = atomic_load_explicit(&g->log_levels_serial, memory_order_acquire);
+
+    _Static_assert((int)LOG_SUBSYSTEMS <= (int)SCOREBOARD_LOG_LEVELS,
+                   "the scoreboard holds all subsystems");
+    if (serial == s->log_levels_serial)
+        return;
+    s->log_levels_serial = serial;
+    for (int i = 0; i < LOG_SUBSYSTEMS; i++)
+        log_set_subsystem_level((enum log_subsystem)i, atomic_load(&g->log_levels[i]) - 1);
+}
+
 void supervised_turn(struct supervised *s)
 {
     scoreboard_beat(s->slot);
     read_control(s);
+    take_log_levels(s);
     if (term_came)
         begin_drain(s);
     if (usr1_came) {

@@ -14,6 +14,7 @@ struct supervised {
     struct scoreboard_slot *slot;
     uint64_t generation;
     bool may_go;                 /* GO came */
+    uint32_t log_levels_serial;  /* of the levels that we log at */
     bool is_draining;            /* DRAIN or TERM came, or the supervisor is gone */
     bool is_orphan;              /* end of file on the control socket */
     void (*on_drain)(void *arg); /* called once, when is_draining becomes true; may be NULL */

@@ -324,6 +324,29 @@ def drained():
             equal(status(d)["status"], "healthy")
 
 
+@case("ctl log-level: a subsystem's level counts at once, in the daemon and its workers, until a reload")
+def log_level():
+    with Daemon() as d:
+        c = d.caller()
+        c.refused("task.create", {"text": ""})
+        shown = ctl(d, "log-level", "requests", "debug")
+        check("requests  debug" in shown and "workers   info" in shown, shown)
+        c.refused("task.create", {"text": ""})
+        wait_until(lambda: events(d, "request_refused"), 5, "the worker says it")
+        equal(len(events(d, "request_refused")), 1)
+        check("children  error" in ctl(d, "log-level", "children", "error"), "shown")
+        procs.kill(d.workers("task")[0])
+        wait_until(lambda: len(d.workers("task")) == 2 and status(d)["status"] == "healthy", 10, "replaced")
+        equal(events(d, "child_died"), [])
+        equal(set(ctl(d, "log-level", "all", "warn").split()[1::2]), {"warn"})
+        ctl(d, "log-level", "redis", "loud", want=75)
+        ctl(d, "log-level", "nothing", "info", want=75)
+        ctl(d, "log-level", "redis", want=64)
+        reload(d)
+        equal(set(ctl(d, "log-level").split()[1::2]), {"info"})
+        equal(ctl(d, "leader"), "test-host\n")
+
+
 @case("ctl stop --wait returns when the daemon has ended; ctl without a daemon says 69")
 def stop():
     with Daemon() as d:

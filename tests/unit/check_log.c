@@ -194,6 +194,21 @@ START_TEST(levels)
     ck_assert_int_eq(log_get_level(), LOG_LEVEL_ERROR);
     log_event(EV_child_died);
     wrote("");
+    log_set_subsystem_level(LOG_SUBSYSTEM_children, LOG_LEVEL_INFO);
+    ck_assert(log_is_wanted(EV_child_started));
+    ck_assert(log_is_wanted(EV_drain_finished)); /* the last row of children */
+    ck_assert(!log_is_wanted(EV_config_loaded));
+    ck_assert(!log_is_wanted(EV_instance_registered));
+    log_set_subsystem_level(LOG_SUBSYSTEM_cluster, LOG_LEVEL_DEBUG);
+    ck_assert(log_is_wanted(EV_tasks_assigned));
+    for (int i = 0; i < LOG_SUBSYSTEMS; i++) {
+        ck_assert_int_eq(log_subsystem_find(log_subsystem_name((enum log_subsystem)i)), i);
+        log_set_subsystem_level((enum log_subsystem)i, -1);
+    }
+    ck_assert_int_eq(log_subsystem_find("none"), -1);
+    ck_assert_int_eq(log_level_find("info"), LOG_LEVEL_INFO);
+    ck_assert_int_eq(log_level_find("loud"), -1);
+    ck_assert(!log_is_wanted(EV_child_started));
     log_set_level(LOG_LEVEL_DEBUG);
     log_event(EV_worker_started);
     char *text = taken_from(path);
