@@ -15,6 +15,7 @@ class Installed(Daemon):
     def __init__(self, **kw):
         self.bin = procs.subfolder("bin")
         self.install("claudebenchd", "claudebench-worker")
+        os.symlink(f"{procs.top_builddir()}/etc", f"{self.bin}/etc")  # the rules are looked for beside the programs
         super().__init__(**kw)
 
     def install(self, *names):
