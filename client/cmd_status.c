@@ -120,6 +120,33 @@ static void put_hooks(struct buf *out, struct json_span status, struct buf *valu
     put_line(out, "hooks", value);
 }
 
+/* What a reload has left to do, or to the administrator. */
+static void put_config(struct buf *out, struct json_span status, struct buf *value)
+{
+    struct json_item config, list, option;
+    struct json_iter it;
+
+    if (!json_find(status, "config", &config) || config.type != JSON_OBJECT)
+        return;
+    buf_reset(value);
+    int64_t old = int_value(config.value, "old_workers");
+    if (old > 0) {
+        buf_printf(value, "%" PRId64 " workers that finish and leave", old);
+        put_line(out, "old", value);
+    }
+    if (!json_find(config.value, "needs_restart", &list) || list.type != JSON_ARRAY ||
+        json_count(list.value) == 0)
+        return;
+    buf_reset(value);
+    buf_puts(value, "needed for new values of");
+    json_iter_init(&it, list.value);
+    for (const char *before = " "; json_iter_next(&it, &option); before = ", ") {
+        buf_puts(value, before);
+        put_value(value, option.value, "option");
+    }
+    put_line(out, "restart", value);
+}
+
 static void put_summary(struct buf *out, struct json_span status)
 {
     struct buf value = BUF_INIT;
@@ -152,6 +179,7 @@ static void put_summary(struct buf *out, struct json_span status)
     put_word(&value, status, "leader.id", "");
     put_line(out, "leader", &value);
     put_hooks(out, status, &value);
+    put_config(out, status, &value);
     buf_done(&value);
 }
 

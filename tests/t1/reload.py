@@ -132,6 +132,8 @@ def restart_only():
         said = [(e["option"], e["in_force"]) for e in events(d, "option_needs_restart")]
         equal(said, [("redis.prefix", "cb"), ("supervisor.pidfile", f"{d.dir}/pid")] * 2)
         equal([o["option"] for o in status(d)["config"]["needs_restart"]], ["redis.prefix", "supervisor.pidfile"])
+        shown = d.client("status").stdout.decode()
+        check("restart   needed for new values of redis.prefix, supervisor.pidfile\n" in shown, shown)
         equal(d.caller().call("task.create", {"text": "t"})["status"], "pending", "under the old prefix")
         check(not os.path.exists(other), "the old pid file")
         check("nothing has changed" in reload(d, redis={"prefix": "cb"}, supervisor={"pidfile": f"{d.dir}/pid"}), "taken back")
@@ -276,6 +278,7 @@ def new_ones_fail():
         check("not as wanted yet" in ctl(d, "reload", "--wait", "--timeout", "1", want=75), "said so")
         check(before <= pids(d), "the old ones are at work")
         equal(status(d)["config"]["old_workers"], 2)
+        check(b"old       2 workers that finish" in d.client("status").stdout, "status says it, too")
         d.set_modes("")
         ctl(d, "reload", "--wait")
         check(not before & pids(d), "replaced")
