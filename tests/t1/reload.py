@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 
-from cbtest import Daemon, PrivateRedis, case, check, equal, main, note, procs, wait_until
+from cbtest import Daemon, PrivateRedis, case, check, equal, main, note, procs, rng, wait_until
 from supervised import Control, FakeDaemon, status
 
 
@@ -282,6 +282,62 @@ def new_ones_fail():
         d.set_modes("")
         ctl(d, "reload", "--wait")
         check(not before & pids(d), "replaced")
+        equal(status(d)["status"], "healthy")
+
+
+@case("a reload while Redis is away: what it concerns is in force, workers follow when Redis is back")
+def redis_away():
+    redis = PrivateRedis(aof=True)
+    with Daemon(redis=redis, more_fds=1) as d:
+        before = pids(d)
+        redis.kill9()
+        wait_until(lambda: status(d)["redis"]["state"] == "down", 10, "Redis is away")
+        for i in range(3):
+            write(d, limits={"text_bytes": 20 + i}, domains={"task": {"workers": 1 + i}})
+            with Control(d) as socket:
+                equal(socket.ask("reload")["ok"], True)
+            check(len(pids(d)) <= 8, "bounded")
+        check(before & pids(d), "old ones wait for Redis, too")
+        redis.restart()
+        wait_workers(d, 3)
+        wait_until(lambda: status(d)["status"] == "healthy", 10, "healthy")
+        c = d.caller()
+        for _ in range(20):
+            c.refused("task.create", {"text": "x" * 23})
+    redis.stop()
+
+
+@case("reloads, scalings, drains, deaths and signals in any order: bounded all the time, and as configured in the end")
+def any_order():
+    draw = rng()
+    with FakeDaemon("", workers=2, more_fds=1, config={"supervisor": {"stop_timeout_ms": 300, "restart_min_ms": 20, "restart_max_ms": 50}}) as d:
+        serial = 0
+
+        def kill_one():
+            found = pids(d)
+            if found:
+                procs.kill(draw.choice(sorted(found)))
+
+        def change(how):
+            nonlocal serial
+            serial += 1
+            write(d, task={"lease_ms": 20000 + serial})
+            if how == "HUP":
+                procs.kill(d.pid, signal.SIGHUP)
+            else:
+                ctl(d, "reload")
+
+        steps = [lambda: change("HUP"), lambda: change("ctl"), lambda: ctl(d, "scale", "task", str(draw.randint(0, 6))),
+                 lambda: procs.kill(d.pid, signal.SIGTTIN), lambda: procs.kill(d.pid, signal.SIGTTOU), kill_one,
+                 lambda: ctl(d, "drain"), lambda: procs.kill(d.pid, signal.SIGWINCH), lambda: procs.kill(d.pid, signal.SIGHUP),
+                 lambda: d.set_modes(draw.choice(["", "task:crash", "task:stubborn", "task:config", "task:hung"]))]
+        for _ in range(60):
+            draw.choice(steps)()
+            check(len(pids(d)) <= 20, f"{len(pids(d))} task workers")
+        d.set_modes("")
+        write(d, domains={**d.config["domains"], "task": {"workers": 3}})
+        ctl(d, "reload", "--wait")
+        equal((len(pids(d)), len(pids(d, "system"))), (3, 1))
         equal(status(d)["status"], "healthy")
 
 
