@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import threading
 
 from cbtest import Daemon, case, check, equal, main, note, procs, wait_until
@@ -156,6 +157,62 @@ def options():
         check(b"redis.prefix needs a restart" in done.stdout, done.stdout)
         d.config["redis"]["prefix"] = "cb"
         d.write_config()
+
+
+@case("the service manager is told of a reload and an upgrade, and its watchdog is fed on")
+def service_manager():
+    folder = procs.subfolder("n")
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    s.bind(f"{folder}/notify")
+    s.settimeout(10)
+
+    def told(what):
+        while what not in (got := s.recv(4096).decode()):
+            pass
+        return got
+
+    d = Installed(start=False)
+    d.env.update(NOTIFY_SOCKET=f"{folder}/notify", WATCHDOG_USEC="400000")
+    with d.start():
+        told("READY=1")
+        equal(d.client("ctl", "reload").returncode, 0)
+        check("MONOTONIC_USEC=" in told("RELOADING=1"), "with its time")
+        told("READY=1")
+        d.upgrade()
+        check(f"MAINPID={d.pid}" in told("READY=1"), "by the new program")
+        told("WATCHDOG=1")
+        for pid in d.workers():
+            with open(f"/proc/{pid}/environ", "rb") as f:
+                text = f.read()
+            check(b"NOTIFY_SOCKET" not in text and b"CLAUDEBENCHD_" not in text, text)
+            check(set(procs.fd_list(pid)) >= {3, 5}, procs.fd_list(pid))
+    s.close()
+
+
+@case("an upgrade in the background: it stays there, with its log and its pid file of the command line")
+def background():
+    d = Installed(start=False)
+    d.config["log"]["destination"] = "stderr"
+    d.write_config()
+    os.makedirs(d.redis_dir, exist_ok=True)
+    pidfile = f"{procs.folder()}/other.pid"  # where run() runs it
+    done = procs.run([f"{d.bin}/claudebenchd", "-d", "-p", "other.pid", "-c", os.path.relpath(d.config_path, procs.folder())],
+                     env={"CBTEST_DAEMON": d.dir})
+    equal(done.returncode, 0, done.stderr.decode())
+    with open(pidfile, encoding="ascii") as f:
+        pid = int(f.read())
+    workers = {w["pid"] for w in status(d)["workers"]}
+    d.install("claudebenchd")
+    procs.kill(pid, signal.SIGUSR2)
+    wait_until(lambda: os.path.samefile(f"/proc/{pid}/exe", f"{d.bin}/claudebenchd"), 10, "the new file runs")
+    wait_until(lambda: os.path.exists(f"{d.dir}/control.sock") and d.is_settled(), 15, "settled")
+    check(not workers & {w["pid"] for w in status(d)["workers"]}, "new workers")
+    equal(os.readlink(f"/proc/{pid}/cwd"), "/")
+    equal(d.client("ctl", "reload", "--wait").returncode, 0)
+    equal(status(d)["config"]["needs_restart"], [], "-p is still what counts")
+    equal(d.client("ctl", "stop", "--wait").returncode, 0)
+    check(not os.path.exists(pidfile), "the pid file is removed")
+    d.stop(check=False)
 
 
 if __name__ == "__main__":
