@@ -298,6 +298,7 @@ static void put_beat(struct shape_writer *w, const struct step_input *in, unsign
         shape_put(w, "\"}");
     }
     shape_put(w, "]}");
+    shape_arg(w, ""); /* seen */
     shape_operations(w, 1 + leases);
 }
 

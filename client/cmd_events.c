@@ -356,6 +356,7 @@ static void open_reader(struct viewer *v)
         .group = cli_value(v->cli, "group", NULL),
         .is_following = v->is_following,
         .has_channels = v->s.opts->events.transport != EVENTS_STREAM,
+        .can_do_without = v->s.opts->events.transport == EVENTS_BOTH,
         .go_on = go_on,
     };
 

@@ -493,14 +493,26 @@ static int find_place(struct event_reader *r, struct cb_error *err)
     return 0;
 }
 
+static int open_channels(struct event_reader *r, struct cb_error *err)
+{
+    if (!r->cfg.has_channels || !r->cfg.is_following || r->cfg.group)
+        return 0;
+    if (event_channel_open(r->cfg.target, r->cfg.prefix, r->cfg.client_name, r->cfg.go_on,
+                           r->cfg.arg, &r->told, &r->channel, err) == 0)
+        return 0;
+    r->channel = NULL;
+    if (err->code != REDIS_AUTH || !r->cfg.can_do_without)
+        return -1;
+    r->cfg.has_channels = false;
+    return 0;
+}
+
 /* Listening begins before the stream is read, so that nothing falls between. */
 static int connect_all(struct event_reader *r, struct cb_error *err)
 {
     if (open_link(r, err) != 0)
         return -1;
-    if (r->cfg.has_channels && r->cfg.is_following && !r->cfg.group &&
-        event_channel_open(r->cfg.target, r->cfg.prefix, r->cfg.client_name, r->cfg.go_on,
-                           r->cfg.arg, &r->told, &r->channel, err) != 0)
+    if (open_channels(r, err) != 0)
         return -1;
     bool had_place = r->has_place;
     if (find_place(r, err) != 0)

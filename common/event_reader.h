@@ -25,10 +25,11 @@ struct event_reader_config {
     const char *const *types;
     /* Begin behind this id; with a group: where that is. NULL: see `last`. */
     const char *since;
-    size_t last;       /* without `since`: begin with the last so many; 0: with the next event */
-    const char *group; /* NULL: none */
-    bool is_following; /* goes on when all has been given */
-    bool has_channels; /* not with a group */
+    size_t last;         /* without `since`: begin with the last so many; 0: with the next event */
+    const char *group;   /* NULL: none */
+    bool is_following;   /* goes on when all has been given */
+    bool has_channels;   /* not with a group */
+    bool can_do_without; /* … who is not allowed to listen reads the stream only */
     /* Asked at least every REDIS_LINK_IDLE_MS while it waits; false: event_reader_next() says
      * EVENT_NOTHING soon. May be NULL. */
     redis_idle_fn *go_on;

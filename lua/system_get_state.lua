@@ -47,13 +47,21 @@ end
 
 -- ---- instances ----
 
+-- Whom it saw at its last beat: an agent says so itself; a daemon's ticks find it out (include/gossip.lua).
+local function seen_json(id, kind, told)
+    local report = kind == 'daemon' and redis.pcall('HGET', P .. 'gossip:health', id)
+    local seen = told or type(report) == 'string' and string.match(report, '"ages":({.*})}$')
+    return seen and ',"seen":' .. seen or ''
+end
+
 local function instance_json(id)
-    local t = redis.pcall('HMGET', instance_key(id), 'kind', 'st', 'roles', 'capacity', 'load', 'beat')
+    local t = redis.pcall('HMGET', instance_key(id), 'kind', 'st', 'roles', 'capacity', 'load', 'beat', 'seen')
     if not (t[1] and t[2] and t[3] and t[4] and t[6] and tonumber(t[6])) then
         return nil
     end
     return '{"id":' .. S(id) .. ',"kind":"' .. t[1] .. '","status":"' .. t[2] .. '","roles":' .. t[3] .. ',"capacity":'
-        .. t[4] .. (t[5] and t[2] == 'ACTIVE' and ',"load":' .. t[5] or '') .. ',"lastBeat":' .. ISO(t[6]) .. '}'
+        .. t[4] .. (t[5] and t[2] == 'ACTIVE' and ',"load":' .. t[5] or '') .. ',"lastBeat":' .. ISO(t[6])
+        .. (t[2] == 'ACTIVE' and seen_json(id, t[1], t[7]) or '') .. '}'
 end
 
 -- Those that will live longest first, then those that ended, the latest first.

@@ -2,7 +2,8 @@
 -- system_heartbeat: an agent's beat: renews its own deadline and the leases that it names.
 -- KEYS  the envelope's
 -- ARGV  operation: task.lease_ms
---       request: id, incarnation, health, load, number of leases, then task id and token of each
+--       request: id, incarnation, health, load, number of leases, then task id and token of each; what it has seen of
+--       others (JSON, '' = it says nothing)
 -- Returns as the envelope. Caller: worker, system.heartbeat.
 -- @include envelope.lua
 -- @include task.lua
@@ -43,6 +44,10 @@ function op(r)
     held_want(id)
     call('HSET', key, 'beat', NOW, 'health', ARGV[a + 3], 'load', ARGV[a + 4])
     call('ZADD', P .. 'instances:active', I(EFF() + tonumber(known[3])), id)
+    local seen = ARGV[a + 6 + 2 * tonumber(ARGV[a + 5])]
+    if seen ~= '' then
+        call('HSET', key, 'seen', seen)
+    end
     if known[5] then
         move_old(id, incarnation)
     end

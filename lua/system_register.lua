@@ -59,7 +59,7 @@ function op(r)
     call('HSET', key, 'inc', incarnation, 'kind', 'agent', 'st', 'ACTIVE', 'roles', ARGV[a + 2], 'capacity',
         ARGV[a + 3], 'lease', lease, 'metadata', ARGV[a + 5], 'reg', NOW, 'beat', NOW, 'qs', ARGV[a + 8], 'rs',
         ARGV[a + 9])
-    call('HDEL', key, 'mu')
+    call('HDEL', key, 'mu', 'seen')
     load_renew(id)
     call('ZADD', P .. 'instances:active', I(EFF() + tonumber(lease)), id)
     if known[1] == 'daemon' then -- the daemon that was here does not come back with its secret

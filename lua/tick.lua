@@ -92,7 +92,7 @@ local function beat()
         for _, set in ipairs(known[4] and load_sets(known[4], known[5] or '') or {}) do
             redis.pcall('ZREM', set, id)
         end
-        call('HDEL', KEYS[3], 'qs', 'rs', 'mu')
+        call('HDEL', KEYS[3], 'qs', 'rs', 'mu', 'seen')
         call('HSET', KEYS[3], 'inc', incarnation, 'kind', 'daemon', 'st', 'ACTIVE', 'sec', secret, 'roles',
             '[]', 'capacity', 0, 'lease', ARGV[8], 'metadata', '{}', 'reg', NOW, 'beat', NOW)
         call('ZREM', P .. 'instances:offline', id)

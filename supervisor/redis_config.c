@@ -88,8 +88,8 @@ static void put_users(const struct redis_config *cfg, struct buf *out)
     const char *p = cfg->opts->redis.prefix;
 
     buf_puts(out, "user default off resetpass ~* &* +@all\n");
-    buf_printf(out, "user daemon on #%s resetkeys resetchannels ~%s:* &%s:* %s\n", cfg->daemon_hash,
-               p, p, daemon_rights);
+    buf_printf(out, "user daemon on #%s resetkeys resetchannels ~%s:* &%s:* &%s:events:* %s\n",
+               cfg->daemon_hash, p, p, p, daemon_rights);
     buf_printf(out, "user client on #%s resetkeys resetchannels ~%s:requests:* ", cfg->client_hash,
                p);
     buf_printf(out, "%%R~%s:stream:events %%R~%s:stream:dead ", p, p);

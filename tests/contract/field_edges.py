@@ -24,6 +24,7 @@ INSTEAD = {("hook.todo_write", "task"): {"mode": "one", "task": {"id": "1", "sub
 ONLY = {("hook.register", "file"): ["edges.yaml"], ("hook.register", "scope"): ["/", "/folder"], ("hook.todo_write", "mode"): ["list"],
         ("system.discover", "method"): ["task.create", "system.discover"], ("task.list", "cursor"): [], ("task.audit", "cursor"): [],
         ("schedule.add", "cron"): ["@daily", "* * * * *"], ("schedule.add", "timezone"): ["UTC"],
+        ("system.heartbeat", "seen"): [{}, {"other": 5}],
         ("system.event.subscribe", "since"): ["$", "0", "123", "123-4"],
         ("task.create", "after"): [[]], ("task.create_batch", "tasks[0].after"): [[]],  # there must be such tasks
         ("task.create_batch", "tasks[0].after_index"): [[]]}

@@ -277,9 +277,9 @@ class Scripts:
     def unregister(self, agent, incarnation):
         return self.ask("system_unregister", agent, incarnation, domain="system")
 
-    def heartbeat(self, agent, incarnation, leases=(), health="healthy", load=0):
+    def heartbeat(self, agent, incarnation, leases=(), health="healthy", load=0, seen=""):
         flat = [x for pair in leases for x in pair]
-        return self.ask("system_heartbeat", agent, incarnation, health, load, len(leases), *flat, op_args=[30000],
+        return self.ask("system_heartbeat", agent, incarnation, health, load, len(leases), *flat, seen, op_args=[30000],
                         domain="system")
 
     def vote(self, decision, instance, value="yes", role="", timeout=60000, incarnation="", **kw):

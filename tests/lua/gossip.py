@@ -46,6 +46,8 @@ def well():
     for name, report in reports.items():
         equal([report["seen"], report["known"], sorted(report["ages"])], [5, 5, sorted(set(reports) - {name})])
         check(all(0 <= age <= 600 for age in report["ages"].values()), report)
+    for shown in s.state()["result"]["instances"]:
+        equal(shown["seen"], reports[shown["id"]]["ages"], "what system.get_state shows")
     equal([flag(), kinds()], [None, []])
 
 

@@ -92,6 +92,13 @@ def assign():
     first = claim("agent/1", 2, incarnation=agent["incarnation"])
     equal([t["id"] for t in first], [task, urgent])
     equal(c.call("task.reassign", {"id": task, "to": "agent/2", "reason": "é"}), {"id": task, "assignedTo": "agent/2"})
+    others = {"agent/2": 120, "a \"{}\\": 0}
+    c.call("system.heartbeat", {"instanceId": "agent/1", "incarnation": agent["incarnation"], "seen": others})
+    for bad in ({"x": -1}, {"x": 1.5}, {"x": "1"}, {"": 1}, {"x" * 129: 1}, {str(i): i for i in range(51)}, {"x": {"y": 1}}, [1]):
+        c.refused("system.heartbeat", {"instanceId": "agent/1", "incarnation": agent["incarnation"], "seen": bad}, -32602)
+    c.call("system.heartbeat", {"instanceId": "agent/1", "incarnation": agent["incarnation"]})  # says nothing of others
+    shown = {i["id"]: i for i in c.call("system.get_state")["instances"]}
+    equal(shown["agent/1"]["seen"], others)
     beat = c.call("system.heartbeat", {"instanceId": "agent/1", "incarnation": agent["incarnation"], "renew": [
         {"id": t["id"], "lease_token": t["lease_token"]} for t in first]})
     equal([(x["id"], x["reason"]) for x in beat["cancel"]], [(task, "lease_lost")])

@@ -182,6 +182,36 @@ def mixture():
         equal(f.said(), "")
 
 
+@case("a daemon with pubsub tells who follows and keeps nothing; one with stream tells nobody")
+def daemons_transport():
+    for transport in ("pubsub", "stream"):
+        config = {"domains": {"task": {"workers": 1}, "system": {"workers": 1}}, "events": {"transport": transport}}
+        with Daemon(config=config) as d, d.connect() as link:
+            own = d.caller()
+            f = Follower("-f", "-t", "user.*,task.*", config=d.config_path)
+            link.call("PSUBSCRIBE", "cb:events:*")
+            made = []
+
+            def is_there():
+                made.append(own.call("system.event.publish", {"type": "user.x"})["event"])
+                return f.ids()
+
+            wait_until(is_there, 10, "it follows", step=0.05)
+            task = own.call("task.create", {"text": "x"})["id"]
+            wait_until(lambda: f.rows()[-1]["type"] == "task.created", 10, "the worker's")
+            equal(f.rows()[-1]["id"], task)
+            equal(f.ids()[:-1], made[-len(f.ids()) + 1 :])
+            equal(len(d.stream("stream:events")) > 0, transport == "stream")
+            done = d.client("events")
+            equal((done.returncode, done.stdout == b"", b"not kept" in done.stderr), (0, *[transport == "pubsub"] * 2))
+            f.end()
+            link.send("PING")
+            told = 0
+            while link.read()[0] != b"pong":
+                told += 1
+            equal(told > 0, transport == "pubsub")
+
+
 @case("both: connections are cut all the time; what the stream has comes once and in order, what was only told is missed and said")
 def cut_channels():
     draw = rng("cut")
@@ -219,6 +249,22 @@ def cut_channels():
         lost_one = m.write("pubsub")
         wait_until(lambda: "may be missing" in f.said() and lost_one in f.said(), 10, lambda: f"it says so: {f.said()}")
         f.end()
+
+
+@case("who may not listen reads the stream only, if that has all; else it is told so (77)")
+def not_allowed():
+    for transport in ("both", "pubsub"):
+        with Mixed(transport) as m:
+            m.link.call("ACL", "SETUSER", "default", "resetchannels", "-subscribe", "-psubscribe")
+            m.write("stream")
+            f = Follower("-f", "--since", "0", config=m.config)
+            if transport == "pubsub":
+                equal(f.process.wait(10), 77, f.said())
+                continue
+            last = m.write("stream")
+            wait_until(lambda: last in f.ids(), 10, "it reads")
+            equal(f.ids(), [i for i, _ in m.made])
+            f.end()
 
 
 @case("a stream that is trimmed beyond the place: that is said, and it goes on")

@@ -18,6 +18,8 @@ static const struct field instance_fields[] = {
     FIELD_INT("capacity", REQUIRED, 0, 10000, "How many tasks it takes at once."),
     FIELD_NUM("load", OPTIONAL, 0, 1000000, "How much it said it does."),
     FIELD_TIME("lastBeat", REQUIRED, "When it was heard last."),
+    FIELD_OBJECT("seen", OPTIONAL, NULL,
+                 "Whom it saw at its last beat, and how many ms before that it had heard of them."),
     FIELD_END,
 };
 static const struct field instance_element[] = {

@@ -4,6 +4,8 @@
 #include "common/compat.h"
 #include "worker/handler.h"
 
+enum { SEEN_BYTES = 2048, SEEN_MAX = 50 };
+
 static const char *const healths[] = {"healthy", "degraded", "unhealthy", NULL};
 static const char *const reasons[] = {"cancelled", "lease_lost", NULL};
 
@@ -33,6 +35,12 @@ static const struct field params[] = {
      .max = 100,
      .sub = lease_element,
      .text = "Leases to renew with this beat."},
+    {.name = "seen",
+     .type = FIELD_TYPE_OBJECT,
+     .max = SEEN_BYTES,
+     .text = "What it has seen of others by itself: for each instance, at most 50, how many ms ago "
+             "it heard "
+             "of it last. Shown by system.get_state."},
     FIELD_END,
 };
 
@@ -55,8 +63,34 @@ static const struct field result[] = {
     FIELD_END,
 };
 
+/* {"<instance>": ms, …} */
+static int check_seen(struct prepare *p, const struct field_value *seen)
+{
+    struct json_iter it;
+    struct json_item item;
+    int64_t ms;
+    size_t n = 0;
+
+    if (!seen->is_set)
+        return 0;
+    json_iter_init(&it, seen->raw);
+    while (json_iter_next(&it, &item)) {
+        size_t len = json_decoded_len(item.key);
+        if (++n > SEEN_MAX)
+            return prepare_refuse(p, "seen", "at most 50 instances", "more");
+        if (len < 1 || len > 128)
+            return prepare_refuse(p, "seen", "ids of 1 to 128 bytes", "another name");
+        if (json_decode_int(item.value, &ms) != 0 || ms < 0)
+            return prepare_refuse(p, "seen", "whole milliseconds for each instance",
+                                  "another value");
+    }
+    return 0;
+}
+
 static int prepare(struct prepare *p)
 {
+    if (check_seen(p, prepare_value(p, "seen")) != 0)
+        return -1;
     const struct field_value *renew = prepare_value(p, "renew");
 
     prepare_arg_text(p, prepare_value(p, "instanceId"));
@@ -69,6 +103,7 @@ static int prepare(struct prepare *p)
         prepare_arg_text(p, &lease[fields_index(lease_fields, "id")]);
         prepare_arg_text(p, &lease[fields_index(lease_fields, "lease_token")]);
     }
+    prepare_arg_raw(p, prepare_value(p, "seen"));
     p->operations += (unsigned)renew->len;
     return 0;
 }
