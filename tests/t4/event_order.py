@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """event_order.py: per-partition order of events with 8 workers, while workers are killed, for who reads the partition, the
-stream, and for who follows (`claudebench events -f`)."""
+stream, and for who follows (`claudebench events -f`); and one order for who follows while events.transport is changed."""
 
 import json
 import threading
@@ -107,6 +107,55 @@ def order():
         equal([i for i, _ in d.stream("stream:events")], [r["event"] for r in f.rows()][: len(whole)])
         f.process.terminate()
         f.process.wait(10)
+
+
+@case("events.transport is changed by reload under load: who follows with both sees each event once, in the order of the ids")
+def reloaded():
+    config = {"domains": {"task": {"workers": 2}, "system": {"workers": 3}}, "events": {"transport": "both"}}
+    with Daemon(config=config) as d:
+        made, stopping = [[] for _ in range(3)], threading.Event()
+
+        def publish(p):
+            c = d.caller(schemas=False)
+            while not stopping.is_set():
+                made[p].append(c.insist("system.event.publish", {"type": "user.step", "partition": f"r{p}", "data": len(made[p])},
+                                        timeout=60).result["event"])
+
+        f = Follower(d)  # has read the configuration as it was when it follows
+        wait_until(f.rows, 10, "it follows")
+        threads = [threading.Thread(target=publish, args=(p,)) for p in range(3)]
+        for t in threads:
+            t.start()
+        kept = []
+        try:
+            for transport in ("pubsub", "stream", "both", "pubsub", "both"):
+                d.config["events"]["transport"] = transport
+                d.write_config()
+                done = d.client("ctl", "reload", "--wait", timeout=60)
+                equal(done.returncode, 0, done.stderr)
+                before = [len(m) for m in made]
+                wait_until(lambda b=before: all(len(m) >= n + 10 for m, n in zip(made, b)), 20, "events with it")
+                ids = {i for i, _ in d.stream("stream:events")}
+                kept.append(sum(i in ids for m, n in zip(made, before) for i in m[n + 1 : n + 10]))
+        finally:
+            stopping.set()
+            for t in threads:
+                t.join(60)
+        equal([k > 0 for k in kept], [False, True, True, False, True], "what the stream has of each")
+        whole = sorted((i for m in made for i in m), key=number)
+        wait_until(lambda: len(followed(f)) >= len(whole), 20, lambda: f"{len(followed(f))} of {len(whole)}")
+        equal(followed(f), whole)
+        note(f"{len(whole)} events over {len(kept)} reloads")
+        f.process.terminate()
+        f.process.wait(10)
+
+
+def number(event_id):
+    return tuple(map(int, event_id.split("-")))
+
+
+def followed(f):
+    return [r["event"] for r in f.rows() if r["type"] == "user.step"]
 
 
 if __name__ == "__main__":
