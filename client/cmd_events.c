@@ -377,7 +377,8 @@ static int start(struct viewer *v)
         status = find_redis(v);
     if (status >= 0)
         return status;
-    if (!v->is_following && v->s.opts->events.transport == EVENTS_PUBSUB)
+    if ((!v->is_following || cli_is_set(v->cli, "group")) &&
+        v->s.opts->events.transport == EVENTS_PUBSUB)
         cli_say("events.transport is pubsub: events are told to those who follow, and not kept");
     interrupt_catch();
     open_reader(v);

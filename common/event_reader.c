@@ -378,7 +378,7 @@ static void take_group_entries(struct event_reader *r, const reply_t *entries)
             r->place = e->id;
         note_unacked(r, e->id);
         if (e->nfields == 0)
-            set_gap(r, e->id, e->id);
+            set_gap(r, r->has_gap ? r->gap.after : e->id, e->id);
         if (e->nfields > 0 && is_wanted(r, e))
             DL_APPEND(r->ready, e);
         else
