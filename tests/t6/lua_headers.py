@@ -137,5 +137,14 @@ def used():
         check(f"SCRIPT_{name.upper()}" in sources, f"no C file calls {name}")
 
 
+@case("users cannot publish events of the kinds that our scripts write")
+def kinds():
+    handler = read(os.path.join(procs.top_srcdir(), "worker/handlers/system/system_event_publish.c"))
+    own = set(re.findall(r'"(\w+)"', re.search(r"own_kinds\[\] = \{(.*?)\};", handler, re.S)[1]))
+    written = {kind for path in all_files() for kind in re.findall(r"'([a-z_]+)\.[a-z_]+'", code(read(path)))}
+    check({"task", "instance", "leader", "batch"} <= written, f"{written}")
+    equal(sorted(written - own), [], "kinds that system_event_publish.c does not know as ours")
+
+
 if __name__ == "__main__":
     main()
