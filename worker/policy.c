@@ -9,7 +9,7 @@
 
 #include <sha2.h>
 
-enum { FAILURES_MAX = 2, RELOAD_MS = 1000 };
+enum { FAILURES_MAX = 2, LOOKS_MAX = 3, RELOAD_MS = 1000, QUIET_MS = 300 };
 
 /* ---- one set ---- */
 
@@ -21,6 +21,7 @@ void policy_set_init(struct policy_set *s, const char *path, bool is_file)
 void policy_set_done(struct policy_set *s)
 {
     rules_free(s->rules);
+    rules_free(s->fresh);
     free(s->path);
     free(s->problem);
     *s = (struct policy_set){0};
@@ -59,42 +60,71 @@ static void say_failed(struct policy_set *s)
 /* A failed load is tried again, not at every look when it goes on failing. */
 static bool is_due(const struct policy_set *s)
 {
+    if (s->fresh)
+        return rules_have_changed(s->fresh);
     if (s->problem)
         return s->failures <= FAILURES_MAX || clock_mono_ms() - s->loaded_ms >= RELOAD_MS;
     return !s->rules || rules_have_changed(s->rules);
 }
 
+static bool take_fresh(struct policy_set *s)
+{
+    bool is_new = !s->rules || strcmp(rules_version(s->fresh), rules_version(s->rules)) != 0;
+
+    rules_free(s->rules);
+    s->rules = s->fresh;
+    s->fresh = NULL;
+    s->looks = 0;
+    if (is_new)
+        log_event(EV_rules_loaded, LOG_S("path", s->path), LOG_I("rules", rules_count(s->rules)),
+                  LOG_SN("version", rules_version(s->rules), 16));
+    return is_new;
+}
+
+static bool give_up(struct policy_set *s)
+{
+    bool was_good = s->rules != NULL || s->failures == 1;
+
+    rules_free(s->rules);
+    s->rules = NULL;
+    s->looks = 0;
+    say_failed(s);
+    return was_good;
+}
+
+/* Nobody is writing; a time that is still to come says nothing. */
+static bool is_quiet(const struct rules *rules)
+{
+    int64_t age = clock_wall_ms() - rules_written_ms(rules);
+    return age < 0 || age >= QUIET_MS;
+}
+
+/*
+ * Files that were written a moment ago may be in the middle of it. What is read of them in place of rules in force counts only
+ * when the next look finds them as they were, and that they cannot be read only when the next look cannot either; after
+ * LOOKS_MAX looks at files that go on changing they are taken as they are.
+ */
 bool policy_set_look(struct policy_set *s)
 {
-    struct rules *rules = NULL;
     char *problem = NULL;
 
     if (!is_due(s))
-        return false;
+        return s->fresh && take_fresh(s);
+    rules_free(s->fresh);
+    s->fresh = NULL;
+    s->looks++;
     s->loaded_ms = clock_mono_ms();
-    if (load(s, &rules, &problem) == 0) {
-        bool is_new = !s->rules || strcmp(rules_version(rules), rules_version(s->rules)) != 0;
-        rules_free(s->rules);
-        s->rules = rules;
-        free(s->problem);
-        s->problem = NULL;
-        s->failures = 0;
-        log_repeat_over(&s->said);
-        if (is_new)
-            log_event(EV_rules_loaded, LOG_S("path", s->path), LOG_I("rules", rules_count(rules)),
-                      LOG_SN("version", rules_version(rules), 16));
-        return is_new;
-    }
+    int status = load(s, &s->fresh, &problem);
+    bool may_wait = s->rules && s->looks <= LOOKS_MAX;
     free(s->problem);
     s->problem = problem;
+    if (status == 0) {
+        s->failures = 0;
+        log_repeat_over(&s->said);
+        return (!may_wait || is_quiet(s->fresh)) && take_fresh(s);
+    }
     s->failures++;
-    if (s->rules && s->failures < FAILURES_MAX)
-        return false; /* perhaps it is being written: one more look */
-    bool was_good = s->rules != NULL || s->failures == 1;
-    rules_free(s->rules);
-    s->rules = NULL;
-    say_failed(s);
-    return was_good;
+    return (!may_wait || s->failures >= FAILURES_MAX || is_quiet(s->rules)) && give_up(s);
 }
 
 /* ---- all of them ---- */

@@ -4,8 +4,8 @@
  * one.
  *
  * Files are looked at again, and the chain is read again from Redis, at most POLICY_LOOK_MS after they have changed; what is
- * decided then is decided by the new ones. What cannot be read denies (hooks.on_error): a file that was good and is not
- * any more is given one more look first, because editors do not all write in one piece.
+ * decided then is decided by the new ones. What cannot be read denies (hooks.on_error). Files that were
+ * written a moment ago are given one more look first, because editors do not all write in one piece.
  */
 #ifndef CB_WORKER_POLICY_H
 #define CB_WORKER_POLICY_H

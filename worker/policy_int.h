@@ -16,7 +16,9 @@
 struct policy_set {
     char *path; /* a folder, or one file */
     bool is_file;
-    struct rules *rules; /* NULL: cannot be used */
+    struct rules *rules; /* in force; NULL: none can be used */
+    struct rules *fresh; /* read from files that have changed, and not in force yet; NULL: none */
+    unsigned looks;      /* at files that change and change */
     char *problem;       /* of the last load; NULL: none */
     unsigned failures;   /* loads in a row that failed */
     int64_t loaded_ms;   /* when it was last tried */

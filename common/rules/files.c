@@ -44,6 +44,20 @@ bool rules_have_changed(const struct rules *rules)
     return false;
 }
 
+int64_t rules_written_ms(const struct rules *rules)
+{
+    int64_t newest = 0;
+
+    for (const struct rules_file *f = rules->files; f; f = f->next) {
+        struct stat st;
+        if (stat(f->path, &st) != 0)
+            continue;
+        int64_t at = (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000;
+        newest = at > newest ? at : newest;
+    }
+    return newest;
+}
+
 /* ---- reading ---- */
 
 static void complain(struct builder *b, const char *path, const char *text)
@@ -58,6 +72,15 @@ static void hash(SHA2_CTX *sha, const char *text, size_t len)
     SHA256Update(sha, (const uint8_t *)text, len);
 }
 
+/* What a write that has only begun leaves, or one for which the disk was full: not the wish to have no rules. */
+static bool is_empty(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (!strchr(" \t\r\n", text[i]) || text[i] == '\0')
+            return false;
+    return true;
+}
+
 static void add_text(struct builder *b, const char *name, const char *text, size_t len,
                      bool is_project)
 {
@@ -70,6 +93,10 @@ static void add_text(struct builder *b, const char *name, const char *text, size
     }
     b->loader.file = arena_strndup(&b->loader.rules->arena, name, strlen(name));
     b->loader.is_project = is_project;
+    if (is_empty(text, len)) {
+        complain(b, name, "the file is empty (expected groups or disable)");
+        return;
+    }
     load_file(&b->loader, text, len);
 }
 

@@ -102,6 +102,8 @@ const char *rules_version(const struct rules *rules);
 size_t rules_count(const struct rules *rules);
 /* True when a file that the rules came from has changed, come or gone since. Costs one stat() a file. */
 bool rules_have_changed(const struct rules *rules);
+/* Wall ms at which one of these files or the folder was written last, by their times now; 0: there are none. */
+int64_t rules_written_ms(const struct rules *rules);
 
 /* ---- decide ---- */
 

@@ -47,6 +47,7 @@ ROWS = [
     row("F19", "the old master is still reachable by one host", [], ["t5/failover.py"]),
     row("F28", "clocks jump by an hour", [], ["t4/clocks.py"]),
     row("F29", "clocks that are five minutes wrong", [], ["t4/clocks.py"]),
+    row("F33", "the corpus of dangerous calls while hook workers die and hang and the rules break", ["t5/hook_faults.py"], ["t2/hooks.py"]),
     row("F38", "100 clients publish the same thing at once; deaths in between", [], ["t5/same_thing.py", "t2/requests.py"]),
     row("F39", "quorum abuse", ["t4/votes.py", "lua/quorum.py"]),
     row("F42", "batch processors die at 0, 50 and 99 %; ten batches in parallel", ["t4/batches.py", "lua/batch.py"]),

@@ -84,6 +84,8 @@ END_TEST
 
 START_TEST(every_mistake_has_a_place)
 {
+    refused("", "x.yaml: the file is empty (expected groups or disable)\n");
+    refused(" \n\n", "x.yaml: the file is empty (expected groups or disable)\n");
     refused("groups: x\n", "x.yaml:1:9: expected a list of groups\n");
     refused("group: []\n", "x.yaml:1:1: unknown key \"group\" (did you mean groups?)\n");
     refused("- x\n", "x.yaml:1:1: expected a mapping\n");
