@@ -110,6 +110,17 @@ static void put_latencies(const struct publish *p, const struct sample *now,
     buf_done(&out);
 }
 
+static void put_decisions(const struct scoreboard *board, struct script_call *call)
+{
+    uint64_t all = 0;
+
+    for (int i = DECISION_NONE; i <= DECISION_DENY; i++)
+        all += scoreboard_decisions(board, (enum scoreboard_decision)i);
+    script_call_arg_int(call, (int64_t)all);
+    script_call_arg_int(call, (int64_t)scoreboard_decisions(board, DECISION_DENY));
+    script_call_arg_int(call, (int64_t)scoreboard_decisions(board, DECISION_FALLBACK));
+}
+
 static void put_values(struct publish *p, const struct tally *t, struct script_call *call,
                        struct arena *a)
 {
@@ -118,7 +129,7 @@ static void put_values(struct publish *p, const struct tally *t, struct script_c
 
     sum_methods(t, &sums);
     services_count(p->services, &n);
-    script_call_arg_int(call, 11); /* COUNTERS and PRESENT in lua/include/metrics.lua */
+    script_call_arg_int(call, 14); /* COUNTERS and PRESENT in lua/include/metrics.lua */
     script_call_arg_int(call, (int64_t)t->requests);
     script_call_arg_int(call, (int64_t)sums.errors);
     script_call_arg_int(call, (int64_t)sums.refused);
@@ -126,6 +137,7 @@ static void put_values(struct publish *p, const struct tally *t, struct script_c
     script_call_arg_int(call, (int64_t)t->duplicates);
     script_call_arg_int(call, (int64_t)t->reconnects);
     script_call_arg_int(call, (int64_t)atomic_load(&p->board->global.restarts));
+    put_decisions(p->board, call);
     script_call_arg_int(call, n.up);
     script_call_arg_int(call, n.wanted);
     put_rate(p, &sums.now, call, a);

@@ -11,7 +11,8 @@ local METRICS_EVERY = 1000 -- ms between two sums
 local METRICS_STALE = 5000 -- what was published longer ago does not count as present
 local METRICS_WINDOW = 30000 -- of tasks/s
 local METRICS_LOOKED = 100 -- daemons, agents, queues
-local COUNTERS = {'requests', 'errors', 'refused', 'commits', 'duplicates', 'reconnects', 'restarts'}
+local COUNTERS = {'requests', 'errors', 'refused', 'commits', 'duplicates', 'reconnects', 'restarts', 'decisions', 'denied',
+    'fallbacks'}
 local PRESENT = {'workers', 'wanted', 'rate', 'hist'}
 
 local function metrics_key(id)

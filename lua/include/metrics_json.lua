@@ -1,5 +1,6 @@
 -- metrics_json.lua: the figures of all daemons as they were summed up last (include/metrics.lua), as JSON. Needs base.lua.
-local METRICS_GLOBAL = {'requests', 'errors', 'refused', 'commits', 'duplicates', 'reconnects', 'restarts', 'hosts', 'workers'}
+local METRICS_GLOBAL = {'requests', 'errors', 'refused', 'commits', 'duplicates', 'reconnects', 'restarts', 'hosts', 'workers',
+    'decisions', 'denied', 'fallbacks'}
 local METRICS_SCALING = {'daemons', 'agents', 'capacity', 'held', 'load_min', 'load_max', 'load_spread', 'created_per_s',
     'completed_per_s'}
 

@@ -7,7 +7,8 @@ from cbtest import *
 from scripts import Scripts
 
 s = None
-COUNTERS = ["requests", "errors", "refused", "commits", "duplicates", "reconnects", "restarts"]
+COUNTERS = ["requests", "errors", "refused", "commits", "duplicates", "reconnects", "restarts", "decisions",
+            "denied", "fallbacks"]
 
 
 def fresh():
@@ -50,15 +51,15 @@ def counters():
     fresh()
     beat("a", 10, 1, 2, 3, register=1)
     beat("b", 5, 0, 1, register=1)
-    equal(counted(), [15, 1, 3, 3, 0, 0, 0])
+    equal(counted(), [15, 1, 3, 3, 0, 0, 0, 0, 0, 0])
     beat("a", 10, 1, 2, 3)
     beat("a", 12, 1, 2, 4)
-    equal(counted(), [17, 1, 3, 4, 0, 0, 0])
+    equal(counted(), [17, 1, 3, 4, 0, 0, 0, 0, 0, 0])
     beat("a", 4, 1, inc="again", register=1)
-    equal(counted(), [21, 2, 3, 4, 0, 0, 0])
+    equal(counted(), [21, 2, 3, 4, 0, 0, 0, 0, 0, 0])
     beat("a", 2, 1, inc="again")
     beat("a", 4, 1, inc="again")
-    equal(counted(), [21, 2, 3, 4, 0, 0, 0], "one that dips is not counted twice")
+    equal(counted(), [21, 2, 3, 4, 0, 0, 0, 0, 0, 0], "one that dips is not counted twice")
 
 
 @case("a daemon that is gone stays counted, and is not present any more")

@@ -356,6 +356,7 @@ def spool():
         equal(c.call("system.health")["fallbacks"], 2)
         equal(c.call("system.metrics")["hooks"]["fallbacks"], 2)
         check(b"2 without the daemon" in d.client("status").stdout, d.client("status").stdout)
+        wait_until(lambda: (c.call("system.metrics")["global"] or {}).get("fallbacks") == 2, 5, "and in the figures of all")
 
 
 if __name__ == "__main__":
