@@ -124,10 +124,11 @@ static double at(const struct row *row, int rounds, double part)
 static void report(struct row *row, int rounds)
 {
     qsort(row->us, (size_t)rounds, sizeof *row->us, compare);
-    printf("{\"row\":\"%s\",\"rounds\":%d,\"p50\":%.3f,\"p95\":%.3f,\"p99\":%.3f,\"max\":%.3f,"
+    printf("{\"row\":\"%s\",\"rounds\":%d,\"min\":%.3f,\"p50\":%.3f,\"p95\":%.3f,\"p99\":%.3f,"
+           "\"max\":%.3f,"
            "\"exit\":[%d,%d]}\n",
-           row->name, rounds, at(row, rounds, 0.5), at(row, rounds, 0.95), at(row, rounds, 0.99),
-           at(row, rounds, 1), row->exit_low, row->exit_high);
+           row->name, rounds, at(row, rounds, 0), at(row, rounds, 0.5), at(row, rounds, 0.95),
+           at(row, rounds, 0.99), at(row, rounds, 1), row->exit_low, row->exit_high);
 }
 
 int main(int argc, char **argv)

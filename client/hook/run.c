@@ -120,11 +120,13 @@ void hook_run(const struct hook_call *call, hook_answer_fn *answer, void *arg)
     struct hook_answer nothing = {.exit = 0};
 
     int has_text = read_event(call->fd, &text, &err);
-    int has_policy = hook_policy_load(call->config, &policy, &config_err);
     enum hook_read status = has_text == 0 ? hook_read(call->agent, buf_peek(&text), text.len,
                                                       &arena, &record, &err)
                                           : HOOK_READ_BAD;
     fault_point("hook_read");
+    int has_policy = status == HOOK_READ_IGNORED
+                         ? -1
+                         : hook_policy_load(call->config, &policy, &config_err);
     if (status == HOOK_READ_IGNORED) {
         answer(arg, &nothing);
     } else if (status == HOOK_READ_BAD) {
