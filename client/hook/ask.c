@@ -230,6 +230,7 @@ static int read_result(const struct hook *hook, struct json_span result, struct 
     if (hook->record->event->kind != HOOK_POST_TOOL && read_decision(hook->arena, result, &v) != 0)
         return -1;
     v.context = text_member(hook->arena, result, "context");
+    v.version = text_member(hook->arena, result, "rules");
     /* The text for the model has them in words already. */
     if (!v.context)
         read_notes(hook->arena, result, &v);
@@ -366,7 +367,7 @@ int hook_ask(const struct hook *hook, struct hook_verdict *ret, struct hook_link
 }
 
 int hook_link_call(struct hook_link *link, const char *method, const struct buf *params,
-                   const char *idem, int64_t timeout_ms)
+                   const char *idem, int64_t timeout_ms, struct buf *ret_result)
 {
     struct requests_reply reply = REQUESTS_REPLY_INIT;
     struct requests_call call = {
@@ -382,6 +383,8 @@ int hook_link_call(struct hook_link *link, const char *method, const struct buf 
                  : reply.outcome == REQUESTS_ERROR && (reply.code == -32600 || reply.code == -32602)
                      ? 1
                      : -1;
+    if (status == 0 && ret_result)
+        buf_append(ret_result, reply.result.at, reply.result.len);
     requests_reply_done(&reply);
     return status;
 }

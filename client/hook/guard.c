@@ -23,7 +23,7 @@ struct header {
     uint32_t err_len;
 };
 
-enum { ANSWER_MAX = 2 * HOOK_STDIN_MAX };
+enum { ANSWER_MAX = 2 * HOOK_STDIN_MAX, CHILD_S = 10 };
 
 /* ---- the child ---- */
 
@@ -65,6 +65,7 @@ static CB_NORETURN void run_child(const struct hook_call *call, int fd)
     /* The agent waits until all that have its pipes are gone. */
     if (null < 0 || dup2(null, STDOUT_FILENO) < 0 || dup2(null, STDERR_FILENO) < 0)
         _exit(EXITCODE_SOFTWARE);
+    alarm(CHILD_S); /* whatever holds it up later: it is not to stay */
     hook_run(call, send_answer, &fd);
     _exit(EXITCODE_OK);
 }

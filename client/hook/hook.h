@@ -6,6 +6,7 @@
  *   policy.c   which configuration and which folders count
  *   ask.c      the daemon's decision, within a deadline
  *   local.c    the decision when there is no daemon, and what a project's own rules say
+ *   chain.c    which rule files were registered with the daemon, remembered for when it is away
  *   spool.c    the records of decisions made here, until a daemon takes them
  *   say.c      a verdict into what the agent understands
  *   run.c      one call from stdin to answer
@@ -156,6 +157,7 @@ struct hook_verdict {
         message; /* the same without what matched, which may be a secret: for records; NULL: none */
     struct json_span input; /* rewritten */
     const char *context;    /* text for the model, or NULL */
+    const char *version;    /* of the rules that it was decided by, when the daemon says so */
     const struct rules_note *notes;
     size_t nnotes;
 };
@@ -183,9 +185,10 @@ struct hook_link;
  */
 int hook_ask(const struct hook *hook, struct hook_verdict *ret, struct hook_link **ret_link,
              struct cb_error *why);
-/* One more request within `timeout_ms`: 0 when it was carried out, 1 when it was refused for good, -1 when it is not known. */
+/* One more request within `timeout_ms`: 0 when it was carried out, 1 when it was refused for good, -1 when it is not known.
+ * Its result is appended to `ret_result`, if that is not NULL. */
 int hook_link_call(struct hook_link *link, const char *method, const struct buf *params,
-                   const char *idem, int64_t timeout_ms);
+                   const char *idem, int64_t timeout_ms, struct buf *ret_result);
 void hook_link_close(struct hook_link *link);
 
 /* ---- local.c ---- */
@@ -194,6 +197,19 @@ void hook_link_close(struct hook_link *link);
 void hook_decide_here(const struct hook *hook, struct hook_verdict *ret);
 /* Only by the project's rules, when it has any: beside the daemon's verdict, which may have rewritten the input. */
 void hook_decide_by_project(const struct hook *hook, struct hook_verdict *verdict);
+
+/* ---- chain.c ---- */
+
+/* A rule file of the event's chain, in the order in which they are asked. */
+struct hook_member {
+    const char *name;
+    const char *path;
+};
+/* Has the chain of the daemon's rules at hand when it will be away. Asks only when `version` is another than that of the last time. */
+void hook_chain_remember(const struct hook_policy *policy, struct hook_link *link,
+                         const char *version, int budget_ms);
+/* The members that are about this call. Returns how many, or -1 when what was remembered cannot be read. */
+int hook_chain_members(const struct hook *hook, const struct hook_member **ret);
 
 /* ---- spool.c ---- */
 

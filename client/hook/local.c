@@ -8,11 +8,13 @@
 #include "common/compat.h"
 #include "client/hook/hook.h"
 
+#include <sys/stat.h>
 enum { PROJECT_FILES_MAX = 16 };
 
 struct project {
     const char *files[PROJECT_FILES_MAX];
     size_t n;
+    uid_t owner; /* of the folder that the agent works in */
 };
 
 /* ---- the project's files ---- */
@@ -22,10 +24,16 @@ static void add_if_there(const struct hook *hook, struct project *p, const char 
     char *path = arena_printf(hook->arena, "%.*s/%s", (int)len, dir,
                               hook->policy->opts->hooks.project_file);
 
-    /* What is there and cannot be read is an error, when it is read. */
-    if (p->n == PROJECT_FILES_MAX ||
-        (access(path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR)))
+    struct stat st;
+    if (p->n == PROJECT_FILES_MAX)
         return;
+    if (stat(path, &st) != 0) {
+        if (errno == ENOENT || errno == ENOTDIR)
+            return;
+        /* What is there and cannot be looked at is an error, when it is read. */
+    } else if (st.st_uid != geteuid() && st.st_uid != 0 && st.st_uid != p->owner) {
+        return; /* anybody may put a file into /tmp, which is above many projects */
+    }
     for (size_t i = 0; i < p->n; i++) {
         if (strcmp(p->files[i], path) == 0)
             return;
@@ -50,7 +58,11 @@ static void find_upwards(const struct hook *hook, struct project *p, const char 
 /* Where the agent works, and where it was started. */
 static void find_project(const struct hook *hook, struct project *p)
 {
-    *p = (struct project){.n = 0};
+    struct stat st;
+
+    *p = (struct project){.owner = geteuid()};
+    if (hook->record->cwd && stat(hook->record->cwd, &st) == 0)
+        p->owner = st.st_uid;
     if (!hook->policy->opts->hooks.project_file[0])
         return;
     find_upwards(hook, p, hook->record->cwd);
@@ -148,56 +160,139 @@ static void cannot_load(const struct hook *hook, const struct options_errors *er
     hook_verdict_error(hook, text, ret);
 }
 
-/* With the rules of `dir` (NULL: none) and the project's. */
-static void decide_with(const struct hook *hook, const char *dir, const struct project *project,
-                        struct json_span input, struct hook_verdict *ret)
+/* NULL after a complaint. */
+static struct rules *load(const struct hook *hook, const struct rules_load_options *options,
+                          struct hook_verdict *ret)
 {
-    struct rules_load_options options = {.dir = dir,
-                                         .project_files = project->files,
-                                         .nproject_files = project->n,
-                                         .is_for_one = true};
     struct options_errors errs = OPTIONS_ERRORS_INIT;
     struct rules *rules = NULL;
 
-    if (rules_load(&options, &rules, &errs) != 0) {
+    if (rules_load(options, &rules, &errs) != 0) {
+        rules = NULL;
         cannot_load(hook, &errs, ret);
-    } else {
-        decide(hook, rules, input, ret);
-        detach(hook, ret);
-        make_note(hook, ret);
-        rules_free(rules);
     }
     options_errors_done(&errs);
+    return rules;
+}
+
+/* ---- all sets, one after the other ---- */
+
+enum { SETS_MAX = 33, ROUNDS_MAX = 4 };
+
+struct sets {
+    struct rules *at[SETS_MAX]; /* the system's and the project's, then the chain's */
+    size_t n;
+};
+
+/* Each set sees what those in front of it made of the input. Returns whether one behind the first has rewritten it. */
+static bool run_round(const struct hook *hook, const struct sets *sets, struct json_span *input,
+                      struct hook_verdict *verdict)
+{
+    bool is_rewritten_behind = false;
+
+    for (size_t i = 0; i < sets->n && verdict->action != RULES_DENY; i++) {
+        struct hook_verdict own;
+        decide(hook, sets->at[i], *input, &own);
+        detach(hook, &own);
+        make_note(hook, &own);
+        if (own.input.len) {
+            *input = own.input;
+            is_rewritten_behind |= i > 0;
+        }
+        hook_verdict_join(verdict, &own, hook->arena);
+    }
+    return is_rewritten_behind && verdict->action != RULES_DENY;
+}
+
+/* When a member of the chain has rewritten the input all look at it once more, as they do in the daemon. */
+static void run_sets(const struct hook *hook, const struct sets *sets, struct json_span input,
+                     struct hook_verdict *verdict)
+{
+    for (int round = 0; round < ROUNDS_MAX; round++) {
+        if (!run_round(hook, sets, &input, verdict))
+            return;
+    }
+    struct hook_verdict endless = {.action = RULES_DENY,
+                                   .severity = RULES_HIGH,
+                                   .reason = "the rules go on rewriting this call without an end",
+                                   .message = "the rules go on rewriting this call without an end"};
+    hook_verdict_join(verdict, &endless, hook->arena);
+}
+
+static void free_sets(struct sets *sets)
+{
+    for (size_t i = 0; i < sets->n; i++)
+        rules_free(sets->at[i]);
+}
+
+/* Adds the chain. A member that cannot be read is an error, never left out. */
+static void add_chain(const struct hook *hook, struct sets *sets, struct hook_verdict *verdict)
+{
+    const struct hook_member *members = NULL;
+    struct hook_verdict problem = {.action = RULES_NONE};
+    int n = hook_chain_members(hook, &members);
+
+    if (n < 0 || n >= SETS_MAX) {
+        hook_verdict_error(hook, "the daemon's chain of rules is not known", &problem);
+        hook_verdict_join(verdict, &problem, hook->arena);
+        return;
+    }
+    for (int i = 0; i < n; i++) {
+        struct rules_load_options options = {.project_files = &members[i].path,
+                                             .nproject_files = 1,
+                                             .are_system_files = true,
+                                             .is_for_one = true};
+        struct rules *rules = load(hook, &options, &problem);
+        if (rules)
+            sets->at[sets->n++] = rules;
+        else
+            hook_verdict_join(verdict, &problem, hook->arena);
+    }
 }
 
 void hook_decide_here(const struct hook *hook, struct hook_verdict *ret)
 {
+    struct sets sets = {.n = 0};
     struct project project;
 
-    if (hook->record->event->kind == HOOK_TASK) {
-        *ret = (struct hook_verdict){.action = RULES_NONE};
+    *ret = (struct hook_verdict){.action = RULES_NONE};
+    if (hook->record->event->kind == HOOK_TASK)
         return;
-    }
     find_project(hook, &project);
-    decide_with(hook, hook->policy->opts->hooks.rules_dir, &project,
-                hook_rules_input(hook->record, hook->arena), ret);
+    struct rules_load_options options = {.dir = hook->policy->opts->hooks.rules_dir,
+                                         .project_files = project.files,
+                                         .nproject_files = project.n,
+                                         .is_for_one = true};
+    struct rules *rules = load(hook, &options, ret);
+    if (rules)
+        sets.at[sets.n++] = rules;
+    add_chain(hook, &sets, ret);
+    run_sets(hook, &sets, hook_rules_input(hook->record, hook->arena), ret);
+    free_sets(&sets);
 }
 
 void hook_decide_by_project(const struct hook *hook, struct hook_verdict *verdict)
 {
-    struct hook_verdict own;
+    struct sets sets = {.n = 0};
+    struct hook_verdict problem;
     struct project project;
 
     if (hook->record->event->kind == HOOK_TASK)
         return;
     find_project(hook, &project);
-    if (project.n) {
-        decide_with(hook, NULL, &project, hook_rules_input(hook->record, hook->arena), &own);
-        hook_verdict_join(verdict, &own, hook->arena);
-        if (verdict->input.len) {
-            decide_with(hook, NULL, &project, verdict->input, &own);
-            own.nnotes = 0; /* said already */
-            hook_verdict_join(verdict, &own, hook->arena);
-        }
+    if (project.n == 0)
+        return;
+    struct rules_load_options options = {
+        .project_files = project.files, .nproject_files = project.n, .is_for_one = true};
+    struct rules *rules = load(hook, &options, &problem);
+    if (!rules) {
+        hook_verdict_join(verdict, &problem, hook->arena);
+        return;
     }
+    sets.at[sets.n++] = rules;
+    struct json_span rewritten = verdict->input;
+    run_sets(hook, &sets, hook_rules_input(hook->record, hook->arena), verdict);
+    if (rewritten.len)
+        run_sets(hook, &sets, rewritten, verdict);
+    free_sets(&sets);
 }

@@ -12,7 +12,7 @@
 enum {
     READ_CHUNK = 65536,
     STALL_MS = 100,        /* an agent that leaves the pipe open has said all by then */
-    SPOOL_BUDGET_MS = 250, /* nobody waits for it */
+    AFTER_BUDGET_MS = 250, /* nobody waits for it */
 };
 
 /* ---- stdin ---- */
@@ -88,10 +88,12 @@ static void answer_record(const struct hook_record *record, const struct hook_po
     answer(arg, &said);
     fault_point("hook_answered");
     /* From here on the agent has its answer. */
-    if (link)
-        hook_spool_send(policy, link, SPOOL_BUDGET_MS);
-    else if (record->event->kind != HOOK_TASK)
+    if (link) {
+        hook_chain_remember(policy, link, verdict.version, AFTER_BUDGET_MS);
+        hook_spool_send(policy, link, AFTER_BUDGET_MS);
+    } else if (record->event->kind != HOOK_TASK) {
         hook_spool_add(&hook, &verdict, why.text);
+    }
     hook_link_close(link);
     buf_done(&said.out);
     buf_done(&said.err);

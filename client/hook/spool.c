@@ -229,7 +229,7 @@ static bool send_text(struct sender *s, const struct buf *text)
         size_t n = take_batch(text, &at, &params);
         if (n > 0) {
             SHA256Data((const uint8_t *)params.data, params.len, idem + 6);
-            if (left <= 0 || hook_link_call(s->link, "hook.spool", &params, idem, left) < 0)
+            if (left <= 0 || hook_link_call(s->link, "hook.spool", &params, idem, left, NULL) < 0)
                 return false;
         }
         if (!write_offset(s->lock, (int64_t)at))
@@ -247,8 +247,9 @@ static int take_spool(const struct hook_policy *policy)
 
     if (fd < 0 && rename(from, to) == 0)
         fd = open_in(policy, "spool.sent", O_RDONLY);
-    if (fd >= 0)
-        flock(fd, LOCK_EX);
+    /* Whoever was about to write has done so then; nobody takes the lock for this name any more. */
+    if (fd >= 0 && flock(fd, LOCK_EX) == 0)
+        flock(fd, LOCK_UN);
     return fd;
 }
 
@@ -284,7 +285,7 @@ static void send_lost(struct sender *s)
                "{\"records\":[{\"at\":\"%s\",\"event\":\"spool\",\"decision\":\"none\",\"reason\":"
                "\"%" PRId64 " records of decisions made here found no room\"}]}",
                at, lost);
-    if (hook_link_call(s->link, "hook.spool", &params, NULL, left) >= 0)
+    if (hook_link_call(s->link, "hook.spool", &params, NULL, left, NULL) >= 0)
         unlink(path);
     buf_done(&params);
 }

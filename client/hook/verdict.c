@@ -4,16 +4,32 @@
 #include "common/compat.h"
 #include "client/hook/hook.h"
 
-static const struct rules_note *join_notes(const struct hook_verdict *a,
-                                           const struct hook_verdict *b, struct arena *arena)
+static bool has_note(const struct hook_verdict *v, const struct rules_note *note)
 {
-    struct rules_note *notes = arena_alloc(arena, (a->nnotes + b->nnotes + 1) * sizeof *notes);
+    for (size_t i = 0; i < v->nnotes; i++) {
+        if (strcmp(v->notes[i].rule, note->rule) == 0 &&
+            strcmp(v->notes[i].message, note->message) == 0)
+            return true;
+    }
+    return false;
+}
 
-    for (size_t i = 0; i < a->nnotes; i++)
-        notes[i] = a->notes[i];
-    for (size_t i = 0; i < b->nnotes; i++)
-        notes[a->nnotes + i] = b->notes[i];
-    return notes;
+/* The notes of both, each once. */
+static void join_notes(struct hook_verdict *joined, const struct hook_verdict *other,
+                       struct arena *arena)
+{
+    size_t most = joined->nnotes + other->nnotes;
+    struct rules_note *notes = arena_alloc(arena, (most + 1) * sizeof *notes);
+    size_t n = joined->nnotes;
+
+    if (n)
+        memcpy(notes, joined->notes, n * sizeof *notes);
+    for (size_t i = 0; i < other->nnotes; i++) {
+        if (!has_note(joined, &other->notes[i]))
+            notes[n++] = other->notes[i];
+    }
+    joined->notes = notes;
+    joined->nnotes = n;
 }
 
 void hook_verdict_join(struct hook_verdict *verdict, const struct hook_verdict *other,
@@ -33,8 +49,7 @@ void hook_verdict_join(struct hook_verdict *verdict, const struct hook_verdict *
         joined.input = other->input;
     if (joined.action == RULES_DENY)
         joined.input = (struct json_span){0};
-    joined.notes = join_notes(verdict, other, arena);
-    joined.nnotes = verdict->nnotes + other->nnotes;
+    join_notes(&joined, other, arena);
     if (other->context)
         joined.context = joined.context
                              ? arena_printf(arena, "%s\n%s", joined.context, other->context)

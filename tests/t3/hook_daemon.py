@@ -67,6 +67,50 @@ def reports():
     equal(tasks, {"write it down": "pending", "read it": "completed"})
 
 
+@case("the chain of rule files that were registered is asked without the daemon, too, as it last was")
+def chain():
+    member = f"{h.rules_dir}/chain/team.yaml"
+    h.write(member, "groups:\n- name: team\n  rules:\n"
+                    "  - {name: no-curl, action: deny, message: Not from here., match: {command: curl}}\n"
+                    "  - {name: soften, action: modify, message: As a loud one., match: {command: quiet}, "
+                    "replacement: {pattern: quiet, with: boom, field: command}}\n")
+    h.run(event("curl x"), env=PATIENT).silent()
+    c = daemon.caller()
+    c.call("hook.register", {"name": "team", "type": "pre_tool", "file": "team.yaml"})
+    c.call("hook.register", {"name": "elsewhere", "type": "pre_tool", "file": "team.yaml", "scope": "/nowhere"})
+    wait_until(lambda: h.run(event("curl x"), env=PATIENT).code == 2, 10, "in force")
+    wait_until(lambda: h.run(event("ls"), env=PATIENT).silent() or b"no-curl" not in chain_file() and b"team.yaml" in chain_file(),
+               10, "remembered")
+    away = {"CLAUDEBENCH_CONFIG": f"{h.dir}/away.yaml"}
+    h.write(away["CLAUDEBENCH_CONFIG"], yaml(merge(daemon.config, {
+        "redis": {"embedded": False, "url": f"unix://{h.dir}/none"}, "supervisor": {"state_dir": h.state}})) + "\n")
+    h.run(event("curl x"), env=away).denied("Not from here. [rule team/no-curl")
+    h.run(event("ls"), env=away).silent()
+    # What a member makes of a call is held against the rules in front of it.
+    for env in (PATIENT, away):
+        h.run(event("quiet"), env=env).denied("No booms.")
+    os.rename(member, member + ".was")
+    h.run(event("ls"), env=away).denied("could not be checked")
+    os.rename(member + ".was", member)
+    c.call("hook.unregister", {"name": "team", "type": "pre_tool"})
+    wait_until(lambda: h.run(event("curl x"), env=PATIENT).code == 0, 10, "out of force")
+    wait_until(lambda: h.run(event("ls"), env=PATIENT).silent() or h.run(event("curl x"), env=away).code == 0, 10, "forgotten")
+    h.write(f"{h.state}/hook/chain", "{torn")
+    h.run(event("ls"), env=away).denied("chain of rules is not known")
+    wait_until(lambda: h.run(event("ls"), env=PATIENT).silent() or h.run(event("ls"), env=away).code == 0, 10, "mended")
+    for name in ("spool", "spool.sent"):
+        if os.path.exists(f"{h.state}/hook/{name}"):
+            os.unlink(f"{h.state}/hook/{name}")
+
+
+def chain_file():
+    try:
+        with open(f"{h.state}/hook/chain", "rb") as f:
+            return f.read()
+    except FileNotFoundError:
+        return b""
+
+
 def decided_here(env, count):
     h.run(event("boom"), env=env).denied("No booms. [rule ours/no-boom, /command: boom]")
     h.run(event("ls"), env=env).silent()
@@ -77,6 +121,9 @@ def decided_here(env, count):
 
 @case("its hook worker is stopped, its Redis is stopped, it is killed: decided here; the next daemon's trail hears of each once")
 def away():
+    h.run(event("ls"), env=PATIENT).silent()
+    wait_until(lambda: not os.path.exists(f"{h.state}/hook/spool") and not os.path.exists(f"{h.state}/hook/spool.sent"), 10, "all sent")
+    before = len(told())
     (worker,) = [p for p in procs.descendants(daemon.pid) if "claudebench-worker -d hook" in procs.describe(p)]
     os.kill(daemon.pid, signal.SIGSTOP)  # or it would replace the worker
     os.kill(worker, signal.SIGSTOP)
@@ -94,7 +141,7 @@ def away():
     daemon.start()
     wait_until(lambda: h.run(event("ls"), env=PATIENT).silent() or not h.spool(), 20, "sent")
     wait_until(lambda: not os.path.exists(f"{h.state}/hook/spool.sent"), 20, "all of it")
-    equal(len(told()), 6, f"{trail()[-8:]}")
+    equal(len(told()), before + 6, f"{trail()[-8:]}")
 
 
 main()
