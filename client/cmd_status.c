@@ -147,6 +147,29 @@ static void put_config(struct buf *out, struct json_span status, struct buf *val
     put_line(out, "restart", value);
 }
 
+/* The audit file; and how many calls clients have decided alone, which somebody should know. */
+static void put_audit(struct buf *out, struct json_span status, struct buf *value)
+{
+    struct json_item audit;
+
+    if (!json_find(status, "audit", &audit) || audit.type != JSON_OBJECT)
+        return;
+    buf_reset(value);
+    put_word(value, audit.value, "file", "");
+    put_word(value, audit.value, "records", "  ");
+    put_word(value, audit.value, "waiting", " records since the start  ");
+    buf_puts(value, " waiting");
+    if (int_value(audit.value, "lost") > 0)
+        put_word(value, audit.value, "lost", "  lost: ");
+    put_line(out, "audit", value);
+    if (int_value(audit.value, "local_last_hour") > 0) {
+        buf_reset(value);
+        buf_printf(value, "%" PRId64 " calls decided locally in the last hour",
+                   int_value(audit.value, "local_last_hour"));
+        put_line(out, "", value);
+    }
+}
+
 static void put_summary(struct buf *out, struct json_span status)
 {
     struct buf value = BUF_INIT;
@@ -180,6 +203,7 @@ static void put_summary(struct buf *out, struct json_span status)
     put_line(out, "leader", &value);
     put_hooks(out, status, &value);
     put_config(out, status, &value);
+    put_audit(out, status, &value);
     buf_done(&value);
 }
 

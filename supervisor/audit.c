@@ -9,6 +9,7 @@
 #include "common/keys.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/rfc3339.h"
 #include "supervisor/audit_writer.h"
 
 enum {
@@ -17,11 +18,21 @@ enum {
     READ_ENTRIES = 100,
     READ_BYTES = 1024 * 1024,
     HEAD_TTL_S = 30 * 86400,
+    MINUTE_MS = 60000,
+    HOUR_MINUTES = 60,
     REPLY_ADDED = 0, /* positions in the script's reply */
     REPLY_LENGTH = 1,
     REPLY_LAST = 2,
     REPLY_IS_ALL = 3,
     REPLY_ENTRIES = 4
+};
+
+/* What hook.spool brings: decisions that a client made by itself. */
+static const char local_kind[] = "hook.local";
+
+struct minute {
+    int64_t number; /* since 1970 */
+    int64_t calls;
 };
 
 struct audit {
@@ -46,6 +57,9 @@ struct audit {
     int64_t entries; /* in what is being written */
     int64_t lost;
     int64_t records, gaps, waiting;
+    struct minute local[HOUR_MINUTES]; /* by number */
+    int64_t minutes[READ_ENTRIES];     /* …of those in what is being written */
+    size_t nminutes;
     char error[sizeof((struct cb_error *)NULL)->text];
     struct log_repeat said;
 };
@@ -140,6 +154,47 @@ static void put_other(struct buf *more, const reply_t *name, const reply_t *valu
     json_put_string(more, reply_str(value), reply_len(value));
 }
 
+/* A client tells of its decision when it can: what counts is when it was made. */
+static void note_local(struct audit *a, const struct audit_entry *e)
+{
+    CB_CLEANUP(buf_done) struct buf text = BUF_INIT;
+    int64_t at_ms = e->at_ms;
+    struct json_span data;
+    enum json_type type;
+    struct json_item item;
+
+    if (e->kind.len != sizeof local_kind - 1 || memcmp(e->kind.at, local_kind, e->kind.len) != 0)
+        return;
+    if (json_check(e->data.at, e->data.len, &data, &type, NULL) == 0 && type == JSON_OBJECT &&
+        json_find(data, "at", &item) && item.type == JSON_STRING) {
+        json_decode_string(item.value, &text);
+        rfc3339_parse(buf_peek(&text), text.len, &at_ms);
+    }
+    if (a->nminutes < CB_ARRAY_LEN(a->minutes))
+        a->minutes[a->nminutes++] = at_ms / MINUTE_MS;
+}
+
+static void count_local(struct audit *a)
+{
+    for (size_t i = 0; i < a->nminutes; i++) {
+        struct minute *m = &a->local[a->minutes[i] % HOUR_MINUTES];
+        if (m->number < a->minutes[i])
+            *m = (struct minute){.number = a->minutes[i]};
+        m->calls += m->number == a->minutes[i];
+    }
+    a->nminutes = 0;
+}
+
+static int64_t last_hour(const struct audit *a)
+{
+    int64_t now = clock_wall_ms() / MINUTE_MS, calls = 0;
+
+    for (size_t i = 0; i < HOUR_MINUTES; i++)
+        if (a->local[i].number > now - HOUR_MINUTES && a->local[i].number <= now)
+            calls += a->local[i].calls;
+    return calls;
+}
+
 static bool is_named(const reply_t *name, const char *s)
 {
     return reply_len(name) == strlen(s) && memcmp(reply_str(name), s, strlen(s)) == 0;
@@ -171,6 +226,7 @@ static void put_entry(struct audit *a, struct buf *out, const reply_t *entry)
         buf_putc(&more, '}');
     e.more = more.len ? buf_peek(&more) : NULL;
     audit_chain_put(&a->next, &e, out);
+    note_local(a, &e);
     a->entries++;
 }
 
@@ -212,6 +268,7 @@ static void on_read(void *arg, const reply_t *reply)
     }
     a->next = a->pos;
     a->entries = a->lost = 0;
+    a->nminutes = 0;
     put_start(a, &lines);
     make_lines(a, reply, &lines);
     if (lines.len > 0)
@@ -329,6 +386,7 @@ static void appended(struct audit *a)
     a->pos = a->next;
     a->is_start = a->is_new = false;
     a->records += a->entries;
+    count_local(a);
     a->gaps += a->lost;
     a->waiting = a->waiting > a->entries + a->lost ? a->waiting - a->entries - a->lost : 0;
     if (a->lost > 0)
@@ -471,6 +529,7 @@ bool audit_status(const struct audit *a, struct audit_status *ret)
                                  .hash = a->pos.hash,
                                  .records = a->records,
                                  .gaps = a->gaps,
+                                 .local = last_hour(a),
                                  .waiting = a->waiting};
     return true;
 }

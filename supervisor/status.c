@@ -113,6 +113,7 @@ static json_object *audit_object(const struct audit_status *a)
     put_int(o, "records", a->records);
     put_int(o, "waiting", a->waiting);
     put_int(o, "lost", a->gaps);
+    put_int(o, "local_last_hour", a->local);
     return o;
 }
 

@@ -34,7 +34,7 @@ def fields():
         s = status(d)
         equal(sorted(s), ["audit", "config", "hooks", "hosts", "incarnation", "instance", "leader", "methods", "pid", "reasons", "redis", "requests", "since",
                           "status", "uptime_ms", "version", "workers"])
-        equal(sorted(s["audit"]), ["file", "hash", "id", "lost", "records", "seq", "state", "waiting"])
+        equal(sorted(s["audit"]), ["file", "hash", "id", "local_last_hour", "lost", "records", "seq", "state", "waiting"])
         equal((s["pid"], s["instance"], s["reasons"]), (d.pid, "test-host", []))
         equal(sorted(s["redis"]), ["embedded", "max_memory", "since", "state", "url", "used_memory"])
         equal(s["redis"]["url"], d.redis.url)

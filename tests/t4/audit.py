@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 
 from cbtest import *
 
@@ -79,6 +80,18 @@ def plain():
         s = status(d)
         equal((s["records"], s["lost"], s["waiting"], s["state"]), (252, 0, 0, "ok"))
         equal(verify(d)["records"], 253)
+
+
+@case("calls that clients decided without a daemon: those of the last hour are shown by status")
+def local():
+    with Daemon() as d, d.connect() as r:
+        check(b"decided locally" not in d.client("status").stdout, "none")
+        for minutes in (0, 5, 30, 30, 61, 600, 100000):
+            at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 60 * minutes))
+            r.call("XADD", STREAM, "*", "kind", "hook.local", "data", json.dumps({"local": True, "at": at, "decision": "deny"}))
+        wait_until(lambda: status(d)["records"] == 7, 10, "written")
+        equal(status(d)["local_last_hour"], 4)
+        check(b"4 calls decided locally in the last hour" in d.client("status").stdout, d.client("status").stdout)
 
 
 @case("kill -9 of the daemon in the middle of a line, again and again: repaired, nothing lost, nothing doubled")
