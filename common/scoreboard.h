@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 enum {
-    SCOREBOARD_VERSION = 5, /* of the layout: to be raised when it changes */
+    SCOREBOARD_VERSION = 7, /* of the layout: to be raised when it changes */
     SCOREBOARD_SLOTS = 256,
     SCOREBOARD_LOG_LEVELS = 16,
     SCOREBOARD_METHODS = 64,
@@ -120,6 +120,10 @@ struct scoreboard_global {
     /* Levels of subsystems of the log (log.h): the level and one, 0 = the general one. */
     _Atomic uint32_t log_levels_serial; /* raised when they have changed */
     _Atomic int log_levels[SCOREBOARD_LOG_LEVELS];
+    _Atomic uint64_t audit_records;     /* of the audit file, since the supervisor's start */
+    _Atomic uint64_t audit_waiting;     /* …not in it yet */
+    _Atomic uint64_t audit_lost;        /* …that were gone before they were read */
+    _Atomic uint64_t audit_local;       /* calls that clients decided alone in the last hour */
     char instance_id[132];
     char incarnation[36];
 };

@@ -164,8 +164,15 @@ static void publish(const struct health *h)
     const struct supervisor *s = h->supervisor;
     struct scoreboard_global *g = &s->scoreboard->global;
     struct service_counts n;
+    struct audit_status audit;
 
     services_count(&s->services, &n);
+    if (audit_status(s->audit, &audit)) {
+        atomic_store(&g->audit_records, (uint64_t)audit.records);
+        atomic_store(&g->audit_waiting, (uint64_t)audit.waiting);
+        atomic_store(&g->audit_lost, (uint64_t)audit.gaps);
+        atomic_store(&g->audit_local, (uint64_t)audit.local);
+    }
     atomic_store(&g->redis_state, redis_conn_state(s->redis));
     atomic_store(&g->redis_since_ms, redis_conn_since_ms(s->redis));
     atomic_store(&g->workers_wanted, n.wanted);

@@ -91,6 +91,8 @@ def local():
             r.call("XADD", STREAM, "*", "kind", "hook.local", "data", json.dumps({"local": True, "at": at, "decision": "deny"}))
         wait_until(lambda: status(d)["records"] == 7, 10, "written")
         equal(status(d)["local_last_hour"], 4)
+        wait_until(lambda: d.caller().call("system.metrics")["audit"] ==
+                   {"records": 7, "waiting": 0, "lost": 0, "localLastHour": 4}, 10, "metrics")
         check(b"4 calls decided locally in the last hour" in d.client("status").stdout, d.client("status").stdout)
 
 

@@ -39,6 +39,14 @@ static const struct field hook_fields[] = {
     FIELD_END,
 };
 
+static const struct field audit_fields[] = {
+    COUNT("records", "Entries of the audit trail that were written to this host's audit file."),
+    COUNT("waiting", "Those that are not in it yet: its lag."),
+    COUNT("lost", "Those that left the stream before they could be."),
+    COUNT("localLastHour", "Calls of the last hour that clients decided without a daemon."),
+    FIELD_END,
+};
+
 static const struct field method_fields[] = {
     FIELD_STR("method", REQUIRED, 1, 64, "The method."),
     COUNT("requests", "Requests for it."),
@@ -112,6 +120,8 @@ static const struct field result[] = {
                  "What its workers have counted since its daemon started."),
     FIELD_OBJECT("gauges", REQUIRED, gauge_fields, "How it is now."),
     FIELD_OBJECT("hooks", REQUIRED, hook_fields, "Decisions of its rules, the same."),
+    FIELD_OBJECT("audit", REQUIRED, audit_fields,
+                 "Its audit file, since its daemon started; zeroes when there is none."),
     FIELD_LIST("methods", REQUIRED, 0, SCOREBOARD_METHODS, method_element, "By method."),
     FIELD_LIST("scripts", REQUIRED, 0, SCOREBOARD_SCRIPTS, script_element,
                "By script. A round trip is the worker's: from the write of a call to its reply, so "
@@ -255,6 +265,17 @@ static void put_gauges(struct buf *out, const struct scoreboard_global *g)
     buf_puts(out, atomic_load(&g->is_leader) ? "true}" : "false}");
 }
 
+static void put_audit(struct buf *out, const struct scoreboard_global *g)
+{
+    json_put_key(out, "audit");
+    buf_putc(out, '{');
+    put_count(out, "records", get(&g->audit_records));
+    put_count(out, "waiting", get(&g->audit_waiting));
+    put_count(out, "lost", get(&g->audit_lost));
+    put_count(out, "localLastHour", get(&g->audit_local));
+    buf_putc(out, '}');
+}
+
 static void put_hooks(struct buf *out, const struct scoreboard *board)
 {
     json_put_key(out, "hooks");
@@ -290,6 +311,7 @@ static int prepare(struct prepare *p)
     put_counters(&out, p->ctx->board);
     put_gauges(&out, &p->ctx->board->global);
     put_hooks(&out, p->ctx->board);
+    put_audit(&out, &p->ctx->board->global);
     json_put_key(&out, "methods");
     buf_putc(&out, '[');
     for (int i = 0; i < METHOD_COUNT; i++)
