@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """acks.py: when a write counts as done: ack memory, local-fsync, replica:N, by our own client (DESIGN §3 Durability), with a
-replica that stands still, one that is missing, and masters that die (FAULTS F18; 20 of them with CB_LONG=1)."""
+replica that stands still, one that is missing, and masters that die (FAULTS F18; 20 of them with CB_LONG=1 or CB_FAULTS=1)."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from cbtest import *
 
 CONFIG = {"domains": {"task": {"workers": 2}, "system": {"workers": 1}}, "redis": {"timeout_ms": 1000}}
 QUICK = ["repl-diskless-sync yes", "repl-diskless-sync-delay 0"]
-MASTERS = 20 if LONG else 2
+MASTERS = 20 if LONG or FAULTS else 2
 
 
 class Pair:

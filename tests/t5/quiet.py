@@ -9,9 +9,14 @@ from cbtest import *
 SECONDS = float(os.environ.get("CB_QUIET_S", "600"))
 CONFIG = {"domains": {"task": {"workers": 2}, "system": {"workers": 2}}}
 RATE = 100
+BEAT_LEASE = int(os.environ.get("CB_QUIET_LEASE_MS", "10000"))
 WRONG = {"instance.failed", "instance.unregistered", "task.lease_expired", "task.reassigned", "task.failed", "partition.detected",
          "partition.recovered", "leader.left"}
 LOGGED = ("child_hung", "child_died", "leader_lost", "redis_lost", "daemon_degraded", "instance_lost", "requests_handed_on")
+
+
+def slowest(beats):
+    return max(b - a for a, b in zip(beats, beats[1:]))
 
 
 @case("under load nobody is given up, no lease ends early, no partition is seen, one leader stays, no worker is taken for hung")
@@ -19,7 +24,8 @@ def quiet():
     with PrivateRedis(aof=True) as redis:
         daemons = [Daemon(redis, config=CONFIG, instance=f"host-{i}") for i in range(3)]
         c = daemons[0].caller()
-        inc = c.call("system.register", {"id": "beating", "lease_ms": 3000})["incarnation"]
+        inc = c.call("system.register", {"id": "beating", "lease_ms": BEAT_LEASE})["incarnation"]
+        beats = [time.monotonic()]  # when each was answered
         count = int(SECONDS * RATE)
         with Load(daemons[0], tasks=count, agents=4, producers=2, rate=RATE, lease_ms=5000) as load:
             until, beat_at = time.monotonic() + SECONDS, 0
@@ -28,9 +34,11 @@ def quiet():
                 if time.monotonic() >= beat_at:
                     beat_at = time.monotonic() + 1
                     beat = c.call("system.heartbeat", {"instanceId": "beating", "incarnation": inc})
-                    check(beat["alive"], "an agent that beats is alive")
+                    beats.append(time.monotonic())
+                    check(beat["alive"], f"an agent that beats is alive; {slowest(beats):.2f} s between two answers")
                 time.sleep(0.05)
             load.finish(SECONDS)
+        figure("slowest_beat_s", slowest(beats))
         found = [e for _, e in load.collector.rows if e["type"] in WRONG]
         equal(found, [], "events of what did not happen")
         equal(len([1 for _, e in load.collector.rows if e["type"] == "leader.elected"]), 1, "the first leader stays")
