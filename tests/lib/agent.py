@@ -55,7 +55,10 @@ def main():
             ledger.end(task["id"], task["attempt"], task["lease_token"])
         done = [("task.complete", {"id": t["id"], "lease_token": t["lease_token"]}, token()) for t in tasks]
         if done:
-            refused += sum(reply.code == -32005 for reply in caller.insist_all(done, 60, 1.0))
+            for task, reply in zip(tasks, caller.insist_all(done, 60, 1.0)):
+                if reply.ok:
+                    ledger.done(task["id"], task["attempt"], task["lease_token"])
+                refused += reply.code == -32005
         else:
             time.sleep(0.02)
     print(refused)

@@ -144,11 +144,12 @@ class Load:
             # The last completion of a round claims the next round.
             requests[-1][1].update(workerId=name, next={"maxTasks": self.claim, "lease_ms": self.lease_ms})
             replies = self._insist(caller, requests, lambda: not self.working)
-            held = []
-            for reply in replies:
+            ended, held = held, []
+            for task, reply in zip(ended, replies):
                 if reply is None:
                     return
                 if reply.ok:
+                    self.ledger.done(task["id"], task["attempt"], task["lease_token"])
                     with self.lock:
                         self.completed += 1
                     held = reply.result.get("tasks", [])

@@ -6,7 +6,7 @@ Ledger    executions: begin and end of each, appended by whoever ran them (class
 Collector accepted completions: the event stream, followed from the start of the test over restarts of
           Redis (class Collector), and the task hashes at the end
 
-Invariants: I1 lost, I2 accepted once, I3 unexpected, I4 duplicate executions explained, I5 epochs,
+Invariants: I1 lost, I2 accepted once and of the newest lease, I3 unexpected, I4 duplicate executions explained, I5 epochs,
 I6 baseline, I7 drained in time, I8 processes. On its own: oracle.py --journal F --ledger F --socket S.
 """
 
@@ -55,7 +55,8 @@ def wall_ms(rfc3339):
 
 
 class Ledger:
-    """Executions: `begin|end <task id> <attempt> <fence> <pid> <wall ms> <lease_until ms>`; one write each, O_APPEND.
+    """Executions: `begin|end|done <task id> <attempt> <fence> <pid> <wall ms> <lease_until ms>`; one write each, O_APPEND.
+    done: whoever ran it was told that its completion is the accepted one.
 
     fence is the lease token; lease_until what the claim said of it (0 = not known)."""
 
@@ -68,6 +69,9 @@ class Ledger:
 
     def end(self, task, attempt, fence):
         self._write("end", task, attempt, fence)
+
+    def done(self, task, attempt, fence):
+        self._write("done", task, attempt, fence)
 
     def _write(self, what, task, attempt, fence, until=0):
         line = f"{what} {task} {attempt} {fence} {os.getpid()} {int(time.time() * 1000)} {until}\n"
@@ -90,7 +94,7 @@ def read_journal(path):
 
 
 def read_ledger(path):
-    """{task: [(attempt, fence, pid, begin ms, end ms or None, lease_until ms)]} in the order of begins."""
+    """{task: [(attempt, fence, pid, begin ms, end ms or None, lease_until ms[, True when done])]} in the order of begins."""
     runs = {}
     with open(path, encoding="utf-8") as f:
         for line in f:
@@ -98,6 +102,10 @@ def read_ledger(path):
             rows = runs.setdefault(task, [])
             if what == "begin":
                 rows.append([int(attempt), fence, int(pid), int(ms), None, int(until)])
+            elif what == "done":
+                for row in rows:
+                    if row[1] == fence:
+                        row[6:] = [True]
             else:
                 for row in rows:
                     if row[1] == fence and row[4] is None:
@@ -259,6 +267,8 @@ def judge(journal, ledger, events, states, before=None, after=None, drained_in=N
     ghost = {t for t in completed if t not in done}
     verdict.add("I2b", "completed by hash or by event, not by both", not missing and not ghost,
                 f"{some(missing)} without event, {some(ghost)} without hash")
+    older = {t for t, runs in ledger.items() if not done_by_newest(runs)}
+    verdict.add("I2c", "completions granted to an older lease", not older, some(older))
     if text_key:
         known = {t: text_key(s) for t, s in states.items()}
         unexpected = {t for t in done | dead if known[t] not in attempted}
@@ -285,6 +295,12 @@ def fence_number(run):
     """Leases in the order in which they were given; a token begins with its fence, which only rises."""
     digits = re.match(r"\d+", run[1])
     return (int(digits.group()) if digits else 0, run[3])
+
+
+def done_by_newest(runs):
+    """Whether only the newest lease that there was completed the task, as its holders were told."""
+    newest = max(fence_number(r)[0] for r in runs)
+    return all(fence_number(r)[0] == newest for r in runs if len(r) > 6)
 
 
 def explain(before, run, ends):

@@ -155,15 +155,16 @@ def poison():
 def agents():
     dice = rng("zombies")
     with Daemon(config=CONFIG) as d:
-        with Load(d, tasks=1500, agents=1, producers=2, rate=60, lease_ms=LEASE) as load:
-            running = [AgentProcess(d, load.ledger.path, i, work_ms=300) for i in range(4)]
+        # Runs take so long that many a zombie wakes while the next holder is still at work.
+        with Load(d, tasks=900, agents=0, producers=2, rate=24, lease_ms=LEASE) as load:
+            running = [AgentProcess(d, load.ledger.path, i, work_ms=200) for i in range(6)]
             for _ in range(10):
                 pause(load, dice.uniform(0.2, 1.5))
                 victim = dice.choice([a for a in running if a.wake_at is None])
-                victim.freeze(LEASE / 1000 + dice.uniform(0.6, 2))
+                victim.freeze(LEASE / 1000 + dice.uniform(0.1, 1.2))
                 for a in running:
                     a.wake_if_due()
-                if len([a for a in running if a.wake_at]) == 4:
+                if len([a for a in running if a.wake_at]) == len(running):
                     wait_until(lambda: [a.wake_if_due() for a in running] and not running[0].wake_at, 6, "one wakes")
             wait_until(lambda: [a.wake_if_due() for a in running] and not [a for a in running if a.wake_at], 8, "all are awake")
             load.finish(60)

@@ -56,6 +56,18 @@ def twice():
     equal(failing(judge(journal, ledger, events, states)), {"I2b"})
 
 
+@case("I2c: the holder of an older lease is told that its completion is the accepted one")
+def older_lease():
+    journal, ledger, events, states = world()
+    ledger["t-1"] = [[1, "100-a", 1, 0, 1, 0], [2, "200-b", 2, 5, 6, 0, True]]
+    events.append(("3-1", {"type": "task.lease_expired", "ids": "t-1"}))
+    equal(failing(judge(journal, ledger, events, states)), set())
+    ledger["t-1"][0].append(True)
+    equal(failing(judge(journal, ledger, events, states)), {"I2c"}, "both")
+    ledger["t-1"][1].pop()
+    equal(failing(judge(journal, ledger, events, states)), {"I2c"}, "the older one")
+
+
 @case("I3: a finished task that nobody attempted, and a key with two tasks")
 def unexpected():
     journal, ledger, events, states = world()
