@@ -194,7 +194,8 @@ static int say(struct word *word, int status)
     const struct cli *cli = word->cli;
     const char *id = id_of(word);
     bool has_token = cli_is_set(cli, "lease-token");
-    bool is_own = id && !has_token && tell_is_own_task(id) && strcmp(word->method, "task.renew");
+    bool is_own = id && !has_token && tell_is_own_task(id) &&
+                  strcmp(word->method, "task.renew") != 0;
 
     if (status >= 0)
         buf_reset(&word->members);

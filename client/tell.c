@@ -33,11 +33,14 @@ bool tell_is_own_task(const char *id)
 
 void tell_put_attempt(struct buf *message)
 {
+    const char *id = getenv(TELL_ENV_ID), *attempt = getenv(TELL_ENV_ATTEMPT);
+
+    cb_assert(id && attempt);
     buf_puts(message, "{");
     json_put_key(message, "id");
-    json_put_cstr(message, getenv(TELL_ENV_ID));
+    json_put_cstr(message, id);
     json_put_key(message, "attempt");
-    buf_put_int(message, strtoll(getenv(TELL_ENV_ATTEMPT), NULL, 10));
+    buf_put_int(message, strtoll(attempt, NULL, 10));
 }
 
 static bool send_all(int fd, const struct buf *message)
@@ -68,11 +71,12 @@ static bool receive_all(int fd, struct buf *line)
 /* An open connection, or -1 with errno. */
 static int dial(void)
 {
+    const char *name = getenv(TELL_ENV_SOCKET);
     struct sockaddr_un address;
     socklen_t len;
     const struct timeval patience = {.tv_sec = TELL_TIMEOUT_S};
 
-    if (!tell_address(getenv(TELL_ENV_SOCKET), &address, &len)) {
+    if (!name || !tell_address(name, &address, &len)) {
         errno = ENAMETOOLONG;
         return -1;
     }

@@ -25,7 +25,7 @@
 bool tell_address(const char *name, struct sockaddr_un *ret, socklen_t *ret_len);
 /* Is this process a job of `work`, and `id` its task? */
 bool tell_is_own_task(const char *id);
-/* "{" and the members that say which attempt speaks. */
+/* "{" and the members that say which attempt speaks. For a job only. */
 void tell_put_attempt(struct buf *message);
 /* Says it to `work`. Returns the exit code; `reply` is the result or what is wrong. */
 int tell_work(const struct buf *message, struct buf *reply);
