@@ -149,7 +149,11 @@ def no_daemon():
         equal(done.stderr.count(b"nowhere"), 1, f"where, once: {done.stderr}")
     with open(f"{procs.folder()}/bad.yaml", "w", encoding="ascii") as f:
         f.write("config_version: 1\nredsi:\n  url: x\n")
-    expect(daemon.client("status", "-c", f"{procs.folder()}/bad.yaml"), 78, "bad.yaml:2:")
+    expect(daemon.client("events", "-c", f"{procs.folder()}/bad.yaml"), 78, "bad.yaml:2:")
+    # Whoever edits it must be able to ask the daemon that runs with the one before.
+    with open(f"{procs.folder()}/bad.yaml", "a", encoding="ascii") as f:
+        f.write(f"supervisor:\n  control_socket: {procs.folder()}/nowhere.ctl\n")
+    expect(daemon.client("status", "-c", f"{procs.folder()}/bad.yaml"), 69, "nowhere.ctl")
     expect(daemon.client("-c", "/no/such/file", "status"), 78, "/no/such/file")
     expect(daemon.client("status", env={"CLAUDEBENCH_CONFIG": "/no/such/file"}), 78)
 
