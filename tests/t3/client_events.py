@@ -15,10 +15,19 @@ from cbtest import *
 
 daemon = None
 c = None
+bounded = None  # a daemon that keeps little; filled at the start, looked at by the last case
 
 
 def start():
-    global daemon, c
+    global daemon, c, bounded
+    bounded = Daemon(config={"domains": {"task": {"workers": 1}, "system": {"workers": 1}},
+                             "events": {"reader_idle_ms": 1000, "max_bytes": 1048576}})
+    at_exit(bounded.stop)
+    link = bounded.caller()
+    link.call("system.event.subscribe", {"group": "idle", "since": "0"})
+    for reply in link.wait_all(link.send_many([("system.event.publish", {"type": "user.big", "data": "x" * 16000}, {})
+                                               for _ in range(200)])):
+        check(reply.ok, "published")
     daemon = Daemon(config={"domains": {"task": {"workers": 1}, "system": {"workers": 2}}})
     at_exit(daemon.stop)
     c = daemon.caller()
@@ -402,6 +411,16 @@ def unreachable():
             done = procs.run([procs.binary("claudebench"), "events", *options], env={"CLAUDEBENCH_CONFIG": m.config}, timeout=20)
             equal(done.returncode, 69, f"{options}: {done.stderr}")
             equal(done.stderr.count(b"cannot reach Redis at"), 1, done.stderr)
+
+
+@case("the leader keeps the stream below events.max_bytes, and forgets a reader that nobody uses")
+def kept_in_bounds():
+    with bounded.connect() as r:
+        wait_until(lambda: r.call("MEMORY", "USAGE", "cb:stream:events") <= 1.1 * 1048576, 20, "bytes")
+        wait_until(lambda: r.call("XINFO", "GROUPS", "cb:stream:events") == [], 20, "readers")
+    kinds = [f["type"] for _, f in bounded.stream("stream:events")]
+    check(b"reader.removed" in kinds and 0 < kinds.count(b"user.big") < 200, f"{set(kinds)}")
+    equal(bounded.client("events", "--group", "idle", "--remove").returncode, 66)
 
 
 if __name__ == "__main__":
