@@ -347,11 +347,17 @@ static bool check_file(struct check *c, bool is_project)
 /* onFailure came with 2.1.295: an older one ignores it. */
 static bool is_old(const char *version)
 {
-    int a = 0, b = 0, c = 0;
+    static const long needed[] = {2, 1, 295};
+    const char *at = version;
 
-    if (sscanf(version, "%d.%d.%d", &a, &b, &c) != 3)
-        return false;
-    return a < 2 || (a == 2 && (b < 1 || (b == 1 && c < 295)));
+    for (size_t i = 0; i < CB_ARRAY_LEN(needed); i++) {
+        char *end;
+        long n = strtol(at, &end, 10);
+        if (end == at || n != needed[i])
+            return end != at && n < needed[i];
+        at = end + (*end == '.');
+    }
+    return false;
 }
 
 static void check_version(struct check *c)

@@ -287,7 +287,7 @@ static int run_uninstall(const struct cli *cli)
     struct job job = {.file = {.dir_fd = -1}};
     int status = choose(cli, &job);
 
-    if (status < 0 && access(job.path, F_OK) != 0 && errno == ENOENT) {
+    if (status < 0 && job.path && access(job.path, F_OK) != 0 && errno == ENOENT) {
         printf("%s has no line of claudebench\n", job.path);
         status = EXITCODE_OK;
     }

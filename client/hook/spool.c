@@ -300,13 +300,12 @@ void hook_spool_send(const struct hook_policy *policy, struct hook_link *link, i
          size_of(policy, "spool.lost") == 0))
         return;
     s.lock = open_in(policy, "spool.lock", O_RDWR | O_CREAT);
-    if (s.lock < 0)
-        return;
-    if (flock(s.lock, LOCK_EX | LOCK_NB) == 0) {
+    if (s.lock >= 0 && flock(s.lock, LOCK_EX | LOCK_NB) == 0) {
         send_file(&s);
         send_lost(&s);
     }
-    close(s.lock);
+    if (s.lock >= 0)
+        close(s.lock);
 }
 
 int64_t hook_spool_count(const struct hook_policy *policy)
