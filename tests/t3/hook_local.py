@@ -98,7 +98,7 @@ def redis_connection(redis):
 def spool():
     redis = PrivateRedis()
     h = Hooks(deadline_ms=4000)
-    made = 120
+    made = 104
     running = []
     for i in range(made):
         p = h.start()
@@ -279,10 +279,10 @@ def shipped():
     hole = BlackHole()
     for h in (Hooks(rules=None, hooks={"rules_dir": f"{procs.top_srcdir()}/etc/rules.d"}),
               Hooks(url=hole.url, rules=None, deadline_ms=20, hooks={"rules_dir": f"{procs.top_srcdir()}/etc/rules.d"})):
-        for command in draw.sample(corpus("dangerous"), 20):
+        for command in draw.sample(corpus("dangerous"), 12):
             a = h.run(event(command), env={"HOME": "/home/user"})
             check(a.code == 2 or (a.out and a.specific()["permissionDecision"] == "ask"), f"{command!r} got through: {a.out!r}")
-        stopped = [command for command in draw.sample(corpus("benign"), 20) if h.run(event(command), env={"HOME": "/home/user"}).code == 2]
+        stopped = [command for command in draw.sample(corpus("benign"), 12) if h.run(event(command), env={"HOME": "/home/user"}).code == 2]
         check(len(stopped) <= 1, f"stopped: {stopped}")
     hole.close()
 
@@ -290,13 +290,14 @@ def shipped():
 @case("an agent that changes rules, hooks or the notes of what was decided is refused by the shipped rules")
 def integrity():
     h = Hooks(rules=None, hooks={"rules_dir": f"{procs.top_srcdir()}/etc/rules.d"})
-    for path in ("/etc/claudebench/rules.d/x.yaml", f"{h.home}/.claude/settings.json", "/p/.claude/settings.local.json",
+    ways = (lambda path: {"tool_name": "Write", "tool_input": {"file_path": path, "content": "{}"}},
+            lambda path: {"tool_input": {"command": f"echo '{{}}' > {path}"}}, lambda path: {"tool_input": {"command": f"rm -f {path}"}})
+    for i, path in enumerate(("/etc/claudebench/rules.d/x.yaml", f"{h.home}/.claude/settings.json", "/p/.claude/settings.local.json",
                  "/p/.claudebench/rules.yaml", "/p/.codex/hooks.json", "/p/.gemini/settings.json", "/p/.cursor/hooks.json",
                  "/p/.github/hooks/claudebench.json", f"{h.home}/.copilot/hooks/claudebench.json",
-                 f"{h.home}/.local/state/claudebench/hook/spool", f"{h.home}/.config/claudebench/claudebench.yaml"):
-        for tool, what in (("Write", {"file_path": path, "content": "{}"}), ("Bash", {"command": f"echo '{{}}' > {path}"}),
-                           ("Bash", {"command": f"rm -f {path}"})):
-            equal(h.run(event(tool_name=tool, tool_input=what)).code, 2, f"{tool} {what}")
+                 f"{h.home}/.local/state/claudebench/hook/spool", f"{h.home}/.config/claudebench/claudebench.yaml")):
+        what = ways[i % 3](path)
+        equal(h.run(event(**what)).code, 2, str(what))
     for command in ("claudebench hook uninstall", "claudebench hook install --project", "pkill claudebenchd",
                     "CLAUDEBENCH_CONFIG=/tmp/x claudebench hook"):
         equal(h.run(event(command)).code, 2, command)
