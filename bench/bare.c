@@ -29,7 +29,7 @@ struct bare {
     const struct bare_config *config;
     struct redis_link *link;
     char consumer[24], count[12];
-    char *stream, *fixed[4], *reply_prefix, *task_prefix;
+    char *stream, *fixed[4], *audit, *reply_prefix, *task_prefix;
     struct arena names; /* these strings */
     struct arena arena; /* of the entries in hand */
     struct script_call call;
@@ -75,6 +75,8 @@ static void add_keys(struct bare *b, const struct bare_group *g)
     script_call_key(&b->call, b->stream);
     for (size_t i = 0; i < CB_ARRAY_LEN(b->fixed); i++)
         script_call_key(&b->call, b->fixed[i]);
+    if (g->step->step->has_audit)
+        script_call_key(&b->call, b->audit);
     for (size_t i = 0; i < g->ntokens; i++)
         script_call_key(&b->call, join(b, b->reply_prefix, g->tokens[i], strlen(g->tokens[i])));
     for (size_t i = 0; i < g->len; i++) {
@@ -124,7 +126,7 @@ static void append_call(struct bare *b, const struct bare_group *g)
     script_call_arg_str(&b->call, "cb:");
     script_call_arg_int(&b->call, (int64_t)g->len);
     script_call_arg_int(&b->call, (int64_t)g->ntokens);
-    script_call_arg_str(&b->call, "0");
+    script_call_arg_int(&b->call, g->step->step->has_audit ? 1 : 0);
     script_call_arg_int(&b->call, (int64_t)g->step->operation.nargs);
     script_call_arg_int(&b->call, opts->limits.idempotency_ttl_ms);
     script_call_arg_int(&b->call, opts->limits.idempotency_bytes);
@@ -229,6 +231,7 @@ static void make_names(struct bare *b)
     for (size_t i = 0; i < CB_ARRAY_LEN(fixed); i++)
         b->fixed[i] = keys_make(&b->names, prefix, fixed[i]);
     b->reply_prefix = keys_make(&b->names, prefix, KEY_REPLY, "");
+    b->audit = keys_make(&b->names, prefix, KEY_AUDIT);
     b->task_prefix = keys_make(&b->names, prefix, KEY_TASK, "");
     snprintf(b->count, sizeof b->count, "%u", row_batch(b->config->row));
 }

@@ -194,7 +194,7 @@ void env_open(struct env *env, const char *appendfsync, enum pin_layout layout)
         stop_failed("%s", err.text);
     env->target.timeout_ms = WAIT_MS;
     start_redis(env);
-    env_write_config(env, &(struct env_daemon){1, 1, 64});
+    env_write_config(env, &(struct env_daemon){1, 1, 0, 64});
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
@@ -278,7 +278,7 @@ void env_start_daemon(struct env *env, const struct env_daemon *config)
     env->daemon = start(env, false, "daemon.log", argv);
     wait_until(daemon_is_ready, env, "claudebenchd does not get ready");
     env_find_workers(env);
-    if (env->nworkers != config->task_workers + config->system_workers)
+    if (env->nworkers != config->task_workers + config->system_workers + config->hook_workers)
         stop_failed("claudebenchd has %u workers", env->nworkers);
 }
 

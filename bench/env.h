@@ -18,7 +18,8 @@ enum { ENV_WORKERS_MAX = 32 };
 struct env_daemon {
     unsigned task_workers;
     unsigned system_workers;
-    unsigned batch; /* of both domains: the largest group */
+    unsigned hook_workers;
+    unsigned batch; /* of all domains: the largest group */
 };
 
 struct env {

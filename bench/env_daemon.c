@@ -22,8 +22,9 @@ static char *make_config(const struct env *env, const struct env_daemon *config)
                "domains:\n"
                "  task: { workers: %u, batch: %u }\n"
                "  system: { workers: %u, batch: %u }\n"
-               "  hook: { workers: 0 }\n",
-               config->task_workers, config->batch, config->system_workers, config->batch);
+               "  hook: { workers: %u, batch: %u }\n",
+               config->task_workers, config->batch, config->system_workers, config->batch,
+               config->hook_workers, config->batch);
     buf_puts(&out, "limits: { backlog: 100000000 }\n"
                    "task: { max_pending: 100000000, backoff_ms: 3600000 }\n");
     return buf_take(&out);

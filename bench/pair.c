@@ -12,8 +12,9 @@ void pair_run_side(struct env *env, const struct row *row, unsigned total, unsig
 {
     struct load_stock stock;
     unsigned warm_up = row_warm_up(row, total);
-    struct env_daemon daemon = {.task_workers = row->kind->is_system ? 1 : row->workers,
-                                .system_workers = row->kind->is_system ? row->workers : 1,
+    struct env_daemon daemon = {.task_workers = row_workers(row, "task"),
+                                .system_workers = row_workers(row, "system"),
+                                .hook_workers = row_workers(row, "hook"),
                                 .batch = row_batch(row)};
 
     env_flush(env);

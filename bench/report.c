@@ -69,7 +69,7 @@ static void print_side(const struct row *row, const struct load_result *l, bool 
 
     printf("| %s | %u | %u | %u | %u | %s | %.0f | ", row->name, row->clients, row->in_flight,
            row->workers, row->bytes, is_system ? "system" : "bare", pair_rate(l));
-    if (row->items > 1 && !row->kind->is_system)
+    if (row->items > 1 && strcmp(row_domain(row), "task") == 0)
         printf("%.0f", l->tasks / l->seconds);
     printf(" | %.3f | %.3f | %.3f | %.1f | ", l->p50_ms, l->p95_ms, l->p99_ms,
            l->cost.client_s * us);

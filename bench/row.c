@@ -22,10 +22,12 @@ KIND(progress, .steps = {&step_progress}, .stock = STOCK_HELD);
 KIND(update, .steps = {&step_update}, .stock = STOCK_IDS);
 KIND(get, .steps = {&step_get}, .stock = STOCK_IDS);
 KIND(list, .steps = {&step_list}, .stock = STOCK_IDS);
-KIND(register, .steps = {&step_register}, .is_system = true);
-KIND(heartbeat, .steps = {&step_heartbeat}, .has_instances = true, .is_system = true);
+KIND(register, .steps = {&step_register}, .domain = "system");
+KIND(heartbeat, .steps = {&step_heartbeat}, .has_instances = true, .domain = "system");
 KIND(heartbeat_renew, .steps = {&step_heartbeat_renew}, .stock = STOCK_HELD, .has_instances = true,
-     .is_system = true);
+     .domain = "system");
+
+KIND(pre_tool, .steps = {&step_pre_tool}, .domain = "hook");
 
 /* clang-format off */
 /*         name             kind              clients flight workers bytes items total batch idem */
@@ -78,6 +80,9 @@ const struct row rows[] = {
     {"heartbeat-64",        &row_kind_heartbeat,      1, 64, 1,   200,   1, 16000,  0, false},
     {"heartbeat-1-c64",     &row_kind_heartbeat,     64,  1, 1,   200,   1, 10000,  0, false},
     {"heartbeat_renew-10",  &row_kind_heartbeat_renew, 1, 8, 1,   200,  10,  3000,  0, false},
+    {"pre_tool-1",          &row_kind_pre_tool,       1,  1, 1,   200,   1,  4000,  0, false},
+    {"pre_tool-64",         &row_kind_pre_tool,       1, 64, 1,   200,   1, 16000,  0, false},
+    {"pre_tool-1-c64",      &row_kind_pre_tool,      64,  1, 1,   200,   1, 12000,  0, false},
     {0},
 };
 /* clang-format on */
@@ -89,7 +94,14 @@ unsigned row_batch(const struct row *row)
 
 const char *row_domain(const struct row *row)
 {
-    return row->kind->is_system ? "system" : "task";
+    return row->kind->domain ? row->kind->domain : "task";
+}
+
+unsigned row_workers(const struct row *row, const char *domain)
+{
+    if (strcmp(domain, row_domain(row)) == 0)
+        return row->workers;
+    return strcmp(domain, "hook") == 0 ? 0 : 1;
 }
 
 const struct step *row_main_step(const struct row *row)

@@ -20,7 +20,7 @@ struct row_kind {
     const struct step *steps[2];
     enum row_stock stock;
     bool has_instances; /* agents are registered */
-    bool is_system;     /* the system domain's workers serve it */
+    const char *domain; /* whose workers serve it; NULL: task */
 };
 extern const struct row_kind row_kind_create_batch, row_kind_claim, row_kind_register;
 
@@ -42,8 +42,10 @@ enum { ROW_CLIENTS_MAX = 64, ROW_STOCK_REUSED = 1000 };
 extern const struct row rows[]; /* ends with name NULL */
 
 unsigned row_batch(const struct row *row);
-/* "task" or "system". */
+/* "task", "system", "hook". */
 const char *row_domain(const struct row *row);
+/* Workers of a domain that the row's daemon needs: its own ones, and of task and system one. */
+unsigned row_workers(const struct row *row, const char *domain);
 /* The step whose tasks and requests are meant: the last one. */
 const struct step *row_main_step(const struct row *row);
 /* Requests before the measured ones. */

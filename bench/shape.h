@@ -13,7 +13,7 @@
 
 #include <stdbool.h>
 
-enum { SHAPE_TEXT = 40 };
+enum { SHAPE_TEXT = 400 };
 
 struct shape_piece {
     bool is_constant;
@@ -43,7 +43,7 @@ void shape_put_id(struct shape_writer *w, const char *id);
 /* An argument that the params do not show: a default, or empty. Shorter than SHAPE_TEXT. */
 void shape_arg(struct shape_writer *w, const char *text);
 void shape_arg_int(struct shape_writer *w, int64_t n);
-/* An argument that a worker draws; here it is always `text`. */
+/* An argument that a worker draws or reckons; here it is always `text`, which is about as long. */
 void shape_arg_drawn(struct shape_writer *w, const char *text);
 /* The argument number `i` again. */
 void shape_arg_again(struct shape_writer *w, size_t i);

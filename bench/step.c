@@ -312,12 +312,38 @@ static void put_heartbeat_renew(struct shape_writer *w, const struct step_input 
     put_beat(w, in, in->items);
 }
 
+/* What the worker makes of it: a decision of no rule, and its record. The bare servers have the answer ready. */
+#define HASH "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+static void put_pre_tool(struct shape_writer *w, const struct step_input *in)
+{
+    shape_put(w, "{\"tool\":\"Bash\",\"params\":{\"command\":\"git status && make -j2 check\","
+                 "\"description\":");
+    shape_put(w, in->literal);
+    shape_put(w, "},\"cwd\":\"/home/user/project\",\"home\":\"/home/user\",\"use_id\":\"bench\"}");
+    shape_arg(w, "hook.pre_tool");
+    shape_arg_drawn(w, "{\"allow\":true,\"decision\":\"none\",\"reason\":\"\",\"notes\":[],\"cached\":false,"
+                 "\"rules\":\"" HASH "\"}");
+    shape_arg_drawn(w, "{\"event\":\"PreToolUse\",\"tool\":\"Bash\",\"use_id\":\"bench\",\"decision\":\"none\","
+                 "\"rules\":\"" HASH "\",\"cached\":false,\"took_us\":10,\"input_hash\":\"" HASH "\"}");
+    shape_arg(w, "none");
+    shape_arg(w, "Bash");
+    shape_arg(w, "");
+    shape_operations(w, 1);
+}
+
+static void audit_operation(struct shape_writer *w, const struct options *opts)
+{
+    shape_arg_int(w, opts->limits.audit_entries);
+}
+
 /* ---- the table ---- */
 
 /* clang-format off */
-#define STEP(name, method, script, about, takes, put, operation)                           \
-    const struct step step_##name = {METHOD_##method, SCRIPT_##script, STEP_ABOUT_##about,         \
-                                     takes, put, operation}
+#define STEP(name, method_, script_, about_, takes_, put_, operation_, ...)                         \
+    const struct step step_##name = {.method = METHOD_##method_, .script = SCRIPT_##script_,       \
+                                     .about = STEP_ABOUT_##about_, .takes = takes_, .put = put_,   \
+                                     .operation = operation_, __VA_ARGS__}
 STEP(create,          task_create,         TASK_CREATE,         NOTHING, false, put_create,          create_operation);
 STEP(create_batch,    task_create_batch,   TASK_CREATE_BATCH,   NOTHING, false, put_create_batch,    create_operation);
 STEP(claim,           task_claim,          TASK_CLAIM,          NOTHING, true,  put_claim_request,   claim_operation);
@@ -334,6 +360,7 @@ STEP(list,            task_list,           TASK_LIST,           NOTHING, false, 
 STEP(register,        system_register,     SYSTEM_REGISTER,     NOTHING, false, put_register,        register_operation);
 STEP(heartbeat,       system_heartbeat,    SYSTEM_HEARTBEAT,    NOTHING, false, put_heartbeat,       lease_operation);
 STEP(heartbeat_renew, system_heartbeat,    SYSTEM_HEARTBEAT,    ITEMS,   false, put_heartbeat_renew, lease_operation);
+STEP(pre_tool,        hook_pre_tool,       HOOK_DECIDE,         NOTHING, false, put_pre_tool,        audit_operation, .has_audit = true);
 /* clang-format on */
 
 unsigned step_about(const struct step *step, unsigned items)

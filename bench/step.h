@@ -40,11 +40,13 @@ struct step {
     bool takes; /* the reply gives tasks with their tokens: `items` of them, or one that is next */
     void (*put)(struct shape_writer *w, const struct step_input *in);
     void (*operation)(struct shape_writer *w, const struct options *opts); /* NULL = none */
+    bool has_audit; /* its operation has a key: the audit trail */
 };
 
 extern const struct step step_create, step_create_batch, step_claim, step_complete,
     step_complete_next, step_complete_batch, step_fail, step_release, step_renew, step_progress,
-    step_update, step_get, step_list, step_register, step_heartbeat, step_heartbeat_renew;
+    step_update, step_get, step_list, step_register, step_heartbeat, step_heartbeat_renew,
+    step_pre_tool;
 
 /* How many tasks a request of it is about. */
 unsigned step_about(const struct step *step, unsigned items);

@@ -165,7 +165,7 @@ bool policy_chain_look(struct policy *p)
     char *problem = NULL;
     bool is_changed = false;
 
-    if (redis_link_is_lost(*p->link))
+    if (!*p->link || redis_link_is_lost(*p->link))
         return false;
     if (redis_link_callv(*p->link, &reply, &err, "HGET",
                          keys_make(&arena, p->opts->redis.prefix, KEY_META), "hooks", NULL) != 0) {

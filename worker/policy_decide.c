@@ -236,7 +236,7 @@ const char *policy_fetch(struct policy *p, const char *key, struct arena *arena)
     reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
     struct cb_error err;
 
-    if (redis_link_is_lost(*p->link) ||
+    if (!*p->link || redis_link_is_lost(*p->link) ||
         redis_link_callv(*p->link, &reply, &err, "GET", key, NULL) != 0 ||
         reply_type(reply) != REPLY_STRING)
         return NULL;
