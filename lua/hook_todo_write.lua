@@ -5,7 +5,8 @@
 -- KEYS  the envelope's
 -- ARGV  operation: the four of include/retention.lua, task.max_pending, task.max_attempts, task.max_crashes
 --       request: `list` (all that there is) or `one` (a change to one), the agent's event or '', 16 hex digits from the
---       kernel, how many lines follow, and of each: name, state (one of TODO_STATES; '' = as it is), text (JSON; '' = not known), members of the task's metadata
+--       kernel, how many lines follow, and of each: name, state ('' = as it is; cancelled = deleted), text (JSON; '' = not known), members of the task's metadata,
+--       its member `description` ('' = as it is), and the priority of a new one
 -- Returns as the envelope. Caller: worker, hook.todo_write.
 -- @include envelope.lua
 -- @include task.lua
@@ -19,7 +20,7 @@
 -- @include todos.lua
 local MAX_PENDING, ATTEMPTS, CRASHES = tonumber(op_arg(5)), op_arg(6), op_arg(7)
 local QUEUE = 'todo' -- of its own, so that nobody claims from it who was not told to
-local ITEM_ARGS, ITEMS_MAX = 4, 100
+local ITEM_ARGS, ITEMS_MAX = 6, 100
 local REMOVED = '"taken off the list"'
 local LEASE_MS = TODO_TTL + 3600000 -- the tick ends the list before its leases
 
@@ -73,15 +74,21 @@ local function todo_move(item, t)
     return to == 'in_progress' and 'start' or to == 'completed' and 'finish' or nil
 end
 
-local function todo_metadata(r, session, item)
+local function todo_metadata(r, session, item, description)
     local agent = ARGV[r.at + 8]
-    return '{"session":' .. S(session) .. (agent ~= '' and ',"agent":' .. S(agent) or '') .. item.more .. '}'
+    return '{"session":' .. S(session) .. (agent ~= '' and ',"agent":' .. S(agent) or '') .. item.more .. description .. '}'
+end
+
+-- The description that the metadata ends with, if it is ours: one string, and nothing behind it.
+local function todo_description(metadata)
+    local text = string.match(metadata or '', ',"description":"(.*)"}$')
+    return text and not string.find(string.gsub(text, '\\.', ''), '"', 1, true) and ',"description":"' .. text .. '"' or ''
 end
 
 -- Everything that can keep a task from being created.
 local function todo_plan_create(r, session, item, wanted)
-    item.metadata = todo_metadata(r, session, item)
-    item.create = {item.text, 50, QUEUE, '', item.metadata, ATTEMPTS, CRASHES, '', ''}
+    item.metadata = todo_metadata(r, session, item, item.description)
+    item.create = {item.text, item.priority, QUEUE, '', item.metadata, ATTEMPTS, CRASHES, '', ''}
     want_queue(QUEUE, '')
     return create_check(item.create, 0, nil, MAX_PENDING, wanted)
 end
@@ -107,7 +114,9 @@ local function todo_plan(r, session, item, known, wanted)
         return todo_plan_create(r, session, item, wanted)
     elseif t then
         if is_told and not ENDED[t.status] then
-            local now, metadata = call('HMGET', task_key(item.id), 'text', 'meta'), todo_metadata(r, session, item)
+            local now = call('HMGET', task_key(item.id), 'text', 'meta')
+            local description = item.description ~= '' and item.description or todo_description(now[2])
+            local metadata = todo_metadata(r, session, item, description)
             item.metadata = (now[1] ~= item.text or now[2] ~= metadata) and metadata or nil
         end
         item.task = t
@@ -261,7 +270,8 @@ end
 local function todo_items(r, is_one)
     local items, at = {}, r.a + 4
     for i = 1, tonumber(ARGV[r.a + 4]) do
-        items[i] = {name = ARGV[at + 1], state = ARGV[at + 2], text = ARGV[at + 3], more = ARGV[at + 4], is_one = is_one}
+        items[i] = {name = ARGV[at + 1], state = ARGV[at + 2], text = ARGV[at + 3], more = ARGV[at + 4],
+            description = ARGV[at + 5], priority = ARGV[at + 6], is_one = is_one}
         at = at + ITEM_ARGS
     end
     return items
@@ -306,7 +316,7 @@ local function todo_removed(items, names)
     end
     for i = 1, #names do
         if not now[names[i]] then
-            items[#items + 1] = {name = names[i], state = 'cancelled', text = '', more = ''}
+            items[#items + 1] = {name = names[i], state = 'cancelled', text = '', more = '', description = ''}
         end
     end
 end

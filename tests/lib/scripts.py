@@ -238,7 +238,7 @@ class Scripts:
         return self.ask("task_create_batch", len(tasks), *flat, op_args=[max_pending])
 
     def todo(self, *todos, session="s1", mode="list", event="", salt="0123456789abcdef", keep=KEEP, max_pending=1000, **kw):
-        """todos: (content, state)…, known by their content; with mode `one`: (id, state, subject or "")."""
+        """todos: (content, state)…, known by their content; with mode `one`: (id, state, subject or "", [description])."""
         flat, seen = [], {}
         for first, state, *subject in todos:
             name = ("t" if mode == "one" else "c") + hashlib.sha256(first.encode()).hexdigest()[:32]
@@ -246,7 +246,8 @@ class Scripts:
             if mode != "one":
                 seen[name] = seen.get(name, -1) + 1
                 name += f".{seen[name]}"
-            flat += [name, state, json.dumps(text_) if text_ else "", ""]
+            more = ',"description":' + json.dumps(subject[1]) if len(subject) > 1 else ""
+            flat += [name, state, json.dumps(text_) if text_ else "", "", more, 50]
         return self.ask("hook_todo_write", mode, event, salt, len(todos), *flat,
                         op_args=[*retention(keep), max_pending, 3, 3], domain="hook", session=session, **kw)
 

@@ -189,6 +189,33 @@ def one():
     sound()
 
 
+@case("a description stays until another one is told; what an operator made of the metadata is no reason for a broken reply")
+def described():
+    fresh()
+
+    def tell(*change):
+        return counts(s.todo(change, mode="one"))
+
+    def metadata():
+        return ok(s.listing(queue="todo"))["tasks"][0]["metadata"]
+
+    equal(tell("1", "pending", "first", 'a "quoted" \\ one'), (1, 0, 0, 0))
+    equal(tell("1", "in_progress", "first"), (0, 1, 0, 0))
+    equal(metadata(), {"session": "s1", "description": 'a "quoted" \\ one'})
+    equal(counts(unchanged(lambda: s.todo(("1", "in_progress", "first"), mode="one"))), (0, 0, 0, 0))
+    equal(tell("1", "", "first, renamed"), (0, 1, 0, 0))
+    equal(metadata(), {"session": "s1", "description": 'a "quoted" \\ one'})
+    equal(tell("1", "", "first, renamed", "another"), (0, 1, 0, 0))
+    equal(metadata(), {"session": "s1", "description": "another"})
+    task = ok(s.listing(queue="todo"))["tasks"][0]["id"]
+    for foreign, kept in (('{"a":{"b":1,"description":"d"}}', None), ('{"a":{"b":1,"description":"d"},"z":"q"}', None),
+                          ('{"a":[{"b":1,"description":"d"}]}', None), ('{"a":1,"description":"d"}', "d"),
+                          ('{"a":1,"description":"d\\"}"}', 'd"}'), ('{"a":1,"description":{"x":"y"}}', None), ("{}", None)):
+        ok(s.update(task, metadata=foreign))
+        equal(tell("1", "", "again " + foreign), (0, 1, 0, 0), foreign)
+        equal(metadata(), {"session": "s1", **({"description": kept} if kept else {})}, foreign)
+
+
 @case("told one by one, more than a session can have: what has ended makes room, else it is refused")
 def full():
     fresh()

@@ -26,7 +26,8 @@ def params():
                           ({"todos": [line] * 101}, "todos"), ({"todos": [{"content": "", "status": "pending"}]}, "todos[0].content"),
                           ({"todos": [line, {"content": "x", "status": "done"}]}, "todos[1].status"),
                           ({"todos": [{"content": "x" * 8193, "status": "pending"}]}, "todos[0].content"),
-                          ({"todos": [dict(line, priority="high")]}, "todos[0]"),
+                          ({"todos": [dict(line, priority="urgent")]}, "todos[0].priority"),
+                          ({"todos": [dict(line, colour="red")]}, "todos[0]"),
                           ({"mode": "one", "task": {"id": "", "subject": "x"}}, "task.id")):
             got = c.ask("hook.todo_write", doc, more=ok)
             equal((got.code, got.data["path"]), (-32602, path), short(json.dumps(doc), 80))
@@ -95,6 +96,38 @@ def seen():
         for text in ("write the parser", "test it", "in_progress", "a-session"):
             check(text in shown, f"{text}: {shown}")
         equal(c.call("task.claim", {"workerId": "w", "maxTasks": 10})["claimed"], False)
+
+
+@case("what agents' programs say comes here through claudebench hook: whole lists, and one task after the other")
+def hooked():
+    with Daemon() as d:
+        c = d.caller()
+
+        def hook(event, tool, given, result, **more):
+            doc = {"session_id": "real", "hook_event_name": event, "cwd": "/tmp", **more}
+            if tool:
+                doc.update(tool_name=tool, tool_input=given, tool_response=result, tool_use_id="u1")
+            done = d.client("hook", input=json.dumps(doc).encode())
+            equal((done.returncode, done.stdout), (0, b""), done.stderr)
+
+        def seen(*want):
+            def now():
+                return sorted((t["text"], t["status"], t["priority"]) for t in tasks(c)) == sorted(want)
+
+            wait_until(now, 10, lambda: f"{want}: {tasks(c)}")
+
+        todos = [{"content": "one", "status": "in_progress", "activeForm": "Doing one", "priority": "high", "id": "1"},
+                 {"content": "two", "status": "pending", "activeForm": "Doing two"}]
+        hook("PostToolUse", "TodoWrite", {"todos": todos}, {"oldTodos": [], "newTodos": todos})
+        seen(("one", "in_progress", 75), ("two", "pending", 50))
+        hook("TaskCreated", None, None, None, task_id="7", task_subject="three", task_description="more")
+        hook("PostToolUse", "TaskCreate", {"subject": "three", "description": "more"}, {"task": {"id": "7", "subject": "three"}})
+        seen(("one", "in_progress", 75), ("two", "pending", 50), ("three", "pending", 50))
+        hook("PostToolUse", "TaskUpdate", {"taskId": "7", "status": "in_progress"}, {"success": True, "taskId": "7", "updatedFields": ["status"]})
+        seen(("one", "in_progress", 75), ("two", "pending", 50), ("three", "in_progress", 50))
+        hook("TaskCompleted", None, None, None, task_id="7", task_subject="three")
+        hook("PostToolUse", "TodoWrite", {"todos": []}, {"oldTodos": todos, "newTodos": []})
+        seen(("one", "cancelled", 75), ("two", "cancelled", 50), ("three", "completed", 50))
 
 
 @case("a list that was left behind a day ago is cancelled by whoever finds it")

@@ -16,6 +16,10 @@ enum { TODOS_MAX = 100, CONTENT_MAX = 8192, NAME_HEX = 32, NAME_SIZE = NAME_HEX 
 
 static const char *const modes[] = {"list", "one", NULL};
 static const char *const todo_states[] = {"pending", "in_progress", "completed", NULL};
+/* Of older agents; as tasks have it. */
+static const char *const todo_priorities[] = {"high", "medium", "low", NULL};
+static const int64_t task_priorities[] = {75, 50, 25};
+enum { PRIORITY_MEDIUM = 1 };
 static const char *const change_states[] = {"pending", "in_progress", "completed", "deleted", NULL};
 
 static const struct field todo_fields[] = {
@@ -24,6 +28,8 @@ static const struct field todo_fields[] = {
     FIELD_ENUM("status", REQUIRED, todo_states, "How far it is."),
     FIELD_STR("activeForm", OPTIONAL, 0, CONTENT_MAX, "The same, as it is said while it is done."),
     FIELD_STR("id", OPTIONAL, 0, 128, "The agent's own number of it; kept with the task."),
+    FIELD_ENUM("priority", OPTIONAL, todo_priorities,
+               "How important it is: 75, 50 or 25 (default: medium)."),
     FIELD_END,
 };
 static const struct field todo_element[] = {
@@ -66,7 +72,9 @@ static const struct field result[] = {
     FIELD_END,
 };
 
-/* `size` is at least NAME_SIZE. */
+static const struct field_value absent = {.is_set = false};
+
+/* `out` has room for NAME_SIZE. */
 static void make_name(char kind, const struct field_value *of, char *out)
 {
     char hex[SHA256_DIGEST_STRING_LENGTH];
@@ -119,7 +127,8 @@ static void put_member(struct buf *out, const char *name, const struct field_val
 
 static void put_item(struct prepare *p, const char *name, const char *state,
                      const struct field_value *text, const struct field_value *id,
-                     const char *more_name, const struct field_value *more)
+                     const struct field_value *active, const struct field_value *description,
+                     const struct field_value *priority)
 {
     struct buf members = BUF_INIT;
 
@@ -127,10 +136,14 @@ static void put_item(struct prepare *p, const char *name, const char *state,
     prepare_arg_str(p, state);
     bool is_cut = put_text(p, text);
     put_member(&members, "todo", id);
-    put_member(&members, more_name, more);
+    put_member(&members, "activeForm", active);
     if (is_cut)
         put_member(&members, "content", text);
     prepare_arg(p, arena_strndup(p->arena, buf_peek(&members), members.len), members.len);
+    buf_reset(&members);
+    put_member(&members, "description", description);
+    prepare_arg(p, arena_strndup(p->arena, buf_peek(&members), members.len), members.len);
+    prepare_arg_int(p, task_priorities[priority->is_set ? priority->num : PRIORITY_MEDIUM]);
     buf_done(&members);
 }
 
@@ -145,8 +158,8 @@ static void put_list(struct prepare *p, const struct field_value *todos)
         make_name('c', content, names[i]);
         count_equal(names, i);
         put_item(p, names[i], v[fields_index(todo_fields, "status")].str, content,
-                 &v[fields_index(todo_fields, "id")], "activeForm",
-                 &v[fields_index(todo_fields, "activeForm")]);
+                 &v[fields_index(todo_fields, "id")], &v[fields_index(todo_fields, "activeForm")],
+                 &absent, &v[fields_index(todo_fields, "priority")]);
     }
     p->operations = TODOS_MAX; /* as many may be cancelled */
 }
@@ -164,8 +177,8 @@ static void put_one(struct prepare *p, const struct field_value *task)
              !state->is_set                       ? ""
              : strcmp(state->str, "deleted") == 0 ? "cancelled"
                                                   : state->str,
-             &v[fields_index(change_fields, "subject")], id, "description",
-             &v[fields_index(change_fields, "description")]);
+             &v[fields_index(change_fields, "subject")], id, &absent,
+             &v[fields_index(change_fields, "description")], &absent);
 }
 
 static int prepare(struct prepare *p)
