@@ -373,7 +373,10 @@ function op(r)
     if #names > 0 or items[1] and items[1].id then
         todo_save(list, items, todo_names_now(items, names, known, is_one))
     end
-    return todo_result(told), #told.created + #told.updated + #told.cancelled == 0 and false or nil
+    if #told.created + #told.updated + #told.cancelled == 0 then
+        return todo_result(told), false
+    end
+    return todo_result(told)
 end
 
 function after_group()

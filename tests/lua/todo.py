@@ -229,6 +229,29 @@ def full():
     sound()
 
 
+@case("what is in progress is held like any task: its load, its lease that the list keeps up, no attempt charged when it is put back")
+def held():
+    fresh()
+    ok(s.register("s1", "i1", capacity=2))
+    ok(s.todo(("x", "in_progress"), ("y", "completed")))
+    check(int(s.redis.call("ZSCORE", s.key("instances:load"), "s1")) >= 500 * 10**12, "half of its capacity is in use")
+    x = ok(s.listing(assigned="s1"))["tasks"][0]["id"]
+    equal([m.decode() for m in s.redis.call("ZRANGE", s.key("todos"), 0, -1)], [x], "what has ended need not be looked after")
+    lease = int(s.redis.call("ZSCORE", s.key("leases"), x))
+    check(lease > s.wall() + 1000 * DAY, "longer than the list lives without a word")
+    s.redis.call("HSET", s.key(f"task:{x}"), "le", s.wall() + 1000)
+    s.redis.call("ZADD", s.key("leases"), s.wall() + 1000, x)
+    equal(counts(s.todo(("x", "in_progress"), ("y", "completed"), params_hash="h", idem="again")), (0, 0, 0, 0))
+    check(int(s.task(x)["le"]) > s.wall() + 1000 * DAY, "kept up")
+    check(int(s.redis.call("ZSCORE", s.key("leases"), x)) >= lease, "kept up")
+    equal(s.kept("again"), None, "of a list that changed nothing, no outcome is kept")
+    equal(counts(s.todo(("x", "pending"), ("y", "completed"), params_hash="i", idem="once")), (0, 1, 0, 0))
+    check(s.kept("once"), "else it is")
+    equal((s.task(x)["at"], s.task(x).get("ho")), (b"0", None))
+    check(int(s.redis.call("ZSCORE", s.key("instances:load"), "s1")) < 10**12, "nothing is")
+    sound()
+
+
 @case("what is refused changes nothing: no session, a full queue, a damaged key")
 def refused():
     fresh()
@@ -251,6 +274,8 @@ def refused():
         if kept:
             s.redis.call("RESTORE", s.key(key), 0, kept)
     equal(counts(s.todo(("a", "completed"), ("b", "pending"))), (1, 1, 0, 0))
+    s.redis.call("LPUSH", s.key("queue:instance:s9"), "x")
+    equal(unchanged(lambda: s.todo(("new", "in_progress"), session="s9"))["error"]["code"], -32603)
     sound()
 
 
