@@ -159,6 +159,42 @@ def options():
         d.write_config()
 
 
+@case("the audit file's chain goes on over upgrades under load: each decision once")
+def audit():
+    with Installed() as d:
+        d.caller()
+        stop = threading.Event()
+        sent = [0]
+
+        def load():
+            caller = d.caller(schemas=False)
+            request = ("hook.pre_tool", {"tool": "Bash", "params": {"command": "rm -rf /"}}, {})
+            while not stop.is_set():
+                replies = caller.wait_all(caller.send_many([request] * 50), 30)
+                check(all(r.ok for r in replies), [r.raw for r in replies if not r.ok][:1])
+                sent[0] += len(replies)
+
+        thread = threading.Thread(target=load, daemon=True)
+        thread.start()
+        try:
+            for n in (1, 2):
+                goal = sent[0] + 200
+                wait_until(lambda g=goal: sent[0] >= g, 30, "the load goes on")
+                d.upgrade(n)
+        finally:
+            stop.set()
+            thread.join(30)
+
+        def written():
+            with open(f"{d.dir}/audit.jsonl", "rb") as f:
+                return f.read().count(b'"kind":"hook.pre_tool"')
+
+        wait_until(lambda: written() >= sent[0], 15, lambda: f"{written()} of {sent[0]} are written")
+        equal(written(), sent[0])
+        done = d.client("audit", "verify")
+        equal(done.returncode, 0, done.stdout.decode() + done.stderr.decode())
+
+
 @case("the service manager is told of a reload and an upgrade, and its watchdog is fed on")
 def service_manager():
     folder = procs.subfolder("n")
