@@ -217,7 +217,7 @@ def cache():
             d.stop()
 
 
-@case("rules that cannot be read deny, say why once, are shown, and are used again when they are mended")
+@case("rules that cannot be read deny, say why once, are shown, and are used again when they are mended", faults="F33")
 def broken():
     rules = Rules(system=[rule("asks", "ask", "thing")])
     with Daemon(config=rules.config()) as d:
@@ -247,7 +247,7 @@ def broken():
         wait_until(lambda: tool(c, "ls")["decision"] == "deny", 3, "a file that everybody may write is none")
 
 
-@case("limits deny: patterns that backtrack for ever, and a decision that takes too long; others are answered meanwhile")
+@case("limits deny: patterns that backtrack for ever, and a decision that takes too long; others are answered meanwhile", faults="F33")
 def limits():
     rules = Rules(system=[rule("redos", "deny", "^(a+)+$"), rule("slow", "warn", "word")])
     env = failpoints_env(failpoint("decide", "delay=150", match="stuck"))
@@ -265,7 +265,7 @@ def limits():
         equal(len(records(d)), 3 + 12)
 
 
-@case("8 callers at once while hook workers are killed: every call gets one answer, the right one, and one record")
+@case("8 callers at once while hook workers are killed: every call gets one answer, the right one, and one record", faults="F33")
 def killed():
     folder = procs.subfolder("f")
     points = [failpoint(point, "kill", once=f"{folder}/{point}") for point in ("after_read", "before_commit", "commit_sent", "after_commit")]
