@@ -168,6 +168,7 @@ START_TEST(an_unfinished_line_is_cut_off)
     struct audit_position p, whole;
     struct audit_file f;
     struct audit_found found;
+    struct stat st;
     struct buf out = BUF_INIT;
 
     audit_position_init(&p);
@@ -182,6 +183,8 @@ START_TEST(an_unfinished_line_is_cut_off)
         ck_assert(found.has_position);
         ck_assert_str_eq(found.position.hash, whole.hash);
         ck_assert_int_eq(f.size, (off_t)before);
+        ck_assert_int_eq(stat(path, &st), 0);
+        ck_assert_int_eq(st.st_size, (off_t)before);
         audit_file_close(&f);
     }
     for (size_t len = 0; len < 20; len++) { /* nothing but that */
