@@ -34,12 +34,36 @@ static bool is_id(const char *s)
            strspn(s + ms + 1, "0123456789") == strlen(s + ms + 1) && strlen(s) < AUDIT_ID_SIZE;
 }
 
+/* The next word of *text, which has to fit. */
+static bool take_word(const char **text, char *out, size_t size)
+{
+    size_t len = strcspn(*text, " ");
+
+    if (len == 0 || len >= size)
+        return false;
+    memcpy(out, *text, len);
+    out[len] = '\0';
+    *text += len + ((*text)[len] == ' ');
+    return true;
+}
+
+static bool take_number(const char **text, int64_t *ret)
+{
+    char word[20];
+
+    if (!take_word(text, word, sizeof word) || strspn(word, "0123456789") != strlen(word))
+        return false;
+    *ret = strtoll(word, NULL, 10);
+    return true;
+}
+
 int audit_position_parse(const char *text, struct audit_position *ret)
 {
     struct audit_position p;
 
-    if (sscanf(text, "%" SCNd64 " %" SCNd64 " %43s %64s", &p.seq, &p.n, p.id, p.hash) != 4 ||
-        p.seq < 0 || p.n < 0 || !is_id(p.id) || !is_hash(p.hash))
+    if (!take_number(&text, &p.seq) || !take_number(&text, &p.n) ||
+        !take_word(&text, p.id, sizeof p.id) || !take_word(&text, p.hash, sizeof p.hash) || *text ||
+        !is_id(p.id) || !is_hash(p.hash))
         return -1;
     *ret = p;
     return 0;
