@@ -2,7 +2,7 @@
 """todo.py: hook.todo_write as a script: a session's list as tasks; each change once, whoever interferes."""
 
 from cbtest import *
-from scripts import KEEP, Scripts
+from scripts import Scripts
 
 s = None
 DAY = 86400
