@@ -11,7 +11,8 @@
     main()
 
 tap.py cases and waiting · resp.py Redis client · procs.py processes · privredis.py PrivateRedis ·
-daemon.py Daemon · caller.py Caller · schema.py JSON Schema subset · oracle.py the oracle of fault tests
+daemon.py Daemon · caller.py Caller · schema.py JSON Schema subset · oracle.py the oracle of fault tests ·
+network.py hosts with addresses of their own, links that are cut · proxy.py black holes, an address that moves
 """
 
 import procs
