@@ -131,6 +131,7 @@ static void append_call(struct bare *b, const struct bare_group *g)
     script_call_arg_int(&b->call, opts->limits.idempotency_ttl_ms);
     script_call_arg_int(&b->call, opts->limits.idempotency_bytes);
     script_call_arg_str(&b->call, options_events_policy(opts, &b->arena));
+    script_call_arg_int(&b->call, 0); /* no gate */
     add_args(b, &g->step->operation, "");
     for (size_t i = 0; i < g->len; i++)
         add_request(b, g, i);

@@ -194,7 +194,7 @@ void env_open(struct env *env, const char *appendfsync, enum pin_layout layout)
         stop_failed("%s", err.text);
     env->target.timeout_ms = WAIT_MS;
     start_redis(env);
-    env_write_config(env, &(struct env_daemon){1, 1, 0, 64});
+    env_write_config(env, &(struct env_daemon){1, 1, 0, 64, false});
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)

@@ -20,6 +20,7 @@ struct env_daemon {
     unsigned system_workers;
     unsigned hook_workers;
     unsigned batch; /* of all domains: the largest group */
+    bool has_gate;  /* every method has a rate limit, never reached, and a circuit breaker */
 };
 
 struct env {

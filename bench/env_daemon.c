@@ -27,6 +27,11 @@ static char *make_config(const struct env *env, const struct env_daemon *config)
                config->hook_workers, config->batch);
     buf_puts(&out, "limits: { backlog: 100000000 }\n"
                    "task: { max_pending: 100000000, backoff_ms: 3600000 }\n");
+    if (config
+            ->has_gate) /* the log of the last requests is full, and all of them are old: what costs most */
+        buf_puts(&out,
+                 "methods: { \"*\": { rate_limit: 1000, rate_window_ms: 1, timeout_ms: 60000,\n"
+                 "                  breaker: { threshold: 10 } } }\n");
     return buf_take(&out);
 }
 

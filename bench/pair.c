@@ -15,7 +15,8 @@ void pair_run_side(struct env *env, const struct row *row, unsigned total, unsig
     struct env_daemon daemon = {.task_workers = row_workers(row, "task"),
                                 .system_workers = row_workers(row, "system"),
                                 .hook_workers = row_workers(row, "hook"),
-                                .batch = row_batch(row)};
+                                .batch = row_batch(row),
+                                .has_gate = row->kind->has_gate};
 
     env_flush(env);
     stock_prepare(env, row, warm_up + total, more, &stock);

@@ -12,7 +12,7 @@ enum { SETTLE_MS = 1500 };
 
 void rest_idle(struct env *env, unsigned seconds, struct rest_idle *ret_idle)
 {
-    static const struct env_daemon config = {REST_TASK_WORKERS, REST_SYSTEM_WORKERS, 0, 64};
+    static const struct env_daemon config = {REST_TASK_WORKERS, REST_SYSTEM_WORKERS, 0, 64, false};
 
     env_flush(env);
     env_start_daemon(env, &config);

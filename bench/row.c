@@ -1,6 +1,6 @@
 /*
  * row.c: the rows. Names: method-<requests in flight of each client, or tasks of a batch>[-c<clients>][-w<workers>]
- * [-idem|-16k|-single].
+ * [-idem|-16k|-single|-gate].
  */
 #include "common/compat.h"
 #include "bench/row.h"
@@ -29,6 +29,11 @@ KIND(heartbeat_renew, .steps = {&step_heartbeat_renew}, .stock = STOCK_HELD, .ha
 
 KIND(pre_tool, .steps = {&step_pre_tool}, .domain = "hook");
 
+KIND(create_gate, .steps = {&step_create}, .has_gate = true);
+KIND(drain_gate, .steps = {&step_claim, &step_complete_next}, .stock = STOCK_PENDING,
+     .has_gate = true);
+KIND(get_gate, .steps = {&step_get}, .stock = STOCK_IDS, .has_gate = true);
+
 /* clang-format off */
 /*         name             kind              clients flight workers bytes items total batch idem */
 const struct row rows[] = {
@@ -37,6 +42,8 @@ const struct row rows[] = {
     {"create-1-16k",        &row_kind_create,         1,  1, 1, 16384,   1,  2500,  0, false},
     {"create-64",           &row_kind_create,         1, 64, 1,   200,   1, 20000,  0, false},
     {"create-64-idem",      &row_kind_create,         1, 64, 1,   200,   1, 20000,  0, true},
+    {"create-1-gate",       &row_kind_create_gate,    1,  1, 1,   200,   1,  4000,  0, false},
+    {"create-64-gate",      &row_kind_create_gate,    1, 64, 1,   200,   1, 20000,  0, false},
     {"create-64-16k",       &row_kind_create,         1, 64, 1, 16384,   1,  5000,  0, false},
     {"create-64-single",    &row_kind_create,         1, 64, 1,   200,   1,  6000,  1, false},
     {"create-64-w2",        &row_kind_create,         1, 64, 2,   200,   1, 20000,  0, false},
@@ -58,6 +65,7 @@ const struct row rows[] = {
     {"drain-1",             &row_kind_drain,          1,  1, 1,   200,   1,  2500,  0, false},
     {"drain-64",            &row_kind_drain,          1, 64, 1,   200,   1,  8000,  0, false},
     {"drain-64-idem",       &row_kind_drain,          1, 64, 1,   200,   1,  8000,  0, true},
+    {"drain-64-gate",       &row_kind_drain_gate,     1, 64, 1,   200,   1,  8000,  0, false},
     {"drain-64-16k",        &row_kind_drain,          1, 64, 1, 16384,   1,  3000,  0, false},
     {"drain-64-w2",         &row_kind_drain,          1, 64, 2,   200,   1,  8000,  0, false},
     {"drain-64-w3",         &row_kind_drain,          1, 64, 3,   200,   1,  8000,  0, false},
@@ -75,6 +83,7 @@ const struct row rows[] = {
     {"update-64",           &row_kind_update,         1, 64, 1,   200,   1, 12000,  0, false},
     {"get-1",               &row_kind_get,            1,  1, 1,   200,   1,  4000,  0, false},
     {"get-64",              &row_kind_get,            1, 64, 1,   200,   1, 16000,  0, false},
+    {"get-64-gate",         &row_kind_get_gate,       1, 64, 1,   200,   1, 16000,  0, false},
     {"get-64-16k",          &row_kind_get,            1, 64, 1, 16384,   1,  6000,  0, false},
     {"list-50",             &row_kind_list,           1,  8, 1,   200,   1,  1000,  0, false},
     {"heartbeat-64",        &row_kind_heartbeat,      1, 64, 1,   200,   1, 16000,  0, false},

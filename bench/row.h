@@ -21,6 +21,7 @@ struct row_kind {
     enum row_stock stock;
     bool has_instances; /* agents are registered */
     const char *domain; /* whose workers serve it; NULL: task */
+    bool has_gate;      /* the daemon has limits and breakers for all methods, the bare loop none */
 };
 extern const struct row_kind row_kind_create_batch, row_kind_claim, row_kind_register;
 

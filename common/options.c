@@ -1,7 +1,8 @@
 /*
  * options.c: the table of options and what works on it without reading a file: defaults, access by
  * row, domains, comparison. Reading is in options_load.c (files), options_tree.c (YAML),
- * options_value.c (one value) and options_check.c; writing in options_doc.c.
+ * options_value.c (one value) and options_check.c; writing in options_doc.c; the options of methods are in
+ * options_methods.c.
  */
 #include "common/compat.h"
 #include "common/options.h"
@@ -54,21 +55,11 @@ const struct option_row options_table[] = {
 };
 _Static_assert(CB_ARRAY_LEN(options_table) == OPTIONS_COUNT + 1, "OPTIONS_COUNT");
 
-bool options_is_known(const struct option_row *option)
-{
-#ifdef CB_FAILPOINTS
-    (void)option;
-    return true;
-#else
-    return !(option->flags & OPTION_TEST_ONLY);
-#endif
-}
-
 const struct option_row *options_find(const char *name)
 {
     for (const struct option_row *o = options_table; o->name; o++) {
         if (strcmp(o->name, name) == 0)
-            return options_is_known(o) ? o : NULL;
+            return o;
     }
     return NULL;
 }
@@ -205,6 +196,7 @@ int options_new(enum paths_mode mode, struct options **ret, struct cb_error *err
         expand(o->fallback, &paths, host, rules, &text);
         options_set_string(opts, o, buf_peek(&text), text.len);
     }
+    options_methods_default(opts);
     buf_done(&text);
     paths_done(&paths);
     *ret = opts;
@@ -247,13 +239,7 @@ void options_free_ptr(struct options **opts)
 const char *const *options_domain_names(void)
 {
     static const char *const names[] = {
-        "task",
-        "system",
-        "hook",
-#ifdef CB_FAILPOINTS
-        "test",
-#endif
-        NULL,
+        "task", "system", "hook", "test", NULL,
     };
     return names;
 }
@@ -266,10 +252,8 @@ const struct domain_options *options_domain(const struct options *opts, const ch
         return &opts->domains.system;
     if (strcmp(name, "hook") == 0)
         return &opts->domains.hook;
-#ifdef CB_FAILPOINTS
     if (strcmp(name, "test") == 0)
         return &opts->domains.test;
-#endif
     return NULL;
 }
 
@@ -283,27 +267,42 @@ static bool is_same(const struct options *a, const struct options *b,
     return options_get_number(a, option) == options_get_number(b, option);
 }
 
+/* Returns whether they differ; tells it then. */
+static bool compare_row(const struct options *old_opts, const struct options *new_opts,
+                        const struct option_row *row, options_change_fn *fn, void *arg)
+{
+    if (is_same(old_opts, new_opts, row))
+        return false;
+    if (!fn)
+        return true;
+    struct buf old_text = BUF_INIT;
+    struct buf new_text = BUF_INIT;
+    options_put_value(old_opts, row, &old_text);
+    options_put_value(new_opts, row, &new_text);
+    fn(arg, row, buf_peek(&old_text), buf_peek(&new_text));
+    buf_done(&old_text);
+    buf_done(&new_text);
+    return true;
+}
+
 size_t options_compare(const struct options *old_opts, const struct options *new_opts,
                        options_change_fn *fn, void *arg, bool *ret_restart)
 {
     size_t changes = 0;
     bool wants_restart = false;
+    char name[OPTIONS_METHOD_NAME_SIZE];
 
     for (const struct option_row *o = options_table; o->name; o++) {
-        if (is_same(old_opts, new_opts, o))
+        if (!compare_row(old_opts, new_opts, o, fn, arg))
             continue;
         changes++;
         wants_restart |= (o->flags & OPTION_RESTART) != 0;
-        if (!fn)
-            continue;
-        struct buf old_text = BUF_INIT;
-        struct buf new_text = BUF_INIT;
-        options_put_value(old_opts, o, &old_text);
-        options_put_value(new_opts, o, &new_text);
-        fn(arg, o, buf_peek(&old_text), buf_peek(&new_text));
-        buf_done(&old_text);
-        buf_done(&new_text);
     }
+    for (size_t m = 0; m < OPTIONS_ALL_METHODS; m++) /* what "*" means is in each of them */
+        for (size_t i = 0; i < OPTIONS_OF_METHOD; i++) {
+            struct option_row row = options_method_row(m, i, name, sizeof name);
+            changes += compare_row(old_opts, new_opts, &row, fn, arg);
+        }
     if (ret_restart)
         *ret_restart = wants_restart;
     return changes;
@@ -338,9 +337,29 @@ int options_prepare_reload(struct options *fresh, const struct options *in_force
     return errs->total > errors_before ? -1 : 0;
 }
 
+/* With its origin, by which a dump knows that it was given. */
+static void put_method_option(struct options *to, const struct options *from, size_t method,
+                              size_t i)
+{
+    struct option_origin *origin = &to->origins->of_methods[method][i];
+    char name[OPTIONS_METHOD_NAME_SIZE];
+    struct option_row row = options_method_row(method, i, name, sizeof name);
+
+    if (!is_same(to, from, &row))
+        copy_value(to, from, &row);
+    if ((origin->file != NULL) == options_method_is_given(from, method, i))
+        return;
+    *origin = from->origins->of_methods[method][i];
+    if (origin->file)
+        origin->file = arena_strndup(&to->strings, origin->file, strlen(origin->file));
+}
+
 void options_put_in_force(struct options *in_force, const struct options *fresh)
 {
     for (const struct option_row *o = options_table; o->name; o++)
         if (!is_same(in_force, fresh, o))
             copy_value(in_force, fresh, o);
+    for (size_t m = 0; m <= OPTIONS_ALL_METHODS; m++)
+        for (size_t i = 0; i < OPTIONS_OF_METHOD; i++)
+            put_method_option(in_force, fresh, m, i);
 }

@@ -11,6 +11,7 @@
 #include "common/arena.h"
 #include "common/buf.h"
 #include "common/err.h"
+#include "common/methods.h"
 #include "common/paths.h"
 
 #include <stdbool.h>
@@ -33,6 +34,26 @@ struct domain_options {
     int64_t workers;
     int64_t batch;
 };
+
+/* Of one method (options_methods.def); texts as below. */
+struct breaker_options {
+    int64_t threshold; /* 0 = no breaker */
+    int64_t window_ms;
+    int64_t open_ms;
+    int64_t backoff; /* thousandths */
+    int64_t open_max_ms;
+    int64_t half_open;
+    int64_t close_after;
+    int64_t permit_ms;
+    const char *depends_on; /* names of methods, separated by spaces */
+};
+struct method_options {
+    int64_t rate_limit; /* 0 = none */
+    int64_t rate_window_ms;
+    int64_t timeout_ms; /* 0 = none */
+    struct breaker_options breaker;
+};
+enum { OPTIONS_ALL_METHODS = METHOD_COUNT }; /* "*" */
 
 struct options_origins;
 
@@ -67,7 +88,7 @@ struct options {
         struct domain_options task;
         struct domain_options system;
         struct domain_options hook;
-        struct domain_options test; /* test builds (--enable-failpoints) only, else 0 workers */
+        struct domain_options test;
     } domains;
     struct {
         int64_t tick_ms;
@@ -131,6 +152,9 @@ struct options {
         int format; /* enum log_format */
         const char *destination;
     } log;
+
+    /* By enum method_id, what is set for all of them included; the last one is "*" itself. */
+    struct method_options methods[OPTIONS_ALL_METHODS + 1];
 
     /* Private to options*.c. */
     struct arena strings;
@@ -218,28 +242,27 @@ void options_dump(const struct options *opts, struct buf *out, bool with_comment
 
 /* ---- domains ---- */
 
-/* The domains of this build, NULL-terminated: "task", "system", "hook", and "test" in test builds. */
+/* NULL-terminated. */
 const char *const *options_domain_names(void);
-/* NULL when there is no such domain in this build. */
+/* NULL when there is no such domain. */
 const struct domain_options *options_domain(const struct options *opts, const char *name);
 
 /* ---- the table ---- */
 
 enum option_type {
-    OPTION_BOOL,  /* bool */
-    OPTION_INT,   /* int64_t */
-    OPTION_TIME,  /* int64_t, ms */
-    OPTION_BYTES, /* int64_t; KiB, MiB, GiB, TiB accepted */
-    OPTION_STR,   /* const char *; min, max = bytes */
-    OPTION_PATH,  /* const char *, absolute or (min 0) empty */
-    OPTION_ENUM,  /* int, index into choices */
+    OPTION_BOOL,   /* bool */
+    OPTION_INT,    /* int64_t */
+    OPTION_TIME,   /* int64_t, ms */
+    OPTION_BYTES,  /* int64_t; KiB, MiB, GiB, TiB accepted */
+    OPTION_STR,    /* const char *; min, max = bytes */
+    OPTION_PATH,   /* const char *, absolute or (min 0) empty */
+    OPTION_ENUM,   /* int, index into choices */
+    OPTION_FACTOR, /* int64_t, thousandths: 1.5 is 1500 */
 };
 
 enum option_flag {
     OPTION_RELOADABLE = 1u << 0, /* HUP puts a new value in force */
     OPTION_RESTART = 1u << 1,    /* a new value needs a restart */
-    OPTION_TEST_ONLY = 1u
-                       << 2, /* only in builds with fault points; reloadable; not in the manual */
 };
 
 struct option_row {
@@ -258,10 +281,10 @@ struct option_row {
 
 extern const struct option_row
     options_table[]; /* in the order of options.def; ends with name NULL */
-/* NULL when there is none in this build. */
+extern const struct option_row
+    options_method_table[]; /* what each method has; offset in struct method_options */
+/* NULL when there is none. Options of methods have no rows of their own here. */
 const struct option_row *options_find(const char *name);
-/* False for TEST_ONLY rows in a build without fault points. */
-bool options_is_known(const struct option_row *option);
 /* Appends one value as text, e.g. "4MiB", "true", "everysec" (no quotes). */
 void options_put_value(const struct options *opts, const struct option_row *option,
                        struct buf *out);

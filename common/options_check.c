@@ -260,4 +260,5 @@ void options_check(const struct options *opts, struct options_errors *errs)
     check_workers(&c);
     check_destination(&c);
     check_project_file(&c);
+    options_methods_check(opts, errs);
 }

@@ -10,6 +10,11 @@
 
 enum { TEXT_WIDTH = 100 };
 
+static const char METHODS_TEXT[] =
+    "Limits of single methods, by their names; under \"*\" those of every method that does not set "
+    "the option "
+    "itself. See claudebenchd(8), section CIRCUIT BREAKERS AND RATE LIMITS.";
+
 /* ---- YAML ---- */
 
 /* A double-quoted scalar: what yaml_load() reads back as these bytes. Strings have no controls
@@ -131,13 +136,43 @@ static const char *last_word(const char *name)
     return dot ? dot + 1 : name;
 }
 
+/* What was given for methods, and only that: the others have the same options. */
+static void dump_methods(const struct options *opts, struct buf *out)
+{
+    char name[OPTIONS_METHOD_NAME_SIZE];
+    bool is_begun = false;
+
+    for (size_t m = 0; m <= OPTIONS_ALL_METHODS; m++) {
+        const char *previous = NULL;
+        for (size_t i = 0; i < OPTIONS_OF_METHOD; i++) {
+            const char *own_name = options_method_table[i].name;
+            struct option_row row = options_method_row(m, i, name, sizeof name);
+            if (!options_method_is_given(opts, m, i))
+                continue;
+            if (!is_begun)
+                buf_puts(out, "\nmethods:\n");
+            if (!previous)
+                buf_printf(out, "  \"%s\":\n", m == OPTIONS_ALL_METHODS ? "*" : methods[m].name);
+            if (strchr(own_name, '.') && (!previous || !strchr(previous, '.')))
+                buf_puts(out, "    breaker:\n");
+            put_indent(2 + depth_of(own_name), out);
+            buf_printf(out, "%s: ", last_word(own_name));
+            if (options_is_string(&row))
+                put_quoted(options_get_string(opts, &row), out);
+            else
+                options_put_value(opts, &row, out);
+            buf_putc(out, '\n');
+            previous = own_name;
+            is_begun = true;
+        }
+    }
+}
+
 void options_dump(const struct options *opts, struct buf *out, bool with_comments)
 {
     const char *previous = "";
 
     for (const struct option_row *o = options_table; o->name; o++) {
-        if (!options_is_known(o))
-            continue;
         if (previous[0] && (with_comments || shared_sections(previous, o->name) == 0))
             buf_putc(out, '\n');
         put_sections(previous, o->name, out);
@@ -152,6 +187,7 @@ void options_dump(const struct options *opts, struct buf *out, bool with_comment
         buf_putc(out, '\n');
         previous = o->name;
     }
+    dump_methods(opts, out);
 }
 
 /* ---- the sample ---- */
@@ -209,6 +245,30 @@ static void put_sample_option(const struct option_row *option, struct buf *out)
     buf_done(&value);
 }
 
+static void put_sample_methods(struct buf *out)
+{
+    bool is_inner = false;
+
+    buf_putc(out, '\n');
+    put_comment(METHODS_TEXT, 0, out);
+    buf_puts(out, "methods:\n  #\"task.create\":\n");
+    for (const struct option_row *o = options_method_table; o->name; o++) {
+        size_t depth = 2 + depth_of(o->name);
+        struct buf text = BUF_INIT;
+        if (depth > 2 && !is_inner)
+            buf_puts(out, "    #breaker:\n");
+        is_inner = depth > 2;
+        put_comment(o->text, depth, out);
+        put_accepted(o, &text);
+        put_comment(buf_peek(&text), depth, out);
+        buf_reset(&text);
+        put_package_default(o, &text);
+        put_indent(depth, out);
+        buf_printf(out, "#%s: %s\n", last_word(o->name), text.len ? buf_peek(&text) : "\"\"");
+        buf_done(&text);
+    }
+}
+
 void options_doc_sample(struct buf *out)
 {
     const char *previous = "";
@@ -226,14 +286,13 @@ void options_doc_sample(struct buf *out)
              "# Made from the option table by make update-docs.\n"
              "\n");
     for (const struct option_row *o = options_table; o->name; o++) {
-        if (o->flags & OPTION_TEST_ONLY)
-            continue;
         if (previous[0])
             buf_putc(out, '\n');
         put_sections(previous, o->name, out);
         put_sample_option(o, out);
         previous = o->name;
     }
+    put_sample_methods(out);
 }
 
 /* ---- the manual ---- */
@@ -279,8 +338,6 @@ void options_doc_mdoc(struct buf *out)
 
     for (const struct option_row *o = options_table; o->name; o++) {
         size_t len = strcspn(o->name, ".");
-        if (o->flags & OPTION_TEST_ONLY)
-            continue;
         if (strncmp(previous, o->name, len) != 0 || previous[len] != o->name[len]) {
             if (previous[0])
                 buf_puts(out, ".El\n");
@@ -288,6 +345,16 @@ void options_doc_mdoc(struct buf *out)
         }
         put_mdoc_option(o, out);
         previous = o->name;
+    }
+    buf_puts(out, ".El\n.Ss methods\n");
+    put_mdoc_text(METHODS_TEXT, out);
+    buf_puts(out, ".Bl -tag -width Ds\n");
+    for (size_t i = 0; i < OPTIONS_OF_METHOD; i++) {
+        struct option_row row = options_method_table[i];
+        char name[OPTIONS_METHOD_NAME_SIZE];
+        snprintf(name, sizeof name, "methods.METHOD.%s", row.name);
+        row.name = name;
+        put_mdoc_option(&row, out);
     }
     buf_puts(out, ".El\n");
 }

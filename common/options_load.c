@@ -176,6 +176,7 @@ static struct options *begin(enum paths_mode mode, struct options_errors *errs)
 static int finish(struct options *opts, size_t errors_before, struct options **ret,
                   struct options_errors *errs)
 {
+    options_methods_resolve(opts);
     options_check(opts, errs);
     if (errs->total > errors_before) {
         options_free(opts);

@@ -27,11 +27,29 @@ enum {
 #undef OPT_ENUM
 };
 
+/* How many rows options_methods.def has. */
+enum {
+#define OPT_INT(...)    +1
+#define OPT_TIME(...)   +1
+#define OPT_FACTOR(...) +1
+#define OPT_STR(...)    +1
+    OPTIONS_OF_METHOD = 0
+#include "common/options_methods.def"
+#undef OPT_INT
+#undef OPT_TIME
+#undef OPT_FACTOR
+#undef OPT_STR
+};
+
+enum { OPTIONS_METHOD_NAME_SIZE = 128 };
+
 /* By row of options_table. */
 struct options_origins {
     struct option_origin origin[OPTIONS_COUNT];
     /* A value was given and refused: checks of two options leave it out. */
     bool is_bad[OPTIONS_COUNT];
+    /* By method and row of options_method_table; file NULL: not given. */
+    struct option_origin of_methods[OPTIONS_ALL_METHODS + 1][OPTIONS_OF_METHOD];
 };
 
 /* ---- options.c ---- */
@@ -63,6 +81,19 @@ void options_put_expected(const struct option_row *option, struct buf *out);
  * */
 void options_read_text(struct options *opts, const char *text, size_t len, const char *file,
                        struct options_errors *errs);
+
+/* ---- options_methods.c ---- */
+
+void options_methods_default(struct options *opts);
+/* The row of one method's option (OPTIONS_ALL_METHODS: of "*"), whose name is written into `name`. */
+struct option_row options_method_row(size_t method, size_t row, char *name, size_t size);
+bool options_method_is_given(const struct options *opts, size_t method, size_t row);
+/* The section `methods` of one file, whose name stays. */
+void options_methods_read(struct options *opts, const struct yaml_node *section, const char *file,
+                          struct options_errors *errs);
+/* When all files have been read: "*" for what methods do not set. */
+void options_methods_resolve(struct options *opts);
+void options_methods_check(const struct options *opts, struct options_errors *errs);
 
 /* ---- options_check.c ---- */
 

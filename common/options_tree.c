@@ -42,8 +42,7 @@ static char *dotted_name(struct reader *r, const char *prefix, const struct yaml
 static bool is_below(const struct option_row *option, const char *section)
 {
     size_t len = strlen(section);
-    return options_is_known(option) && strncmp(option->name, section, len) == 0 &&
-           option->name[len] == '.';
+    return strncmp(option->name, section, len) == 0 && option->name[len] == '.';
 }
 
 static bool is_section(const char *name)
@@ -57,7 +56,7 @@ static bool is_section(const char *name)
 
 /* The keys that a section (prefix "a.b." or "") may have, each once. */
 struct siblings {
-    const char *names[OPTIONS_COUNT];
+    const char *names[OPTIONS_COUNT + 1];
     size_t count;
 };
 
@@ -78,9 +77,11 @@ static void find_siblings(struct reader *r, const char *prefix, struct siblings 
 
     s->count = 0;
     for (const struct option_row *o = options_table; o->name; o++) {
-        if (options_is_known(o) && strncmp(o->name, prefix, len) == 0)
+        if (strncmp(o->name, prefix, len) == 0)
             add_sibling(s, &r->arena, o->name + len);
     }
+    if (len == 0)
+        add_sibling(s, &r->arena, "methods");
 }
 
 static const char *sibling_at(size_t i, const void *arg)
@@ -97,7 +98,7 @@ static const char *find_elsewhere(const char *key)
 {
     for (const struct option_row *o = options_table; o->name; o++) {
         const char *dot = strrchr(o->name, '.');
-        if (options_is_known(o) && dot && (strcmp(dot + 1, key) == 0 || strcmp(o->name, key) == 0))
+        if (dot && (strcmp(dot + 1, key) == 0 || strcmp(o->name, key) == 0))
             return o->name;
     }
     return NULL;
@@ -194,6 +195,8 @@ static void read_map(struct reader *r, const struct yaml_node *map, const char *
         const struct option_row *option = is_word ? options_find(name) : NULL;
         if (option)
             read_option(r, node, option);
+        else if (strcmp(name, "methods") == 0)
+            options_methods_read(r->opts, node, r->file, r->errs);
         else if (is_word && is_section(name))
             read_section(r, node, name);
         else

@@ -16,6 +16,8 @@ static const struct {
     unsigned shift;
 } byte_units[] = {{"TiB", 40}, {"GiB", 30}, {"MiB", 20}, {"KiB", 10}};
 
+enum { FACTOR_DIGITS = 3 };
+
 /* ---- in words ---- */
 
 static void put_bytes(int64_t n, struct buf *out)
@@ -28,6 +30,17 @@ static void put_bytes(int64_t n, struct buf *out)
         }
     }
     buf_put_int(out, n);
+}
+
+/* 1500 is 1.5. */
+static void put_factor(int64_t n, struct buf *out)
+{
+    buf_put_int(out, n / 1000);
+    if (n % 1000 == 0)
+        return;
+    buf_printf(out, ".%03d", (int)(n % 1000));
+    while (out->data[out->len - 1] == '0')
+        out->data[--out->len] = '\0';
 }
 
 /* The i-th word of "a|b|c", its length in *len; NULL behind the last. */
@@ -53,6 +66,9 @@ void options_put_number(const struct option_row *option, int64_t n, struct buf *
         break;
     case OPTION_BYTES:
         put_bytes(n, out);
+        break;
+    case OPTION_FACTOR:
+        put_factor(n, out);
         break;
     case OPTION_ENUM: {
         const char *word = choice_at(option->choices, n, &len);
@@ -103,6 +119,9 @@ void options_put_expected(const struct option_row *option, struct buf *out)
         break;
     case OPTION_BYTES:
         put_range("size", option, out);
+        break;
+    case OPTION_FACTOR:
+        put_range("number", option, out);
         break;
     case OPTION_STR:
         buf_printf(out, "text of %s%" PRId64 " bytes", option->min ? "1 to " : "at most ",
@@ -184,6 +203,27 @@ static bool parse_bytes(const char *s, size_t len, int64_t *ret)
     return parse_digits(s, len, ret) && !__builtin_mul_overflow(*ret, unit, ret);
 }
 
+/* Digits, then perhaps a point and one to three more. */
+static bool parse_factor(const char *s, size_t len, int64_t *ret)
+{
+    const char *point = memchr(s, '.', len);
+    size_t whole = point ? (size_t)(point - s) : len;
+    size_t digits = point ? len - whole - 1 : 0;
+    int64_t n, part = 0;
+
+    if (!parse_digits(s, whole, &n) || n < 0 || n > INT64_MAX / 2000 || (point && digits == 0) ||
+        digits > FACTOR_DIGITS)
+        return false;
+    for (size_t i = 0; i < FACTOR_DIGITS; i++) {
+        char c = i < digits ? point[1 + i] : '0';
+        if (c < '0' || c > '9')
+            return false;
+        part = part * 10 + (c - '0');
+    }
+    *ret = n * 1000 + part;
+    return true;
+}
+
 static int set_bool(struct options *opts, const struct option_row *option,
                     const struct yaml_node *node, struct buf *problem)
 {
@@ -198,12 +238,15 @@ static int set_bool(struct options *opts, const struct option_row *option,
 static int set_number(struct options *opts, const struct option_row *option,
                       const struct yaml_node *node, struct buf *problem)
 {
-    bool is_bytes = option->type == OPTION_BYTES;
     int64_t n = 0;
 
-    if (is_bytes ? !parse_bytes(node->text, node->len, &n)
-                 : !parse_digits(node->text, node->len, &n))
-        return refuse(option, node, is_bytes ? "is not a size" : "is not a whole number", problem);
+    if (option->type == OPTION_BYTES && !parse_bytes(node->text, node->len, &n))
+        return refuse(option, node, "is not a size", problem);
+    if (option->type == OPTION_FACTOR && !parse_factor(node->text, node->len, &n))
+        return refuse(option, node, "is not a number with at most three decimals", problem);
+    if (option->type != OPTION_BYTES && option->type != OPTION_FACTOR &&
+        !parse_digits(node->text, node->len, &n))
+        return refuse(option, node, "is not a whole number", problem);
     if (n < option->min)
         return refuse(option, node, "is too small", problem);
     if (n > option->max)

@@ -8,9 +8,11 @@
 -- @include task.lua
 -- @include counts_json.lua
 -- @include metrics_json.lua
+-- @include circuits_json.lua
 
 function op(r)
     local global, scaling = metrics_json()
-    return ARGV[r.a + 1] .. ',"tasks":' .. counts_json() .. ',"global":' .. global .. ',"scaling":' .. scaling .. '}'
+    return ARGV[r.a + 1] .. ',"tasks":' .. counts_json() .. ',"global":' .. global .. ',"scaling":' .. scaling
+        .. ',"circuits":' .. (circuits_json(-1)) .. '}'
 end
 -- @include commit.lua

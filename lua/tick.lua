@@ -14,7 +14,8 @@
 --       tasks promoted (delayed, unblocked or aged: the largest of the three), tasks moved from silent instances, what went
 --       wrong in the sweep or '', claims that have waited long enough, an orphan to look after or '',
 --       {daemons seen, daemons known, partition since (wall ms) or '0', who is silent},
---       for the leader: ms until the next schedule is due, '' = none; id of the audit trail's last entry, '' = none}
+--       for the leader: ms until the next schedule is due, '' = none; id of the audit trail's last entry, '' = none;
+--       circuits that are not closed (include/circuit.lua)}
 -- State: ok | refused (the id is in use by a live daemon that is not this one; nothing was changed).
 -- A damaged key (a wrong type) stops neither beats and leader nor the rest of the sweep: it is told, and tried again.
 -- Caller: supervisor (instance.c).
@@ -175,6 +176,17 @@ function sweep.batches()
     return #ids
 end
 
+-- Circuits that open or wait for others; nearly always there is none.
+function sweep.circuits()
+    if call('ZCOUNT', P .. 'circuits', 0, '+inf') == 0 then
+        return {}
+    end
+    return (function()
+-- @include circuit.lua
+        return circuit_sweep()
+    end)()
+end
+
 -- Daemons that were given up and whose workers may have left requests behind.
 local orphan = ''
 local function look_after_orphans()
@@ -216,7 +228,7 @@ local function audit_last()
 end
 
 if not may_act() then
-    return {'refused', '0', '', '0', 0, 0, 0, 0, '', 0, '', {0, 0, '0', ''}, '', ''}
+    return {'refused', '0', '', '0', 0, 0, 0, 0, '', 0, '', {0, 0, '0', ''}, '', '', {}}
 end
 advance_clock()
 if leaving then
@@ -244,7 +256,8 @@ if leads == 1 then
     guarded(metrics_aggregate, id, epoch)
 end
 local schedule_ms = guarded(schedule_wait, leads)
+local circuits = guarded(sweep.circuits)
 guarded(events_publish)
 meta_save()
 return {'ok', I(EFF()), leader, epoch, leads, expired, promoted, moved, problem, waited, orphan, hosts, schedule_ms,
-    audit_last()}
+    audit_last(), circuits ~= 0 and circuits or {}}

@@ -7,6 +7,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/sdnotify.h"
+#include "supervisor/circuits.h"
 #include "supervisor/daemonize.h"
 #include "supervisor/supervisor.h"
 
@@ -134,6 +135,22 @@ static enum health_status look_at_audit(struct health *h)
     return HEALTH_DEGRADED;
 }
 
+static enum health_status look_at_circuits(struct health *h)
+{
+    const struct circuits *circuits = instance_circuits(h->supervisor->instance);
+
+    if (!redis_conn_is_up(h->supervisor->redis))
+        return HEALTH_HEALTHY;
+    for (size_t i = 0; i < circuits->len; i++) {
+        const struct circuit *c = &circuits->items[i];
+        char since[CLOCK_RFC3339_SIZE];
+        clock_format_rfc3339(c->since_ms, since);
+        add_reason(h, "the circuit of %s is %s since %s: %s", c->method, c->state, since,
+                   c->reason);
+    }
+    return circuits->len > 0 ? HEALTH_DEGRADED : HEALTH_HEALTHY;
+}
+
 /* Without Redis no worker can be ready: that is one trouble, not two. */
 static enum health_status look(struct health *h)
 {
@@ -230,6 +247,7 @@ void health_update(struct health *h)
     h->status = worse(own, look_at_hosts(h));
     h->status = worse(h->status, look_at_rules(h));
     h->status = worse(h->status, look_at_audit(h));
+    h->status = worse(h->status, look_at_circuits(h));
     if (h->status != old)
         h->since_ms = clock_wall_ms();
     publish(h);

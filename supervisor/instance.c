@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/rnd.h"
+#include "supervisor/circuits.h"
 #include "supervisor/secret.h"
 
 enum {
@@ -42,6 +43,7 @@ struct instance {
     struct log_repeat problem_said;
     char error[128]; /* of the last tick, "" = it went well */
     struct instance_hosts hosts;
+    struct circuits circuits;
     char orphan[132];   /* whose requests are being handed on, "" = nobody's */
     char finished[132]; /* an orphan of which nothing is left: the next tick tells */
     bool is_leaving;
@@ -235,6 +237,8 @@ static void take_tick(struct instance *i, const reply_t *reply)
     take_orphan(i, reply_str(reply_at(reply, 10)));
     take_hosts(i, reply_at(reply, 11));
     i->hooks.audit(i->hooks.arg, reply_str(reply_at(reply, 13)));
+    if (circuits_take(&i->circuits, reply_at(reply, 14)))
+        i->hooks.changed(i->hooks.arg);
     if (is_self && reply_len(reply_at(reply, 12)) > 0)
         i->hooks.due(i->hooks.arg, strtoll(reply_str(reply_at(reply, 12)), NULL, 10));
     if (expired >= SWEEP_BOUND || promoted >= SWEEP_BOUND || moved >= SWEEP_BOUND ||
@@ -420,4 +424,9 @@ struct instance_leader instance_leader(const struct instance *i)
 const struct instance_hosts *instance_hosts(const struct instance *i)
 {
     return &i->hosts;
+}
+
+const struct circuits *instance_circuits(const struct instance *i)
+{
+    return &i->circuits;
 }

@@ -28,6 +28,8 @@ struct instance_hooks {
     void (*orphan)(void *arg, const char *id);
 };
 
+struct circuits;
+
 struct instance_leader {
     const char *id; /* "" = not known */
     const char *epoch;
@@ -64,5 +66,6 @@ const char *instance_error(const struct instance *i);
 const char *instance_incarnation(const struct instance *i);
 struct instance_leader instance_leader(const struct instance *i);
 const struct instance_hosts *instance_hosts(const struct instance *i);
+const struct circuits *instance_circuits(const struct instance *i);
 
 #endif

@@ -5,6 +5,7 @@
 #include "supervisor/status.h"
 
 #include "common/clock.h"
+#include "supervisor/circuits.h"
 #include "supervisor/config.h"
 #include "supervisor/supervisor.h"
 
@@ -95,6 +96,22 @@ static json_object *hosts_object(const struct supervisor *s)
     if (hosts->partition_since_ms)
         put_time(o, "partition_since", hosts->partition_since_ms);
     return o;
+}
+
+static json_object *circuits_array(const struct supervisor *s)
+{
+    json_object *list = json_object_new_array();
+    const struct circuits *circuits = instance_circuits(s->instance);
+
+    for (size_t i = 0; i < circuits->len; i++) {
+        json_object *o = json_object_new_object();
+        put_str(o, "method", circuits->items[i].method);
+        put_str(o, "state", circuits->items[i].state);
+        put_time(o, "since", circuits->items[i].since_ms);
+        put_str(o, "reason", circuits->items[i].reason);
+        json_object_array_add(list, o);
+    }
+    return list;
 }
 
 /* ---- audit ---- */
@@ -217,13 +234,13 @@ static json_object *method_object(const struct tally_method *m)
 static void put_requests(json_object *o, const struct supervisor *s)
 {
     CB_CLEANUP(tally_done) struct tally t = TALLY_INIT;
-    json_object *methods = json_object_new_object();
+    json_object *by_method = json_object_new_object();
 
     services_sum(&s->services, &t);
     json_object_object_add(o, "requests", requests_object(s, &t));
     for (size_t i = 0; i < t.len; i++)
-        json_object_object_add(methods, t.methods[i].name, method_object(&t.methods[i]));
-    json_object_object_add(o, "methods", methods);
+        json_object_object_add(by_method, t.methods[i].name, method_object(&t.methods[i]));
+    json_object_object_add(o, "methods", by_method);
 }
 
 /* ---- all of it ---- */
@@ -271,6 +288,7 @@ json_object *status_object(struct supervisor *s)
     json_object_object_add(o, "redis", redis_object(s));
     json_object_object_add(o, "leader", leader_object(s));
     json_object_object_add(o, "hosts", hosts_object(s));
+    json_object_object_add(o, "circuits", circuits_array(s));
     if (audit_status(s->audit, &audit))
         json_object_object_add(o, "audit", audit_object(&audit));
     json_object_object_add(o, "workers", workers_array(s));

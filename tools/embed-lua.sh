@@ -7,7 +7,7 @@
 #
 # FILE is relative to SRCDIR, such as lua/task_create.lua. A line "-- @include NAME" is replaced by
 # SRCDIR/lua/include/NAME, once per script however often it is asked for; includes may include.
-# Blank lines, lines that are only a comment, and indentation are left out. Block comments are refused, since a
+# Blank lines, comments, indentation and some other spaces are left out. Block comments are refused, since a
 # stripper that works on lines cannot see where they end. So are functions and one-line tables at the top level
 # ("local function NAME(" to the "end" in the first column; "local NAME = {...}") that the script does not name anywhere
 # else: each of them would be made anew by every call. Writes to stdout; on error says why, exit 1.
@@ -52,6 +52,8 @@ expand() {
                     keep(line)
                 } else if (line ~ /--\[=*\[/) {
                     fail(file ":" number, "block comment: use -- on each line")
+                } else if (line ~ /(^|[ \t(,=])\[=*\[/) {
+                    fail(file ":" number, "long string: use quotes")
                 } else if (line !~ /^[ \t]*(--.*)?$/) {
                     keep(line)
                 }
@@ -60,8 +62,31 @@ expand() {
                 fail(file, "cannot be read")
             close(file)
         }
+        # A comment behind code: where no quote comes before it, or none behind.
+        function without_comment(line) {
+            if (match(line, /^[^\047"]*[ \t]--[ \t]/))
+                line = substr(line, 1, RLENGTH - 3)
+            sub(/[ \t]+--[ \t][^\047"]*$/, "", line)
+            sub(/[ \t]+$/, "", line)
+            return line
+        }
+        # Without spaces that nobody but a reader needs, where no text can hold them.
+        function closer(line) {
+            if (line !~ /[\047"]/) {
+                gsub(/, /, ",", line)
+                gsub(/ = /, "=", line)
+                gsub(/ == /, "==", line)
+                gsub(/ ~= /, "~=", line)
+                gsub(/ <= /, "<=", line)
+                gsub(/ < /, "<", line)
+                gsub(/ > /, ">", line)
+                gsub(/ \+ /, "+", line)
+            }
+            return line
+        }
         # Lines, and the blocks that may be left out: from first[b] to last[b], under name[b].
         function keep(line) {
+            line = without_comment(line)
             text[++lines] = line
             if (inside) {
                 last[inside] = lines
@@ -106,7 +131,7 @@ expand() {
             for (i = 1; i <= lines; i++)
                 if (!(i in gone)) {
                     sub(/^[ \t]+/, "", text[i])
-                    print text[i]
+                    print closer(text[i])
                 }
         }
         ' "$srcdir/$1"

@@ -7,10 +7,13 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "worker/admission.h"
 
 enum {
     REPLIES_DUPLICATE = -1,
     CODE_INTERNAL = -32603,
+    CODE_RATE_LIMITED = -32000,
+    CODE_CIRCUIT_OPEN = -32001,
     FAULT_WAIT_MIN_MS = 50,
     FAULT_WAIT_MAX_MS = 2000
 };
@@ -189,8 +192,11 @@ void commit_build(struct commit *c, const struct handler_context *ctx, struct ar
     script_call_arg_int(call, ctx->opts->limits.idempotency_ttl_ms);
     script_call_arg_int(call, ctx->opts->limits.idempotency_bytes);
     script_call_arg_str(call, options_events_policy(ctx->opts, arena));
+    const struct handler *gated = c->script == SCRIPT_REFUSE ? NULL : c->handler;
+    script_call_arg_int(call, (int64_t)admission_count(ctx->opts, gated));
     for (size_t i = 0; i < args.len; i++)
         script_call_arg(call, args.items[i].data, args.items[i].len);
+    admission_put_args(call, ctx->opts, gated, c->requests, c->len, arena);
     for (size_t i = 0; i < c->len; i++)
         add_request_args(call, c->requests[i], numbers[i]);
 }
@@ -232,7 +238,7 @@ static void count_request(struct supervised *sup, const struct request *r, int64
                                       memory_order_relaxed);
     struct scoreboard_method *m = &slot->methods[r->handler->method];
     atomic_fetch_add_explicit(&m->requests, 1, memory_order_relaxed);
-    if (r->refused)
+    if (r->refused || code == CODE_RATE_LIMITED || code == CODE_CIRCUIT_OPEN)
         atomic_fetch_add_explicit(&m->refused, 1, memory_order_relaxed);
     else if (code < 0)
         atomic_fetch_add_explicit(&m->errors, 1, memory_order_relaxed);

@@ -17,6 +17,7 @@
 #include "common/clock.h"
 #include "common/fault.h"
 #include "common/log.h"
+#include "worker/admission.h"
 #include "worker/policy.h"
 
 enum {
@@ -127,22 +128,27 @@ static int read_trouble(struct consumer *c, const reply_t *reply, struct cb_erro
 
 /* ---- the batch ---- */
 
-/* Returns how many of them were checked: when that takes long, those that are done are not to wait for the others. */
-static size_t check_requests(struct consumer *c, size_t from, size_t len)
+/* Returns how many of them were checked, and their work done: when that takes long, those that are done are not to wait for
+ * the others. *ret_status is -1 when Redis was lost on the way. */
+static size_t check_requests(struct consumer *c, size_t from, size_t len, int *ret_status,
+                             struct cb_error *err)
 {
     int64_t until_us = clock_mono_us() + SLICE_US;
     size_t done = 0;
+    int status = 0;
 
     supervised_state(c->sup, WORKER_HANDLING);
     if (c->ctx->policy)
         policy_look(c->ctx->policy, true);
-    while (done < len && (done == 0 || clock_mono_us() < until_us)) {
+    while (done < len && status == 0 && (done == 0 || clock_mono_us() < until_us)) {
         struct request *r = &c->requests[from + done++];
         scoreboard_set_entry(c->sup->slot, r->entry_id);
         gate_check(r, c->ctx, &c->arena, &c->weather);
+        status = admission_work(r, c->ctx, &c->arena, c->session, err);
     }
     scoreboard_set_entry(c->sup->slot, NULL);
     supervised_state(c->sup, WORKER_COMMIT);
+    *ret_status = status;
     return done;
 }
 
@@ -275,6 +281,18 @@ static int recover(struct consumer *c, struct commit *list, struct cb_error *err
     return 0;
 }
 
+/* The same again and again, for as long as the worker stays. */
+static int recover_at_last(struct consumer *c, struct commit *list, struct cb_error *err)
+{
+    int status = recover(c, list, err);
+
+    while (status != 0 && !c->sup->is_draining && err->code != SESSION_UNSUITABLE) {
+        supervised_wait(c->sup, backoff_next_full_jitter(&c->trouble));
+        status = recover(c, list, err);
+    }
+    return status;
+}
+
 /* Commits requests [from, from + len), which were checked, and, when they are the last ones, reads the next batch in the same
  * exchange. Returns 0, or -1 when the worker must leave. */
 static int commit_span(struct consumer *c, size_t from, size_t len, bool is_last,
@@ -284,13 +302,8 @@ static int commit_span(struct consumer *c, size_t from, size_t len, bool is_last
     bool read_next = is_last && !c->sup->is_draining;
     int status = 0;
 
-    if (exchange(c, list, read_next, ret_read, err) != 0) {
-        status = recover(c, list, err);
-        while (status != 0 && !c->sup->is_draining && err->code != SESSION_UNSUITABLE) {
-            supervised_wait(c->sup, backoff_next_full_jitter(&c->trouble));
-            status = recover(c, list, err);
-        }
-    }
+    if (exchange(c, list, read_next, ret_read, err) != 0)
+        status = recover_at_last(c, list, err);
     commit_list_done(list);
     return status;
 }
@@ -305,7 +318,11 @@ static int turn(struct consumer *c, struct cb_error *err)
     if (c->len == 0)
         status = commit_span(c, 0, 0, true, &read, err);
     for (size_t i = 0, n; i < c->len && status == 0; i += n) {
-        n = check_requests(c, i, i < fresh ? fresh - i : 1);
+        n = check_requests(c, i, i < fresh ? fresh - i : 1, &status, err);
+        if (status != 0) { /* nothing of the rest was committed: all of it is handed on */
+            release_batch(c);
+            return recover_at_last(c, NULL, err);
+        }
         status = commit_span(c, i, n, i + n == c->len, &read, err);
     }
     if (status != 0) {

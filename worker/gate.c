@@ -133,13 +133,22 @@ static bool check_fields(struct request *r, const struct handler_context *ctx, s
         refuse_field(r, arena, "ack", ack_expected);
         return false;
     }
-    int64_t ttl = 0;
-    if (r->ttl_ms.at && !parse_ttl(r->ttl_ms, &ttl)) {
+    if (r->ttl_ms.at && !parse_ttl(r->ttl_ms, &r->ttl)) {
         refuse_field(r, arena, "ttl_ms", "whole milliseconds, 1 to 31536000000");
         return false;
     }
-    r->deadline_ms = ttl ? request_arrival_ms(r) + ttl : 0;
     return true;
+}
+
+/* Its own, or the method's. */
+static void set_deadline(struct request *r, const struct handler_context *ctx)
+{
+    int64_t timeout = ctx->opts->methods[r->handler->method].timeout_ms;
+
+    if (!r->ttl)
+        r->ttl = timeout;
+    r->deadline_ms = r->ttl ? request_arrival_ms(r) + r->ttl : 0;
+    r->is_late_counted = timeout > 0 && r->ttl >= timeout;
 }
 
 /* {"method":…[,"nearest":…]}, escaped and cut. */
@@ -181,6 +190,7 @@ static bool check_method(struct request *r, const struct handler_context *ctx, s
         return false;
     }
     r->handler = registry_handler((enum method_id)id);
+    set_deadline(r, ctx);
     return true;
 }
 

@@ -54,6 +54,14 @@ struct prepare {
     struct field_problem *problem; /* for checks that a field table cannot say: fill, return -1 */
 };
 
+/* What work outside of Redis may use. */
+struct work {
+    void (*wait)(void *arg,
+                 int64_t ms); /* up to `ms`; may return early; the process goes on beating */
+    void *arg;
+    int64_t limit_ms; /* no longer than this: then its deadline has passed */
+};
+
 struct handler {
     enum method_id method;
     const char *summary;
@@ -65,6 +73,9 @@ struct handler {
     /* The operation's own keys and arguments, the same for a whole group; may be NULL. */
     void (*operation)(const struct handler_context *ctx, struct arena *arena, struct arg_list *keys,
                       struct arg_list *args);
+    /* Work outside of Redis, after the request was admitted and before its commit; NULL: none. What it does
+     * may happen again when the process dies before the commit. */
+    void (*work)(struct prepare *p, const struct work *w);
 };
 
 /* The row of a parameter by name; asserts that the table has it. */

@@ -86,9 +86,14 @@ local function replay(r, record)
     return kept
 end
 
--- The gate, in the order of DESIGN §3: idempotency, deadline (circuit and rate limit come here); then the operation.
--- Returns as op() does.
-local function handle(r)
+-- The group's requests, and their entries for one XACK. Of a request: `at`, behind which its part of ARGV begins; its
+-- keys are KEYS[k + 1]…, its arguments ARGV[a + 1]…; hash of its params, scope of its outcome (nil: none is kept).
+local requests, entries, scopes = {}, {}, {}
+
+local gate -- circuit and rate limit, when the method has one
+
+-- The gate, in the order of DESIGN §3: idempotency, deadline, circuit, rate limit; then the operation. Returns as op() does.
+local function handle(r, i)
     local scope = r.scope
     if scope then
         if idem_problem then
@@ -99,7 +104,16 @@ local function handle(r)
     end
     local deadline = ARGV[r.at + 4]
     if deadline ~= '0' and NOW > tonumber(deadline) then
+        if gate then
+            gate.late(i)
+        end
         return nil, -32006, 'the deadline passed before the request was handled', '{}'
+    end
+    if gate then
+        local code, why, facts = gate.enter(r, i)
+        if code then
+            return nil, code, why, facts
+        end
     end
     local result, memo, message, data = op(r)
     if not result or not scope or memo == false then
@@ -125,12 +139,10 @@ local function number(text)
 end
 
 local codes, errors, acked, replies = {}, {}, {}, {}
+local GATE_AT = 9 + C -- behind which the gate's arguments begin
 
--- The group's requests, and their entries for one XACK. Of a request: `at`, behind which its part of ARGV begins; its
--- keys are KEYS[k + 1]…, its arguments ARGV[a + 1]…; hash of its params, scope of its outcome (nil: none is kept).
-local requests, entries, scopes = {}, {}, {}
 do
-    local k, at = 5 + K + M, 8 + C
+    local k, at = 5 + K + M, GATE_AT + tonumber(ARGV[9])
     for i = 1, N do
         local hash, scope = ARGV[at + 5], nil
         local keys, ends = number(ARGV[at + 10]), at + 11 + number(ARGV[at + 11])
@@ -161,6 +173,12 @@ if ours > 0 and #scopes > 0 then
     local ok, problem = pcall(idem_read, scopes)
     idem_problem = not ok and problem
 end
+-- Without a gate not even its functions are made.
+if ours > 0 and ARGV[9] ~= '0' then
+    gate = (function()
+-- @include gate.lua
+    end)()
+end
 
 for i = 1, N do
     if is_other[i] then
@@ -169,10 +187,13 @@ for i = 1, N do
         local r = requests[i]
         acked[#acked + 1] = entries[i]
         current = r
-        local ok, result, code, message, data = pcall(handle, r)
+        local ok, result, code, message, data = pcall(handle, r, i)
         if not ok then
             errors[#errors + 1] = type(result) == 'table' and tostring(result.err) or tostring(result)
             result, code, message, data = nil, -32603, 'internal error', '{}'
+        end
+        if gate then
+            gate.leave(i, not result and code)
         end
         codes[i] = not result and code or r.replayed and 1 or 0
         local list = ARGV[r.at + 2]
@@ -218,6 +239,9 @@ if after_group and #acked > 0 then
 end
 for i = #before_finish, 1, -1 do
     guarded(before_finish[i])
+end
+if gate then
+    guarded(gate.save)
 end
 guarded(events_publish)
 guarded(save)

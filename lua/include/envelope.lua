@@ -5,7 +5,8 @@
 --       then K keys of the operation, M reply lists, and per request its own keys
 -- ARGV  1 prefix with colon   2 N requests   3 M reply lists   4 K keys of the operation
 --       5 C arguments of the operation   6 idempotency TTL ms   7 idempotency bytes cap
---       8 the policy for events (include/emit.lua)   9… the C arguments, then per request:
+--       8 the policy for events (include/emit.lua)   9 G arguments of the gate   10… the C arguments, the G arguments
+--       (include/gate.lua), then per request:
 --       entry id, number of its reply list (0 = nobody waits), id as JSON, deadline (wall ms, 0 = none),
 --       hash of the params (11 bytes, '' = no outcome is kept), actor, session, agent, trace, number of its
 --       keys, number of its arguments, the arguments, and behind them, with a hash, the scope of the idempotency key
@@ -35,7 +36,7 @@ local function op_key(i)
     return KEYS[5 + i]
 end
 local function op_arg(i)
-    return ARGV[8 + i]
+    return ARGV[9 + i]
 end
 
 -- The request being handled, for emit(); nil between requests.

@@ -26,6 +26,7 @@ ONLY = {("hook.register", "file"): ["edges.yaml"], ("hook.register", "scope"): [
         ("schedule.add", "cron"): ["@daily", "* * * * *"], ("schedule.add", "timezone"): ["UTC"],
         ("system.heartbeat", "seen"): [{}, {"other": 5}],
         ("system.event.subscribe", "since"): ["$", "0", "123", "123-4"],
+        ("test.circuit", "shouldFail"): [False], ("test.circuit", "delay"): [0, 1],  # it does as it is told
         ("task.create", "after"): [[]], ("task.create_batch", "tasks[0].after"): [[]],  # there must be such tasks
         ("task.create_batch", "tasks[0].after_index"): [[]]}
 
@@ -38,7 +39,8 @@ def start():
     chain = procs.subfolder("edges")
     with open(f"{chain}/edges.yaml", "w", encoding="ascii") as f:
         f.write("groups: [{name: edges, rules: [{name: none, action: deny, message: m, tools: [NoSuchTool], match: {pattern: x}}]}]\n")
-    daemon = Daemon(config={"domains": {"task": {"workers": 2}, "system": {"workers": 2}}, "hooks": {"chain_dir": chain}})
+    daemon = Daemon(config={"domains": {"task": {"workers": 2}, "system": {"workers": 2}, "test": {"workers": 1}},
+                            "hooks": {"chain_dir": chain}})
     at_exit(daemon.stop)
     link = daemon.caller()
     link.call("system.register", {"id": "edge-agent", "roles": []})

@@ -49,7 +49,7 @@ link = None
 
 def start():
     global daemon, link
-    daemon = Daemon()
+    daemon = Daemon(config={"domains": {"test": {"workers": 1}}})
     at_exit(daemon.stop)
     link = daemon.caller()
 

@@ -13,7 +13,7 @@ MAX = 256 * 1024
 
 def start():
     global daemon, link
-    daemon = Daemon()
+    daemon = Daemon(config={"domains": {"test": {"workers": 1}}})
     at_exit(daemon.stop)
     link = daemon.caller()
 

@@ -51,11 +51,26 @@ class Request:
     """One request of a group: what the worker would have made of an entry."""
 
     def __init__(self, *args, rid="1", reply=None, deadline=0, params_hash="", idem=None, keys=(), actor="", session="",
-                 agent="", trace="", entry=None):
+                 agent="", trace="", entry=None, flags=""):
         self.args, self.rid, self.reply, self.deadline = args, rid, reply, deadline
         self.params_hash, self.idem, self.keys = hash_of(params_hash), idem, list(keys)
         self.tail = [actor, session, agent, trace]
         self.entry = entry
+        self.flags = flags
+
+
+class Gate:
+    """The gate of a method (lua/include/gate.lua): rate limit and breaker; threshold 0 and limit 0 are none."""
+
+    def __init__(self, method="task.create", limit=0, window=60000, threshold=0, fail_window=60000, open_ms=30000,
+                 open_max=600000, backoff=1.5, half_open=3, close_after=2, permit_ms=30000, depends=""):
+        self.method = method
+        self.row = [method, limit, window, threshold, fail_window, open_ms, open_max, int(backoff * 1000), half_open, close_after,
+                    permit_ms, depends]
+        self.has_limit = limit > 0
+
+    def args(self, requests):
+        return [*self.row, "".join({"": ".", "et": "b"}.get(r.flags, r.flags) for r in requests)]
 
 
 class Answer:
@@ -120,7 +135,7 @@ class Scripts:
             if problem.code != "BUSYGROUP":
                 raise
 
-    def commit(self, name, requests, op_args=(), op_keys=(), domain="task", deliver=True):
+    def commit(self, name, requests, op_args=(), op_keys=(), domain="task", deliver=True, gate=None):
         """Runs an envelope script on a group of Requests. Entries are delivered first where none is set."""
         missing = [r for r in requests if r.entry is None]
         if deliver and missing:
@@ -133,7 +148,9 @@ class Scripts:
         keys = [self.stream(domain), self.key("stream:events"), self.key("duplicates:prevented"), self.key("clock"),
                 self.key("meta"), *op_keys, *[self.key(f"reply:{t}") for t in lists]]
         args = [self.prefix + ":", len(requests), len(lists), len(op_keys), len(op_args), self.options["idem_ttl"],
-                self.options["idem_cap"], self.options["events"], *op_args]
+                self.options["idem_cap"], self.options["events"]]
+        guard = gate.args(requests) if gate else []
+        args += [len(guard), *op_args, *guard]
         for request in requests:
             keys += request.keys
             args += [request.entry, lists.index(request.reply) + 1 if request.reply else 0, json.dumps(request.rid),
@@ -147,10 +164,10 @@ class Scripts:
         self.redis.call("DEL", self.key(f"reply:{token}"))
         return [json.loads(r) for r in raw]
 
-    def ask(self, name, *args, op_args=(), op_keys=(), keys=(), domain="task", **kw):
+    def ask(self, name, *args, op_args=(), op_keys=(), keys=(), domain="task", gate=None, **kw):
         """One request in a group of its own; its reply document."""
         token = "reply-token-for-ask"
-        answer = self.commit(name, [Request(*args, reply=token, keys=keys, **kw)], op_args, op_keys, domain)
+        answer = self.commit(name, [Request(*args, reply=token, keys=keys, **kw)], op_args, op_keys, domain, gate=gate)
         docs = self.replies(token)
         assert len(docs) == (0 if answer.codes[0] == -1 else 1), (docs, answer.codes)
         doc = docs[0] if docs else {"duplicate": True}
@@ -283,6 +300,21 @@ class Scripts:
         return self.ask("system_heartbeat", agent, incarnation, health, load, len(leases), *flat, seen, op_args=[30000],
                         domain="system")
 
+    def circuit_call(self, fail=0, gate=None, actor="", **kw):
+        """test.circuit; (its error's code or 0, the reply)."""
+        doc = self.ask("test_circuit", fail, "boom", domain="test", gate=gate, actor=actor, **kw)
+        return doc.get("error", {}).get("code", 0), doc
+
+    def enter(self, entry, gate, actor="", deadline=0):
+        """Asks for admission of one request whose work is outside; (0 or a code, data)."""
+        request = Request(entry=entry, actor=actor)
+        code, _, data = self.eval("gate_enter", [self.key("stream:events")],
+                                  [self.prefix + ":", self.options["events"], entry, deadline, actor, *gate.args([request])])
+        return code, json.loads(data) if data else {}
+
+    def circuit(self, method="test.circuit"):
+        return {k: v.decode() for k, v in self.redis.hash(self.key(f"circuit:{method}")).items()}
+
     def vote(self, decision, instance, value="yes", role="", timeout=60000, incarnation="", **kw):
         return self.ask("system_quorum_vote", decision, instance, incarnation, json.dumps(value), role, timeout,
                         domain="system", **kw)
@@ -337,8 +369,9 @@ class Scripts:
                                        leader_lease, suspect, self.options["events"], *retention(keep), aging, generation, can_adopt,
                                        finished, len(metrics), *metrics])
         names_ = ("state", "eff", "leader", "epoch", "leads", "expired", "promoted", "moved", "problem", "waited",
-                  "orphan", "hosts", "schedule_ms")
+                  "orphan", "hosts", "schedule_ms", "audit", "circuits")
         made = {n: (v.decode() if isinstance(v, bytes) else v) for n, v in zip(names_, got)}
+        made["circuits"] = [[x.decode() for x in row] for row in made["circuits"]]
         hosts = made["hosts"]
         made["hosts"] = (hosts[0], hosts[1], int(hosts[2]), hosts[3].decode().split())
         return made

@@ -30,4 +30,19 @@ static inline struct options *load(const char *text)
     return opts;
 }
 
+/* The text is refused with exactly these lines. */
+static inline void refused(const char *text, const char *expected)
+{
+    struct options_errors errs = OPTIONS_ERRORS_INIT;
+    struct options *opts = NULL;
+    struct buf out = BUF_INIT;
+    int status = options_load_text(text, strlen(text), "t", &opts, &errs);
+    options_errors_put(&errs, &out);
+    ck_assert_int_eq(status, -1);
+    ck_assert_ptr_null(opts);
+    ck_assert_str_eq(buf_peek(&out), expected);
+    buf_done(&out);
+    options_errors_done(&errs);
+}
+
 #endif

@@ -1,12 +1,12 @@
 /*
- * system_health.c: system.health: what this host's supervisor has put on the scoreboard. Committed by
- * lua/answer.lua. It is always a result: that something is wrong is what it is asked for.
+ * system_health.c: system.health: what this host's supervisor has put on the scoreboard; lua/system_health.lua adds
+ * the circuits. It is always a result: that something is wrong is what it is asked for.
  */
 #include "common/compat.h"
 #include "common/clock.h"
-#include "worker/handler.h"
+#include "worker/handlers/system/system_tables.h"
 
-enum { STALE_US = 5000000 };
+enum { STALE_US = 5000000, REASONS_MAX = 8 };
 
 static const char *const healths[] = {"healthy", "degraded", "unhealthy", NULL};
 static const char *const services[] = {"ok", "degraded", "down", "disabled", NULL};
@@ -34,7 +34,9 @@ static const struct field reason_element[] = {
 };
 
 static const struct field result[] = {
-    FIELD_ENUM("status", REQUIRED, healths, "The worst of the services; unhealthy in a partition."),
+    FIELD_ENUM("status", REQUIRED, healths,
+               "The worst of the services; unhealthy in a partition, degraded when a circuit is "
+               "not closed."),
     FIELD_OBJECT("services", REQUIRED, service_fields, "Each by itself."),
     FIELD_TIME("since", REQUIRED, "When the status changed last, as the supervisor saw it."),
     FIELD_LIST("reasons", REQUIRED, 0, 10, reason_element, "What is wrong."),
@@ -42,6 +44,8 @@ static const struct field result[] = {
         "fallbacks", REQUIRED, 0, INT64_MAX,
         "Tool calls and prompts that clients decided without a daemon, as they told this host "
         "later (hook.spool)."),
+    FIELD_LIST("circuits", REQUIRED, 0, 100, system_circuit_element,
+               "Circuits that are not closed, of all hosts."),
     FIELD_END,
 };
 
@@ -51,7 +55,9 @@ struct health {
     const char *supervisor;
     const char *hosts;
     const char *hooks;
-    struct buf reasons;
+    const char *reasons[REASONS_MAX];
+    size_t nreasons;
+    struct arena *arena;
     bool is_degraded;
     bool is_unhealthy;
 };
@@ -59,8 +65,8 @@ struct health {
 static void complain(struct health *h, const char *reason)
 {
     h->is_degraded = true;
-    json_put_comma(&h->reasons);
-    json_put_cstr(&h->reasons, reason);
+    cb_assert(h->nreasons < REASONS_MAX);
+    h->reasons[h->nreasons++] = arena_strndup(h->arena, reason, strlen(reason));
 }
 
 static void look_at_hosts(struct health *h, const struct scoreboard_global *g)
@@ -98,14 +104,18 @@ static void look_at_rules(struct health *h, const struct scoreboard *board)
     complain(h, text);
 }
 
-static void look(struct health *h, const struct scoreboard *board)
+static void look(struct health *h, const struct scoreboard *board, struct arena *arena)
 {
     const struct scoreboard_global *g = &board->global;
     int wanted = atomic_load(&g->workers_wanted), ready = atomic_load(&g->workers_ready);
     char text[96];
 
-    *h = (struct health){"ok", "ok", "ok", "ok", "ok", BUF_INIT, false, false};
-    buf_putc(&h->reasons, '[');
+    *h = (struct health){.redis = "ok",
+                         .workers = "ok",
+                         .supervisor = "ok",
+                         .hosts = "ok",
+                         .hooks = "ok",
+                         .arena = arena};
     if (scoreboard_is_memory_short(g)) {
         h->redis = "degraded";
         complain(h, "Redis uses 90 % or more of its memory: creating methods are refused");
@@ -121,7 +131,6 @@ static void look(struct health *h, const struct scoreboard *board)
     }
     look_at_hosts(h, g);
     look_at_rules(h, board);
-    buf_putc(&h->reasons, ']');
 }
 
 /* A supervisor that is silent does not tell since when. */
@@ -139,20 +148,21 @@ static int prepare(struct prepare *p)
     struct health h;
     char since[CLOCK_RFC3339_SIZE];
 
-    look(&h, p->ctx->board);
+    look(&h, p->ctx->board, p->arena);
     clock_format_rfc3339(since_ms(g), since);
+    prepare_arg_str(p, h.is_unhealthy ? "unhealthy" : h.is_degraded ? "degraded" : "healthy");
     prepare_arg_str(
-        p, arena_printf(
-               p->arena,
-               "{\"status\":\"%s\",\"services\":{\"redis\":\"%s\",\"workers\":\"%s\","
-               "\"supervisor\":\"%s\",\"hosts\":\"%s\",\"hooks\":\"%s\",\"postgres\":\"disabled\"},"
-               "\"since\":\"%s\",\"reasons\":%s,\"fallbacks\":%" PRIu64 "}",
-               h.is_unhealthy  ? "unhealthy"
-               : h.is_degraded ? "degraded"
-                               : "healthy",
-               h.redis, h.workers, h.supervisor, h.hosts, h.hooks, since, buf_peek(&h.reasons),
-               scoreboard_decisions(p->ctx->board, DECISION_FALLBACK)));
-    buf_done(&h.reasons);
+        p,
+        arena_printf(p->arena,
+                     "{\"redis\":\"%s\",\"workers\":\"%s\",\"supervisor\":\"%s\",\"hosts\":\"%s\","
+                     "\"hooks\":\"%s\",\"postgres\":\"disabled\"}",
+                     h.redis, h.workers, h.supervisor, h.hosts, h.hooks));
+    prepare_arg_str(p, arena_printf(p->arena, "\"%s\"", since));
+    prepare_arg_str(p, arena_printf(p->arena, "%" PRIu64,
+                                    scoreboard_decisions(p->ctx->board, DECISION_FALLBACK)));
+    prepare_arg_int(p, (int64_t)h.nreasons);
+    for (size_t i = 0; i < h.nreasons; i++)
+        prepare_arg_str(p, h.reasons[i]);
     return 0;
 }
 
@@ -161,6 +171,6 @@ const struct handler handler_system_health = {
     .summary = "Tell how the system is.",
     .params = params,
     .result = result,
-    .script = SCRIPT_ANSWER,
+    .script = SCRIPT_SYSTEM_HEALTH,
     .prepare = prepare,
 };

@@ -51,7 +51,7 @@ static const struct field method_fields[] = {
     FIELD_STR("method", REQUIRED, 1, 64, "The method."),
     COUNT("requests", "Requests for it."),
     COUNT("errors", "Those that its script answered with an error."),
-    COUNT("refused", "Those that were refused before."),
+    COUNT("refused", "Those that were refused before, circuit and rate limit included."),
     FIELD_NUM("p50_ms", REQUIRED, 0, 1000000000, "From read to committed: half are faster."),
     FIELD_NUM("p95_ms", REQUIRED, 0, 1000000000, "95 % are faster."),
     FIELD_NUM("p99_ms", REQUIRED, 0, 1000000000, "99 % are faster."),
@@ -133,6 +133,8 @@ static const struct field result[] = {
                  "the first sum."),
     FIELD_OBJECT("scaling", REQUIRED_OR_NULL, scaling_fields,
                  "How much there is to do, and by whom."),
+    FIELD_LIST("circuits", REQUIRED, 0, 100, system_circuit_element,
+               "Circuit breakers that have counted something, of all hosts."),
     FIELD_END,
 };
 

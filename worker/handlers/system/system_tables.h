@@ -8,6 +8,8 @@
 
 /* Tasks by state, as lua/include/counts.lua makes them. */
 extern const struct field system_counts_fields[];
+/* A circuit, as lua/include/circuits_json.lua makes it; one of a list. */
+extern const struct field system_circuit_element[];
 /* One role of a list. */
 extern const struct field system_role_element[];
 
