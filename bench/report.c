@@ -150,7 +150,7 @@ void report_depth(struct report *r, const struct depth *depth)
     if (depth_is_bad(depth))
         printf("\n**void**: error replies, or replies without tasks\n");
     else
-        printf("\np99 with %u queued over p99 with %u: %.0f %% (%.0f–%.0f %%).\n", depth->tasks,
+        printf("\np99 with %u queued over p99 with %d: %.0f %% (%.0f–%.0f %%).\n", depth->tasks,
                DEPTH_SHALLOW, m->ratio * 100, depth->round[0].ratio * 100,
                depth->round[depth->rounds - 1].ratio * 100);
     report_json_depth(r->json, depth);

@@ -226,8 +226,10 @@ static void take_call(struct work *w)
     struct tell *t;
     int fd;
 
-    while ((t = free_tell(w)) &&
-           (fd = accept4(w->tell_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
+    while ((t = free_tell(w))) {
+        fd = accept4(w->tell_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0)
+            break;
         if (!is_ours(fd)) {
             close(fd);
             continue;
