@@ -227,6 +227,7 @@ static void take_call(struct work *w)
     int fd;
 
     while ((t = free_tell(w))) {
+        /* cppcheck-suppress nullPointer ; who it is tells SO_PEERCRED */
         fd = accept4(w->tell_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0)
             break;
