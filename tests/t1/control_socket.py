@@ -32,7 +32,7 @@ def drain(s):
 def fields():
     with FakeDaemon() as d:
         s = status(d)
-        equal(sorted(s), ["audit", "config", "hooks", "hosts", "incarnation", "instance", "leader", "methods", "pid", "reasons", "redis", "requests", "since",
+        equal(sorted(s), ["audit", "circuits", "config", "hooks", "hosts", "incarnation", "instance", "leader", "methods", "pid", "reasons", "redis", "requests", "since",
                           "status", "uptime_ms", "version", "workers"])
         equal(sorted(s["audit"]), ["file", "hash", "id", "local_last_hour", "lost", "records", "seq", "state", "waiting"])
         equal((s["pid"], s["instance"], s["reasons"]), (d.pid, "test-host", []))
