@@ -63,9 +63,16 @@ int cli_wrong_use(const struct cli_verb *verb, const char *fmt, ...)
 
 int cli_write(const struct buf *out)
 {
-    if (out->len && fwrite(out->data, 1, out->len, stdout) != out->len)
-        return EXITCODE_FAILURE;
-    return fflush(stdout) == 0 ? EXITCODE_OK : EXITCODE_FAILURE;
+    static bool is_told; /* once: some go on until they know what else there is to say */
+
+    errno = 0;
+    if ((out->len == 0 || fwrite(out->data, 1, out->len, stdout) == out->len) &&
+        fflush(stdout) == 0)
+        return EXITCODE_OK;
+    if (errno != EPIPE && !is_told) /* a reader that has enough is no surprise */
+        cli_say("cannot write: %s", strerror(errno));
+    is_told = true;
+    return EXITCODE_FAILURE;
 }
 
 /* ---- the option table of a verb ---- */

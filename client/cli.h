@@ -76,7 +76,8 @@ void cli_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void cli_put_help(const struct cli_verb *verb, struct buf *out);
 /* All verbs; or, with `group` = "task", those that begin with that word. */
 void cli_put_usage(struct buf *out, const char *group);
-/* Writes to stdout; returns EXITCODE_OK, or EXITCODE_FAILURE when stdout can't take it. */
+/* Writes to stdout; returns EXITCODE_OK, or EXITCODE_FAILURE when stdout can't take it: then it has said why, unless nobody
+ * reads there any more. */
 int cli_write(const struct buf *out);
 
 #endif

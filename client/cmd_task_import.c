@@ -16,8 +16,10 @@
 #include "client/verbs.h"
 
 #include "client/interrupt.h"
+#include "client/params.h"
 #include "common/clock.h"
 #include "common/exitcode.h"
+#include "common/fields.h"
 #include "common/mem.h"
 #include "common/rnd.h"
 
@@ -432,12 +434,36 @@ static void import_done(struct import *im)
     free(im);
 }
 
+/* A bad --queue would be told for each line. Returns -1 to go on. */
+static int check_queue(const struct cli *cli)
+{
+    static const struct field queue_fields[] = {FIELD_NAME("queue", OPTIONAL, ""), FIELD_END};
+    struct buf params CB_CLEANUP(buf_done) = BUF_INIT;
+    struct arena arena CB_CLEANUP(arena_done) = ARENA_INIT;
+    struct field_value value;
+    struct field_problem problem;
+
+    buf_puts(&params, "{");
+    int status = params_put_text(cli, &params, "queue");
+    buf_puts(&params, "}");
+    if (status >= 0)
+        return status;
+    if (fields_parse(queue_fields, (struct json_span){params.data, params.len}, &arena, &value,
+                     &problem) == 0)
+        return -1;
+    cli_say("--queue: expected %s, got %s", problem.expected, problem.got);
+    return EXITCODE_DATAERR;
+}
+
 static int run_task_import(const struct cli *cli)
 {
     const char *idem = cli_value(cli, "idem", NULL);
 
     if (idem && strlen(idem) > IMPORT_IDEM_MAX)
         return cli_wrong_use(cli->verb, "--idem is longer than %d bytes", IMPORT_IDEM_MAX);
+    int status = check_queue(cli);
+    if (status >= 0)
+        return status;
     int64_t wait_s;
     if (cli_int(cli, "wait", 0, 86400, IMPORT_WAIT_S, &wait_s) != 0)
         return EXITCODE_USAGE;
@@ -448,7 +474,7 @@ static int run_task_import(const struct cli *cli)
         snprintf(im->idem, sizeof im->idem, "%s", idem);
     else
         rnd_token(im->idem, 16);
-    int status = session_load(&im->s, cli);
+    status = session_load(&im->s, cli);
     if (status < 0)
         status = open_input(im);
     if (status < 0)

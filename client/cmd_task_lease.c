@@ -194,8 +194,8 @@ static int say(struct word *word, int status)
     const struct cli *cli = word->cli;
     const char *id = id_of(word);
     bool has_token = cli_is_set(cli, "lease-token");
-    bool is_own = id && !has_token && tell_is_own_task(id) &&
-                  strcmp(word->method, "task.renew") != 0;
+    bool is_own = id && !has_token && tell_is_own_task(id);
+    bool is_renewal = strcmp(word->method, "task.renew") == 0;
 
     if (status >= 0)
         buf_reset(&word->members);
@@ -204,12 +204,16 @@ static int say(struct word *word, int status)
                                "which task? Only a job of `claudebench work` has one of its own");
     else if (!json_is_utf8(id, strlen(id)))
         status = cli_wrong_use(cli->verb, "the id is not UTF-8");
+    else if (is_own && is_renewal && !getenv(LEASE_TOKEN_ENV))
+        status = cli_wrong_use(cli->verb,
+                               "there is no need: `claudebench work` holds the task of its job, "
+                               "and renews its lease as long as it runs");
     else if (!is_own && !has_token && !getenv(LEASE_TOKEN_ENV) && word->needs_token)
         status = cli_wrong_use(cli->verb,
                                "--lease-token is missing: this is for who holds the task; "
                                "`claudebench task reassign` takes it from its holder");
     else
-        status = is_own ? say_to_work(word) : say_to_server(word, id);
+        status = is_own && !is_renewal ? say_to_work(word) : say_to_server(word, id);
     buf_done(&word->members);
     return status;
 }
@@ -218,7 +222,7 @@ static int say(struct word *word, int status)
 
 static const struct cli_option renew_options[] = {
     {0, "for", "TIME", "From now (default: the task's lease)."},
-    TOKEN_OPTION,
+    {0, "lease-token", "TOKEN", "The token of the claim (default: CLAUDEBENCH_LEASE_TOKEN)."},
     JSON_OPTION,
     {0, NULL, NULL, NULL},
 };

@@ -356,10 +356,11 @@ static int work_loop(struct work *w)
     while (!is_over(w))
         turn(w);
     progress_clear(&w->progress);
-    work_say(w,
-             "%s: %" PRIu64 " completed, %" PRIu64 " failed, %" PRIu64 " released, %" PRIu64
-             " dropped",
-             w->id, w->completed, w->failed, w->released, w->dropped);
+    if (w->registration > 0)
+        work_say(w,
+                 "%s: %" PRIu64 " completed, %" PRIu64 " failed, %" PRIu64 " released, %" PRIu64
+                 " dropped",
+                 w->id, w->completed, w->failed, w->released, w->dropped);
     return w->exit_code;
 }
 

@@ -186,11 +186,10 @@ int session_report(const char *what, const struct requests_reply *reply)
     case REQUESTS_UNKNOWN:
         if (reply->idem[0])
             cli_say("%s: the outcome is unknown: %s. Repeat it with --idem %s: that has an effect "
-                    "only if "
-                    "the first did not. Is claudebenchd running?",
+                    "only if the first did not.",
                     what, reply->message, reply->idem);
         else
-            cli_say("%s: %s; is claudebenchd running?", what, reply->message);
+            cli_say("%s: %s", what, reply->message);
         break;
     }
     return session_reply_exit(reply);

@@ -66,9 +66,11 @@ void answer_nothing(struct requests_client *rc, struct request *rq)
         snprintf(reply->message, sizeof reply->message,
                  "done, but confirmed by only %d of %u replicas", confirmed, wanted);
     else if (is_up)
-        snprintf(reply->message, sizeof reply->message, "no reply in time");
+        snprintf(reply->message, sizeof reply->message,
+                 "no reply in time; is claudebenchd running?");
     else
-        snprintf(reply->message, sizeof reply->message, "%s", rc->why);
+        snprintf(reply->message, sizeof reply->message, "%.200s; is claudebenchd running?",
+                 rc->why);
 }
 
 static void reply_read_error(struct requests_reply *reply, struct json_span error)

@@ -119,6 +119,7 @@ def no_replica():
         code, task, err = create(d, "one", "--ack", "replica:1", timeout="1500ms")
         equal((code, task), (69, None), err)
         check("done, but confirmed by only 0 of 1 replicas" in err, err)
+        check("claudebenchd running" not in err, "the daemon is not to blame: " + err)
         idem = re.search(r"--idem (\S+):", err)[1]
         pair.replica = pair.add(pair.master)
         code, task, err = create(d, "one", "--ack", "replica:1", "--idem", idem)

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import threading
 
 from cbtest import *
@@ -257,9 +258,11 @@ def colors():
 @case("stdout that cannot be written is not success")
 def full_stdout():
     with open("/dev/full", "wb") as full:
-        process = procs.start([procs.binary("claudebench"), "task", "list"], env={"CLAUDEBENCH_CONFIG": daemon.config_path},
-                              stdout=full)
-        check(process.wait(10) != 0, "exit status")
+        for verb in (["task", "list"], ["events"], ["call", "task.list"], ["--help"]):
+            process = procs.start([procs.binary("claudebench"), *verb], env={"CLAUDEBENCH_CONFIG": daemon.config_path},
+                                  stdout=full, stderr=subprocess.PIPE)
+            err = process.communicate(timeout=10)[1]
+            equal((process.returncode, err), (1, b"claudebench: cannot write: No space left on device\n"), verb)
 
 
 start()

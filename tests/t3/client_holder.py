@@ -144,7 +144,7 @@ def job_progress():
     job = script(f"unset CLAUDEBENCH_CONFIG; HOME=/nonexistent; i=0\n"
                  f"while [ $i -lt 30 ]; do {CLIENT} task progress $i || exit 1; i=$((i+1)); done\n"
                  f"{CLIENT} task progress 99.5% --note 'nearly é' --json >{out} 2>&1\n"
-                 f"{CLIENT} task progress 101 2>>{out}; {CLIENT} task progress 7 --note '' 2>>{out}; echo $? >>{out}; cat {gate}")
+                 f"{CLIENT} task renew $CLAUDEBENCH_TASK_ID 2>>{out}; {CLIENT} task progress 101 2>>{out}; {CLIENT} task progress 7 --note '' 2>>{out}; echo $? >>{out}; cat {gate}")
     w = Work("--once", command=[job], queue=queue)
     got = wait_until(lambda: get(id).get("progress", {}).get("percent") == 99.5 and get(id)["progress"], 20, w.said)
     equal(got["note"], "nearly é")
@@ -152,7 +152,8 @@ def job_progress():
     equal(w.wait(), 0, w.said())
     lines = read_file(out).decode().splitlines()
     equal(lines[0], "{}")
-    check("percentage" in lines[1] and any("note: a text of 1 to 500" in line for line in lines) and lines[-1] == "65", lines)
+    check("renews its lease as long as it runs" in lines[1], lines)
+    check(any("percentage" in line for line in lines) and any("note: a text of 1 to 500" in line for line in lines) and lines[-1] == "65", lines)
     equal(wait_status(id, "completed")["result"] if "result" in get(id) else None, None)
 
 

@@ -135,6 +135,8 @@ def own_words():
                  "line 32: priority: expected integer from 0 to 100, got number 101", 'line 33: expected known members only'):
         check(said in err, f"{said}: {err}")
     check("tasks[" not in err, err)
+    done = task("import", "-q", "a b", path(text))
+    equal((done.returncode, done.stdout, done.stderr.count(b"\n")), (65, b"", 1), done.stderr)
 
 
 @case("import without room: says so, goes on when there is some, and gives up with 75 after --wait")

@@ -152,6 +152,8 @@ def no_command():
     done = daemon.client("work", "--", "no-such-command")
     equal(done.returncode, 64)
     check(b"no-such-command" in done.stderr, done.stderr)
+    done = daemon.client("work", "--id", "", "--", "true")
+    equal((done.returncode, done.stderr.count(b"\n")), (65, 1), done.stderr)
     bad = f"{procs.folder()}/bad"
     with open(bad, "w", encoding="ascii") as f:
         f.write("#!/no/such/interpreter\n")
