@@ -61,7 +61,94 @@ int cli_wrong_use(const struct cli_verb *verb, const char *fmt, ...)
     return EXITCODE_USAGE;
 }
 
-int cli_write(const struct buf *out)
+/*
+ * ---- a screen of its own ----
+ * It is written over, and only what is left of the old one is erased: a screen that is erased as a whole flickers, and some
+ * terminals keep each in what can be scrolled back.
+ */
+
+enum { SPARE_ROWS = 2 }; /* for what is said at the end, and for the cursor */
+
+static struct {
+    bool is_on, is_begun;
+    int width, rows; /* rows that are free; INT_MAX: who knows */
+    size_t nleft_out;
+} screen;
+
+/* Columns of a line that term_put() has made safe: the only escapes in it are those of our colours. */
+static size_t columns_of(const char *line, size_t len)
+{
+    size_t columns = 0;
+
+    for (size_t i = 0, n; i < len; i += n) {
+        const char *esc = memchr(line + i, '\033', len - i);
+        const char *end = esc ? memchr(esc, 'm', len - (size_t)(esc - line)) : NULL;
+        columns += term_width(line + i, esc ? (size_t)(esc - line) - i : len - i);
+        n = end ? (size_t)(end + 1 - line) - i : len - i;
+    }
+    return columns;
+}
+
+static void put_line_on_screen(const char *line, size_t len, struct buf *out)
+{
+    size_t width = (size_t)screen.width;
+    size_t columns = columns_of(line, len);
+    size_t rows = columns > width ? (columns + width - 1) / width : 1;
+
+    if (rows > (size_t)screen.rows) {
+        screen.nleft_out++;
+        len = term_fit(line, len, (size_t)screen.rows * width);
+        rows = (size_t)screen.rows;
+        columns = rows * width;
+    }
+    if (rows == 0)
+        return;
+    buf_append(out, line, len);
+    if (columns == 0 || columns % width != 0) /* else the cursor is still on the last character */
+        buf_puts(out, "\033[K");
+    buf_putc(out, '\n');
+    screen.rows -= (int)rows;
+}
+
+static void begin_screen(struct buf *out)
+{
+    if (!screen.is_begun)
+        buf_puts(out, "\033[H");
+    screen.is_begun = true;
+}
+
+static void put_on_screen(const struct buf *in, struct buf *out)
+{
+    begin_screen(out);
+    for (size_t i = 0, len; i < in->len; i += len + 1) {
+        const char *end = memchr(in->data + i, '\n', in->len - i);
+        len = end ? (size_t)(end - in->data) - i : in->len - i;
+        put_line_on_screen(in->data + i, len, out);
+    }
+}
+
+void cli_screen_begin(struct term term)
+{
+    screen.is_on = true;
+    screen.is_begun = false;
+    screen.width = term.width > 0 ? term.width : 80;
+    screen.rows = term.height > SPARE_ROWS ? term.height - SPARE_ROWS : INT_MAX;
+    screen.nleft_out = 0;
+}
+
+int cli_screen_end(void)
+{
+    struct buf out CB_CLEANUP(buf_done) = BUF_INIT;
+
+    begin_screen(&out);
+    screen.is_on = false;
+    if (screen.nleft_out > 0)
+        buf_printf(&out, "... %zu more lines\033[K\n", screen.nleft_out);
+    buf_puts(&out, "\033[J");
+    return cli_write(&out);
+}
+
+static int write_all(const struct buf *out)
 {
     static bool is_told; /* once: some go on until they know what else there is to say */
 
@@ -73,6 +160,16 @@ int cli_write(const struct buf *out)
         cli_say("cannot write: %s", strerror(errno));
     is_told = true;
     return EXITCODE_FAILURE;
+}
+
+int cli_write(const struct buf *out)
+{
+    struct buf shown CB_CLEANUP(buf_done) = BUF_INIT;
+
+    if (!screen.is_on)
+        return write_all(out);
+    put_on_screen(out, &shown);
+    return write_all(&shown);
 }
 
 /* ---- the option table of a verb ---- */

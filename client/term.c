@@ -24,6 +24,13 @@ static int columns_of(int fd)
     return 80;
 }
 
+static int rows_of(int fd)
+{
+    struct winsize size;
+
+    return ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_row : 0;
+}
+
 static bool wants_color(bool is_tty)
 {
     const char *none = getenv("NO_COLOR");
@@ -43,6 +50,7 @@ struct term term_detect(int fd)
 
     t.has_color = wants_color(t.is_tty);
     t.width = t.is_tty ? columns_of(fd) : 0;
+    t.height = t.is_tty ? rows_of(fd) : 0;
     return t;
 }
 

@@ -17,6 +17,7 @@ struct term {
     bool is_tty;
     bool has_color; /* NO_COLOR, CLICOLOR_FORCE and TERM=dumb are respected */
     int width;      /* columns; 0 when it is not a terminal: no limit */
+    int height;     /* rows; 0 when it is not a terminal, or not known */
 };
 
 /* Looks at a file descriptor and the environment. */

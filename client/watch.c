@@ -19,12 +19,12 @@ static void pause_between(void)
         nanosleep(&(struct timespec){.tv_nsec = INTERRUPT_LOOK_MS * 1000000L}, NULL);
 }
 
-static int clear_screen(void)
+static int show_on_screen(const struct cli *cli, struct session *s,
+                          int (*show)(const struct cli *, struct session *), struct term term)
 {
-    struct buf out CB_CLEANUP(buf_done) = BUF_INIT;
-
-    buf_puts(&out, "\033[H\033[2J");
-    return cli_write(&out);
+    cli_screen_begin(term);
+    int status = show(cli, s);
+    return status == EXITCODE_OK ? cli_screen_end() : status;
 }
 
 int watch(const struct cli *cli, struct session *s,
@@ -34,12 +34,10 @@ int watch(const struct cli *cli, struct session *s,
 
     if (!cli_is_set(cli, "watch"))
         return show(cli, s);
-    bool is_tty = term_detect(STDOUT_FILENO).is_tty;
     interrupt_catch();
     do {
-        status = is_tty ? clear_screen() : EXITCODE_OK;
-        if (status == EXITCODE_OK)
-            status = show(cli, s);
+        struct term term = term_detect(STDOUT_FILENO); /* it may have another size by now */
+        status = term.is_tty ? show_on_screen(cli, s, show, term) : show(cli, s);
         if (status == EXITCODE_OK)
             pause_between();
     } while (status == EXITCODE_OK && !interrupt_came());

@@ -13,7 +13,7 @@
     }
 
 /*
- * Calls show() once; with --watch every second, on a cleared screen when stdout is a terminal, until it fails or a signal
+ * Calls show() once; with --watch every second, in place of what was there when stdout is a terminal, until it fails or a signal
  * comes, by which the program then ends. `s` is for show() alone, and may be NULL. Returns show()'s exit code.
  */
 int watch(const struct cli *cli, struct session *s,

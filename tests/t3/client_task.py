@@ -2,11 +2,14 @@
 """client_task.py: `claudebench task add, list, show, update, cancel, retry, rm, import, export, queues, pause, resume`."""
 
 import datetime
+import fcntl
 import json
 import os
 import re
 import signal
+import struct
 import subprocess
+import termios
 import threading
 import unicodedata
 
@@ -412,6 +415,39 @@ def watched():
         equal(process.wait(10), -signal.SIGINT)
     gone = task("show", "t-1", "--watch")
     equal(gone.returncode, 66, gone.stderr)
+
+
+def first_screen(rows, *words):
+    """What --watch puts on a terminal of so many rows until it has put its second screen, without the second."""
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, 80, 0, 0))
+    process = procs.start([procs.binary("claudebench"), *words, "--watch"], stdout=slave, stderr=slave,
+                          env={"CLAUDEBENCH_CONFIG": daemon.config_path, "NO_COLOR": "1", "TERM": "xterm"})
+    os.close(slave)
+    out = bytearray()
+    wait_until(lambda: out.extend(os.read(master, 65536)) or out.count(b"\x1b[J") >= 2, 20, lambda: bytes(out), step=0)
+    process.send_signal(signal.SIGINT)
+    os.close(master)
+    equal(process.wait(10), -signal.SIGINT)
+    before, home, screen = bytes(out).decode().split("\x1b[J")[0].partition("\x1b[H")
+    equal((before, home), ("", "\x1b[H"), bytes(out))
+    return screen.replace("\x1b[K", "").replace("\r", "")
+
+
+@case("--watch on a low terminal keeps the head in sight and says how much is left out; a high one shows all")
+def low_terminal():
+    queue = "lowterm"
+    for i in range(12):
+        good(task("add", "-q", queue, f"n{i}"))
+    lines = first_screen(8, "task", "list", "-q", queue).split("\n")
+    check(lines[0].startswith("ID ") and lines[1].endswith("n0") and lines[5].endswith("n4"), lines)
+    equal(lines[6:], ["... 7 more lines", ""])
+    equal(len(first_screen(15, "task", "list", "-q", queue).split("\n")), 14)
+    equal(first_screen(8, "task", "list", "-q", "lowterm-none", "--json"), "")
+    id = good(task("add", "-q", queue, "--payload", '"' + "x" * 400 + '"', "long")).strip()
+    lines = first_screen(16, "task", "show", id).split("\n")
+    check(lines[0].startswith("id:") and lines[-2].startswith("... "), lines)
+    check(sum(max(1, -(-len(line) // 80)) for line in lines[:-1]) <= 15, lines)
 
 
 start()
