@@ -166,6 +166,24 @@ static int look_for_gap(struct event_reader *r, struct cb_error *err)
     return 0;
 }
 
+/*
+ * A page that does not begin with our place has come, and `first` is its first entry: were those before it removed, while we
+ * were slow? Nothing is asked for a page of one: a stream is never trimmed down to that.
+ */
+static int look_before(struct event_reader *r, struct event_id first, size_t count,
+                       struct cb_error *err)
+{
+    struct stream_info info;
+
+    if (!r->is_entry || count < 2)
+        return 0;
+    if (read_info(r, &info, err) != 0)
+        return -1;
+    if (info.has_lost && info.has_entries && !is_before(info.first_entry, first))
+        set_gap(r, r->place, first);
+    return 0;
+}
+
 /* ---- from what was read to what may be given ---- */
 
 /* Moves what was told, up to `until`, to `ready`; `page` (taken) are the stream's events up to there. */
@@ -267,6 +285,10 @@ static int block_on_stream(struct event_reader *r, int timeout_ms, struct cb_err
         check_reply(reply, err) != 0)
         return -1;
     take_entries(reply_at(reply_at(reply, 0), 1), &page, &last, &count);
+    if (page && look_before(r, page->id, count, err) != 0) {
+        list_free(&page);
+        return -1;
+    }
     if (count > 0)
         r->is_entry = true;
     release(r, &page, last);
@@ -275,6 +297,22 @@ static int block_on_stream(struct event_reader *r, int timeout_ms, struct cb_err
 }
 
 /* ---- with channels ---- */
+
+/* Anybody may publish on the channels: an id that the stream has not given yet is not an event's, and would take our place
+ * beyond all that is to come. */
+static int drop_untrue(struct event_reader *r, struct cb_error *err)
+{
+    struct stream_info info;
+
+    if (read_info(r, &info, err) != 0)
+        return -1;
+    while (r->told && is_before(info.last, r->told->prev->id)) {
+        struct event_entry *e = r->told->prev;
+        DL_DELETE(r->told, e);
+        event_entry_free(e);
+    }
+    return 0;
+}
 
 /* What was told says how far the stream is to be read first. */
 static int read_up_to_told(struct event_reader *r, struct cb_error *err)
@@ -294,9 +332,17 @@ static int read_up_to_told(struct event_reader *r, struct cb_error *err)
         return -1;
     }
     bool is_last_told = !is_before(last, newest);
+    if (count < PAGE && !is_last_told) {
+        if (drop_untrue(r, err) != 0) {
+            list_free(&page);
+            return -1;
+        }
+        newest = r->told && is_before(last, r->told->prev->id) ? r->told->prev->id : last;
+        is_last_told = event_id_compare(newest, last) == 0;
+    }
     release(r, &page, count < PAGE ? newest : last);
-    if (count < PAGE)
-        r->is_entry = is_last_told; /* else the newest is in no stream */
+    if (count < PAGE && !is_last_told)
+        r->is_entry = false; /* the newest is in no stream; else read_page() has told */
     return 0;
 }
 
@@ -374,8 +420,10 @@ static void take_group_entries(struct event_reader *r, const reply_t *entries)
             continue;
         if (!r->is_past_pending)
             r->pending_from = e->id;
-        if (is_before(r->place, e->id))
+        if (is_before(r->place, e->id)) {
             r->place = e->id;
+            r->is_entry = true;
+        }
         note_unacked(r, e->id);
         if (e->nfields == 0)
             set_gap(r, r->has_gap ? r->gap.after : e->id, e->id);
@@ -408,6 +456,11 @@ static int read_group(struct event_reader *r, int timeout_ms, struct cb_error *e
         check_reply(reply, err) != 0)
         return -1;
     const reply_t *entries = reply_at(reply_at(reply, 0), 1);
+    struct event_id first;
+    if (r->is_past_pending &&
+        event_id_parse(reply_str(reply_at(reply_at(entries, 0), 0)), &first) &&
+        look_before(r, first, reply_len(entries), err) != 0)
+        return -1;
     take_group_entries(r, entries);
     r->is_at_end = r->is_past_pending && reply_len(entries) == 0;
     if (reply_len(entries) == 0)
@@ -424,6 +477,8 @@ static void hang_up(struct event_reader *r)
     event_channel_free(r->channel);
     r->channel = NULL;
     list_free(&r->told);
+    if (r->cfg.group)
+        list_free(&r->ready); /* not acknowledged: it is given again */
     r->is_at_end = false;
     r->is_past_pending = false;
     r->pending_from = (struct event_id){0, 0};
@@ -519,7 +574,8 @@ static int connect_all(struct event_reader *r, struct cb_error *err)
         return -1;
     bool is_beginning = r->place.ms == 0 && r->place.seq == 0;
     /* What was removed while nobody listened, of a place that is somebody's word or was in no stream. */
-    if (had_place && (!r->is_entry || r->channel) && !is_beginning && look_for_gap(r, err) != 0)
+    bool is_asked = !r->is_entry || r->channel || r->cfg.group;
+    if (had_place && is_asked && !is_beginning && look_for_gap(r, err) != 0)
         return -1;
     return r->cfg.group ? send_acks(r, err) : 0;
 }

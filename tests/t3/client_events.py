@@ -300,6 +300,22 @@ def gap():
         os.kill(f.process.pid, signal.SIGCONT)
         last = m.write("stream")
         wait_until(lambda: f.ids()[-1] == last, 10, "it goes on")
+        equal(len(re.findall(r"between \S+ and \S+ may be missing", f.said())), 1, f.said())
+        f.end()
+
+
+@case("what somebody else publishes on the channels, with ids that are still to come, hides no event")
+def untrue_messages():
+    with Mixed("both") as m:
+        m.write("both")
+        f = follower_of(m)
+        for untrue in ("18446744073709551615-18446744073709551615", f"{number(m.made[-1][0])[0] + 86400000}-0"):
+            m.link.call("PUBLISH", "cb:events:user.x", json.dumps([[untrue, "type", "user.x", "data", "untrue"]]))
+            for how in ("both", "pubsub", "stream"):
+                m.write(how)
+                wait_until(lambda: f.ids()[-1] == m.made[-1][0], 10, lambda: f"it goes on: {f.ids()[-1]}, {f.said()}")
+        equal(f.ids(), [i for i, _ in m.made][-len(f.ids()) :])
+        check("missing" not in f.said(), f.said())
         f.end()
 
 
@@ -391,6 +407,23 @@ def group_killed():
             writer.join()
     equal(sorted(set(seen), key=number), made)
     note(f"{turns} readers killed; {len(seen) - len(set(seen))} of {len(made)} events came again")
+
+
+@case("--group: a reader that lags behind the trimming is told what it has missed")
+def group_lagging():
+    shown("--group", "slow")
+    f = Follower("-f", "--group", "slow")
+    place = publish()[0]
+    wait_until(lambda: f.ids()[-1:] == [place], 10, "it reads")
+    os.kill(f.process.pid, signal.SIGSTOP)
+    made = publish(count=20)
+    with daemon.connect() as r:
+        r.call("XTRIM", "cb:stream:events", "MAXLEN", 5)
+    os.kill(f.process.pid, signal.SIGCONT)
+    wait_until(lambda: made[-1] in f.ids(), 10, "it goes on")
+    check("may be missing" in f.said(), f.said())
+    equal(daemon.client("events", "--group", "slow", "--remove").returncode, 0)
+    equal(f.process.wait(10), 66, f.said())
 
 
 @case("--group: one that is removed while somebody reads ends that reader with 66")
