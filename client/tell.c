@@ -68,6 +68,24 @@ static bool receive_all(int fd, struct buf *line)
     return true;
 }
 
+/* Is it who gave us the name? Ourselves counts too: in a user namespace the uids are others. */
+static bool is_of_work(int fd, const char *name)
+{
+    size_t prefix = strlen(TELL_NAME_PREFIX);
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+    char *end;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
+        return false;
+    if (peer.uid == geteuid())
+        return true;
+    if (strncmp(name, TELL_NAME_PREFIX, prefix) != 0)
+        return false;
+    unsigned long uid = strtoul(name + prefix, &end, 10);
+    return end != name + prefix && *end == '-' && uid == peer.uid;
+}
+
 /* An open connection, or -1 with errno. */
 static int dial(void)
 {
@@ -85,9 +103,11 @@ static int dial(void)
         return -1;
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-    if (connect(fd, (const struct sockaddr *)&address, len) == 0)
+    int why = EPERM;
+    if (connect(fd, (const struct sockaddr *)&address, len) != 0)
+        why = errno;
+    else if (is_of_work(fd, name))
         return fd;
-    int why = errno;
     close(fd);
     errno = why;
     return -1;

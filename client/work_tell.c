@@ -33,7 +33,8 @@ void tell_open(struct work *w)
     for (size_t i = 0; i < CB_ARRAY_LEN(w->tells); i++)
         w->tells[i].fd = -1;
     rnd_token(secret, sizeof secret - 1);
-    snprintf(w->tell_name, sizeof w->tell_name, "claudebench-work-%d-%s", (int)getpid(), secret);
+    snprintf(w->tell_name, sizeof w->tell_name, TELL_NAME_PREFIX "%u-%d-%s", (unsigned)geteuid(),
+             (int)getpid(), secret);
     w->tell_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (w->tell_fd >= 0 && tell_address(w->tell_name, &address, &len) &&
         bind(w->tell_fd, (const struct sockaddr *)&address, len) == 0 &&
@@ -221,12 +222,13 @@ static struct tell *free_tell(struct work *w)
     return NULL;
 }
 
+/* Not more at once than may wait: a stranger who calls without end (he can read the name in /proc/net/unix) keeps us from nothing. */
 static void take_call(struct work *w)
 {
     struct tell *t;
-    int fd;
+    int fd, left = WORK_TELLS_MAX;
 
-    while ((t = free_tell(w))) {
+    while (left-- > 0 && (t = free_tell(w))) {
         /* cppcheck-suppress nullPointer ; who it is tells SO_PEERCRED */
         fd = accept4(w->tell_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0)

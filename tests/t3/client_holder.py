@@ -240,6 +240,41 @@ def job_strangers():
     said(task("progress", "5", env=env), 69, "cannot reach the `claudebench work` of this job")
 
 
+@case("a job whose `work` has died tells nothing to another user who has taken its place")
+def job_usurped():
+    if os.geteuid() != 0:
+        raise Skip("who is not root cannot be another user")
+    for uid, taken in ((65534, 0), (65534, 65534), (0, 65534)):  # whose name it is, and who listens
+        name = f"claudebench-work-{uid}-1-{token(16)}"
+        ready, told = fifo(), f"{procs.folder()}/usurped-{token(8)}"
+        listener = script(f"""exec python3 -c 'if True:
+            import os, socket
+            out = open("{told}", "wb")
+            ready = open("{ready}", "w")
+            os.setuid({taken})
+            s = socket.socket(socket.AF_UNIX)
+            s.bind("\\0{name}")
+            s.listen()
+            ready.close()
+            c, _ = s.accept()
+            while got := c.recv(1000):
+                out.write(got)
+            out.close()
+            c.sendall(b"0 {{}}\\n")
+        '""")
+        p = procs.start([listener])
+        with open(ready, "rb") as f:
+            f.read()
+        env = {"CLAUDEBENCH_TASK_ID": "t-1", "CLAUDEBENCH_ATTEMPT": "1", "CLAUDEBENCH_WORK_SOCKET": name}
+        done = task("progress", "5", env=env)
+        p.wait(10)
+        if uid == taken or taken == 0:
+            equal((done.returncode, b"percent" in read_file(told)), (0, True), done.stderr)
+        else:
+            said(done, 69, "cannot reach")
+            equal(read_file(told), b"")
+
+
 @case("-c of work is what its jobs use, and the variables of a job do not reach the jobs of a `work` inside it")
 def job_environment():
     queue, out = queue_name(), f"{procs.folder()}/inner.env"
