@@ -134,7 +134,25 @@ static int keep_options(struct options *opts, const struct inherit *in)
                                      .text = "the configuration does not fit the one in force"});
 }
 
-static int start(struct options *opts, struct config *config, struct inherit *in)
+/* The file was good when the earlier program asked whether we can take over, and is not any more: nobody stops for that. */
+static int load_inherited(const struct inherit *in, struct options **ret)
+{
+    *ret = inherit_options(in);
+    return *ret ? EXITCODE_OK : EXITCODE_CONFIG;
+}
+
+static void log_config(const struct config *config, bool is_refused)
+{
+    if (is_refused)
+        log_event(
+            EV_config_refused,
+            LOG_S("problem", "changed during the upgrade; claudebenchd -t says what is wrong"),
+            LOG_I("problems", 1));
+    else
+        log_event(EV_config_loaded, LOG_S("file", config_name(config)));
+}
+
+static int start(struct options *opts, struct config *config, struct inherit *in, bool is_refused)
 {
     umask(0077);
     if (in && inherit_int(in, "background", 0))
@@ -146,7 +164,7 @@ static int start(struct options *opts, struct config *config, struct inherit *in
         code = keep_options(opts, in);
     if (code == EXITCODE_OK) {
         announce_log(opts, config->is_own_log);
-        log_event(EV_config_loaded, LOG_S("file", config_name(config)));
+        log_config(config, is_refused);
         if (in)
             log_event(EV_upgraded, LOG_S("from", inherit_string(in, "version", "?")),
                       LOG_S("to", PACKAGE_VERSION));
@@ -192,6 +210,9 @@ int main(int argc, char **argv)
         return code;
     config_init(&config, &args);
     code = load(&config, &opts);
+    bool is_refused = code != EXITCODE_OK && in;
+    if (is_refused)
+        code = load_inherited(in, &opts);
     if (code != EXITCODE_OK)
         return code;
     cb_assert(opts);
@@ -201,7 +222,7 @@ int main(int argc, char **argv)
     case ARGS_DUMP:
         return dump(opts);
     default:
-        code = start(opts, &config, in);
+        code = start(opts, &config, in, is_refused);
         inherit_free(in);
         return code;
     }

@@ -137,6 +137,21 @@ def refused():
         check(wrong.returncode == 78 and b"needs a restart" in wrong.stderr, wrong.stderr)
 
 
+@case("a configuration that is broken just after it was asked about ends nobody: the options that were in force stay")
+def broken_meanwhile():
+    with Installed(config={"limits": {"text_bytes": 10}}) as d:
+        d.put(f'#!/bin/sh\n[ "$1" = -t ] || echo "limits: [" >{d.config_path}\nexec {procs.binary("claudebenchd")} "$@"\n')
+        procs.kill(d.pid, signal.SIGUSR2)
+        wait_until(lambda: d.events("upgraded"), 10, lambda: f"upgraded: {d.log_tail()}")
+        equal(len(d.events("config_refused")), 1)
+        d.write_config()
+        wait_until(d.is_settled, 10, lambda: f"settled: {status(d)}")
+        c = d.caller()
+        c.refused("task.create", {"text": "x" * 11})
+        equal(d.client("ctl", "reload", "--wait").returncode, 0)
+        equal(status(d)["config"]["needs_restart"], [])
+
+
 @case("over an upgrade the options that need a restart stay, the others are those of the file; dead workers are handed on")
 def options():
     with Installed() as d:
