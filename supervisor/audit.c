@@ -162,6 +162,7 @@ static void note_local(struct audit *a, const struct audit_entry *e)
     struct json_span data;
     enum json_type type;
     struct json_item item;
+    int64_t now = clock_wall_ms() / MINUTE_MS;
 
     if (e->kind.len != sizeof local_kind - 1 || memcmp(e->kind.at, local_kind, e->kind.len) != 0)
         return;
@@ -170,8 +171,10 @@ static void note_local(struct audit *a, const struct audit_entry *e)
         json_decode_string(item.value, &text);
         rfc3339_parse(buf_peek(&text), text.len, &at_ms);
     }
-    if (a->nminutes < CB_ARRAY_LEN(a->minutes))
-        a->minutes[a->nminutes++] = at_ms / MINUTE_MS;
+    /* By his clock: one that is ahead would keep that minute of each hour from being counted until then. */
+    int64_t minute = at_ms / MINUTE_MS < now ? at_ms / MINUTE_MS : now;
+    if (minute > now - HOUR_MINUTES && a->nminutes < CB_ARRAY_LEN(a->minutes))
+        a->minutes[a->nminutes++] = minute;
 }
 
 static void count_local(struct audit *a)

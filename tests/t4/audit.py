@@ -86,14 +86,14 @@ def plain():
 def local():
     with Daemon() as d, d.connect() as r:
         check(b"decided locally" not in d.client("status").stdout, "none")
-        for minutes in (0, 5, 30, 30, 61, 600, 100000):
+        for minutes in (-2880, 0, 5, 30, 30, 61, 600, 100000):  # the first one's clock is two days ahead: that is now
             at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 60 * minutes))
             r.call("XADD", STREAM, "*", "kind", "hook.local", "data", json.dumps({"local": True, "at": at, "decision": "deny"}))
-        wait_until(lambda: status(d)["records"] == 7, 10, "written")
-        equal(status(d)["local_last_hour"], 4)
+        wait_until(lambda: status(d)["records"] == 8, 10, "written")
+        equal(status(d)["local_last_hour"], 5)
         wait_until(lambda: d.caller().call("system.metrics")["audit"] ==
-                   {"records": 7, "waiting": 0, "lost": 0, "localLastHour": 4}, 10, "metrics")
-        check(b"4 calls decided locally in the last hour" in d.client("status").stdout, d.client("status").stdout)
+                   {"records": 8, "waiting": 0, "lost": 0, "localLastHour": 5}, 10, "metrics")
+        check(b"5 calls decided locally in the last hour" in d.client("status").stdout, d.client("status").stdout)
 
 
 @case("kill -9 of the daemon in the middle of a line, again and again: repaired, nothing lost, nothing doubled")
@@ -140,6 +140,7 @@ def rotated():
         os.rename(path, path + ".1")  # moved, and no signal: it is written to the end
         add(r, 5, start=60)
         written(d, 35, path + ".1")
+        wait_until(lambda: status(d)["seq"] == 67, 10, "the daemon knows that it is written, and has told Redis")
         d.stop()
         d.start()
         with d.connect() as again:
