@@ -224,6 +224,19 @@ const struct rules_script *rules_input_problem(const struct rules_input *input)
 
 /* ---- paths ---- */
 
+/* It is a patch, or a command line with one in a here-document: apply_patch <<E. */
+static bool has_patch(const struct rules_leaf *leaf)
+{
+    static const char mark[] = "*** Begin Patch";
+    size_t n = sizeof mark - 1;
+
+    if (leaf->len < n)
+        return false;
+    return memcmp(leaf->text, mark, n) == 0 ||
+           (is_one_of(leaf->name, COMMAND_NAMES, CB_ARRAY_LEN(COMMAND_NAMES)) &&
+            memmem(leaf->text, leaf->len, "\n*** Begin Patch", n + 1) != NULL);
+}
+
 /* The files in the text of a patch, "*** Update File: x", each as a leaf of its own. */
 static void add_patched(struct rules_input *input, size_t from)
 {
@@ -232,7 +245,7 @@ static void add_patched(struct rules_input *input, size_t from)
     const struct rules_leaf leaf = input->leaves[from];
     const char *end = leaf.text + leaf.len;
 
-    if (leaf.len < 15 || memcmp(leaf.text, "*** Begin Patch", 15) != 0)
+    if (!has_patch(&leaf))
         return;
     for (const char *line = leaf.text, *next; line < end; line = next) {
         const char *newline = memchr(line, '\n', (size_t)(end - line));

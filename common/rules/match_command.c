@@ -184,6 +184,7 @@ static bool takes_next(const char *name, const char *option)
         const char *name;
         const char *options;
     } rows[] = {
+        {"claudebench", " -c --config -a --agent "},
         {"git", " -C -c --git-dir --work-tree --namespace --super-prefix --config-env "},
         {"docker", " -H --host -c --context --config -l --log-level "},
         {"podman", " -H --host -c --connection --config --log-level --root --url "},

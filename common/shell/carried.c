@@ -54,14 +54,22 @@ void shell_unwrap_sed(struct shell_parser *p, int command)
     }
 }
 
+/* -c, ex -sc: the next word is a command of the editor. */
+static bool is_ex_option(const struct shell_word *word)
+{
+    const char *text = word->text;
+
+    return shell_word_is(word, "--cmd") ||
+           (text[0] == '-' && text[1] != '-' && word->len > 1 && text[word->len - 1] == 'c');
+}
+
 /* vi -c '!cmd', vi '+!cmd'. */
 void shell_unwrap_vi(struct shell_parser *p, int command)
 {
     struct shell_command c = p->state->script->commands[command];
     for (uint32_t i = 1; i < c.nwords && !shell_is_over(p); i++) {
         const char *text = c.words[i].text;
-        bool is_ex = text[0] == '+' || shell_word_is(&c.words[i - 1], "-c") ||
-                     shell_word_is(&c.words[i - 1], "--cmd");
+        bool is_ex = text[0] == '+' || is_ex_option(&c.words[i - 1]);
         const char *bang = is_ex ? strchr(text, '!') : NULL;
         if (bang)
             shell_parse_inner(p, (struct shell_text){bang + 1, (uint32_t)strlen(bang + 1)}, "vi",

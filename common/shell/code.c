@@ -34,9 +34,9 @@ static bool has_word(struct shell_text code, const char *word)
 static bool runs_something(struct shell_text code)
 {
     static const char *const words[] = {
-        "system", "exec",  "popen",   "spawn", "subprocess", "Popen",
-        "qx",     "call",  "check_",  "shell", "proc_open",  "passthru",
-        "run",    "Open3", "execute", "pty",   "fork",       "Command",
+        "system",  "exec",   "popen", "spawn",     "subprocess", "Popen", "qx",
+        "call",    "check_", "shell", "proc_open", "passthru",   "run",   "Open3",
+        "execute", "pty",    "fork",  "Command",   "%x",
     };
     if (memchr(code.at, '`', code.len) || memchr(code.at, '|', code.len))
         return true;

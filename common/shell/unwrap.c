@@ -18,6 +18,7 @@ enum wrap {
     WRAP_PROGRAM, /* the same, but code is the first operand */
     WRAP_VALUES,  /* each argument NAME=TEXT */
     WRAP_EACH,    /* each operand is a text */
+    WRAP_RUNNER,  /* a subcommand out of `code`, then as WRAP_PREFIX */
     WRAP_GIT,
     WRAP_FIND,
     WRAP_XARGS,
@@ -320,10 +321,24 @@ static struct shell_text quote_words(struct shell_parser *p, const struct shell_
     return (struct shell_text){arena_strndup(p->state->arena, out.bytes, out.len), out.len};
 }
 
-static void unwrap_prefix(struct shell_parser *p, int command, const struct wrapper *w)
+/* env -C DIR, sudo -D DIR: where the command is run. NULL: the folder is not changed. */
+static const char *find_dir(const struct shell_command *c, const struct wrapper *w, uint32_t end)
+{
+    const char *code = strcmp(w->name, "env") == 0 ? "C chdir " : "D chdir ";
+    const char *dir = NULL;
+
+    for (uint32_t i = 1; w->wrap == WRAP_ENV && i < end; i++) {
+        const char *text = is_option(&c->words[i]) ? option_text(code, c->words, c->nwords, i)
+                                                   : NULL;
+        dir = text ? text : dir;
+    }
+    return dir;
+}
+
+static void unwrap_prefix_in(struct shell_parser *p, int command, const struct wrapper *w,
+                             uint32_t i)
 {
     struct shell_command c = p->state->script->commands[command];
-    uint32_t i = shell_skip_options(&w->spec, c.words, c.nwords, 1);
 
     for (uint32_t o = 1; w->code && o < i; o++) {
         const char *text = is_option(&c.words[o]) ? option_text(w->code, c.words, c.nwords, o)
@@ -352,6 +367,35 @@ static void unwrap_prefix(struct shell_parser *p, int command, const struct wrap
         runs_input(p, command, p->input);
 }
 
+static void unwrap_prefix(struct shell_parser *p, int command, const struct wrapper *w)
+{
+    const struct shell_command *c = &p->state->script->commands[command];
+    uint32_t i = shell_skip_options(&w->spec, c->words, c->nwords, 1);
+    const char *dir = find_dir(c, w, i), *cwd = p->cwd, *outer = c->cwd;
+
+    if (dir)
+        p->state->script->commands[command].cwd = p->cwd = shell_join_path(
+            p, (struct shell_text){dir, (uint32_t)strlen(dir)});
+    unwrap_prefix_in(p, command, w, i);
+    p->state->script->commands[command].cwd = outer;
+    p->cwd = cwd;
+}
+
+/* uv run CMD, bundle exec CMD. */
+static void unwrap_runner(struct shell_parser *p, int command, const struct wrapper *w)
+{
+    struct shell_command c = p->state->script->commands[command];
+    uint32_t i = shell_skip_options(&w->spec, c.words, c.nwords, 1);
+
+    if (i >= c.nwords || !is_listed(w->code, c.words[i].text, c.words[i].len))
+        return;
+    i = shell_skip_options(&w->spec, c.words, c.nwords, i + 1) + w->skip;
+    if (i < c.nwords && shell_word_is(&c.words[i], "--"))
+        i++;
+    if (i < c.nwords)
+        shell_unwrap_to(p, command, w->name, c.words + i, c.nwords - i, 0);
+}
+
 static void unwrap_text(struct shell_parser *p, int command, const struct wrapper *w)
 {
     struct shell_command c = p->state->script->commands[command];
@@ -377,6 +421,9 @@ static void unwrap_join(struct shell_parser *p, int command, const struct wrappe
     struct shell_command c = p->state->script->commands[command];
     uint32_t first = shell_skip_options(&w->spec, c.words, c.nwords, 1) + w->skip;
 
+    /* ssh host -p 22 cmd: it goes on looking for options behind the host. */
+    if (w->skip && first < c.nwords)
+        first = shell_skip_options(&w->spec, c.words, c.nwords, first);
     if (first < c.nwords) {
         struct shell_text text = shell_join_words(p, c.words + first, c.nwords - first);
         const char *cwd = p->cwd;
@@ -445,6 +492,9 @@ static void unwrap_by(struct shell_parser *p, int command, const struct wrapper 
     case WRAP_VALUES:
     case WRAP_EACH:
         unwrap_each(p, command, w);
+        break;
+    case WRAP_RUNNER:
+        unwrap_runner(p, command, w);
         break;
     case WRAP_GIT:
         shell_unwrap_git(p, command);

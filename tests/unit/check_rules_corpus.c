@@ -8,7 +8,7 @@
 #include "common/mem.h"
 #include "tests/unit/unit.h"
 
-enum { CALLS_MAX = 1000 };
+enum { CALLS_MAX = 2000 };
 
 struct call {
     char *class;
