@@ -302,6 +302,11 @@ static void check_text(struct check *c, struct json_span root)
             say(c, true, "%s is installed", e->name);
         else
             say(c, false, n ? "%s has %zu lines of ours" : "%s is not installed", e->name, n);
+        struct buf matcher CB_CLEANUP(buf_done) = BUF_INIT;
+        if (e->blocks && settings_find_narrow(c->place, root, e->name, &matcher))
+            printf(
+                "note    %s: only tools that match %s are asked about; no other call is checked\n",
+                e->name, buf_peek(&matcher));
     }
     settings_each(c->place, root, NULL, check_handler, c);
     if (c->nothers)
@@ -425,7 +430,10 @@ static int run_check(const struct cli *cli)
     if (cwd && (all || cli_is_set(cli, "project"))) {
         char *path CB_CLEANUP(mem_free_ptr) = mem_printf("%s/%s", cwd, c.place->project_file);
         c.path = path;
-        is_found |= check_file(&c, true);
+        /* In the home folder they are one file. */
+        if (!all || !home || strcmp(cwd, home) != 0 ||
+            strcmp(c.place->user_file, c.place->project_file) != 0)
+            is_found |= check_file(&c, true);
     }
     if (!is_found)
         say(&c, false, "no settings of %s have a line of claudebench: 'claudebench hook install'",

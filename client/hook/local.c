@@ -9,7 +9,12 @@
 #include "client/hook/hook.h"
 
 #include <sys/stat.h>
-enum { PROJECT_FILES_MAX = 16 };
+
+enum {
+    PROJECT_FILES_MAX = 16,
+    LARGE = 64 *
+            1024, /* bytes of input from which on compiling the patterns costs less than it saves */
+};
 
 struct project {
     const char *files[PROJECT_FILES_MAX];
@@ -175,6 +180,12 @@ static struct rules *load(const struct hook *hook, const struct rules_load_optio
     return rules;
 }
 
+/* A file of some 100 kB would not be searched in time without. */
+static bool is_large(const struct hook *hook)
+{
+    return hook->record->input.len + hook->record->result.len + hook->record->prompt.len > LARGE;
+}
+
 /* ---- all sets, one after the other ---- */
 
 enum { SETS_MAX = 33, ROUNDS_MAX = 4 };
@@ -241,6 +252,7 @@ static void add_chain(const struct hook *hook, struct sets *sets, struct hook_ve
         struct rules_load_options options = {.project_files = &members[i].path,
                                              .nproject_files = 1,
                                              .are_system_files = true,
+                                             .want_jit = is_large(hook),
                                              .is_for_one = true};
         struct rules *rules = load(hook, &options, &problem);
         if (rules)
@@ -262,6 +274,7 @@ void hook_decide_here(const struct hook *hook, struct hook_verdict *ret)
     struct rules_load_options options = {.dir = hook->policy->opts->hooks.rules_dir,
                                          .project_files = project.files,
                                          .nproject_files = project.n,
+                                         .want_jit = is_large(hook),
                                          .is_for_one = true};
     struct rules *rules = load(hook, &options, ret);
     if (rules)
@@ -282,8 +295,10 @@ void hook_decide_by_project(const struct hook *hook, struct hook_verdict *verdic
     find_project(hook, &project);
     if (project.n == 0)
         return;
-    struct rules_load_options options = {
-        .project_files = project.files, .nproject_files = project.n, .is_for_one = true};
+    struct rules_load_options options = {.project_files = project.files,
+                                         .nproject_files = project.n,
+                                         .want_jit = is_large(hook),
+                                         .is_for_one = true};
     struct rules *rules = load(hook, &options, &problem);
     if (!rules) {
         hook_verdict_join(verdict, &problem, hook->arena);

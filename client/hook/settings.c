@@ -192,6 +192,45 @@ void settings_each(const struct settings_place *place, struct json_span root, co
     }
 }
 
+/* The matcher of one group: absent, empty, * and .* are all tools. */
+static bool is_narrow(struct json_span group, struct buf *out)
+{
+    struct json_item matcher;
+
+    if (!json_find(group, "matcher", &matcher) || matcher.type != JSON_STRING)
+        return false;
+    json_decode_string(matcher.value, out);
+    const char *text = buf_peek(out);
+    return text[0] && strcmp(text, "*") != 0 && strcmp(text, ".*") != 0;
+}
+
+bool settings_find_narrow(const struct settings_place *place, struct json_span root,
+                          const char *event, struct buf *out)
+{
+    struct json_iter it;
+    struct json_item hooks, list, group;
+
+    if (place->is_flat || !json_find(root, "hooks", &hooks) || hooks.type != JSON_OBJECT ||
+        !json_find(hooks.value, event, &list) || list.type != JSON_ARRAY)
+        return false;
+    json_iter_init(&it, list.value);
+    while (json_iter_next(&it, &group)) {
+        bool has_ours = false;
+        struct json_item handlers, handler;
+        struct json_iter inner;
+        if (group.type != JSON_OBJECT || !json_find(group.value, "hooks", &handlers) ||
+            handlers.type != JSON_ARRAY)
+            continue;
+        json_iter_init(&inner, handlers.value);
+        while (json_iter_next(&inner, &handler))
+            has_ours |= is_ours(handler.value);
+        buf_reset(out);
+        if (has_ours && is_narrow(group.value, out))
+            return true;
+    }
+    return false;
+}
+
 struct wanted {
     struct buf json; /* the handler as it is to be */
     size_t nsame;

@@ -65,6 +65,12 @@ struct settings_file {
 };
 
 /*
+ * The matcher of a group with a handler of ours, when it leaves out tools: appended to `out`. False: there is none such.
+ */
+bool settings_find_narrow(const struct settings_place *place, struct json_span root,
+                          const char *event, struct buf *out);
+
+/*
  * Opens, locks and reads a settings file. May a symbolic link be followed? One of the user's own to a file of his; never one of a
  * project. Returns 0 or -1 with what is wrong.
  */

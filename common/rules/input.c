@@ -192,6 +192,13 @@ static bool is_element(const struct rules_leaf *leaf)
     return slash && strcmp(slash + 1, leaf->name) != 0;
 }
 
+/* "input" is what an input that is no object becomes: of a shell it is the command. */
+static bool is_command(const struct rules_input *input, const struct rules_leaf *leaf)
+{
+    return is_one_of(leaf->name, COMMAND_NAMES, CB_ARRAY_LEN(COMMAND_NAMES)) ||
+           (input->tool_kind & RULES_TOOL_SHELL && strcmp(leaf->name, "input") == 0);
+}
+
 static void parse_commands(struct rules_input *input)
 {
     struct shell_context context = {.cwd = input->call->cwd, .home = input->call->home};
@@ -201,7 +208,7 @@ static void parse_commands(struct rules_input *input)
         return;
     for (size_t i = 0; i < input->nleaves; i++) {
         const struct rules_leaf *leaf = &input->leaves[i];
-        if (!is_one_of(leaf->name, COMMAND_NAMES, CB_ARRAY_LEN(COMMAND_NAMES)))
+        if (!is_command(input, leaf))
             continue;
         if (is_element(leaf) && strcmp(leaf->name, "commands") != 0) {
             i += parse_list(input, &context, i) - 1;

@@ -289,6 +289,11 @@ def checking():
     wrong(lambda t: t.replace(b'"onFailure": "block"', b'"onFailure": "block", "async": true'), "async")
     wrong(lambda t: t.replace(b"{\n", b'{\n  "disableAllHooks": true,\n', 1), "disableAllHooks")
     wrong(lambda t: t.replace(b"PostToolUseFailure", b"Stop"), "PostToolUseFailure is not installed")
+    put(path, text.replace(b'"matcher": "*"', b'"matcher": "Edit|Write"', 1))
+    good(claudebench("check", folder=folder, env=env), "PreToolUse: only tools that match Edit|Write are asked about")
+    put(path, text)
+    done = good(claudebench("check", folder=folder, cwd=folder, env=env))
+    equal(done.stdout.count(b"PreToolUse is installed"), 1, "at home the two files are one")
     wrong(lambda t: t.replace(b'"command": "' + program + b'",\n            "args": ["hook"]', b'"command": "' + program + b' hook"'),
           "through a shell")
     version("2.1.294")

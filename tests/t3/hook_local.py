@@ -287,6 +287,23 @@ def shipped():
     hole.close()
 
 
+@case("a large file that an agent writes is searched in time, without a daemon too")
+def large():
+    h = Hooks(rules=None, hooks={"rules_dir": f"{procs.top_srcdir()}/etc/rules.d"})
+    rows = json.dumps([{"id": i, "name": f"item{i}", "v": [1, 2, 3]} for i in range(4500)], separators=(",", ":"))
+    call = event(tool_name="Write", tool_input={"file_path": "/home/user/project/a.json", "content": rows})
+    # The time is a bound of the clock, and the machine may be busy; patterns that are not compiled are never fast enough.
+    wait_until(lambda: h.run(call).code == 0, 30, "every try was refused")
+
+
+@case("a shell's input that is no object is its command")
+def bare():
+    h = Hooks()
+    for bare_input in ("ls; boom", ["boom", "x"], '{"command": "boom"}'):
+        h.run(event(tool_input=bare_input)).denied("No booms.")
+    h.run(event(tool_input="ls")).silent()
+
+
 @case("an agent that changes rules, hooks or the notes of what was decided is refused by the shipped rules")
 def integrity():
     h = Hooks(rules=None, hooks={"rules_dir": f"{procs.top_srcdir()}/etc/rules.d"})
