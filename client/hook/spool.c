@@ -3,7 +3,7 @@
  *
  *   spool         one JSON object a line, each written with one write(2) to the end
  *   spool.sent    what is being sent: the spool under another name; spool.lock says how much of it was taken
- *   spool.lost    one byte for each record that found no room
+ *   spool.lost    one byte for each record that found no room, could not be read or was refused
  *
  * Whoever adds a line holds the file's lock, shared, and looks again at whether it still has that name; whoever takes the
  * file away renames it first and then waits for that lock, so no line comes after the last look. One process sends at a
@@ -16,6 +16,7 @@
 #include "common/mem.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sha2.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -26,7 +27,8 @@ enum {
     REASON_MAX = 1000,   /* bytes in a record */
     WHY_MAX = 300,
     BATCH = 100, /* records a request */
-    OPEN_TRIES = 5,
+    OPEN_TRIES = 50,
+    TRY_MS = 2,
 };
 
 static int open_in(const struct hook_policy *policy, const char *name, int flags)
@@ -109,15 +111,24 @@ static int open_spool(const struct hook_policy *policy)
 
     for (int i = 0; i < OPEN_TRIES; i++) {
         struct stat mine, named;
-        int fd = open_in(policy, "spool", O_WRONLY | O_APPEND | O_CREAT);
+        int fd = open_in(policy, "spool", O_RDWR | O_APPEND | O_CREAT);
         if (fd < 0)
             return -1;
-        if (flock(fd, LOCK_SH) == 0 && fstat(fd, &mine) == 0 && S_ISREG(mine.st_mode) &&
+        /* Whoever takes it away has the lock for a moment; who keeps it for longer is not waited for. */
+        if (flock(fd, LOCK_SH | LOCK_NB) == 0 && fstat(fd, &mine) == 0 && S_ISREG(mine.st_mode) &&
             lstat(path, &named) == 0 && named.st_ino == mine.st_ino && named.st_dev == mine.st_dev)
             return fd;
         close(fd);
+        poll(NULL, 0, TRY_MS);
     }
     return -1;
+}
+
+/* A disk that was full, or a death, may have left half a line: what follows is to stay whole. */
+static bool is_in_line(int fd, off_t size)
+{
+    char last;
+    return size > 0 && pread(fd, &last, 1, size - 1) == 1 && last != '\n';
 }
 
 static void count_lost(const struct hook_policy *policy)
@@ -135,21 +146,25 @@ static void count_lost(const struct hook_policy *policy)
 void hook_spool_add(const struct hook *hook, const struct hook_verdict *verdict, const char *why)
 {
     const struct hook_policy *policy = hook->policy;
-    struct buf line = BUF_INIT;
+    struct buf line = BUF_INIT, record = BUF_INIT;
     struct stat st;
     bool is_written = false;
 
     if (!policy->state_dir || paths_make_dir(policy->state_dir, 0700, NULL) != 0)
         return;
-    put_record(hook, verdict, why, &line);
+    put_record(hook, verdict, why, &record);
     int fd = open_spool(policy);
-    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size + (off_t)line.len <= SPOOL_MAX)
+    if (fd >= 0 && fstat(fd, &st) == 0 && st.st_size + (off_t)record.len < SPOOL_MAX) {
+        buf_puts(&line, is_in_line(fd, st.st_size) ? "\n" : "");
+        buf_append(&line, record.data, record.len);
         is_written = write(fd, line.data, line.len) == (ssize_t)line.len;
+    }
     if (fd >= 0)
         close(fd);
     if (!is_written)
         count_lost(policy);
     buf_done(&line);
+    buf_done(&record);
 }
 
 /* ---- sending ---- */
@@ -192,14 +207,15 @@ static int read_file(int fd, struct buf *out)
     }
 }
 
-/* Takes lines from *at on: valid objects only. Returns how many. */
-static size_t take_batch(const struct buf *text, size_t *at, struct buf *params)
+/* Takes at most `most` lines from *at on: valid objects only. Returns how many; *ret_bad are no records. */
+static size_t take_batch(const struct buf *text, size_t most, size_t *at, struct buf *params,
+                         size_t *ret_bad)
 {
-    size_t n = 0;
+    size_t n = 0, bad = 0;
 
     buf_reset(params);
     buf_puts(params, "{\"records\":[");
-    while (n < BATCH && *at < text->len) {
+    while (n < most && *at < text->len) {
         const char *line = text->data + *at;
         const char *eol = memchr(line, '\n', text->len - *at);
         size_t len = eol ? (size_t)(eol - line) : text->len - *at;
@@ -209,31 +225,51 @@ static size_t take_batch(const struct buf *text, size_t *at, struct buf *params)
             json_put_comma(params);
             buf_append(params, value.at, value.len);
             n++;
+        } else if (len > 0) {
+            bad++;
         }
         *at += len + (eol ? 1 : 0);
     }
     buf_puts(params, "]}");
+    *ret_bad = bad;
     return n;
 }
 
-/* True when all of it was taken, or can never be. */
+/* As hook_link_call(): 0, 1 when it is refused for good, -1 when it is to be tried again. Records that say the same are told
+ * from one another by where they stand. */
+static int send_batch(struct sender *s, const struct buf *params, size_t at)
+{
+    char hex[SHA256_DIGEST_STRING_LENGTH], idem[32 + SHA256_DIGEST_STRING_LENGTH];
+    int64_t left = s->until_ms - clock_mono_ms();
+
+    SHA256Data((const uint8_t *)params->data, params->len, hex);
+    snprintf(idem, sizeof idem, "spool-%s-%zu", hex, at);
+    return left > 0 ? hook_link_call(s->link, "hook.spool", params, idem, left, NULL) : -1;
+}
+
+/* True when all of it was taken, or can never be. One record that is refused does not take those beside it along. */
 static bool send_text(struct sender *s, const struct buf *text)
 {
     struct buf params CB_CLEANUP(buf_done) = BUF_INIT;
     int64_t start = read_offset(s->lock);
     size_t at = start > 0 && (size_t)start <= text->len ? (size_t)start : 0;
+    size_t singly_until = 0; /* a batch that was refused ends here */
 
     while (at < text->len) {
-        char idem[8 + SHA256_DIGEST_STRING_LENGTH] = "spool-";
-        int64_t left = s->until_ms - clock_mono_ms();
-        size_t n = take_batch(text, &at, &params);
-        if (n > 0) {
-            SHA256Data((const uint8_t *)params.data, params.len, idem + 6);
-            if (left <= 0 || hook_link_call(s->link, "hook.spool", &params, idem, left, NULL) < 0)
-                return false;
+        size_t before = at, bad = 0;
+        size_t n = take_batch(text, at < singly_until ? 1 : BATCH, &at, &params, &bad);
+        int status = n > 0 ? send_batch(s, &params, before) : 0;
+        if (status < 0)
+            return false;
+        if (status > 0 && n > 1) {
+            singly_until = at;
+            at = before;
+            continue;
         }
         if (!write_offset(s->lock, (int64_t)at))
             return false;
+        for (bad += status > 0; bad > 0; bad--)
+            count_lost(s->policy);
     }
     return true;
 }
@@ -283,7 +319,8 @@ static void send_lost(struct sender *s)
     clock_format_rfc3339(clock_wall_ms(), at);
     buf_printf(&params,
                "{\"records\":[{\"at\":\"%s\",\"event\":\"spool\",\"decision\":\"none\",\"reason\":"
-               "\"%" PRId64 " records of decisions made here found no room\"}]}",
+               "\"%" PRId64
+               " records of decisions made here found no room or were not readable\"}]}",
                at, lost);
     if (hook_link_call(s->link, "hook.spool", &params, NULL, left, NULL) >= 0)
         unlink(path);
