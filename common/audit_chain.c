@@ -99,20 +99,49 @@ static void put_json(struct buf *out, struct json_span value)
             *c = ' ';
 }
 
-void audit_chain_put(struct audit_position *p, const struct audit_entry *e, struct buf *out)
+/* All but the hash and the brace behind it. */
+static void put_members(const struct audit_position *p, const struct audit_entry *e, bool as_text,
+                        struct buf *out)
 {
+    static const char fields[] = ",\"fields\":";
     char time[CLOCK_RFC3339_SIZE];
-    size_t from = out->len;
 
     clock_format_rfc3339(e->at_ms, time);
     buf_printf(out, "{\"seq\":%" PRId64 ",\"n\":%" PRId64 ",\"id\":\"%s\",\"kind\":", p->seq + 1,
                e->n, e->id);
     json_put_string(out, e->kind.at, e->kind.len);
     buf_printf(out, ",\"at\":\"%s\",\"data\":", time);
-    put_json(out, e->data);
-    if (e->more)
+    if (as_text)
+        json_put_string(out, e->data.at, e->data.len);
+    else
+        put_json(out, e->data);
+    if (e->more && as_text) {
+        buf_puts(out, fields);
+        json_put_cstr(out, e->more + sizeof fields - 1);
+    } else if (e->more) {
         buf_puts(out, e->more);
+    }
     buf_printf(out, ",\"prev\":\"%s\"", p->hash);
+}
+
+static bool is_valid(struct buf *out, size_t from)
+{
+    buf_putc(out, '}');
+    bool is_json = json_check(out->data + from, out->len - from, NULL, NULL, NULL) == 0;
+    out->len--;
+    return is_json;
+}
+
+void audit_chain_put(struct audit_position *p, const struct audit_entry *e, struct buf *out)
+{
+    size_t from = out->len;
+
+    put_members(p, e, false, out);
+    /* A field that is there twice, or data as deep as JSON may be: what cannot be read back is no record. */
+    if (!is_valid(out, from)) {
+        out->len = from;
+        put_members(p, e, true, out);
+    }
     p->seq++;
     p->n = e->n;
     if (e->id != p->id)

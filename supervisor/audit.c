@@ -154,7 +154,7 @@ static void put_other(struct buf *more, const reply_t *name, const reply_t *valu
     json_put_string(more, reply_str(value), reply_len(value));
 }
 
-/* A client tells of its decision when it can: what counts is when it was made. */
+/* A client tells of its decision when it can: what counts is when it was made, and that cannot be still to come. */
 static void note_local(struct audit *a, const struct audit_entry *e)
 {
     CB_CLEANUP(buf_done) struct buf text = BUF_INIT;
@@ -162,7 +162,7 @@ static void note_local(struct audit *a, const struct audit_entry *e)
     struct json_span data;
     enum json_type type;
     struct json_item item;
-    int64_t now = clock_wall_ms() / MINUTE_MS;
+    int64_t now_ms = clock_wall_ms();
 
     if (e->kind.len != sizeof local_kind - 1 || memcmp(e->kind.at, local_kind, e->kind.len) != 0)
         return;
@@ -171,10 +171,8 @@ static void note_local(struct audit *a, const struct audit_entry *e)
         json_decode_string(item.value, &text);
         rfc3339_parse(buf_peek(&text), text.len, &at_ms);
     }
-    /* By his clock: one that is ahead would keep that minute of each hour from being counted until then. */
-    int64_t minute = at_ms / MINUTE_MS < now ? at_ms / MINUTE_MS : now;
-    if (minute > now - HOUR_MINUTES && a->nminutes < CB_ARRAY_LEN(a->minutes))
-        a->minutes[a->nminutes++] = minute;
+    if (a->nminutes < CB_ARRAY_LEN(a->minutes))
+        a->minutes[a->nminutes++] = (at_ms < now_ms ? at_ms : now_ms) / MINUTE_MS;
 }
 
 static void count_local(struct audit *a)
@@ -208,17 +206,18 @@ static void put_entry(struct audit *a, struct buf *out, const reply_t *entry)
 {
     CB_CLEANUP(buf_done) struct buf more = BUF_INIT;
     const reply_t *fields = reply_at(entry, 1);
+    static const char no_data[] = "null";
     struct audit_entry e = {.id = reply_str(reply_at(entry, 0)),
                             .n = a->next.n + 1,
                             .kind = {"", 0},
                             .at_ms = strtoll(reply_str(reply_at(entry, 0)), NULL, 10),
-                            .data = {"null", 4}};
+                            .data = {no_data, sizeof no_data - 1}};
 
     for (size_t i = 0; i + 1 < reply_len(fields); i += 2) {
         const reply_t *name = reply_at(fields, i), *value = reply_at(fields, i + 1);
         if (is_named(name, "kind") && !e.kind.len)
             e.kind = (struct json_span){reply_str(value), reply_len(value)};
-        else if (is_named(name, "data") && e.data.len == 4)
+        else if (is_named(name, "data") && e.data.at == no_data)
             e.data = (struct json_span){reply_str(value), reply_len(value)};
         else if (is_named(name, "at") && reply_int(value) > 0)
             e.at_ms = reply_int(value);

@@ -82,18 +82,40 @@ def plain():
         equal(verify(d)["records"], 253)
 
 
+@case("entries that would not be JSON as they are: twice the same field, data as deep as JSON may be; each is a line of the chain")
+def odd():
+    with Daemon() as d, d.connect() as r:
+        for fields in (["x", "1", "x", "2"], [b"\xff", "1", b"\xfe", "2"], ["data", "[" * 64 + "]" * 64], ["data", "true", "data", "2"]):
+            r.call("XADD", STREAM, "*", "kind", "odd", *fields)
+        wait_until(lambda: status(d)["records"] == 4, 10, "written")
+        twice, same, deep, first = lines(f"{d.dir}/audit.jsonl")[1:]
+        equal(json.loads(twice["fields"], object_pairs_hook=list), [("x", "1"), ("x", "2")])
+        equal(same["fields"], '{"\ufffd":"1","\ufffd":"2"}')
+        equal(deep["data"], "[" * 64 + "]" * 64)
+        equal((first["data"], first["fields"]), (True, {"data": "2"}))
+        equal(verify(d)["records"], 5)
+        d.stop()
+        d.start()
+        check("audit_file_changed" not in d.log() and "audit_file_behind" not in d.log(), d.log_tail(10))
+
+
 @case("calls that clients decided without a daemon: those of the last hour are shown by status")
 def local():
     with Daemon() as d, d.connect() as r:
         check(b"decided locally" not in d.client("status").stdout, "none")
-        for minutes in (-2880, 0, 5, 30, 30, 61, 600, 100000):  # the first one's clock is two days ahead: that is now
+        for minutes in (0, 5, 30, 30, 61, 600, 100000):
             at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 60 * minutes))
             r.call("XADD", STREAM, "*", "kind", "hook.local", "data", json.dumps({"local": True, "at": at, "decision": "deny"}))
-        wait_until(lambda: status(d)["records"] == 8, 10, "written")
-        equal(status(d)["local_last_hour"], 5)
+        wait_until(lambda: status(d)["records"] == 7, 10, "written")
+        equal(status(d)["local_last_hour"], 4)
+        # A time that is still to come hides none that is past.
+        for minute in range(60):
+            r.call("XADD", STREAM, "*", "kind", "hook.local", "data", json.dumps({"at": f"9998-01-01T00:{minute:02}:00Z"}))
+        wait_until(lambda: status(d)["records"] == 67, 10, "written")
+        equal(status(d)["local_last_hour"], 64)
         wait_until(lambda: d.caller().call("system.metrics")["audit"] ==
-                   {"records": 8, "waiting": 0, "lost": 0, "localLastHour": 5}, 10, "metrics")
-        check(b"5 calls decided locally in the last hour" in d.client("status").stdout, d.client("status").stdout)
+                   {"records": 67, "waiting": 0, "lost": 0, "localLastHour": 64}, 10, "metrics")
+        check(b"64 calls decided locally in the last hour" in d.client("status").stdout, d.client("status").stdout)
 
 
 @case("kill -9 of the daemon in the middle of a line, again and again: repaired, nothing lost, nothing doubled")
