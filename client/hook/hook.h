@@ -195,8 +195,9 @@ void hook_link_close(struct hook_link *link);
 
 /* By the rules of the system and the project. Always gives a verdict. */
 void hook_decide_here(const struct hook *hook, struct hook_verdict *ret);
-/* Only by the project's rules, when it has any: beside the daemon's verdict, which may have rewritten the input. */
-void hook_decide_by_project(const struct hook *hook, struct hook_verdict *verdict);
+/* Only by the project's rules, when it has any: beside the daemon's verdict, which may have rewritten the input. True when they
+ * have made it stricter, of which the daemon knows nothing. */
+bool hook_decide_by_project(const struct hook *hook, struct hook_verdict *verdict);
 
 /* ---- chain.c ---- */
 

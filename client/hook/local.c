@@ -8,6 +8,7 @@
 #include "common/compat.h"
 #include "client/hook/hook.h"
 
+#include <limits.h>
 #include <sys/stat.h>
 
 enum {
@@ -19,7 +20,8 @@ enum {
 struct project {
     const char *files[PROJECT_FILES_MAX];
     size_t n;
-    uid_t owner; /* of the folder that the agent works in */
+    uid_t owner;         /* of the folder that the agent works in */
+    const char *problem; /* why these are not all of them; NULL: they are */
 };
 
 /* ---- the project's files ---- */
@@ -30,8 +32,6 @@ static void add_if_there(const struct hook *hook, struct project *p, const char 
                               hook->policy->opts->hooks.project_file);
 
     struct stat st;
-    if (p->n == PROJECT_FILES_MAX)
-        return;
     if (stat(path, &st) != 0) {
         if (errno == ENOENT || errno == ENOTDIR)
             return;
@@ -43,7 +43,11 @@ static void add_if_there(const struct hook *hook, struct project *p, const char 
         if (strcmp(p->files[i], path) == 0)
             return;
     }
-    p->files[p->n++] = path;
+    /* An agent can make folders in its project: the outermost file, which is the last, must not go missing. */
+    if (p->n == PROJECT_FILES_MAX)
+        p->problem = "more than 16 files with rules lie in the project's folders";
+    else
+        p->files[p->n++] = path;
 }
 
 /* The folder and all above it. */
@@ -51,7 +55,11 @@ static void find_upwards(const struct hook *hook, struct project *p, const char 
 {
     size_t len = dir && dir[0] == '/' ? strlen(dir) : 0;
 
-    while (len > 0) {
+    if (len >= PATH_MAX) {
+        p->problem = "the folder's name is too long";
+        return;
+    }
+    while (len > 0 && !p->problem) {
         while (len > 0 && dir[len - 1] == '/')
             len--;
         add_if_there(hook, p, dir, len);
@@ -73,6 +81,17 @@ static void find_project(const struct hook *hook, struct project *p)
     find_upwards(hook, p, hook->record->cwd);
     find_upwards(hook, p, getenv("CLAUDE_PROJECT_DIR"));
     find_upwards(hook, p, getenv("GEMINI_PROJECT_DIR"));
+}
+
+static void join_problem(const struct hook *hook, const struct project *p,
+                         struct hook_verdict *verdict)
+{
+    struct hook_verdict problem;
+
+    if (!p->problem)
+        return;
+    hook_verdict_error(hook, p->problem, &problem);
+    hook_verdict_join(verdict, &problem, hook->arena);
 }
 
 /* ---- deciding ---- */
@@ -280,21 +299,24 @@ void hook_decide_here(const struct hook *hook, struct hook_verdict *ret)
     if (rules)
         sets.at[sets.n++] = rules;
     add_chain(hook, &sets, ret);
+    join_problem(hook, &project, ret);
     run_sets(hook, &sets, hook_rules_input(hook->record, hook->arena), ret);
     free_sets(&sets);
 }
 
-void hook_decide_by_project(const struct hook *hook, struct hook_verdict *verdict)
+bool hook_decide_by_project(const struct hook *hook, struct hook_verdict *verdict)
 {
+    enum rules_action before = verdict->action;
     struct sets sets = {.n = 0};
     struct hook_verdict problem;
     struct project project;
 
     if (hook->record->event->kind == HOOK_TASK)
-        return;
+        return false;
     find_project(hook, &project);
+    join_problem(hook, &project, verdict);
     if (project.n == 0)
-        return;
+        return verdict->action != before;
     struct rules_load_options options = {.project_files = project.files,
                                          .nproject_files = project.n,
                                          .want_jit = is_large(hook),
@@ -302,7 +324,7 @@ void hook_decide_by_project(const struct hook *hook, struct hook_verdict *verdic
     struct rules *rules = load(hook, &options, &problem);
     if (!rules) {
         hook_verdict_join(verdict, &problem, hook->arena);
-        return;
+        return verdict->action != before;
     }
     sets.at[sets.n++] = rules;
     struct json_span rewritten = verdict->input;
@@ -310,4 +332,5 @@ void hook_decide_by_project(const struct hook *hook, struct hook_verdict *verdic
     if (rewritten.len)
         run_sets(hook, &sets, rewritten, verdict);
     free_sets(&sets);
+    return verdict->action != before;
 }

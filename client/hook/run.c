@@ -55,11 +55,15 @@ static int read_event(int fd, struct buf *out, struct cb_error *err)
 
 /* ---- one call ---- */
 
-static void decide(const struct hook *hook, struct hook_verdict *ret, struct hook_link **ret_link,
+/* Returns whether the daemon's record of it, if it made one, is not what was decided in the end; `why` says the reason. */
+static bool decide(const struct hook *hook, struct hook_verdict *ret, struct hook_link **ret_link,
                    struct cb_error *why)
 {
+    bool is_own = true;
+
     if (hook_ask(hook, ret, ret_link, why) == 0) {
-        hook_decide_by_project(hook, ret);
+        is_own = hook_decide_by_project(hook, ret);
+        cb_error_set(why, 0, "by the project's rules");
     } else {
         fault_point("hook_local");
         hook_decide_here(hook, ret);
@@ -71,6 +75,7 @@ static void decide(const struct hook *hook, struct hook_verdict *ret, struct hoo
                                           why->text);
         hook_verdict_join(ret, &refusal, hook->arena);
     }
+    return is_own && hook->record->event->kind != HOOK_TASK;
 }
 
 static void answer_record(const struct hook_record *record, const struct hook_policy *policy,
@@ -82,17 +87,17 @@ static void answer_record(const struct hook_record *record, const struct hook_po
     struct hook_link *link = NULL;
     struct cb_error why = {0};
 
-    decide(&hook, &verdict, &link, &why);
+    bool is_own = decide(&hook, &verdict, &link, &why);
     fault_point("hook_decided");
     hook_say(record, &verdict, arena, &said);
     answer(arg, &said);
     fault_point("hook_answered");
     /* From here on the agent has its answer. */
+    if (is_own)
+        hook_spool_add(&hook, &verdict, why.text);
     if (link) {
         hook_chain_remember(policy, link, verdict.version, AFTER_BUDGET_MS);
         hook_spool_send(policy, link, AFTER_BUDGET_MS);
-    } else if (record->event->kind != HOOK_TASK) {
-        hook_spool_add(&hook, &verdict, why.text);
     }
     hook_link_close(link);
     buf_done(&said.out);

@@ -2,6 +2,7 @@
 """hook_daemon.py: `claudebench hook` with a daemon of its own: the daemon's verdicts are those that it would come to alone; the daemon
 killed, its hook worker stopped, its Redis stopped or gone: the call is decided all the same, and the audit trail hears of it once."""
 
+import json
 import os
 import signal
 
@@ -50,6 +51,19 @@ def same():
     done = procs.run([procs.binary("claudebench"), "hook", "check"], env=h.env(PATIENT))
     equal(done.returncode, 0, done.stdout.decode() + done.stderr.decode())
     check(b"a call was refused" in done.stdout and b"without the daemon" not in done.stdout, done.stdout)
+
+
+@case("what a project's rules refuse is in the trail as refused, though the daemon has let it pass")
+def project():
+    h.write(f"{h.dir}/strict/.claudebench/rules.yaml",
+            "groups:\n- name: project\n  rules:\n  - {name: no-zap, action: deny, message: No., match: {command: zap}}\n")
+    before = len(told())
+    h.run(event("zap", cwd=f"{h.dir}/strict", tool_use_id="zapped"), env=PATIENT).denied("no-zap")
+    h.run(event("ls", cwd=f"{h.dir}/strict"), env=PATIENT).silent()
+    wait_until(lambda: len(told()) > before, 20, "told")
+    equal(len(told()), before + 1)
+    record = json.loads(told()[-1]["data"])
+    equal([record[k] for k in ("use_id", "decision", "rule", "why")], ["zapped", "deny", "project/no-zap", "by the project's rules"])
 
 
 @case("failures in a row become an alert for the model, and lists of tasks tasks")

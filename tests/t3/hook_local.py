@@ -2,11 +2,13 @@
 """hook_local.py: `claudebench hook` without a daemon: whatever is away, hung or broken, the call is decided by the same rules and
 noted; the notes reach the next daemon once. Which configuration counts, what a project may add, and how failures end."""
 
+import fcntl
 import json
 import os
 import re
 import signal
 import threading
+import time
 
 from cbtest import *
 from hooks import RULES, BlackHole, Hooks, Worker, event
@@ -136,10 +138,12 @@ def spool():
     for t in calls:
         t.join()
     wait_until(lambda: sum(map(len, taken)) >= made, 20, lambda: f"{sum(map(len, taken))} of {made}")
-    wait_until(lambda: not os.path.exists(f"{h.state}/hook/spool.sent"), 10, "all sent")
-    equal(sorted(r["use_id"] for records in taken for r in records), sorted(f"u{i}" for i in range(made)))
+    wait_until(lambda: not os.path.exists(f"{h.state}/hook/spool.sent") and sum(map(len, taken)) > made, 10, "all sent")
+    equal(sorted(r.get("use_id", "") for records in taken for r in records), sorted(["", *(f"u{i}" for i in range(made))]))
+    equal([r["reason"][:10] for records in taken for r in records if "use_id" not in r], ["1 records "], "the torn line")
     check(max(map(len, taken)) <= 100, "records a request")
-    equal(len({f["idem"] for _, f in worker.of("hook.spool")}), 2, "the same batch has the same key")
+    keys = {f["idem"] for _, f in worker.of("hook.spool")}
+    equal(len([k for k in keys if k.startswith("spool-")]), 2, "the same batch has the same key")
     equal(h.spool(), [])
     worker.stop()
     redis.stop()
@@ -151,6 +155,39 @@ def sent_lines(h):
             return sum(1 for _ in f)
     except FileNotFoundError:
         return 0
+
+
+@case("a note that is refused, half a line and a lock that somebody keeps take no other note along")
+def poisoned():
+    redis = PrivateRedis()
+    h = Hooks(deadline_ms=4000)
+    os.makedirs(f"{h.state}/hook", mode=0o700)
+    h.write(f"{h.state}/hook/spool", '{"bad":1}\n{"use_id":"same"}\n{"use_id":"same"}\n{"half":')
+    h.run(event("boom")).denied("No booms")
+    wait_until(lambda: open(f"{h.state}/hook/spool", encoding="utf-8").read().endswith('"}\n'), 10, "noted")
+    told = []
+
+    def take(params):
+        if any("bad" in r for r in params["records"]):
+            return {"code": -32602}
+        told.extend(params["records"])
+        return {"recorded": len(params["records"])}
+
+    h.config["redis"]["url"] = redis.url
+    h.write(h.config_path, yaml(h.config))
+    worker = Worker(redis, {"hook.pre_tool": DECIDED, "hook.spool": take})
+    for _ in range(3):  # each has a moment for it
+        h.run(event()).silent()
+    wait_until(lambda: any("2 records" in r.get("reason", "") for r in told), 10, lambda: told)
+    equal([r.get("use_id") for r in told], ["same", "same", "toolu_1", None])
+    worker.stop()
+    redis.stop()
+    held = Hooks()
+    os.makedirs(f"{held.state}/hook", mode=0o700)
+    with open(f"{held.state}/hook/spool", "a", encoding="utf-8") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        held.run(event("boom")).denied("No booms")
+        wait_until(lambda: os.path.exists(f"{held.state}/hook/spool.lost"), 10, "counted, not waited for")
 
 
 @case("the notes have a bound; what finds no room is counted and told; a folder that cannot be used changes no decision")
@@ -209,6 +246,22 @@ def system_policy():
     os.unlink(wrong.config_path)
     os.rename(wrong.rules_dir, f"{wrong.dir}/was")
     soft.run(event("boom"), env=env).silent()  # no policy: the user's own counts
+
+
+@case("folders that an agent makes do not push a project's rules out of sight; a folder's name without an end")
+def nested():
+    h = Hooks()
+    folder = f"{h.dir}/project"
+    h.write(f"{folder}/.claudebench/rules.yaml",
+            "groups:\n- name: project\n  rules:\n  - {name: no-zap, action: deny, message: No., match: {command: zap}}\n")
+    for _ in range(16):
+        h.run(event("zap", cwd=folder)).denied("no-zap")
+        folder += "/d"
+        h.write(f"{folder}/.claudebench/rules.yaml", "groups: []\n")
+    h.run(event("zap", cwd=folder)).denied("more than 16 files")
+    started = time.monotonic()
+    h.run(event("ls", cwd="/a" * 1000000)).denied("too long")
+    check(time.monotonic() - started < 4, "it was not the guard that ended it")
 
 
 @case("a project's rules make it stricter, with a daemon and without, and also for what the daemon has rewritten")
