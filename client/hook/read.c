@@ -117,6 +117,17 @@ static struct json_span as_object(struct arena *arena, const struct json_item *i
     return keep(arena, &json);
 }
 
+/* Anything as a string's literal: what a rule looks for may stand in a list of parts, too. */
+static struct json_span as_string(struct arena *arena, const struct json_item *item)
+{
+    struct buf json = BUF_INIT;
+
+    if (item->type == JSON_STRING)
+        return item->value;
+    json_put_string(&json, item->value.at, item->value.len);
+    return keep(arena, &json);
+}
+
 /* An object of some of the event's own members. */
 static struct json_span object_of(struct reader *r, const char *names)
 {
@@ -302,10 +313,9 @@ static enum hook_read read_event(struct reader *r)
         read_list_tools(r);
         break;
     case HOOK_PROMPT:
-        if (json_find(r->event, "prompt", &item) && item.type == JSON_STRING)
-            out->prompt = item.value;
-        else
+        if (!json_find(r->event, "prompt", &item))
             return HOOK_READ_IGNORED;
+        out->prompt = as_string(r->arena, &item);
         break;
     case HOOK_TASK:
         read_task_event(r);

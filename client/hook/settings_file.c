@@ -76,6 +76,28 @@ static int find_target(struct settings_file *f, bool is_project, struct cb_error
     return 0;
 }
 
+/* A project's folders are not followed either; the one that it is in has its real name. */
+static int check_folders(const char *path, struct cb_error *err)
+{
+    char *dir = paths_dirname(path);
+    struct stat st;
+
+    while (strlen(dir) > 1) {
+        char *above = paths_dirname(dir);
+        if (lstat(dir, &st) == 0 && S_ISLNK(st.st_mode)) {
+            cb_error_set(err, ELOOP, "%s is a symbolic link, which is not followed in a project",
+                         dir);
+            free(above);
+            break;
+        }
+        free(dir);
+        dir = above;
+    }
+    bool is_good = strlen(dir) <= 1;
+    free(dir);
+    return is_good ? 0 : -1;
+}
+
 static int lock_dir(struct settings_file *f, struct cb_error *err)
 {
     f->dir = paths_dirname(f->target);
@@ -117,9 +139,9 @@ int settings_open(const char *path, bool is_project, bool will_write, struct set
                   struct cb_error *err)
 {
     struct settings_file f = {.path = mem_strdup(path), .dir_fd = -1};
-    int status = 0;
+    int status = is_project ? check_folders(path, err) : 0;
 
-    if (will_write)
+    if (status == 0 && will_write)
         status = make_dir(path, err);
     if (status == 0)
         status = find_target(&f, is_project, err);

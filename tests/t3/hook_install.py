@@ -215,6 +215,14 @@ def refused():
     done = claudebench("install", "--project", cwd=folder)
     equal(done.returncode, 66)
     check(b"symbolic link" in done.stderr, done.stderr)
+    project = f"{folder}/project"
+    os.mkdir(project)
+    for name, agent in ((".claude", "claude"), (".github", "copilot")):
+        os.mkdir(f"{folder}/elsewhere{name}")
+        os.symlink(f"../elsewhere{name}", f"{project}/{name}")
+        done = claudebench("install", "--project", "--agent", agent, cwd=project)
+        equal((done.returncode, os.listdir(f"{folder}/elsewhere{name}")), (66, []))
+        check(b"symbolic link" in done.stderr, done.stderr)
     good(claudebench("uninstall", folder=folder))
     equal(get(f"{folder}/dotfiles.json"), FULL.encode())
     os.unlink(f"{folder}/dotfiles.json")

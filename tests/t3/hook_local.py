@@ -35,11 +35,13 @@ def nobody():
     equal(h.run(event("echo 'open")).specific()["permissionDecision"], "ask")
     a = h.run({"session_id": "s", "hook_event_name": "UserPromptSubmit", "prompt": "use sk-abcd1234"})
     equal((a.code, a.json()["decision"]), (2, "block"))
+    a = h.run({"hook_event_name": "UserPromptSubmit", "prompt": [{"type": "text", "text": "use sk-abcd1234"}]})
+    equal((a.code, a.json()["decision"]), (2, "block"), "in parts")
     # What is over cannot be undone: what the rule says is for the model, as it is when the daemon decides.
     equal(h.run(event(name="PostToolUse", tool_response={"stdout": "sk-abcd1234"})).specific(),
           {"hookEventName": "PostToolUse", "additionalContext": "The answer has a secret in it. [rule ours/leak]"})
     h.run({"session_id": "s", "hook_event_name": "TaskCreated", "task_id": "1", "task_subject": "s"}).silent()
-    records = h.wait_spool(9)
+    records = h.wait_spool(10)
     deny = [r for r in records if r["decision"] == "deny" and r["event"] == "PreToolUse"][0]
     equal({k: deny[k] for k in deny if k not in ("at", "input_hash", "why")},
           {"agent": "claude", "session": "s-1", "tool": "Bash", "use_id": "toolu_1", "event": "PreToolUse", "decision": "deny",
