@@ -50,6 +50,28 @@ def records(d, kind=None):
     return [data for k, data in found if kind in (None, k)]
 
 
+@case("what a rule matched in a command is in the record without the passwords in it")
+def masked():
+    folder = procs.subfolder("r")
+    with open(f"{folder}/a.yaml", "w", encoding="utf-8") as f:
+        f.write("groups:\n- name: g\n  rules:\n  - {name: all, action: deny, message: No., match: {field: command, pattern: '.+'}}\n")
+    wanted = {
+        "curl https://bob:hunter2@host/x?a=b": "curl https://bob:***@host/x?a=b",
+        "curl https://host/a@b": "curl https://host/a@b",
+        "PGPASSWORD=hunter2 psql -h x": "PGPASSWORD=*** psql -h x",
+        "export API_TOKEN='s3 cret' y": "export API_TOKEN=*** y",
+        "mysql --password geheim -u x": "mysql --password *** -u x",
+        "curl -H 'Authorization: Bearer abcdef' x": "curl -H 'Authorization: Bearer ***' x",
+        "pay 4111111111111111": "pay 4111***",
+        "cat secret token=": "cat secret token=",
+    }
+    with Daemon(config={"hooks": {"rules_dir": folder}}) as d:
+        c = d.caller()
+        for command in wanted:
+            equal(tool(c, command)["decision"], "deny", command)
+        equal([r["matched"] for r in records(d)], list(wanted.values()))
+
+
 @case("the shipped rules: deny, ask, rewrite, none; each with its record, which has no input in it; a refusal is an event")
 def decisions():
     with Daemon() as d:

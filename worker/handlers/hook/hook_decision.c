@@ -119,25 +119,82 @@ static bool is_secret_char(char c)
            c == '=' || c == '_';
 }
 
-/* Hides what looks like a key or a token in a command: a long run of letters and digits, mixed. */
-static void put_masked(struct buf *out, const char *text)
+/* A word of a shell, or what stands in quotes. */
+static size_t value_len(const char *text)
+{
+    char quote[] = {text[0], '\0'};
+
+    if (text[0] != '\'' && text[0] != '"')
+        return strcspn(text, " \t\r\n;|<>'\"");
+    size_t len = 1 + strcspn(text + 1, quote);
+    return len + (text[len] == quote[0]);
+}
+
+/* PASSWORD=…, --api-token …, Bearer …: the bytes of the name and what parts it from its value; 0: this begins no such thing. */
+static size_t secret_name_len(const char *text)
+{
+    static const char *const words[] = {"pass", "pwd", "secret", "token", "key", "auth", "bearer"};
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+    size_t len = strspn(text, letters);
+    size_t gap = text[len] == '=' || text[len] == ':' ? 1 : 0;
+    bool is_option = text[0] == '-' || strncasecmp(text, "bearer", len) == 0;
+
+    gap += strspn(text + len + gap, " \t");
+    if (len == 0 || gap == 0 || (text[len] == ' ' && !is_option))
+        return 0;
+    for (size_t w = 0; w < CB_ARRAY_LEN(words); w++) {
+        size_t size = strlen(words[w]);
+        for (size_t at = 0; at + size <= len; at++)
+            if (strncasecmp(text + at, words[w], size) == 0)
+                return len + gap;
+    }
+    return 0;
+}
+
+/* Of //user:password@host the bytes in front of the password, and those of it. */
+static size_t userinfo_len(const char *text, size_t *ret_password)
+{
+    if (strncmp(text, "//", 2) != 0)
+        return 0;
+    size_t all = 2 + strcspn(text + 2, "@/?# \t'\"");
+    size_t user = 2 + strcspn(text + 2, ":@/?# \t'\"");
+    if (text[all] != '@' || user >= all)
+        return 0;
+    *ret_password = all - user - 1;
+    return user + 1;
+}
+
+/* How many bytes from here on to show, and then how many to hide: passwords by their names, and what looks like a key or a token,
+ * a long run of letters and digits. */
+static size_t find_secret(const char *text, bool is_word, size_t *ret_hidden)
 {
     enum { RUN_MIN = 16, SHOWN = 4 };
+    size_t run = 0, digits = 0, shown = userinfo_len(text, ret_hidden);
+
+    if (shown == 0 && is_word && (shown = secret_name_len(text)) > 0)
+        /* "Authorization: Bearer x": the scheme's name is none. */
+        *ret_hidden = secret_name_len(text + shown) ? 0 : value_len(text + shown);
+    if (shown > 0)
+        return shown;
+    for (; is_secret_char(text[run]); run++)
+        digits += text[run] >= '0' && text[run] <= '9';
+    bool is_key = run >= RUN_MIN && digits > 1;
+    *ret_hidden = is_key ? run - SHOWN : 0;
+    return is_key ? SHOWN : run > 0 ? run : 1;
+}
+
+static void put_masked(struct buf *out, const char *text)
+{
     struct buf masked = BUF_INIT;
+    bool is_word = true;
 
     for (size_t at = 0; text[at] && masked.len < MATCHED_MAX;) {
-        size_t run = 0, digits = 0;
-        for (; is_secret_char(text[at + run]); run++)
-            digits += text[at + run] >= '0' && text[at + run] <= '9';
-        if (run >= RUN_MIN && digits > 1 && digits < run) {
-            buf_append(&masked, text + at, SHOWN);
-            buf_puts(&masked, "***");
-            at += run;
-        } else {
-            run += run == 0;
-            buf_append(&masked, text + at, run);
-            at += run;
-        }
+        size_t hidden = 0, shown = find_secret(text + at, is_word, &hidden);
+        buf_append(&masked, text + at, shown);
+        buf_puts(&masked, hidden ? "***" : "");
+        at += shown + hidden;
+        is_word = !is_secret_char(text[at - 1]) && text[at - 1] != '-';
     }
     size_t len = masked.len < MATCHED_MAX ? masked.len : MATCHED_MAX;
     while (len > 0 && len < masked.len && ((unsigned char)masked.data[len] & 0xc0) == 0x80)
