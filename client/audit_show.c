@@ -95,6 +95,15 @@ static void put_what(struct buf *out, struct json_span data)
         buf_append(out, data.at, data.len);
 }
 
+/* When it was decided: what was decided without the daemon says so itself, and was recorded later. */
+static void put_time(struct buf *out, struct json_span record, struct json_span data)
+{
+    if (has_string(record, "kind", "hook.local", false))
+        put_string(out, data, "at");
+    if (out->len == 0)
+        put_string(out, record, "at");
+}
+
 static void put_row(struct table *t, struct json_span record)
 {
     static const char *const outer[] = {"at", "kind"};
@@ -104,7 +113,9 @@ static void put_row(struct table *t, struct json_span record)
 
     for (size_t i = 0; i < CB_ARRAY_LEN(outer) + CB_ARRAY_LEN(inner); i++) {
         buf_reset(&text);
-        if (i < CB_ARRAY_LEN(outer))
+        if (i == 0)
+            put_time(&text, record, data);
+        else if (i < CB_ARRAY_LEN(outer))
             put_string(&text, record, outer[i]);
         else
             put_string(&text, data, inner[i - CB_ARRAY_LEN(outer)]);

@@ -254,6 +254,30 @@ static void collect_dd(struct collector *c)
     }
 }
 
+/* git rm x, git mv x y, git restore x, git checkout … -- x: files of the work tree. What a commit or a branch changes is not
+ * known here. */
+static void collect_git(struct collector *c)
+{
+    const struct shell_command *cmd = c->command;
+    uint32_t i = 1;
+
+    while (i < cmd->nwords && is_option(&cmd->words[i]))
+        i += strcmp(cmd->words[i].text, "-C") == 0 || strcmp(cmd->words[i].text, "-c") == 0 ? 2 : 1;
+    if (i >= cmd->nwords)
+        return;
+    const char *verb = cmd->words[i++].text;
+    bool is_checkout = strcmp(verb, "checkout") == 0;
+    if (!is_checkout && strcmp(verb, "rm") != 0 && strcmp(verb, "mv") != 0 &&
+        strcmp(verb, "restore") != 0)
+        return;
+    while (is_checkout && i < cmd->nwords && strcmp(cmd->words[i].text, "--") != 0)
+        i++;
+    for (; i < cmd->nwords; i++) {
+        if (!is_option(&cmd->words[i]))
+            add_word(c, &cmd->words[i], RULES_NAMES | RULES_WRITES);
+    }
+}
+
 static void collect_redirects(struct collector *c)
 {
     static const unsigned roles[] = {
@@ -282,6 +306,8 @@ const struct rules_target *rules_targets(struct rules_input *input, struct rules
     script->has_targets[command] = true;
     if (strcmp(name, "dd") == 0 || strcmp(name, "dcfldd") == 0)
         collect_dd(&c);
+    else if (strcmp(name, "git") == 0)
+        collect_git(&c);
     else if (c.command->nwords)
         collect_words(&c, find_row(name));
     collect_redirects(&c);

@@ -57,6 +57,11 @@ def shown():
             check(text.splitlines()[0].split() == ["TIME", "KIND", "DECISION", "TOOL", "RULE", "SESSION", "WHAT"], text)
             equal(len(text.splitlines()), 4)
             check("why 39" in text and "\x1b" not in text, "escaped")
+        late = {"local": True, "at": "2026-02-03T04:05:06.000Z", "decision": "deny", "reason": "decided long before"}
+        r.call("XADD", STREAM, "*", "kind", "hook.local", "data", json.dumps(late))
+        ready(d, N + 1)
+        row = d.client("audit", "-n", "1").stdout.decode().splitlines()[-1]
+        check(row.startswith(late["at"]) and late["reason"] in row, row)
         for wrong in (["--since", "yesterday"], ["-n", "-1"], ["--since", "-5"]):
             equal(d.client("audit", *wrong).returncode, 64)
         equal(d.client("audit", f"{d.dir}/nothing").returncode, 66)
