@@ -92,7 +92,7 @@ static void put_users(const struct redis_config *cfg, struct buf *out)
                cfg->daemon_hash, p, p, p, daemon_rights);
     buf_printf(out, "user client on #%s resetkeys resetchannels ~%s:requests:* ", cfg->client_hash,
                p);
-    buf_printf(out, "%%R~%s:stream:events %%R~%s:stream:dead ", p, p);
+    buf_printf(out, "%%R~%s:stream:events %%R~%s:partition:* %%R~%s:stream:dead ", p, p, p);
     buf_printf(out, "%%R~%s:stream:audit %%R~%s:audit:head:* &%s:events:* %s ", p, p, p,
                client_rights);
     buf_printf(out, "(~%s:stream:events %s) ", p, reader_rights);

@@ -93,6 +93,10 @@ def client_user():
         link.call("EVALSHA", sha, 1, command[1], *command[3:])
         check(mine.wait(rid).ok, "submit")
         check(link.call("XREAD", "COUNT", 1, "STREAMS", "cb:stream:events", "0"), "events")
+        c.call("task.create", {"text": "x", "partition": "p"})
+        told = link.call("XRANGE", "cb:partition:p", "-", "+")
+        equal(told, link.call("XRANGE", "cb:stream:events", told[0][0], told[0][0]), "the same event under the same id")
+        check(refused(link, "DEL", "cb:partition:p") and refused(link, "XADD", "cb:partition:p", "*", "a", "b"), "to read only")
         equal(c.call("task.get", {"id": task})["status"], "in_progress")
         d.refused_commands = lambda: None  # NOPERM is what this case asked for
 
