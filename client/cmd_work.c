@@ -95,18 +95,22 @@ static void read_signals(struct work *w)
     struct signalfd_siginfo info;
 
     while (read(w->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
-        if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
-            stop_signal(w);
+        if (info.ssi_signo == SIGHUP ? w->stop == STOP_NO : info.ssi_signo != SIGCHLD)
+            stop_signal(w); /* the shell and the kernel may both tell that the terminal is gone */
 }
 
 static int open_signals(void)
 {
+    struct sigaction old;
     sigset_t set;
 
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGCHLD);
+    /* The terminal is gone. Under nohup that is to be ignored: a blocked signal would come all the same. */
+    if (sigaction(SIGHUP, NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+        sigaddset(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, NULL);
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }

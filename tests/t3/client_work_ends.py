@@ -191,6 +191,30 @@ def term_releases():
     equal((get(task)["status"], get(task)["attempt"]), ("pending", 0), w.said())
 
 
+@case("HUP, also twice: a running job may finish, as after TERM; under nohup nothing happens")
+def hang_up():
+    queue = queue_name()
+    gate = fifo()
+    tasks = [add(queue), add(queue)]
+    w = Work(command=["cat", gate], queue=queue)
+    wait_status(tasks[0], "in_progress")
+    w.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "stopping" in w.said(), 5, w.said)
+    w.process.send_signal(signal.SIGHUP)
+    let_go(gate)
+    equal(w.wait(), 0, w.said())
+    equal([get(t)["status"] for t in tasks], ["completed", "pending"])
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    w = Work(command=["cat", gate], queue=queue)
+    signal.signal(signal.SIGHUP, before)
+    wait_status(tasks[1], "in_progress")
+    w.process.send_signal(signal.SIGHUP)
+    let_go(gate)
+    wait_status(tasks[1], "completed")
+    check("stopping" not in w.said(), w.said())
+    w.stop()
+
+
 @case("a second TERM ends the jobs at once and releases them")
 def second_term():
     queue = queue_name()
