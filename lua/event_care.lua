@@ -3,7 +3,7 @@
 -- take too much memory.
 -- KEYS  1 cb:leader:current   2 cb:stream:events   3 cb:events:readers
 -- ARGV  1 prefix with colon   2 instance id   3 incarnation   4 epoch   5 the policy for events (include/emit.lua)
--- Returns {'refused'} to anybody but the leader, else {'ok', readers looked at, events removed}
+-- Returns {'refused'} to anybody but the leader, else {'ok', readers looked at, events (or what of them was pending) removed}
 -- Caller: supervisor (event_care.c), while it leads.
 local P = ARGV[1]
 -- @include base.lua
@@ -49,11 +49,36 @@ local function readers_sweep(idle_ms)
     return #due
 end
 
+-- What a reader was given and never acknowledged costs more than the event, also when that has long gone: it is forgotten, at
+-- most 1000 of it a call. Else one such reader would have the stream trimmed to nothing, for all.
+local function pending_forget()
+    local first = call('XRANGE', EVENTS, '-', '+', 'COUNT', 1)[1]
+    local groups, left = call('XINFO', 'GROUPS', EVENTS), 1000
+    for i = 1, #groups do
+        local row = reader_row(groups[i])
+        local rows = left > 0 and row.pending > 0
+            and call('XPENDING', EVENTS, row.name, '-', first and '(' .. first[1] or '+', left) or {}
+        local ids = {}
+        for k = 1, #rows do
+            ids[k] = rows[k][1]
+        end
+        if #ids > 0 then
+            call('XACK', EVENTS, row.name, unpack(ids))
+        end
+        left = left - #ids
+    end
+    return 1000 - left
+end
+
 -- More bytes than events.max_bytes: the oldest go, about 10000 a call. Readers that have not had them are told.
 local function events_trim(max_bytes)
     local bytes = call('MEMORY', 'USAGE', EVENTS) or 0
     if bytes <= max_bytes then
         return 0
+    end
+    local forgotten = pending_forget()
+    if forgotten > 0 then
+        return forgotten
     end
     local length = call('XLEN', EVENTS)
     local gone = call('XTRIM', EVENTS, 'MAXLEN', '~', I(length * max_bytes / bytes * 0.95))

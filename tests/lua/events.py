@@ -246,6 +246,27 @@ def bytes_cap():
     check(tuple(map(int, gaps[0]["first"].split("-"))) <= tuple(map(int, stream()[0][0].split("-"))), f"{gaps}")
 
 
+@case("too many bytes of what a reader never acknowledged: that goes with its events, and the stream is not trimmed to nothing for it")
+def bytes_pending():
+    fresh(max_bytes=1 << 20)
+    s.publish()
+    s.subscribe("greedy", "0")
+    for _ in range(150):
+        s.commit("system_event_publish", [Request("user.x", "", "", "") for _ in range(64)], [86400000, 1000], domain="system")
+    key = s.key("stream:events")
+    equal(len(s.redis.call("XREADGROUP", "GROUP", "greedy", "me", "COUNT", 20000, "STREAMS", key, ">")), 1)
+    check(s.redis.call("MEMORY", "USAGE", key) > 3 << 20, "the test means to fill it")
+    s.tick()
+    for turns in range(100):
+        reply = s.event_care()
+        equal(reply[0], "ok")
+        if reply[2] == 0:
+            break
+    check(s.redis.call("MEMORY", "USAGE", key) <= 1 << 20, f"bytes after {turns} calls")
+    length, pending = s.redis.call("XLEN", key), s.redis.call("XPENDING", key, "greedy")[0]
+    check(length > 500 and 0 < pending <= length, f"{length} events, {pending} pending")
+
+
 if __name__ == "__main__":
     arguments()
     s = Scripts()
