@@ -46,6 +46,8 @@ struct audit {
     bool is_open;
     bool has_position; /* pos is known: from the file, from Redis, or this is the first line */
     bool has_head;     /* what Redis knows of our last line has been looked at */
+    bool has_before;   /* …and this is the last line of the file that was rotated last */
+    struct audit_position before;
     bool is_reopening;
     bool is_start;  /* the next line begins a file: is_new says of what */
     bool is_new;    /* …of a chain, not just of a file */
@@ -328,6 +330,8 @@ static void on_head(void *arg, const reply_t *reply)
         return;
     bool is_known = !reply_is_error(reply) && audit_position_parse(reply_str(reply), &head) == 0;
     a->has_head = true;
+    if (is_known && a->has_before && a->before.seq > head.seq)
+        head = a->before;
     if (a->has_position && is_known && head.seq > a->pos.seq)
         log_event(EV_audit_file_behind, LOG_S("file", a->opts->audit.file),
                   LOG_I("seq", a->pos.seq), LOG_I("written", head.seq));
@@ -378,6 +382,8 @@ static void opened(struct audit *a, const struct audit_found *f)
     if (a->has_position && !f->has_position)
         a->is_start = true;
     a->has_position = a->has_position || f->has_position;
+    a->has_before = f->has_before;
+    a->before = f->before;
     a->is_open = true;
     log_event(EV_audit_opened, LOG_S("file", a->opts->audit.file), LOG_I("seq", a->pos.seq),
               LOG_S("id", a->pos.id));

@@ -6,9 +6,11 @@
 
 #include "common/clock.h"
 #include "common/fault.h"
+#include "common/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 
@@ -73,8 +75,9 @@ static bool find_position(const char *tail, size_t len, bool is_all, struct audi
 static int cut_torn(struct audit_file *f, off_t whole, struct audit_found *ret,
                     struct cb_error *err)
 {
-    ret->torn_bytes = f->size - whole;
-    if (ret->torn_bytes > 0 && ftruncate(f->fd, whole) < 0)
+    if (f->size > whole)
+        ret->torn_bytes = f->size - whole;
+    if (f->size > whole && ftruncate(f->fd, whole) < 0)
         return failed(f, "cannot cut off an unfinished line", err);
     f->size = whole;
     return 0;
@@ -109,6 +112,59 @@ static int recover(struct audit_file *f, struct audit_found *ret, struct cb_erro
     return 0;
 }
 
+/* ---- the file before, when this one is empty ---- */
+
+/* audit.jsonl.1, audit.jsonl-20261122: never one that was compressed. */
+static bool find_rotated(const char *path, char **ret)
+{
+    struct timespec newest = {0};
+    struct stat st;
+    glob_t found;
+    char *pattern = mem_printf("%s[.-][0-9]*", path);
+
+    *ret = NULL;
+    if (glob(pattern, 0, NULL, &found) == 0) {
+        for (size_t i = 0; i < found.gl_pathc; i++) {
+            const char *name = found.gl_pathv[i], *end = name + strlen(path);
+            if (strncmp(name, path, strlen(path)) != 0 || end[strspn(end, "0123456789.-")] ||
+                lstat(name, &st) < 0 || !S_ISREG(st.st_mode) || st.st_mtim.tv_sec < newest.tv_sec ||
+                (st.st_mtim.tv_sec == newest.tv_sec && st.st_mtim.tv_nsec < newest.tv_nsec))
+                continue;
+            newest = st.st_mtim;
+            free(*ret);
+            *ret = mem_strdup(name);
+        }
+        globfree(&found);
+    }
+    free(pattern);
+    return *ret != NULL;
+}
+
+/* A death right after a rotation: what was written last, or half of it, is there, and Redis may not know of it yet. */
+static void recover_rotated(const struct audit_file *f, struct audit_found *ret)
+{
+    struct audit_found found = {.has_position = false};
+    struct audit_file before;
+    struct stat st;
+    char *path;
+
+    if (!find_rotated(f->path, &path))
+        return;
+    audit_file_init(&before, path);
+    before.fd = open(path, O_RDWR | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW);
+    if (before.fd >= 0 && fstat(before.fd, &st) == 0 && S_ISREG(st.st_mode) &&
+        flock(before.fd, LOCK_EX | LOCK_NB) == 0) {
+        before.size = st.st_size;
+        if (recover(&before, &found, NULL) == 0 && found.has_position) {
+            ret->has_before = true;
+            ret->before = found.position;
+        }
+        ret->torn_bytes = found.torn_bytes;
+    }
+    audit_file_close(&before);
+    free(path);
+}
+
 int audit_file_open(struct audit_file *f, struct audit_found *ret, struct cb_error *err)
 {
     struct stat st;
@@ -128,6 +184,8 @@ int audit_file_open(struct audit_file *f, struct audit_found *ret, struct cb_err
         f->is_dirty = false;
         if (st.st_size == 0 && st.st_uid == geteuid())
             fchmod(f->fd, 0640); /* whatever the umask: the group may read it */
+        if (st.st_size == 0)
+            recover_rotated(f, ret);
         if (recover(f, ret, err) == 0)
             return 0;
     }

@@ -23,6 +23,8 @@ struct audit_file {
 /* What was found. */
 struct audit_found {
     bool has_position; /* the file has a line of the chain */
+    bool has_before;   /* it is empty, and the file that was rotated last has one */
+    struct audit_position before;
     struct audit_position position;
     int64_t torn_bytes; /* an unfinished line was cut off */
     int64_t

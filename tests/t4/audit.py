@@ -147,6 +147,27 @@ def killed():
         d.stop()
 
 
+@case("a death right after a rotation: the chain goes on from the rotated file, though Redis has not heard of its last lines")
+def rotated_and_dead():
+    with PrivateRedis() as redis, redis.client() as r:
+        d = Daemon(redis)
+        path = f"{d.dir}/audit.jsonl"
+        add(r, 30)
+        written(d, 30)
+        d.stop()
+        early = lines(path)[10]
+        r.call("SET", "cb:audit:head:test-host", f"{early['seq']} {early['n']} {early['id']} {early['hash']}")
+        os.rename(path, path + ".1")
+        with open(path + ".1", "a", encoding="utf-8") as f:
+            f.write('{"seq":32,"n":')
+        d.start()
+        add(r, 10, start=30)
+        written(d, 10)
+        equal(numbers(path + ".1") + numbers(path), list(range(40)))
+        equal(verify(d)["files"], 2)
+        d.stop()
+
+
 @case("rotation: the chain goes on in the next file, also when it happens while the daemon is down")
 def rotated():
     with Daemon() as d, d.connect() as r:
