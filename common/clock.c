@@ -46,8 +46,11 @@ void clock_format_rfc3339(int64_t wall_ms, char out[CLOCK_RFC3339_SIZE])
         seconds--;
     }
     time_t t = (time_t)seconds;
-    struct tm tm;
-    gmtime_r(&t, &tm);
+    struct tm tm = {.tm_year = 70,
+                    .tm_mday = 1}; /* a time that no calendar has is shown as the epoch */
+    struct tm known;
+    if (gmtime_r(&t, &known))
+        tm = known;
     size_t n = strftime(out, CLOCK_RFC3339_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
     snprintf(out + n, CLOCK_RFC3339_SIZE - n, ".%03dZ", (int)ms);
 }
