@@ -82,7 +82,7 @@ static void put_place(const struct hook *hook, struct buf *out)
     put_text(out, "home", hook->policy->home);
 }
 
-static const char *tool_params(const struct hook *hook, struct buf *out)
+static const char *tool_params(const struct hook *hook, bool has_result, struct buf *out)
 {
     const struct hook_record *r = hook->record;
 
@@ -96,7 +96,8 @@ static const char *tool_params(const struct hook *hook, struct buf *out)
         buf_putc(out, '}');
         return "hook.pre_tool";
     }
-    put_span(out, "result", r->result);
+    if (has_result)
+        put_span(out, "result", r->result);
     if (r->is_error)
         buf_puts(out, ",\"is_error\":true");
     if (r->duration_ms >= 0)
@@ -342,9 +343,13 @@ int hook_ask(const struct hook *hook, struct hook_verdict *ret, struct hook_link
     if (kind == HOOK_PROMPT)
         method = prompt_params(hook, &params);
     else if (kind != HOOK_TASK)
-        method = tool_params(hook, &params);
+        method = tool_params(hook, true, &params);
     bool has_todo = todo_params(hook->record, &todo);
-    if ((int64_t)params.len > opts->limits.params_bytes)
+    if (kind == HOOK_POST_TOOL && (int64_t)params.len > opts->limits.batch_params_bytes) {
+        buf_reset(&params); /* that it was called counts, whatever it gave */
+        method = tool_params(hook, false, &params);
+    }
+    if ((int64_t)params.len > opts->limits.batch_params_bytes)
         return cb_error_set(why, 0, "the call is too large for the daemon");
     if (is_away(hook))
         return cb_error_set(why, 0, "the daemon did not answer a moment ago");

@@ -66,6 +66,16 @@ def project():
     equal([record[k] for k in ("use_id", "decision", "rule", "why")], ["zapped", "deny", "project/no-zap", "by the project's rules"])
 
 
+@case("a call with much in it goes to the daemon, and what a tool gave is left out when that is too much")
+def large():
+    before = len(told())
+    h.run(event(tool_name="Write", tool_input={"file_path": "/tmp/x", "content": "a line\n" * 60000}, tool_use_id="large"), env=PATIENT).silent()
+    h.run(event("cat big", name="PostToolUse", tool_response={"stdout": "x" * (5 << 20), "stderr": ""}, tool_use_id="huge"), env=PATIENT).silent()
+    by_id = {json.loads(r["data"]).get("use_id"): r["kind"] for r in trail()}
+    equal([by_id.get("large"), by_id.get("huge")], [b"hook.pre_tool", b"hook.post_tool"])
+    equal(len(told()), before, "nothing was decided here")
+
+
 @case("failures in a row become an alert for the model, and lists of tasks tasks")
 def reports():
     for i in range(5):
