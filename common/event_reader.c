@@ -267,6 +267,43 @@ static int read_stream_page(struct event_reader *r, struct cb_error *err)
     return 0;
 }
 
+static int open_channels(struct event_reader *r, struct cb_error *err)
+{
+    if (!r->cfg.has_channels || !r->cfg.is_following || r->cfg.group)
+        return 0;
+    if (event_channel_open(r->cfg.target, r->cfg.prefix, r->cfg.client_name, r->cfg.go_on,
+                           r->cfg.arg, &r->told, &r->channel, err) == 0)
+        return 0;
+    r->channel = NULL;
+    if (err->code != REDIS_AUTH || !r->cfg.can_do_without)
+        return -1;
+    r->cfg.has_channels = false;
+    return 0;
+}
+
+/*
+ * Nothing came: do events pass by the stream, because events.transport has been changed since we began? Then it listens from
+ * now on; those that have passed are said to be missing.
+ */
+static int look_past_stream(struct event_reader *r, struct cb_error *err)
+{
+    struct stream_info info;
+
+    if (read_info(r, &info, err) != 0)
+        return -1;
+    if (!is_before(r->place, info.last) ||
+        (info.has_entries && is_before(r->place, info.last_entry)))
+        return 0;
+    r->cfg.has_channels = true;
+    r->cfg.can_do_without = true; /* who may not listen is told what passes at least */
+    if (open_channels(r, err) != 0)
+        return -1;
+    set_gap(r, r->place, info.last);
+    r->place = info.last;
+    r->is_entry = false;
+    return 0;
+}
+
 /* Waits for entries behind our place. */
 static int block_on_stream(struct event_reader *r, int timeout_ms, struct cb_error *err)
 {
@@ -285,6 +322,8 @@ static int block_on_stream(struct event_reader *r, int timeout_ms, struct cb_err
         check_reply(reply, err) != 0)
         return -1;
     take_entries(reply_at(reply_at(reply, 0), 1), &page, &last, &count);
+    if (count == 0 && r->cfg.is_following)
+        return look_past_stream(r, err);
     if (page && look_before(r, page->id, count, err) != 0) {
         list_free(&page);
         return -1;
@@ -545,20 +584,6 @@ static int find_place(struct event_reader *r, struct cb_error *err)
     r->place = info.last;
     r->is_entry = info.has_entries && event_id_compare(info.last, info.last_entry) == 0;
     r->has_place = true;
-    return 0;
-}
-
-static int open_channels(struct event_reader *r, struct cb_error *err)
-{
-    if (!r->cfg.has_channels || !r->cfg.is_following || r->cfg.group)
-        return 0;
-    if (event_channel_open(r->cfg.target, r->cfg.prefix, r->cfg.client_name, r->cfg.go_on,
-                           r->cfg.arg, &r->told, &r->channel, err) == 0)
-        return 0;
-    r->channel = NULL;
-    if (err->code != REDIS_AUTH || !r->cfg.can_do_without)
-        return -1;
-    r->cfg.has_channels = false;
     return 0;
 }
 

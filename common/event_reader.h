@@ -5,7 +5,7 @@
  * connections, says when events have gone that it should have given (a gap), and gives each event once and in the order
  * of the ids:
  *
- *   - without channels it asks the stream only;
+ *   - without channels it asks the stream only, until it notices that events are told only: then it listens, too;
  *   - with channels it listens to pub/sub as well. Whatever is told wakes it, and it reads the stream up to what was told
  *     before it gives that: so it makes one order of events that are only in the stream, only told, or both, whatever
  *     events.transport is on which host, and while that changes;
@@ -28,7 +28,7 @@ struct event_reader_config {
     size_t last;         /* without `since`: begin with the last so many; 0: with the next event */
     const char *group;   /* NULL: none */
     bool is_following;   /* goes on when all has been given */
-    bool has_channels;   /* not with a group */
+    bool has_channels;   /* listens from the start; not with a group */
     bool can_do_without; /* … who is not allowed to listen reads the stream only */
     /* Asked at least every REDIS_LINK_IDLE_MS while it waits; false: event_reader_next() says
      * EVENT_NOTHING soon. May be NULL. */

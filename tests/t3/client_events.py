@@ -221,6 +221,28 @@ def daemons_transport():
             equal(told > 0, transport == "pubsub")
 
 
+@case("who began with stream listens when events are only told from now on, and says which it has missed")
+def transport_changed():
+    with Mixed("stream") as m:
+        f = Follower("-f", config=m.config)
+
+        def is_there():
+            m.write("stream")
+            return f.ids()
+
+        wait_until(is_there, 10, "it follows", step=0.05)
+        seen = m.made[-1][0]
+        wait_until(lambda: f.ids()[-1] == seen, 10, "all of the stream")
+        missed = m.write("pubsub")
+        wait_until(lambda: "may be missing" in f.said(), 20, "it notices")
+        check(seen in f.said() and missed in f.said(), f.said())
+        later = [m.write(transport) for transport in ("pubsub", "stream", "both", "pubsub")]
+        wait_until(lambda: f.ids()[-1] == later[-1], 10, "it listens")
+        equal(f.ids()[-5:], [seen, *later])
+        equal(f.said().count("may be missing"), 1)
+        f.end()
+
+
 @case("both: connections are cut all the time; what the stream has comes once and in order, what was only told is missed and said")
 def cut_channels():
     draw = rng("cut")
