@@ -342,13 +342,16 @@ static int block_on_stream(struct event_reader *r, int timeout_ms, struct cb_err
 static int drop_untrue(struct event_reader *r, struct cb_error *err)
 {
     struct stream_info info;
+    struct event_entry *e, *next;
 
     if (read_info(r, &info, err) != 0)
         return -1;
-    while (r->told && is_before(info.last, r->told->prev->id)) {
-        struct event_entry *e = r->told->prev;
-        DL_DELETE(r->told, e);
-        event_entry_free(e);
+    DL_FOREACH_SAFE(r->told, e, next)
+    {
+        if (is_before(info.last, e->id)) {
+            DL_DELETE(r->told, e);
+            event_entry_free(e);
+        }
     }
     return 0;
 }
