@@ -3,7 +3,7 @@
 
     gate.py --bench PROGRAM [--baseline FILE] [--update]
 
-Runs a few rows of claudebench-bench for about half a minute and compares the median ratio of each with the baseline's. A row
+Runs a few rows of claudebench-bench for less than a minute and compares the median ratio of each with the baseline's. A row
 that is more than 10 % below it is run again with more rounds, since a busy machine can do that to a row, too; when it is below
 again, the exit code is 1. Ratios, not times, so that one baseline serves any machine. --update writes the baseline: on a
 machine that does nothing else, after a change that is meant to move it.
@@ -17,7 +17,7 @@ import sys
 import tempfile
 
 ROWS = ("create-1", "create-64", "create_batch-100", "claim-64", "drain-64", "drain_batch-100")
-ROUNDS, ROUNDS_AGAIN = 7, 15
+ROUNDS, ROUNDS_AGAIN = 3, 9
 MAY_DROP = 0.10
 
 
