@@ -13,8 +13,16 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 
-enum { WAIT_MS = 20000, STEP_MS = 5, LOG_TAIL = 2000, AOF_MAX = 256 * 1024 * 1024 };
+enum {
+    WAIT_MS = 20000,
+    END_MS = 40000, /* longer than the daemon's stop may take (supervisor.stop_timeout_ms) */
+    REWRITE_MS = 120000,
+    STEP_MS = 5,
+    LOG_TAIL = 2000,
+    AOF_MAX = 256 * 1024 * 1024,
+};
 
 static struct env *open_env; /* for those who end the program */
 
@@ -22,16 +30,23 @@ static struct env *open_env; /* for those who end the program */
 
 static pid_t fork_child(const struct env *env, bool is_redis)
 {
+    sigset_t all, before;
+
     fflush(NULL); /* what is buffered is to be written once */
+    /* A child that is ended before it has run must not meet our handlers: they only take note. */
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, &before);
     pid_t pid = fork();
-    if (pid < 0)
-        stop_failed("cannot fork");
     if (pid == 0) {
         open_env = NULL; /* it is not ours to take away */
         prctl(PR_SET_PDEATHSIG, SIGTERM);
         stop_signals_default();
-        pin_self(env->layout, is_redis);
     }
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    if (pid < 0)
+        stop_failed("cannot fork");
+    if (pid == 0)
+        pin_self(env->layout, is_redis);
     return pid;
 }
 
@@ -49,18 +64,42 @@ static pid_t start(const struct env *env, bool is_redis, const char *log, const 
     _exit(127);
 }
 
-static void wait_for_end(pid_t pid)
+/* The folder is about to go, and with it what the processes had to say. */
+static void show_log(const struct env *env, const char *name)
 {
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-        ;
+    char path[256], text[LOG_TAIL];
+
+    snprintf(path, sizeof path, "%s/%s", env->dir, name);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return;
+    if (fseek(f, -(long)sizeof text, SEEK_END) != 0)
+        rewind(f);
+    size_t n = fread(text, 1, sizeof text, f);
+    fclose(f);
+    if (n > 0)
+        fprintf(stderr, "--- the end of %s\n%.*s", name, (int)n, text);
 }
 
-static void end_process(pid_t *pid)
+/* SIGTERM, and SIGKILL with a message when that does not help. A signal to us does not cut this short. */
+static void end_process(const struct env *env, pid_t *pid, const char *what)
 {
+    const struct timespec step = {.tv_nsec = STEP_MS * 1000000L};
+    int64_t until = clock_mono_ms() + END_MS;
+
     if (*pid <= 0)
         return;
     kill(*pid, SIGTERM);
-    wait_for_end(*pid);
+    while (waitpid(*pid, NULL, WNOHANG) == 0) {
+        if (clock_mono_ms() > until) {
+            fprintf(stderr, "claudebench-bench: %s did not end in %d s and was killed\n", what,
+                    END_MS / 1000);
+            show_log(env, "daemon.log");
+            kill(*pid, SIGKILL);
+            until = INT64_MAX;
+        }
+        nanosleep(&step, NULL);
+    }
     *pid = 0;
 }
 
@@ -103,23 +142,6 @@ struct redis_link *env_link(struct env *env, const char *name)
     if (redis_link_open(&env->target, name, &link, &err) != 0)
         stop_failed("redis: %s", err.text);
     return link;
-}
-
-/* The folder is about to go, and with it what the processes had to say. */
-static void show_log(const struct env *env, const char *name)
-{
-    char path[256], text[LOG_TAIL];
-
-    snprintf(path, sizeof path, "%s/%s", env->dir, name);
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return;
-    if (fseek(f, -(long)sizeof text, SEEK_END) != 0)
-        rewind(f);
-    size_t n = fread(text, 1, sizeof text, f);
-    fclose(f);
-    if (n > 0)
-        fprintf(stderr, "--- the end of %s\n%.*s", name, (int)n, text);
 }
 
 /* Whoever ends the program before env_close() does it with a message, or because of a signal. */
@@ -208,7 +230,7 @@ void env_close(struct env *env)
     open_env = NULL;
     env_kill_workers(env);
     env_stop_daemon(env);
-    end_process(&env->redis);
+    end_process(env, &env->redis, "redis-server");
     redis_target_done(&env->target);
     options_free(env->opts);
     nftw(env->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
@@ -240,9 +262,13 @@ void env_flush(struct env *env)
             "PURGE"); /* or the RSS of a row would be that of the largest before it */
     if (persistence(link, "aof_current_size:") > AOF_MAX) {
         command(link, "BGREWRITEAOF", NULL);
+        int64_t until = clock_mono_ms() + REWRITE_MS;
         while (persistence(link, "aof_rewrite_in_progress:") ||
-               persistence(link, "aof_rewrite_scheduled:"))
+               persistence(link, "aof_rewrite_scheduled:")) {
+            if (clock_mono_ms() > until)
+                stop_failed("redis-server does not end its rewrite of the AOF");
             stop_sleep_ms(STEP_MS);
+        }
     }
     command(link, "CONFIG", "RESETSTAT");
     redis_link_free(link);
@@ -286,7 +312,7 @@ void env_stop_daemon(struct env *env)
 {
     if (env->daemon)
         env->nworkers = 0;
-    end_process(&env->daemon);
+    end_process(env, &env->daemon, "claudebenchd");
 }
 
 void env_fork_workers(struct env *env, unsigned count, env_fn *fn, const void *arg)
@@ -307,5 +333,5 @@ void env_kill_workers(struct env *env)
     if (env->daemon) /* they are the daemon's */
         return;
     while (env->nworkers > 0)
-        end_process(&env->workers[--env->nworkers]);
+        end_process(env, &env->workers[--env->nworkers], "a bare server");
 }

@@ -92,17 +92,21 @@ def start(argv, env=None, stdin=None, stdout=None, stderr=None, pass_fds=(), cwd
 def run(argv, env=None, input=None, timeout=20):
     """Runs to the end: an object with returncode, stdout, stderr (bytes)."""
     folder()
-    return subprocess.run(
-        argv,
-        env=environment(env),
-        input=input,
-        stdin=subprocess.DEVNULL if input is None else None,
-        capture_output=True,
-        timeout=timeout,
-        cwd=folder(),
-        preexec_fn=_die_with_parent,
-        check=False,
-    )
+    try:
+        return subprocess.run(
+            argv,
+            env=environment(env),
+            input=input,
+            stdin=subprocess.DEVNULL if input is None else None,
+            capture_output=True,
+            timeout=timeout,
+            cwd=folder(),
+            preexec_fn=_die_with_parent,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as e:
+        said = "".join((part or b"")[-1000:].decode(errors="replace") for part in (e.stdout, e.stderr))
+        raise AssertionError(f"{' '.join(map(str, argv))}: not over after {timeout} s; it said: {said!r}") from e
 
 
 def run_on_terminal(argv, env=None, timeout=20):
