@@ -6,6 +6,7 @@
 
 #include "common/exitcode.h"
 #include "common/mem.h"
+#include "common/redis_cluster.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -116,6 +117,8 @@ int connect_target(const struct options *opts, enum connect_role role, struct re
         redis_target_done(&target);
         return -1;
     }
+    if (!opts->redis.embedded)
+        target.cluster = redis_cluster_new(opts->redis.prefix);
     *ret = target;
     return 0;
 }

@@ -16,10 +16,26 @@ enum { START_RESOLVE_MS = 100 };
 /* Moves on when an address fails, so that the next link begins with another one. */
 static unsigned address_turn;
 
+static const struct redis_node *node_of(const struct redis_link *link)
+{
+    return link->is_seed ? NULL : &link->node;
+}
+
+/* In a cluster others may serve us while this node cannot be reached, or will not do. One that refuses us is no
+ * worse than the others; where a slot is being moved there is nobody else. */
+static void note_failure(struct redis_link *link, enum redis_fault fault)
+{
+    bool is_here = fault == REDIS_AUTH || fault == REDIS_MOVED || fault == REDIS_MIGRATING;
+
+    if (link->target->cluster && link->state != LINK_READY && link->addresses_left == 0 && !is_here)
+        redis_cluster_failed(link->target->cluster, node_of(link));
+}
+
 int link_lose(struct redis_link *link, enum redis_fault fault, struct cb_error *err,
               const char *fmt, ...)
 {
     if (link->state != LINK_LOST) {
+        note_failure(link, fault);
         va_list ap;
         va_start(ap, fmt);
         vsnprintf(link->error.text, sizeof link->error.text, fmt, ap);
@@ -67,15 +83,51 @@ static void handshake_queue(struct redis_link *link, const char *client_name)
         handshake_append(link, STEP_NAME, 3, (const char *[]){"CLIENT", "SETNAME", client_name});
     handshake_append(link, STEP_ID, 2, (const char *[]){"CLIENT", "ID"});
     handshake_append(link, STEP_PING, 1, (const char *[]){"PING"});
+    if (t->cluster) {
+        handshake_append(link, STEP_OWNER, 2,
+                         (const char *[]){"XLEN", redis_cluster_canary(t->cluster)});
+        handshake_append(link, STEP_NODES, 2, (const char *[]){"CLUSTER", "SLOTS"});
+    }
+}
+
+/* Whom we are talking to, for nodes that do not know their own names. */
+static const char *peer_name(const struct redis_link *link)
+{
+    return link->node.port ? link->node.host : "127.0.0.1";
+}
+
+int link_cluster_error(struct redis_link *link, const reply_t *reply, struct cb_error *err)
+{
+    struct redis_cluster *cluster = link->target->cluster;
+    enum redis_fault fault = reply_fault(reply);
+
+    if (!cluster && fault == REDIS_MOVED)
+        fault = REDIS_CROSSSLOT;
+    if (fault == REDIS_CROSSSLOT)
+        return link_lose(link, fault, err,
+                         "this Redis is a Cluster: redis.prefix needs a hash tag, such as \"{cb}\" "
+                         "(%.80s)",
+                         reply_str(reply));
+    if (cluster && fault == REDIS_MOVED)
+        redis_cluster_moved(cluster, reply_str(reply), peer_name(link));
+    if (cluster && fault == REDIS_CLUSTERDOWN)
+        redis_cluster_failed(cluster, node_of(link));
+    return 0;
 }
 
 static int handshake_error(struct redis_link *link, enum handshake_step step, const reply_t *reply,
                            struct cb_error *err)
 {
     static const char *const names[STEP_COUNT] = {"AUTH", "SELECT", "CLIENT SETNAME", "CLIENT ID",
-                                                  "PING"};
+                                                  "PING", "XLEN",   "CLUSTER SLOTS"};
     struct cb_error why = {0};
-    link_error_from_reply(reply, &why);
+    if (step == STEP_NODES) /* no cluster, or we may not know: then there is nobody else to try */
+        return 0;
+    if (link_cluster_error(link, reply, err) < 0)
+        return -1;
+    reply_error(reply, &why);
+    if (redis_fault_is_elsewhere((enum redis_fault)why.code))
+        return link_lose(link, (enum redis_fault)why.code, err, "%s", why.text);
     if (strncmp(why.text, "ERR max number of clients", 25) == 0)
         why.code = REDIS_LOST; /* not an answer to us: there was no room; later there may be */
     else if (step == STEP_AUTH && why.code == REDIS_ERROR)
@@ -86,14 +138,19 @@ static int handshake_error(struct redis_link *link, enum handshake_step step, co
 int link_handshake_reply(struct redis_link *link, reply_t *reply, struct cb_error *err)
 {
     enum handshake_step step = link->steps[link->step++];
-    enum reply_type wanted = step == STEP_ID ? REPLY_INT : REPLY_STATUS;
+    static const enum reply_type wanted[STEP_COUNT] = {
+        [STEP_AUTH] = REPLY_STATUS, [STEP_SELECT] = REPLY_STATUS, [STEP_NAME] = REPLY_STATUS,
+        [STEP_ID] = REPLY_INT,      [STEP_PING] = REPLY_STATUS,   [STEP_OWNER] = REPLY_INT,
+        [STEP_NODES] = REPLY_ARRAY};
     int rc = 0;
     if (reply_is_error(reply))
         rc = handshake_error(link, step, reply, err);
-    else if (reply_type(reply) != wanted)
+    else if (reply_type(reply) != wanted[step])
         rc = link_lose(link, REDIS_PROTOCOL, err, "protocol error: not an answer to a handshake");
     else if (step == STEP_ID)
         link->id = reply_int(reply);
+    else if (step == STEP_NODES)
+        redis_cluster_learn(link->target->cluster, reply, peer_name(link));
     reply_free(reply);
     if (rc == 0 && link->step == link->nsteps)
         link->state = LINK_READY;
@@ -164,9 +221,9 @@ static bool connect_next(struct redis_link *link)
 
 static int connect_tcp(struct redis_link *link, int patience_ms, struct cb_error *err)
 {
-    const struct redis_target *t = link->target;
+    const struct redis_node *n = &link->node;
     struct cb_error why = {0};
-    if (redis_connect_resolve(t->host, t->port, patience_ms, &link->addresses, &why) < 0)
+    if (redis_connect_resolve(n->host, n->port, patience_ms, &link->addresses, &why) < 0)
         return link_lose(link, REDIS_LOST, err, "%s", why.text);
     unsigned count = 0;
     for (struct addrinfo *a = link->addresses; a; a = a->ai_next)
@@ -189,10 +246,11 @@ static int connect_unix(struct redis_link *link, struct cb_error *err)
     return connect_outcome(link, outcome, &why, err);
 }
 
-static struct redis_link *link_new(const struct redis_target *target)
+static struct redis_link *link_new(const struct redis_target *target, const char *client_name)
 {
     struct redis_link *link = mem_alloc(sizeof *link);
     link->target = target;
+    link->client_name = client_name;
     link->fd = -1;
     link->wake_fd = -1;
     link->idle_at_ms = clock_mono_ms();
@@ -203,16 +261,70 @@ static struct redis_link *link_new(const struct redis_target *target)
 /* Where it failed belongs before why. */
 static int open_failed(struct redis_link *link, struct cb_error *err)
 {
-    char where[160];
-    redis_target_describe(link->target, where, sizeof where);
+    char where[320];
+    struct redis_target at = *link->target;
+    at.cluster = NULL;
+    if (link->node.port) {
+        at.unix_path = NULL;
+        at.host = link->node.host;
+        at.port = link->node.port;
+    }
+    redis_target_describe(&at, where, sizeof where);
     return cb_error_prefix(err, "%s", where);
 }
 
-static int link_begin(struct redis_link *link, const char *client_name, int patience_ms,
-                      struct cb_error *err)
+static void choose_node(struct redis_link *link)
 {
-    handshake_queue(link, client_name);
-    return link->target->unix_path ? connect_unix(link, err) : connect_tcp(link, patience_ms, err);
+    const struct redis_target *t = link->target;
+
+    link->node = (struct redis_node){0};
+    link->is_seed = !t->cluster || !redis_cluster_where(t->cluster, &link->node);
+    if (!link->is_seed || t->unix_path)
+        return;
+    snprintf(link->node.host, sizeof link->node.host, "%s", t->host);
+    link->node.port = t->port;
+}
+
+static int link_begin(struct redis_link *link, int patience_ms, struct cb_error *err)
+{
+    choose_node(link);
+    handshake_queue(link, link->client_name);
+    return link->node.port ? connect_tcp(link, patience_ms, err) : connect_unix(link, err);
+}
+
+/* ---- the next node of the cluster ---- */
+
+/* How often another node is tried at once: redirections, and each node that there is. */
+static unsigned hops_of(const struct redis_target *target)
+{
+    return target->cluster ? REDIS_CLUSTER_HOPS + redis_cluster_count(target->cluster) : 0;
+}
+
+/* A slot that is being moved, or a login that is refused, is no better anywhere else. */
+static bool can_hop(const struct redis_link *link)
+{
+    int fault = link->error.code;
+    return link->state == LINK_LOST && link->nawaited == 0 && fault != REDIS_AUTH &&
+           fault != REDIS_MIGRATING && fault != REDIS_CROSSSLOT && fault != REDIS_PROTOCOL;
+}
+
+/* Begins again, at the node that is the next by now. */
+static int link_hop(struct redis_link *link, int patience_ms, struct cb_error *err)
+{
+    if (link->fd >= 0)
+        close(link->fd);
+    link->fd = -1;
+    drop_addresses(link);
+    reply_free(link->ready);
+    link->ready = NULL;
+    redis_link_reader_done(&link->reader);
+    redis_link_reader_init(&link->reader);
+    buf_reset(&link->out);
+    link->out_at = 0;
+    link->is_out_closed = false;
+    link->step = link->nsteps = 0;
+    link->state = LINK_CONNECTING;
+    return link_begin(link, patience_ms, err);
 }
 
 /* Until when this attempt may take: the addresses left share the time left. */
@@ -246,7 +358,7 @@ static int await_connect(struct redis_link *link, int64_t deadline_ms, struct cb
     return link_check(link, err);
 }
 
-static int link_await(struct redis_link *link, int64_t deadline_ms, struct cb_error *err)
+static int await_node(struct redis_link *link, int64_t deadline_ms, struct cb_error *err)
 {
     link->is_late = false;
     while (await_connect(link, attempt_deadline(link, deadline_ms), err) < 0) {
@@ -257,10 +369,26 @@ static int link_await(struct redis_link *link, int64_t deadline_ms, struct cb_er
     return await_handshake(link, deadline_ms, err);
 }
 
+/* Waits until the link is open; `is_begun` is false when its beginning has failed already. */
+static int link_await(struct redis_link *link, bool is_begun, int64_t deadline_ms,
+                      struct cb_error *err)
+{
+    unsigned hops = hops_of(link->target);
+    int rc = is_begun ? await_node(link, deadline_ms, err) : -1;
+
+    while (rc < 0 && hops-- > 0 && can_hop(link) && clock_mono_ms() < deadline_ms) {
+        int64_t left = deadline_ms - clock_mono_ms();
+        rc = link_hop(link, left > 0 ? (int)left : 0, err);
+        if (rc == 0)
+            rc = await_node(link, deadline_ms, err);
+    }
+    return rc;
+}
+
 int redis_link_await(struct redis_link *link, struct cb_error *err)
 {
     int64_t deadline_ms = clock_mono_ms() + link->target->timeout_ms;
-    if (link_await(link, deadline_ms, err) < 0)
+    if (link_await(link, true, deadline_ms, err) < 0)
         return open_failed(link, err);
     return 0;
 }
@@ -269,9 +397,9 @@ int redis_link_open(const struct redis_target *target, const char *client_name,
                     struct redis_link **ret_link, struct cb_error *err)
 {
     int64_t deadline_ms = clock_mono_ms() + target->timeout_ms;
-    struct redis_link *link = link_new(target);
-    if (link_begin(link, client_name, target->timeout_ms, err) < 0 ||
-        link_await(link, deadline_ms, err) < 0) {
+    struct redis_link *link = link_new(target, client_name);
+    bool is_begun = link_begin(link, target->timeout_ms, err) == 0;
+    if (link_await(link, is_begun, deadline_ms, err) < 0) {
         open_failed(link, err);
         redis_link_free(link);
         return -1;
@@ -283,8 +411,8 @@ int redis_link_open(const struct redis_target *target, const char *client_name,
 int redis_link_start(const struct redis_target *target, const char *client_name,
                      struct redis_link **ret_link, struct cb_error *err)
 {
-    struct redis_link *link = link_new(target);
-    int rc = link_begin(link, client_name, START_RESOLVE_MS, err);
+    struct redis_link *link = link_new(target, client_name);
+    int rc = link_begin(link, START_RESOLVE_MS, err);
     if (rc == 0 && link->state == LINK_RETRY)
         rc = link_lose(link, REDIS_LOST, err, "cannot connect: the server's queue is full");
     if (rc < 0) {
@@ -334,6 +462,11 @@ bool redis_link_is_open(const struct redis_link *link)
 size_t redis_link_awaited(const struct redis_link *link)
 {
     return link->nawaited;
+}
+
+const char *redis_link_canary(const struct redis_link *link)
+{
+    return link->target->cluster ? redis_cluster_canary(link->target->cluster) : NULL;
 }
 
 void redis_link_set_idle(struct redis_link *link, redis_idle_fn *fn, void *arg)

@@ -25,15 +25,18 @@ enum {
     REDIS_LINK_TIMEOUT_MS = 5000, /* what redis_target_parse puts into timeout_ms */
 };
 
+struct redis_cluster;
+
 /* Where Redis is and who we are. Strings are borrowed until redis_link_free. */
 struct redis_target {
     char *unix_path; /* or NULL */
     char *host;      /* TCP; IPv6 without brackets */
     int port;
     int db;
-    char *user;     /* "" = default user */
-    char *password; /* "" = none; never logged */
-    int timeout_ms; /* connect, write, and read of a non-blocking command */
+    char *user;                    /* "" = default user */
+    char *password;                /* "" = none; never logged */
+    int timeout_ms;                /* connect, write, and read of a non-blocking command */
+    struct redis_cluster *cluster; /* NULL unless the prefix has a hash tag (redis_cluster.h) */
 };
 
 /*
@@ -44,7 +47,7 @@ struct redis_target {
  */
 int redis_target_parse(const char *url, struct redis_target *ret_target, struct cb_error *err);
 void redis_target_done(struct redis_target *target);
-/* "unix:///path" or "redis://host:port/db": for logs, without user and password. */
+/* "unix:///path" or "redis://host:port/db": for logs, without user and password. In a cluster: where the next link leads. */
 void redis_target_describe(const struct redis_target *target, char *out, size_t size);
 
 /* How a failure must be treated. Made from the error reply's first word, or from the socket. */
@@ -54,9 +57,13 @@ enum redis_fault {
     REDIS_PROTOCOL, /* not RESP, or over our limits: drop the connection, reconnect */
     REDIS_NOSCRIPT,
     REDIS_NOGROUP,
-    REDIS_LOADING,  /* also MASTERDOWN: wait and try again */
-    REDIS_BUSY,     /* a script runs too long: wait */
-    REDIS_READONLY, /* also UNBLOCKED after a failover: reconnect */
+    REDIS_LOADING,   /* also MASTERDOWN: wait and try again */
+    REDIS_BUSY,      /* a script runs too long: wait */
+    REDIS_READONLY,  /* also UNBLOCKED after a failover: reconnect */
+    REDIS_MOVED,     /* another node of the cluster has the slot: reconnect, the link leads there */
+    REDIS_MIGRATING, /* ASK, TRYAGAIN: the slot is being moved: wait, then reconnect */
+    REDIS_CLUSTERDOWN, /* nobody serves the slot, for all that this node knows: reconnect to another */
+    REDIS_CROSSSLOT, /* a cluster, and a prefix without a hash tag: configuration */
     REDIS_OOM,
     REDIS_MISCONF, /* persistence fails: writes are refused */
     REDIS_NOREPLICAS,
@@ -64,6 +71,8 @@ enum redis_fault {
     REDIS_ERROR, /* any other error reply */
 };
 const char *redis_fault_name(enum redis_fault fault);
+/* This server does not serve us, or not now, though the connection is good: only a new one helps. */
+bool redis_fault_is_elsewhere(enum redis_fault fault);
 
 /* A reply, owned by the caller (reply_free) or part of one. */
 struct redisReply;
@@ -76,6 +85,8 @@ size_t reply_len(const reply_t *r);      /* bytes of a string, elements of an ar
 int64_t reply_int(const reply_t *r);     /* INT, or a STRING of digits; else 0 */
 const reply_t *reply_at(const reply_t *r, size_t i); /* NULL when out of range or not an array */
 enum redis_fault reply_fault(const reply_t *r);
+/* An error reply as one printable line in err (which may be NULL), with its fault as the code. Returns -1. */
+int reply_error(const reply_t *r, struct cb_error *err);
 void reply_free(reply_t *r);
 void reply_free_ptr(reply_t **r); /* CB_CLEANUP */
 
@@ -83,11 +94,12 @@ struct redis_link;
 
 /*
  * Connects, authenticates, selects the db, sets the client name (if not NULL; no spaces), asks for the
- * connection's id and sends PING, which alone tells that Redis is still loading. Blocking, at most
+ * connection's id and sends PING, which alone tells that Redis is still loading. With a cluster it goes on to the node that
+ * has the slot, or tries the next one. Blocking, at most
  * target->timeout_ms. The target must outlive the link. Returns 0, or -1 with err->code an enum
  * redis_fault: REDIS_LOST (unreachable, or at maxclients), REDIS_LOADING, REDIS_BUSY, REDIS_AUTH, …
  * No idle hook is called meanwhile: a worker that must go on beating uses redis_link_start,
- * redis_link_set_idle and redis_link_await.
+ * redis_link_set_idle and redis_link_await (client_name must live until then).
  */
 int redis_link_open(const struct redis_target *target, const char *client_name,
                     struct redis_link **ret_link, struct cb_error *err);
@@ -101,6 +113,8 @@ bool redis_link_is_lost(const struct redis_link *link);
 bool redis_link_is_open(const struct redis_link *link);
 /* Replies due to the caller: commands queued or under way. */
 size_t redis_link_awaited(const struct redis_link *link);
+/* The key that scripts on this link declare besides, or NULL (redis_cluster.h). */
+const char *redis_link_canary(const struct redis_link *link);
 
 /*
  * Called while a blocking call waits, at least every REDIS_LINK_IDLE_MS (counted over all calls, so the
@@ -154,7 +168,8 @@ int redis_link_callv(struct redis_link *link, reply_t **ret_reply, struct cb_err
  * Starts connecting without blocking; AUTH etc. are queued first, commands may be appended at once.
  * Returns 0 or -1. A host name (not an address) is waited for at most 100 ms; a look-up that takes longer
  * goes on in the background for the next redis_link_start. When an address turns out dead the link is
- * lost, and the next start begins with the name's next address.
+ * lost, and the next start begins with the name's next address. With a cluster the link is lost with REDIS_MOVED when another
+ * node has the slot; the next start leads there.
  */
 int redis_link_start(const struct redis_target *target, const char *client_name,
                      struct redis_link **ret_link, struct cb_error *err);

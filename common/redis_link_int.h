@@ -6,6 +6,7 @@
 #define CB_REDIS_LINK_INT_H
 
 #include "common/buf.h"
+#include "common/redis_cluster.h"
 #include "common/redis_connect.h"
 #include "common/redis_link.h"
 #include "common/redis_link_reader.h"
@@ -18,7 +19,16 @@ enum link_state {
     LINK_LOST, /* `error` says why */
 };
 
-enum handshake_step { STEP_AUTH, STEP_SELECT, STEP_NAME, STEP_ID, STEP_PING, STEP_COUNT };
+enum handshake_step {
+    STEP_AUTH,
+    STEP_SELECT,
+    STEP_NAME,
+    STEP_ID,
+    STEP_PING,
+    STEP_OWNER, /* of the slot: is it this node? */
+    STEP_NODES, /* who else there is */
+    STEP_COUNT
+};
 
 enum { LINK_RETRY_MS = 20 };
 
@@ -27,6 +37,9 @@ struct redis_link {
     enum link_state state;
     int fd;
     struct cb_error error;
+    struct redis_node node;  /* TCP: where it leads; port 0: to the target's unix socket */
+    bool is_seed;            /* the address of redis.url */
+    const char *client_name; /* until it is open, or NULL */
 
     struct addrinfo *addresses; /* TCP: what the name resolved to, until connected */
     struct addrinfo *address;   /* the one being tried */
@@ -66,8 +79,8 @@ int link_connected(struct redis_link *link, struct cb_error *err);
 int link_retry(struct redis_link *link, struct cb_error *err);
 /* An answer to the handshake, freed here. 0, or -1 (lost). */
 int link_handshake_reply(struct redis_link *link, reply_t *reply, struct cb_error *err);
-/* The text of an error reply as one printable line in err, with its fault as the code. Returns -1. */
-int link_error_from_reply(const reply_t *reply, struct cb_error *err);
+/* What an error reply says about the cluster is noted. 0, or -1 (lost): the prefix has no hash tag. */
+int link_cluster_error(struct redis_link *link, const reply_t *reply, struct cb_error *err);
 
 /* ---- redis_link_io.c ---- */
 

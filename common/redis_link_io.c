@@ -178,6 +178,10 @@ int link_next(struct redis_link *link, reply_t **ret_reply, struct cb_error *err
         reply_free(reply);
         return link_lose(link, REDIS_PROTOCOL, err, "protocol error: a reply nobody asked for");
     }
+    if (reply_is_error(reply) && link_cluster_error(link, reply, err) < 0) {
+        reply_free(reply);
+        return -1;
+    }
     *ret_reply = reply;
     return 0;
 }
@@ -296,17 +300,6 @@ int redis_link_read(struct redis_link *link, int timeout_ms, reply_t **ret_reply
     return 0;
 }
 
-int link_error_from_reply(const reply_t *reply, struct cb_error *err)
-{
-    if (!err)
-        return -1;
-    cb_error_set(err, (int)reply_fault(reply), "%s", reply_str(reply));
-    for (char *c = err->text; *c; c++)
-        if ((unsigned char)*c < ' ' || *c == 127)
-            *c = ' ';
-    return -1;
-}
-
 int redis_link_call(struct redis_link *link, reply_t **ret_reply, struct cb_error *err, int argc,
                     const char *const *argv, const size_t *lens)
 {
@@ -320,7 +313,7 @@ int redis_link_call(struct redis_link *link, reply_t **ret_reply, struct cb_erro
         /* Stopped by the hook or not: the next call would take this one's reply for its own. */
         return link_lose(link, (enum redis_fault)why.code, err, "%s", why.text);
     if (reply_is_error(reply)) {
-        link_error_from_reply(reply, err);
+        reply_error(reply, err);
         reply_free(reply);
         return -1;
     }

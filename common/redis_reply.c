@@ -88,11 +88,16 @@ static const struct {
     const char *word;
     enum redis_fault fault;
 } fault_words[] = {
-    {"NOSCRIPT", REDIS_NOSCRIPT},     {"NOGROUP", REDIS_NOGROUP}, {"LOADING", REDIS_LOADING},
-    {"MASTERDOWN", REDIS_LOADING},    {"BUSY", REDIS_BUSY},       {"READONLY", REDIS_READONLY},
-    {"UNBLOCKED", REDIS_READONLY},    {"OOM", REDIS_OOM},         {"MISCONF", REDIS_MISCONF},
-    {"NOREPLICAS", REDIS_NOREPLICAS}, {"NOAUTH", REDIS_AUTH},     {"WRONGPASS", REDIS_AUTH},
-    {"NOPERM", REDIS_AUTH},           {"DENIED", REDIS_AUTH}, /* protected mode */
+    {"NOSCRIPT", REDIS_NOSCRIPT},   {"NOGROUP", REDIS_NOGROUP},
+    {"LOADING", REDIS_LOADING},     {"MASTERDOWN", REDIS_LOADING},
+    {"BUSY", REDIS_BUSY},           {"READONLY", REDIS_READONLY},
+    {"UNBLOCKED", REDIS_READONLY},  {"OOM", REDIS_OOM},
+    {"MISCONF", REDIS_MISCONF},     {"NOREPLICAS", REDIS_NOREPLICAS},
+    {"NOAUTH", REDIS_AUTH},         {"WRONGPASS", REDIS_AUTH},
+    {"NOPERM", REDIS_AUTH},         {"DENIED", REDIS_AUTH}, /* protected mode */
+    {"MOVED", REDIS_MOVED},         {"ASK", REDIS_MIGRATING},
+    {"TRYAGAIN", REDIS_MIGRATING},  {"CLUSTERDOWN", REDIS_CLUSTERDOWN},
+    {"CROSSSLOT", REDIS_CROSSSLOT},
 };
 
 enum redis_fault reply_fault(const reply_t *r)
@@ -106,6 +111,43 @@ enum redis_fault reply_fault(const reply_t *r)
         if (strlen(fault_words[i].word) == len && memcmp(fault_words[i].word, text, len) == 0)
             return fault_words[i].fault;
     return REDIS_ERROR;
+}
+
+/* What it means for us; NULL when its own words will do. */
+static const char *words_of(const reply_t *r)
+{
+    switch (reply_fault(r)) {
+    case REDIS_MOVED:
+        return "another node of the Redis Cluster has our keys";
+    case REDIS_MIGRATING:
+        return "the Redis Cluster is moving our keys to another node";
+    case REDIS_CLUSTERDOWN:
+        return "no node of the Redis Cluster serves our keys";
+    default:
+        return NULL;
+    }
+}
+
+int reply_error(const reply_t *r, struct cb_error *err)
+{
+    const char *words = words_of(r);
+
+    if (!err)
+        return -1;
+    if (words)
+        cb_error_set(err, (int)reply_fault(r), "%s (%s)", words, reply_str(r));
+    else
+        cb_error_set(err, (int)reply_fault(r), "%s", reply_str(r));
+    for (char *c = err->text; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 127)
+            *c = ' ';
+    return -1;
+}
+
+bool redis_fault_is_elsewhere(enum redis_fault fault)
+{
+    return fault == REDIS_READONLY || fault == REDIS_MOVED || fault == REDIS_MIGRATING ||
+           fault == REDIS_CLUSTERDOWN;
 }
 
 const char *redis_fault_name(enum redis_fault fault)
@@ -127,6 +169,14 @@ const char *redis_fault_name(enum redis_fault fault)
         return "busy";
     case REDIS_READONLY:
         return "readonly";
+    case REDIS_MOVED:
+        return "moved";
+    case REDIS_MIGRATING:
+        return "migrating";
+    case REDIS_CLUSTERDOWN:
+        return "clusterdown";
+    case REDIS_CROSSSLOT:
+        return "crossslot";
     case REDIS_OOM:
         return "oom";
     case REDIS_MISCONF:

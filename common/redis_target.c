@@ -9,6 +9,7 @@
 
 #include "common/exitcode.h"
 #include "common/mem.h"
+#include "common/redis_cluster.h"
 
 #include <sys/un.h>
 
@@ -212,11 +213,19 @@ void redis_target_done(struct redis_target *target)
     if (target->password)
         explicit_bzero(target->password, strlen(target->password));
     free(target->password);
+    redis_cluster_free(target->cluster);
     *target = (struct redis_target){0};
 }
 
 void redis_target_describe(const struct redis_target *target, char *out, size_t size)
 {
+    struct redis_node node;
+
+    if (target->cluster && redis_cluster_where(target->cluster, &node)) {
+        const struct redis_target at = {.host = node.host, .port = node.port};
+        redis_target_describe(&at, out, size);
+        return;
+    }
     if (target->unix_path && target->db)
         snprintf(out, size, "unix://%s?db=%d", target->unix_path, target->db);
     else if (target->unix_path)

@@ -104,7 +104,7 @@ static int open_exit_code(int fault)
     return fault == REDIS_AUTH ? EXITCODE_NOPERM : EXITCODE_UNAVAILABLE;
 }
 
-/* Connects, waiting while Redis loads its data. */
+/* Connects, waiting while Redis loads its data, or a cluster moves ours. */
 static int open_link(struct requests_client *rc, int patience_ms, struct cb_error *err)
 {
     struct cb_error why = {0};
@@ -114,7 +114,9 @@ static int open_link(struct requests_client *rc, int patience_ms, struct cb_erro
     while (redis_link_open(rc->target, rc->client_name, &rc->main.link, &why) != 0) {
         rc->main.link = NULL;
         int64_t wait = backoff_next_full_jitter(&rc->backoff);
-        if (why.code == REDIS_LOADING && clock_mono_ms() + wait < until) {
+        bool is_soon = why.code == REDIS_LOADING || why.code == REDIS_MIGRATING ||
+                       why.code == REDIS_CLUSTERDOWN || why.code == REDIS_MOVED;
+        if (is_soon && clock_mono_ms() + wait < until) {
             poll(NULL, 0, (int)wait);
             continue;
         }

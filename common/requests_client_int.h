@@ -109,6 +109,7 @@ struct requests_client {
     struct backoff backoff;
     int64_t retry_at_ms;
     unsigned losses;
+    unsigned hops; /* redirections of a cluster since Redis has served us */
     char why[256]; /* the last connection error */
 };
 

@@ -14,6 +14,7 @@
 #include "common/keys.h"
 #include "common/mem.h"
 #include "common/methods.h"
+#include "common/redis_cluster.h"
 #include "common/rnd.h"
 #include "common/scripts.h"
 
@@ -101,23 +102,39 @@ void wire_lost(struct requests_client *rc, const char *why)
 }
 
 /* Redis does not let us in: no repeat will help. */
-static void wire_denied(struct requests_client *rc, const char *why)
+static void wire_denied(struct requests_client *rc, int code, const char *why)
 {
     struct buf text = BUF_INIT;
 
     wire_lost(rc, why);
     buf_printf(&text, "Redis refuses: %s", why);
     while (rc->open)
-        answer_refused(rc, rc->open, -32002, buf_peek(&text), "{}");
+        answer_refused(rc, rc->open, code, buf_peek(&text), "{}");
     buf_done(&text);
 }
 
+/* The connections are lost for a reason that Redis has told, or the link. */
 static void wire_failed(struct requests_client *rc, const struct cb_error *err)
 {
-    if (err->code == REDIS_AUTH)
-        wire_denied(rc, err->text);
-    else
+    switch (err->code) {
+    case REDIS_AUTH:
+        wire_denied(rc, -32002, err->text);
+        break;
+    case REDIS_CROSSSLOT:
+        wire_denied(rc, -32603, err->text);
+        break;
+    case REDIS_MOVED: /* the next link leads there; nodes that disagree need a pause */
+        if (rc->hops++ < REDIS_CLUSTER_HOPS)
+            wire_drop(rc, err->text, 0);
+        else
+            wire_lost(rc, err->text);
+        break;
+    case REDIS_MIGRATING:
+        wire_drop(rc, err->text, REDIS_CLUSTER_WAIT_MS);
+        break;
+    default:
         wire_lost(rc, err->text);
+    }
 }
 
 /* A new reply list for each connection. */
@@ -319,13 +336,13 @@ void wire_queue(struct requests_client *rc)
 
 /* ---- reading ---- */
 
-/* An error reply to anything but a submitted entry. */
-static void take_link_error(struct requests_client *rc, enum redis_fault fault, const char *text)
+/* An error reply to anything but a submitted entry, or one that concerns the whole connection. */
+static void take_link_error(struct requests_client *rc, const reply_t *r)
 {
-    if (fault == REDIS_AUTH)
-        wire_denied(rc, text);
-    else
-        wire_lost(rc, text);
+    struct cb_error err = {0};
+
+    reply_error(r, &err);
+    wire_failed(rc, &err);
 }
 
 /* Redis did not take an entry. */
@@ -350,7 +367,10 @@ static void take_entry_error(struct requests_client *rc, struct request *rq, con
     case REDIS_LOADING:
     case REDIS_BUSY:
     case REDIS_READONLY:
-        wire_lost(rc, reply_str(r));
+    case REDIS_MOVED:
+    case REDIS_MIGRATING:
+    case REDIS_CLUSTERDOWN:
+        take_link_error(rc, r);
         break;
     default:
         if (rq)
@@ -381,12 +401,13 @@ static void take_reply(struct requests_client *rc, struct wire *w, const reply_t
         w->waits--;
     if (!w->is_greeted && !is_error) {
         w->is_greeted = true;
+        rc->hops = 0;
         backoff_reset(&rc->backoff);
     }
     if (is_error && e.kind == EXPECT_ENTRY)
         take_entry_error(rc, request_of(rc, e.slot, e.seq), r);
     else if (is_error)
-        take_link_error(rc, reply_fault(r), reply_str(r));
+        take_link_error(rc, r);
     else if (e.kind == EXPECT_POP)
         take_pop(rc, r);
     else if (e.kind == EXPECT_WAIT)

@@ -65,6 +65,7 @@ void script_call_reset(struct script_call *call, enum script_id id)
     arena_reset(&call->ints);
     call->id = id;
     call->nkeys = 0;
+    call->has_canary = false;
     call->argc = 0;
     call_push(call, "EVALSHA", 7);
     call_push(call, sha, strlen(sha));
@@ -102,10 +103,28 @@ void script_call_arg_int(struct script_call *call, int64_t n)
     call_push(call, text, strlen(text));
 }
 
-/* Only now, so that a call may be moved while it is put together. */
-static void call_finish(struct script_call *call)
+/* Puts the canary behind the keys. A call that is repeated has it already. */
+static void call_add_canary(struct script_call *call, const char *canary)
 {
-    int len = snprintf(call->numkeys, sizeof call->numkeys, "%zu", call->nkeys);
+    size_t at = FIXED_ARGS + call->nkeys;
+
+    call_push(call, "", 0);
+    size_t behind = call->argc - 1 - at;
+    memmove(&call->argv[at + 1], &call->argv[at], behind * sizeof *call->argv);
+    memmove(&call->lens[at + 1], &call->lens[at], behind * sizeof *call->lens);
+    call->argv[at] = canary;
+    call->lens[at] = strlen(canary);
+    call->has_canary = true;
+}
+
+/* Only now, so that a call may be moved while it is put together. */
+static void call_finish(struct script_call *call, const struct redis_link *link)
+{
+    const char *canary = redis_link_canary(link);
+
+    if (canary && !call->has_canary)
+        call_add_canary(call, canary);
+    int len = snprintf(call->numkeys, sizeof call->numkeys, "%zu", call->nkeys + call->has_canary);
     cb_assert(call->argc <= INT_MAX);
     call->argv[2] = call->numkeys;
     call->lens[2] = (size_t)len;
@@ -115,7 +134,7 @@ static void call_finish(struct script_call *call)
 
 void scripts_append(struct redis_link *link, struct script_call *call)
 {
-    call_finish(call);
+    call_finish(call, link);
     redis_link_append(link, (int)call->argc, call->argv, call->lens);
 }
 
@@ -134,7 +153,7 @@ int scripts_run(struct redis_link *link, struct script_call *call, reply_t **ret
                 struct cb_error *err)
 {
     struct cb_error why = {0};
-    call_finish(call);
+    call_finish(call, link);
     int argc = (int)call->argc;
     int rc = redis_link_call(link, ret_reply, &why, argc, call->argv, call->lens);
     if (rc < 0 && why.code == REDIS_NOSCRIPT) {

@@ -30,12 +30,13 @@ const char *scripts_sha(enum script_id id);
  */
 struct script_call {
     enum script_id id;
-    size_t nkeys;
+    size_t nkeys; /* without the canary */
     size_t argc;
     size_t cap;
     const char **argv; /* EVALSHA sha numkeys keys… args… */
     size_t *lens;
     char numkeys[12];
+    bool has_canary;
     struct arena ints; /* the texts of script_call_arg_int */
 };
 void script_call_init(struct script_call *call, enum script_id id);
@@ -48,7 +49,7 @@ void script_call_arg_str(struct script_call *call, const char *s);
 /* `n` is formatted into memory of the call's own (valid until reset). */
 void script_call_arg_int(struct script_call *call, int64_t n);
 
-/* Queues EVALSHA on the link. */
+/* Queues EVALSHA on the link; in a cluster with one key more, behind the others (redis_cluster.h). */
 void scripts_append(struct redis_link *link, struct script_call *call);
 /* Blocking: EVALSHA, and after NOSCRIPT: SCRIPT LOAD and EVALSHA again. As redis_link_call. */
 int scripts_run(struct redis_link *link, struct script_call *call, reply_t **ret_reply,

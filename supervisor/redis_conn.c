@@ -11,6 +11,7 @@
 #include "common/clock.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/redis_cluster.h"
 
 enum {
     RECONNECT_MIN_MS = 50,
@@ -22,7 +23,7 @@ enum {
 };
 
 /* The log follows these: a line is written when another one is due than the last. */
-enum said { SAID_NOTHING, SAID_UP, SAID_LOST, SAID_LOADING, SAID_REFUSED };
+enum said { SAID_NOTHING, SAID_UP, SAID_LOST, SAID_LOADING, SAID_REFUSED, SAID_MIGRATING };
 
 /* One command that waits for its reply. */
 struct pending {
@@ -63,6 +64,7 @@ struct redis_conn {
     bool is_stopped;
     bool has_contact;
     unsigned epoch;
+    unsigned hops; /* redirections since it was up */
     struct pending *first;
     struct pending **last;
 };
@@ -199,12 +201,14 @@ static bool is_hasty(const struct redis_conn *c)
 
 static void log_trouble(struct redis_conn *c, enum redis_fault fault)
 {
-    enum said kind = fault == REDIS_LOADING ? SAID_LOADING
-                     : fault == REDIS_AUTH  ? SAID_REFUSED
-                                            : SAID_LOST;
+    enum said kind = fault == REDIS_LOADING     ? SAID_LOADING
+                     : fault == REDIS_AUTH      ? SAID_REFUSED
+                     : fault == REDIS_MIGRATING ? SAID_MIGRATING
+                                                : SAID_LOST;
     static const enum log_event events[] = {[SAID_LOST] = EV_redis_lost,
                                             [SAID_LOADING] = EV_redis_loading,
-                                            [SAID_REFUSED] = EV_redis_auth};
+                                            [SAID_REFUSED] = EV_redis_auth,
+                                            [SAID_MIGRATING] = EV_redis_migrating};
     char where[160];
 
     if (c->hooks.is_quiet || c->said == kind || (kind == SAID_LOST && is_hasty(c)))
@@ -223,11 +227,35 @@ static void schedule(struct redis_conn *c, int64_t ms)
     evtimer_add(c->retry, &tv);
 }
 
+/* Another node of the cluster has the slot: no trouble, unless they send us to and fro. Says so when the slot was ours. */
+static bool is_redirected(struct redis_conn *c, enum redis_fault fault, const char *why)
+{
+    char where[160];
+
+    if (fault != REDIS_MOVED || c->hops++ >= REDIS_CLUSTER_HOPS)
+        return false;
+    if (c->said == SAID_UP && c->hops == 1 && !c->hooks.is_quiet) {
+        redis_target_describe(c->target, where, sizeof where);
+        log_event(EV_redis_moved, LOG_S("redis", where), LOG_S("reason", why));
+    }
+    return true;
+}
+
+static int64_t retry_ms(struct redis_conn *c, enum redis_fault fault, bool is_redirected)
+{
+    if (is_redirected)
+        return 0;
+    return fault == REDIS_LOADING     ? LOADING_RETRY_MS
+           : fault == REDIS_MIGRATING ? REDIS_CLUSTER_WAIT_MS
+                                      : backoff_next_full_jitter(&c->backoff);
+}
+
 /* The connection, or the attempt at one, has failed. */
 static void fail(struct redis_conn *c, enum redis_fault fault, const char *why)
 {
     enum redis_state old = c->state;
     bool is_loading = fault == REDIS_LOADING;
+    bool is_hop = is_redirected(c, fault, why);
 
     snprintf(c->error, sizeof c->error, "%s", why);
     c->fault = fault;
@@ -235,8 +263,9 @@ static void fail(struct redis_conn *c, enum redis_fault fault, const char *why)
     set_state(c, is_loading ? REDIS_STATE_LOADING : REDIS_STATE_DOWN);
     if (old == REDIS_STATE_UP && clock_mono_ms() - c->up_ms >= STABLE_MS)
         backoff_reset(&c->backoff);
-    log_trouble(c, fault);
-    schedule(c, is_loading ? LOADING_RETRY_MS : backoff_next_full_jitter(&c->backoff));
+    if (!is_hop)
+        log_trouble(c, fault);
+    schedule(c, retry_ms(c, fault, is_hop));
     lose_pending(c);
     if (c->state != old)
         c->hooks.changed(c->hooks.arg);
@@ -247,6 +276,7 @@ static void become_up(struct redis_conn *c)
     char where[160];
 
     c->quiet_until_ms = 0;
+    c->hops = 0;
     c->up_ms = clock_mono_ms();
     set_state(c, REDIS_STATE_UP);
     c->fault = REDIS_OK;
@@ -275,7 +305,7 @@ static void reload_script(struct redis_conn *c, struct pending *p)
 /* Answers that say: not this server, not now. (A right that we lack for one command is its sender's.) */
 static bool is_fatal(enum redis_fault fault, const reply_t *reply)
 {
-    return fault == REDIS_LOADING || fault == REDIS_READONLY ||
+    return fault == REDIS_LOADING || redis_fault_is_elsewhere(fault) ||
            (fault == REDIS_AUTH && strncmp(reply_str(reply), "NOPERM", 6) != 0);
 }
 
@@ -289,7 +319,9 @@ static void handle_reply(struct redis_conn *c, const reply_t *reply)
     } else if (is_fatal(fault, reply)) {
         if (p->fn)
             p->fn(p->arg, NULL);
-        fail(c, fault, reply_str(reply));
+        struct cb_error why = {0};
+        reply_error(reply, &why);
+        fail(c, fault, why.text);
     } else if (p->fn) {
         p->fn(p->arg, reply);
     }
@@ -432,7 +464,8 @@ struct redis_conn *redis_conn_new(struct event_base *base, const struct redis_ta
     c->retry = evtimer_new(base, on_retry, c);
     c->overdue = evtimer_new(base, on_overdue, c);
     cb_assert(c->retry && c->overdue);
-    backoff_init(&c->backoff, RECONNECT_MIN_MS, RECONNECT_MAX_MS);
+    backoff_init(&c->backoff, RECONNECT_MIN_MS,
+                 target->cluster ? REDIS_CLUSTER_PAUSE_MS : RECONNECT_MAX_MS);
     return c;
 }
 

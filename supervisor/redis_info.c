@@ -70,6 +70,8 @@ static void take_line(const struct line *l, struct redis_info *info)
         info->is_loading = take_number(l) != 0;
     else if (is_named(l, "role"))
         info->is_replica = l->value_len == 5 && memcmp(l->value, "slave", 5) == 0;
+    else if (is_named(l, "redis_mode"))
+        info->is_cluster = l->value_len == 7 && memcmp(l->value, "cluster", 7) == 0;
     else if (is_named(l, "aof_enabled"))
         info->has_aof = take_number(l) != 0;
     else if (is_named(l, "used_memory"))
@@ -87,8 +89,14 @@ void redis_info_parse(const char *text, struct redis_info *info)
         take_line(&l, info);
 }
 
-int redis_info_check(const struct redis_info *info, struct cb_error *err)
+int redis_info_check(const struct redis_info *info, const char *prefix, struct cb_error *err)
 {
+    if (info->is_cluster && !strchr(prefix, '{'))
+        return cb_error_set(
+            err, EXITCODE_CONFIG,
+            "this Redis is a Cluster, and redis.prefix \"%s\" has no hash tag: without one the "
+            "keys are scattered over its nodes; make it \"{%s}\"",
+            prefix, prefix);
     if (info->major > NEEDED_MAJOR || (info->major == NEEDED_MAJOR && info->minor >= NEEDED_MINOR))
         return 0;
     return cb_error_set(err, EXITCODE_CONFIG, "Redis %s is too old, %d.%d or later is needed",

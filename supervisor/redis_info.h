@@ -18,6 +18,7 @@ struct redis_info {
     int64_t process_id;
     bool is_loading;
     bool is_replica;
+    bool is_cluster;
     bool has_aof;
     uint64_t used_memory;
     uint64_t max_memory; /* 0 = no limit */
@@ -26,8 +27,8 @@ struct redis_info {
 
 /* Takes what is there out of INFO's text (any sections); what is not there keeps its value. */
 void redis_info_parse(const char *text, struct redis_info *info);
-/* 0, or -1 (EXITCODE_CONFIG) when this Redis cannot serve us: too old. */
-int redis_info_check(const struct redis_info *info, struct cb_error *err);
+/* 0, or -1 (EXITCODE_CONFIG) when this Redis cannot serve us: too old, or a Cluster and our keys are not all in one slot. */
+int redis_info_check(const struct redis_info *info, const char *prefix, struct cb_error *err);
 /* The n-th (from 0) piece of advice about a setting, or NULL when there is no more. */
 const char *redis_info_advice(const struct redis_info *info, size_t n);
 

@@ -202,7 +202,7 @@ static bool on_accept(void *arg, const struct redis_info *info)
 
     if (s->embedded && !embedded_redis_accept(s->embedded, info))
         return false;
-    if (redis_info_check(info, &err) < 0) {
+    if (redis_info_check(info, s->opts->redis.prefix, &err) < 0) {
         log_event(EV_redis_unsuitable, LOG_S("problem", err.text));
         if (!s->health.was_ready && !stop_is_stopping(&s->stop))
             supervisor_fail(s, err.code, err.text);

@@ -254,10 +254,8 @@ void commit_append(struct commit *c, struct redis_link *link)
 int commit_take(struct commit *c, const reply_t *reply, struct supervised *sup,
                 struct gate_weather *weather, struct cb_error *err)
 {
-    if (reply_is_error(reply)) {
-        cb_error_set(err, (int)reply_fault(reply), "%s", reply_str(reply));
-        return -1;
-    }
+    if (reply_is_error(reply))
+        return reply_error(reply, err);
     const reply_t *codes = reply_at(reply, 0);
     const reply_t *errors = reply_at(reply, 1);
     for (size_t i = 0; i < c->len && i < reply_len(codes); i++)
@@ -318,7 +316,7 @@ int commit_repair(struct commit *c, const struct handler_context *ctx, struct ar
         c->sent_us = clock_mono_us();
         if (session_repair(session, link, &c->call, &reply, err) == 0)
             return commit_take(c, reply, session->sup, weather, err);
-        if (redis_link_is_lost(link) || err->code == REDIS_READONLY)
+        if (redis_link_is_lost(link) || redis_fault_is_elsewhere((enum redis_fault)err->code))
             return -1;
         if (err->code == REDIS_NOSCRIPT) /* flushed again between loading and calling */
             continue;

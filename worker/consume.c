@@ -112,7 +112,10 @@ static int read_trouble(struct consumer *c, const reply_t *reply, struct cb_erro
 {
     enum redis_fault fault = reply_fault(reply);
 
-    cb_error_set(err, (int)fault, "%s", reply_str(reply));
+    reply_error(reply, err);
+    /* A cluster moves its slots (UNBLOCKED when the stream has left); outage.h tells when that lasts. */
+    if (redis_fault_is_elsewhere(fault) && c->session->target.cluster)
+        return -1;
     if (fault == REDIS_NOGROUP) {
         if (session_create_group(c->session, c->session->link, err) == 0)
             return 0;

@@ -8,6 +8,7 @@
 #include "common/keys.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/redis_cluster.h"
 
 enum {
     RECONNECT_MIN_MS = 50,
@@ -25,9 +26,10 @@ int session_init(struct session *s, const struct options *opts, struct supervise
     struct arena arena = ARENA_INIT;
 
     *s = (struct session){.opts = opts, .sup = sup};
-    backoff_init(&s->backoff, RECONNECT_MIN_MS, RECONNECT_MAX_MS);
     if (connect_target(opts, CONNECT_DAEMON, &s->target, err) != 0)
         return -1;
+    backoff_init(&s->backoff, RECONNECT_MIN_MS,
+                 s->target.cluster ? REDIS_CLUSTER_PAUSE_MS : RECONNECT_MAX_MS);
     s->consumer = mem_strdup(consumer);
     s->stream = mem_strdup(keys_make(&arena, opts->redis.prefix, KEY_REQUESTS, domain));
     s->dead_stream = mem_strdup(keys_make(&arena, opts->redis.prefix, KEY_DEAD));
@@ -189,7 +191,9 @@ int session_restore(struct session *s, struct cb_error *err)
         outage_note(&s->outage, s->sup, err);
         if (s->sup->is_draining)
             return -1;
-        supervised_wait(s->sup, backoff_next_full_jitter(&s->backoff));
+        supervised_wait(s->sup, err->code == REDIS_MIGRATING
+                                    ? REDIS_CLUSTER_WAIT_MS
+                                    : backoff_next_full_jitter(&s->backoff));
         if (err->code == REDIS_AUTH)
             connect_renew_password(s->opts, CONNECT_DAEMON, &s->target);
     }

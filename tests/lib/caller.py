@@ -37,7 +37,8 @@ def token(length=22):
 
 
 # Errors of Redis itself that pass: sent again.
-PATIENCE = {"LOADING", "OOM", "READONLY", "MISCONF", "MASTERDOWN", "BUSY", "UNBLOCKED", "NOSCRIPT"}
+PATIENCE = {"LOADING", "OOM", "READONLY", "MISCONF", "MASTERDOWN", "BUSY", "UNBLOCKED", "NOSCRIPT", "MOVED", "ASK",
+            "TRYAGAIN", "CLUSTERDOWN"}
 
 
 class CallError(Exception):

@@ -5,10 +5,12 @@ import os
 import re
 import signal
 
+import modes
 import procs
 import tap
 from caller import Caller
-from resp import Resp, RespError
+from privredis import PrivateRedis
+from resp import Resp, RespError, rename_prefix
 
 FAST = {
     "supervisor": {"restart_min_ms": 50, "restart_max_ms": 1000, "stop_timeout_ms": 5000},
@@ -58,7 +60,9 @@ class Daemon:
 
     def __init__(self, redis=None, config=None, env=None, prefix="cb", folder=None, instance="test-host", start=True,
                  ready=True, more_fds=0, at=None):
-        self.redis = redis
+        self.own_redis = PrivateRedis(aof=True) if redis is None and modes.MODE else None
+        self.redis = redis = redis or self.own_redis
+        rename_prefix(prefix)
         self.inside = at.inside if at else []
         self.more_fds = more_fds
         self.dir = folder or procs.subfolder("d")
@@ -75,7 +79,7 @@ class Daemon:
                     "embedded": redis is None,
                     "url": f"unix://{self.dir}/redis.sock" if redis is None else redis.url,
                     "dir": self.redis_dir,
-                    "prefix": prefix,
+                    "prefix": modes.prefix(prefix),
                 },
                 "supervisor": {
                     "pidfile": f"{self.dir}/pid",
@@ -103,6 +107,8 @@ class Daemon:
     def start(self, ready=True):
         for name in ("claudebenchd", "claudebench", "claudebench-worker"):
             tap.check(os.path.exists(procs.binary(name)), f"{procs.binary(name)} is not built")
+        if self.own_redis and not self.own_redis.running():
+            self.own_redis.start()
         self.write_config()
         os.makedirs(self.redis_dir, exist_ok=True)
         with open(self.log_path, "ab") as log:
@@ -160,6 +166,8 @@ class Daemon:
                 if check:
                     tap.fail(f"claudebenchd did not end within {timeout} s:\n{tree}\n{self.log_tail()}")
         code = self.process.returncode if self.process else None
+        if self.own_redis:
+            self.own_redis.stop()
         left = self.leftovers()
         shown = [procs.describe(p) for p in left]
         for pid in left:

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 
+import modes
 import procs
 import tap
 from resp import Resp, RespError
@@ -16,16 +17,18 @@ class PrivateRedis:
     aof       appendonly (fsync=everysec, always or no)
     lines     more configuration lines
     tcp       also listen on 127.0.0.1, on a free port (self.port)
+    alone     whatever CB_TEST_REDIS says (modes.py)
     at        runs on a host of network.py and listens at its address (self.address, self.port), too
     """
 
-    def __init__(self, aof=False, fsync="everysec", lines=(), tcp=False, maxmemory=0, start=True, at=None):
+    def __init__(self, aof=False, fsync="everysec", lines=(), tcp=False, maxmemory=0, start=True, at=None, alone=False):
         self.dir = procs.subfolder("r")
         self.at, self.address = at, at.address if at else "127.0.0.1"
         self.socket = f"{self.dir}/s"
         self.aof, self.fsync, self.lines, self.maxmemory = aof, fsync, list(lines), maxmemory
-        self.port = 6379 if at else _free_port() if tcp else 0
+        self.port = 6379 if at else free_port() if tcp else 0
         self.process = None
+        self.around = None if alone or at else modes.around(self)
         if start:
             self.start()
 
@@ -36,6 +39,8 @@ class PrivateRedis:
     @property
     def url(self):
         """What daemons are given. (Tests themselves always use the socket, which no link that is cut can take away.)"""
+        if self.around:
+            return self.around.url()
         return f"redis://{self.address}:{self.port}" if self.at else f"unix://{self.socket}"
 
     def config(self):
@@ -57,6 +62,7 @@ class PrivateRedis:
                 "hash-max-listpack-value 1024",
                 "enable-debug-command yes",
                 "daemonize no",
+                *(self.around.lines() if self.around else []),
                 *self.lines,
                 "",
             ]
@@ -85,6 +91,8 @@ class PrivateRedis:
                 return problem.code == "NOAUTH"
 
         tap.wait_until(answers, timeout, "redis-server answers")
+        if self.around:
+            self.around.is_ready()
 
     def client(self, timeout=10.0, **kw):
         return Resp(self.socket, timeout=timeout, **kw)
@@ -121,6 +129,8 @@ class PrivateRedis:
             self.cont()
             self.process.terminate()
             self.process.wait(20)
+        if self.around:
+            self.around.ended()
 
     def __enter__(self):
         return self
@@ -128,9 +138,11 @@ class PrivateRedis:
     def __exit__(self, *_):
         if self.running():
             self.kill9()
+        if self.around:
+            self.around.ended()
 
 
-def _free_port():
+def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]

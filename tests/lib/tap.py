@@ -15,6 +15,8 @@ import sys
 import time
 import traceback
 
+import modes
+
 CI = os.environ.get("CB_CI") == "1"
 LONG = os.environ.get("CB_LONG") == "1"
 FAULTS = os.environ.get("CB_FAULTS") == "1"  # the campaign of make check-faults: the long forms of fault runs
@@ -129,6 +131,8 @@ def _line(ok, number, name, extra=""):
 def _run_one(number, name, function):
     started = time.monotonic()
     try:
+        if why := modes.left_out(name):
+            raise Skip(why)
         function()
     except Skip as reason:
         if CI:

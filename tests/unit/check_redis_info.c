@@ -63,7 +63,7 @@ START_TEST(old_versions_are_refused)
         char text[64];
         snprintf(text, sizeof text, "redis_version:%s\r\n", cases[i].version);
         redis_info_parse(text, &info);
-        ck_assert_int_eq(redis_info_check(&info, &err), cases[i].will_do ? 0 : -1);
+        ck_assert_int_eq(redis_info_check(&info, "cb", &err), cases[i].will_do ? 0 : -1);
         ck_assert_int_eq(err.code, cases[i].will_do ? 0 : EXITCODE_CONFIG);
     }
 }
