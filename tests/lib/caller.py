@@ -37,8 +37,11 @@ def token(length=22):
 
 
 # Errors of Redis itself that pass: sent again.
-PATIENCE = {"LOADING", "OOM", "READONLY", "MISCONF", "MASTERDOWN", "BUSY", "UNBLOCKED", "NOSCRIPT", "MOVED", "ASK",
-            "TRYAGAIN", "CLUSTERDOWN"}
+PATIENCE = {"LOADING", "OOM", "READONLY", "MISCONF", "MASTERDOWN", "BUSY", "UNBLOCKED", "NOSCRIPT"}
+
+
+# … of a node of a cluster: asked is whoever has the keys by then.
+ELSEWHERE = {"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN"}
 
 
 class CallError(Exception):
@@ -282,9 +285,11 @@ class Caller:
                 problem = self._round(requests, missing, replies, each) or problem
             except RespError as trouble:
                 problem = trouble
-                if trouble.code not in PATIENCE:
+                if trouble.code not in PATIENCE | ELSEWHERE:
                     raise
-                time.sleep(0.02)
+                if trouble.code in ELSEWHERE:
+                    self.drop()
+                time.sleep(0.1 if trouble.code in ELSEWHERE else 0.02)
             except OSError as trouble:
                 problem = trouble
                 self.drop()

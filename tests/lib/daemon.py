@@ -48,6 +48,13 @@ def learn_schemas():
             d.caller()
 
 
+def _instead_of_embedded(config):
+    """A server with the settings that an embedded one would have had, and the configuration without those that are its own."""
+    redis = dict((config or {}).get("redis", {}))
+    own = PrivateRedis(aof=True, fsync=redis.pop("appendfsync", "everysec"), maxmemory=redis.pop("maxmemory", 0))
+    return own, {**(config or {}), "redis": redis}
+
+
 class Daemon:
     """
     redis    None: embedded; else a PrivateRedis (external)
@@ -60,7 +67,7 @@ class Daemon:
 
     def __init__(self, redis=None, config=None, env=None, prefix="cb", folder=None, instance="test-host", start=True,
                  ready=True, more_fds=0, at=None):
-        self.own_redis = PrivateRedis(aof=True) if redis is None and modes.MODE else None
+        self.own_redis, config = _instead_of_embedded(config) if redis is None and modes.MODE else (None, config)
         self.redis = redis = redis or self.own_redis
         rename_prefix(prefix)
         self.inside = at.inside if at else []

@@ -44,8 +44,9 @@ rename_prefix("cb")
 
 def encode(args):
     parts = [b"*%d\r\n" % len(args)]
-    for arg in args:
-        data = _outwards(to_bytes(arg)) if _renamed else to_bytes(arg)
+    renamed = (2 if args[0] == "XADD" else len(args)) if _renamed else 0  # an entry's fields are no keys
+    for i, arg in enumerate(args):
+        data = _outwards(to_bytes(arg)) if i < renamed else to_bytes(arg)
         parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
     return b"".join(parts)
 

@@ -10,6 +10,7 @@
 enum script_id { SCRIPT_ADD, SCRIPT_ECHO, SCRIPT_FAIL, SCRIPT_COUNT };
 #include "common/scripts.c" /* NOLINT(bugprone-suspicious-include) */
 
+#include "common/redis_cluster.h"
 #include "redis_fixture.h"
 
 const struct script_source script_sources[] = {
@@ -31,6 +32,38 @@ START_TEST(sha_is_what_redis_says)
         ck_assert_str_eq(scripts_text((enum script_id)id), script_sources[id].text);
         ck_assert_msg(scripts_load(link, (enum script_id)id, &err) == 0, "%s", err.text);
     }
+    redis_link_free(link);
+    redis_fixture_free(f);
+}
+END_TEST
+
+/* Behind the script's own keys, so that their numbers stay; also in a call that is repeated, or used for another one. */
+START_TEST(the_canary_is_the_last_key)
+{
+    struct redis_fixture *f = redis_fixture_start(NULL);
+    f->target.cluster = redis_cluster_new("{cb}");
+    struct redis_link *link = redis_fixture_link(f);
+    struct script_call call;
+    struct cb_error err = {0};
+    script_call_init(&call, SCRIPT_ECHO);
+    for (int keys = 0; keys < 3; keys++) {
+        script_call_reset(&call, SCRIPT_ECHO);
+        for (int i = 0; i < keys; i++)
+            script_call_key(&call, "{cb}:k");
+        script_call_arg_str(&call, "x");
+        script_call_arg_int(&call, 7);
+        for (int times = 0; times < 2; times++) {
+            reply_t *r = NULL;
+            ck_assert_msg(scripts_run(link, &call, &r, &err) == 0, "%s", err.text);
+            ck_assert_int_eq(reply_int(reply_at(r, 0)), keys + 1);
+            ck_assert_int_eq(reply_int(reply_at(r, 1)), 2);
+            ck_assert_str_eq(reply_str(reply_at(reply_at(r, 2), (size_t)keys)),
+                             "{cb}:requests:canary");
+            ck_assert_int_eq(reply_int(reply_at(reply_at(r, 3), 1)), 7);
+            reply_free(r);
+        }
+    }
+    script_call_done(&call);
     redis_link_free(link);
     redis_fixture_free(f);
 }
@@ -168,6 +201,7 @@ static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, sha_is_what_redis_says);
     tcase_add_test(tc, run_loads_what_redis_forgot);
+    tcase_add_test(tc, the_canary_is_the_last_key);
     tcase_add_test(tc, run_tells_the_fault);
     tcase_add_test(tc, appended_noscript_is_a_reply);
     tcase_add_test(tc, big_calls_keep_their_arguments);
