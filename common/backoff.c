@@ -18,6 +18,9 @@ void backoff_reset(struct backoff *b)
     b->failures = 0;
 }
 
+/* With its spread it leaves time to come up within 5 s of the cure. */
+enum { SHORT_BRAKE_MAX_MS = 2500 };
+
 /* min × 2^failures, at most max. */
 static int64_t backoff_ceiling(struct backoff *b)
 {
@@ -38,11 +41,25 @@ int64_t backoff_next_full_jitter(struct backoff *b)
     return b->min_ms + (int64_t)(rnd_u64() % (uint64_t)(ceiling - b->min_ms + 1));
 }
 
-int64_t backoff_next_brake(struct backoff *b)
+static int64_t spread_out(int64_t wait)
 {
-    int64_t wait = backoff_ceiling(b);
     int64_t spread = wait / 5;
     if (spread == 0)
         return wait;
     return wait - spread + (int64_t)(rnd_u64() % (uint64_t)(2 * spread + 1));
+}
+
+int64_t backoff_next_brake(struct backoff *b)
+{
+    return spread_out(backoff_ceiling(b));
+}
+
+int64_t backoff_next_short_brake(struct backoff *b)
+{
+    int64_t wait = backoff_ceiling(b);
+
+    if (wait <= SHORT_BRAKE_MAX_MS)
+        return spread_out(wait);
+    b->failures--; /* nor is who dies young after it braked for the shortage */
+    return spread_out(SHORT_BRAKE_MAX_MS);
 }

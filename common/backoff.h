@@ -22,5 +22,8 @@ void backoff_reset(struct backoff *b);
 /* The wait before the next try, in ms, and one failure more. */
 int64_t backoff_next_full_jitter(struct backoff *b);
 int64_t backoff_next_brake(struct backoff *b);
+/* The same for a process that could not even be started (no process, memory or descriptor was to be had): that is no
+ * crash loop, and who was short of something is to be back soon after it is there again. */
+int64_t backoff_next_short_brake(struct backoff *b);
 
 #endif

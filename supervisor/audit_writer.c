@@ -19,6 +19,7 @@ enum writer_state { WRITER_IDLE, WRITER_WORKING, WRITER_LEAVING };
 
 struct audit_writer {
     pthread_t thread;
+    bool has_thread;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
     enum writer_state state;
@@ -84,12 +85,14 @@ static void *writer_main(void *arg)
     return NULL;
 }
 
-/* Every signal is the event loop's. */
+/* Every signal is the event loop's. With the first job, and again with each one until the system has a thread for us. */
 static int start_thread(struct audit_writer *w)
 {
     sigset_t all, before;
     pthread_attr_t attr;
 
+    if (w->has_thread)
+        return 0;
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, STACK_BYTES);
     sigfillset(&all);
@@ -97,6 +100,7 @@ static int start_thread(struct audit_writer *w)
     int code = pthread_create(&w->thread, &attr, writer_main, w);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
+    w->has_thread = code == 0;
     return code;
 }
 
@@ -120,6 +124,13 @@ static void begin(struct audit_writer *w, enum audit_job job)
     cb_assert(!w->is_busy);
     w->is_busy = true;
     w->done = (struct audit_done){.job = job};
+    int code = start_thread(w);
+    if (code != 0) {
+        w->done.status = cb_error_set(&w->done.err, code, "no thread for it: %s", strerror(code));
+        buf_done(&w->lines);
+        say_done(w);
+        return;
+    }
     pthread_mutex_lock(&w->mutex);
     w->state = WRITER_WORKING;
     pthread_cond_signal(&w->wake);
@@ -160,9 +171,8 @@ struct audit_writer *audit_writer_new(struct event_base *base, const char *path,
     audit_file_init(&w->file, path);
     pthread_mutex_init(&w->mutex, NULL);
     pthread_cond_init(&w->wake, NULL);
-    int code = pipe2(w->pipe, O_CLOEXEC | O_NONBLOCK) < 0 ? errno : start_thread(w);
-    if (code != 0) {
-        cb_error_set(err, code, "the audit file's thread: %s", strerror(code));
+    if (pipe2(w->pipe, O_CLOEXEC | O_NONBLOCK) < 0) {
+        cb_error_set(err, errno, "a pipe for the audit file: %s", strerror(errno));
         free(w);
         return NULL;
     }
@@ -186,7 +196,7 @@ void audit_writer_free(struct audit_writer *w)
     pthread_mutex_unlock(&w->mutex);
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += LEAVE_S;
-    if (pthread_timedjoin_np(w->thread, NULL, &until) != 0)
+    if (w->has_thread && pthread_timedjoin_np(w->thread, NULL, &until) != 0)
         return;
     audit_file_sync(&w->file, NULL);
     audit_file_close(&w->file);

@@ -25,7 +25,7 @@ struct audit_done {
 
 typedef void audit_writer_fn(void *arg, const struct audit_done *done);
 
-/* `path` is borrowed. NULL when the thread cannot be started, with *err. */
+/* `path` is borrowed. NULL when there is no pipe to be had, with *err. While there is no thread to be had, jobs fail. */
 struct audit_writer *audit_writer_new(struct event_base *base, const char *path,
                                       audit_writer_fn *fn, void *arg, struct cb_error *err);
 /* Waits for the job that is under way, but not for ever: one that hangs is left behind. Accepts NULL. */

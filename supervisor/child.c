@@ -333,8 +333,7 @@ static void do_action(struct child *c, enum child_action action)
         kill_process(c);
         break;
     case CHILD_DO_BRAKE:
-        c->short_lives++;
-        brake(c, backoff_next_brake(&c->brake));
+        brake(c, backoff_next_short_brake(&c->brake));
         break;
     case CHILD_DO_REPLACE:
         do_replace(c);

@@ -81,14 +81,16 @@ static void forget_process(struct embedded_redis *e)
     e->pid = 0;
 }
 
-static void wait_and_restart(struct embedded_redis *e)
+static int64_t next_wait(struct embedded_redis *e)
 {
-    int64_t wait_ms = 0;
+    if (!e->has_answered || clock_mono_ms() - e->started_ms < HEALTHY_MS)
+        return backoff_next_brake(&e->brake);
+    backoff_reset(&e->brake);
+    return 0;
+}
 
-    if (e->has_answered && clock_mono_ms() - e->started_ms >= HEALTHY_MS)
-        backoff_reset(&e->brake);
-    else
-        wait_ms = backoff_next_brake(&e->brake);
+static void wait_and_restart(struct embedded_redis *e, int64_t wait_ms)
+{
     e->state = EMBEDDED_WAITING;
     e->restarts++;
     set_timer(e, wait_ms);
@@ -141,7 +143,7 @@ static void ended(struct embedded_redis *e, const char *how, bool has_exited)
     log_event(EV_redis_died, LOG_I("pid", pid), LOG_S("how", how));
     if (!e->has_answered && !explain_false_start(e, has_exited))
         return;
-    wait_and_restart(e);
+    wait_and_restart(e, next_wait(e));
     e->hooks.changed(e->hooks.arg);
 }
 
@@ -171,7 +173,7 @@ static void start_failed(struct embedded_redis *e, const struct cb_error *err)
 {
     log_event(EV_child_start_failed, LOG_S("service", "redis"), LOG_S("error", err->text));
     e->has_answered = false;
-    wait_and_restart(e);
+    wait_and_restart(e, backoff_next_short_brake(&e->brake));
 }
 
 static void start(struct embedded_redis *e)

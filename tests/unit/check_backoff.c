@@ -22,6 +22,21 @@ START_TEST(brake_doubles_with_jitter)
 }
 END_TEST
 
+/* However long the shortage was, and whatever restart_max_ms is. */
+START_TEST(short_brake_stays_short)
+{
+    struct backoff b;
+    backoff_init(&b, 100, 3600000);
+    for (int i = 0; i < 100; i++)
+        ck_assert_int_le(backoff_next_short_brake(&b), 3000);
+    ck_assert_int_ge(backoff_next_short_brake(&b), 2000);
+    ck_assert_int_le(backoff_next_brake(&b), 3200 + 3200 / 5);
+    backoff_init(&b, 100, 1000);
+    b.failures = 9;
+    ck_assert_int_le(backoff_next_short_brake(&b), 1200);
+}
+END_TEST
+
 START_TEST(full_jitter_within_bounds)
 {
     static const int64_t cap[] = {100, 200, 400, 800, 1500, 1500};
@@ -93,6 +108,7 @@ END_TEST
 static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, brake_doubles_with_jitter);
+    tcase_add_test(tc, short_brake_stays_short);
     tcase_add_test(tc, full_jitter_within_bounds);
     tcase_add_test(tc, full_jitter_spreads);
     tcase_add_test(tc, resets);
