@@ -70,6 +70,27 @@ char *mem_printf(const char *fmt, ...)
     return p;
 }
 
+void *mem_must(void *made)
+{
+    if (!made)
+        out_of_memory(0);
+    return made;
+}
+
+void mem_must_be(bool is_made)
+{
+    if (!is_made)
+        out_of_memory(0);
+}
+
+void *mem_malloc(size_t size)
+{
+    void *p = malloc(size ? size : 1);
+    if (!p)
+        out_of_memory(size);
+    return p;
+}
+
 void mem_free_ptr(void *pointer_to_pointer)
 {
     void **p = pointer_to_pointer;

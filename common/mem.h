@@ -7,6 +7,7 @@
 #ifndef CB_MEM_H
 #define CB_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Zeroed memory. A size of 0 gives a unique pointer. The caller frees with free(). */
@@ -20,6 +21,11 @@ char *mem_strndup(const char *s, size_t len);
 void *mem_dup(const void *data, size_t len);
 /* printf into a new string. */
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* What a library has made, or failed to make for want of memory. */
+void *mem_must(void *made);
+void mem_must_be(bool is_made);
+/* malloc() for libraries that let us give them one. */
+void *mem_malloc(size_t size);
 /* CB_CLEANUP helper: frees a heap pointer at the end of the scope. */
 void mem_free_ptr(void *pointer_to_pointer);
 

@@ -9,6 +9,7 @@
 #include "common/yaml_load.h"
 
 #include "common/buf.h"
+#include "common/mem.h"
 #include "common/utf8.h"
 
 #include <yaml.h>
@@ -114,7 +115,7 @@ static bool next_event(struct loader *l, yaml_event_t *event)
     if (l->is_over)
         return false;
     if (!yaml_parser_parse(&l->parser, event)) {
-        cb_assert(l->parser.error != YAML_MEMORY_ERROR);
+        mem_must_be(l->parser.error != YAML_MEMORY_ERROR);
         report_syntax(l);
         l->is_over = true;
         return false;
@@ -322,7 +323,7 @@ int yaml_load(const char *text, size_t len, struct arena *arena, struct yaml_nod
     if (check_bytes(&l))
         return -1;
     int is_ready = yaml_parser_initialize(&l.parser);
-    cb_assert(is_ready);
+    mem_must_be(is_ready);
     yaml_parser_set_encoding(&l.parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&l.parser, (const unsigned char *)text, len);
     *ret_root = read_stream(&l);

@@ -9,13 +9,13 @@
 #include "common/mem.h"
 #include "supervisor/control_commands.h"
 #include "supervisor/inherit.h"
+#include "supervisor/jsonc.h"
 #include "supervisor/peer.h"
 #include "supervisor/pidfile.h"
 #include "supervisor/supervisor.h"
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
-#include <json-c/json.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>

@@ -4,7 +4,8 @@
 #ifndef CB_CONTROL_COMMANDS_H
 #define CB_CONTROL_COMMANDS_H
 
-#include <json-c/json.h>
+#include "supervisor/jsonc.h"
+
 #include <stdint.h>
 
 struct supervisor;

@@ -8,8 +8,8 @@
 #define CB_INHERIT_H
 
 #include "common/options.h"
+#include "supervisor/jsonc.h"
 
-#include <json-c/json.h>
 
 struct inherit;
 

@@ -16,6 +16,7 @@
 #include "supervisor/setup.h"
 #include "supervisor/supervisor.h"
 
+#include <event2/event.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -203,6 +204,7 @@ int main(int argc, char **argv)
     struct args args;
 
     secure_stdio();
+    event_set_mem_functions(mem_malloc, mem_realloc, free);
     if (inherit_open(&in, &err) < 0)
         return complain(&err);
     int code = args_parse(argc, argv, &args);

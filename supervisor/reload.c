@@ -3,6 +3,7 @@
  * cannot.
  */
 #include "common/compat.h"
+#include "supervisor/jsonc.h"
 #include "supervisor/reload.h"
 
 #include "common/clock.h"
@@ -12,7 +13,6 @@
 #include "supervisor/setup.h"
 #include "supervisor/supervisor.h"
 
-#include <json-c/json.h>
 
 /* Each mistake has a line, as far as the log takes them; who wants more has claudebenchd -t. */
 enum { LOGGED_ERRORS = LOG_EVENTS_PER_SECOND };

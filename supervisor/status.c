@@ -2,6 +2,7 @@
  * status.c: see status.h. json-c builds the document; nothing here waits for anybody.
  */
 #include "common/compat.h"
+#include "supervisor/jsonc.h"
 #include "supervisor/status.h"
 
 #include "common/clock.h"
@@ -9,7 +10,6 @@
 #include "supervisor/config.h"
 #include "supervisor/supervisor.h"
 
-#include <json-c/json.h>
 
 static void put_str(json_object *o, const char *key, const char *value)
 {

@@ -2,6 +2,7 @@
  * supervisor.c: see supervisor.h. Puts the parts together and passes events from one to the other.
  */
 #include "common/compat.h"
+#include "supervisor/jsonc.h"
 #include "supervisor/supervisor.h"
 
 #include "common/clock.h"
@@ -23,7 +24,6 @@
 #include "supervisor/todo_sweep.h"
 
 #include <fcntl.h>
-#include <json-c/json.h>
 #include <signal.h>
 
 enum { FIRST_CONNECT_MS = 20 }; /* from the start of redis-server to the first try */

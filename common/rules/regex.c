@@ -38,7 +38,7 @@ static void make_scratch(struct rules *rules)
     rules->general = pcre2_general_context_create(NULL, NULL, NULL);
     rules->context = pcre2_match_context_create(rules->general);
     rules->data = pcre2_match_data_create(16, rules->general);
-    cb_assert(rules->general && rules->context && rules->data);
+    mem_must_be(rules->general && rules->context && rules->data);
     pcre2_set_match_limit(rules->context, MATCH_LIMIT);
     pcre2_set_heap_limit(rules->context, HEAP_LIMIT_KIB);
 }

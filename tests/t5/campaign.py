@@ -42,6 +42,8 @@ ROWS = [
     row("F07", "zombie leader: stopped past its lease while tasks move and schedules run", [],
         ["t4/leader.py", "t4/schedule_leader.py"]),
     row("F08", "the supervisor alone is stopped for three leases", [], ["t5/kills.py", "t4/dead_host.py"]),
+    row("F09", "fork failure: every second one, then all; no process is allowed to the user", [], ["t5/shortages.py"]),
+    row("F10", "descriptors, address space and allocations run out", [], ["t5/shortages.py"]),
     row("F16", "black-holed connections; Redis stopped for 30 s", ["t5/black_hole.py"], ["t4/partition.py", "t1/redis_away.py"]),
     row("F18", "failover: the replica is promoted, twenty times; acknowledged by it is acknowledged", ["t2/acks.py"],
         ["t5/failover.py"]),
