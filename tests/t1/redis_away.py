@@ -320,7 +320,7 @@ def idle():
     redis.stop()
 
 
-@case("SCRIPT FLUSH goes unnoticed")
+@case("SCRIPT FLUSH goes unnoticed", faults="F23")
 def script_flush():
     redis = PrivateRedis(aof=True)
     with FakeDaemon(redis=redis) as d:
@@ -334,7 +334,7 @@ def script_flush():
     redis.stop()
 
 
-@case("connections that are cut every 100 ms do not stop it, nor fill the log")
+@case("connections that are cut every 100 ms do not stop it, nor fill the log", faults="F15")
 def cut():
     redis = PrivateRedis(aof=True)
     with FakeDaemon(redis=redis) as d:

@@ -28,7 +28,7 @@ def lines(d):
     return len(d.log().splitlines())
 
 
-@case("SCRIPT FLUSH at random under load: nothing lost, nothing twice")
+@case("SCRIPT FLUSH at random under load: nothing lost, nothing twice", faults="F23")
 def script_flush():
     with PrivateRedis() as redis, Daemon(redis) as d:
         stop = threading.Event()
@@ -124,7 +124,7 @@ def kill_redis():
         equal(d.events("child_died"), [])
 
 
-@case("CLIENT KILL of every connection, again and again: reconnected, nothing lost, nothing twice")
+@case("CLIENT KILL of every connection, again and again: reconnected, nothing lost, nothing twice", faults="F15")
 def client_kill():
     with PrivateRedis() as redis, Daemon(redis) as d:
         with Load(d, tasks=300, agents=3, rate=200) as load, redis.client() as r:
@@ -160,7 +160,7 @@ def stopped():
         wait_until(lambda: d.client("status").returncode == 0, 5, "healthy again")
 
 
-@case("a busy Redis (a script of another client runs for a second): waited out, no lease lost")
+@case("a busy Redis (a script of another client runs for a second): waited out, no lease lost", faults="F20")
 def busy():
     with PrivateRedis(lines=["busy-reply-threshold 100"]) as redis, Daemon(redis) as d:
         c = d.caller()
@@ -248,7 +248,7 @@ def nearly_full():
         check(c.ask("task.create", {"text": "x"}).ok, "and creates work again")
 
 
-@case("a Redis that is loading: waited for, then served; few log lines")
+@case("a Redis that is loading: waited for, then served; few log lines", faults="F25")
 def loading():
     with PrivateRedis(aof=True, lines=["key-load-delay 50", "loading-process-events-interval-bytes 1024"]) as redis:
         with Daemon(redis) as d:

@@ -44,10 +44,15 @@ ROWS = [
     row("F08", "the supervisor alone is stopped for three leases", [], ["t5/kills.py", "t4/dead_host.py"]),
     row("F09", "fork failure: every second one, then all; no process is allowed to the user", [], ["t5/shortages.py"]),
     row("F10", "descriptors, address space and allocations run out", [], ["t5/shortages.py"]),
+    row("F15", "connections are killed, cut, reset, torn in the middle of requests and replies", [],
+        ["t5/wire.py", "t2/weather.py", "t1/redis_away.py"]),
     row("F16", "black-holed connections; Redis stopped for 30 s", ["t5/black_hole.py"], ["t4/partition.py", "t1/redis_away.py"]),
     row("F18", "failover: the replica is promoted, twenty times; acknowledged by it is acknowledged", ["t2/acks.py"],
         ["t5/failover.py"]),
     row("F19", "the old master is still reachable by one host", [], ["t5/failover.py"]),
+    row("F20", "Redis sleeps for 5 s, and is busy with a stranger's script for 10 s", [], ["t5/wire.py", "t2/weather.py"]),
+    row("F23", "SCRIPT FLUSH and FUNCTION FLUSH every 100 ms", [], ["t5/wire.py", "t2/weather.py", "t1/redis_away.py"]),
+    row("F25", "Redis is away and then has 1 GB to load", [], ["t5/wire.py", "t2/weather.py"]),
     row("F28", "clocks jump by an hour", [], ["t4/clocks.py"]),
     row("F29", "clocks that are five minutes wrong", [], ["t4/clocks.py"]),
     row("F33", "the corpus of dangerous calls while hook workers die and hang and the rules break", ["t5/hook_faults.py"], ["t2/hooks.py"]),
@@ -78,6 +83,7 @@ TIMES = {
     "partition_found_s": ("a partition is detected", 3.0),
     "partition_over_s": ("a partition is over, after the heal", 5.0),
     "redis_back_s": ("healthy again, after Redis is back", 2.0),
+    "busy_over_s": ("healthy again, after Redis was busy for seconds", 2.0),
     "promoted_s": ("writes are taken again, after the promotion", 5.0),
 }
 
