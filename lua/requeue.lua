@@ -4,7 +4,8 @@
 -- ARGV  1 prefix with colon   2 consumer   3 limit (≤ 100)   4 the entry that its worker was handling when it
 --       died ('' = none is known, '*' = none is to blame)   5 how it died, e.g. "signal 11"
 --       6 limits.dead_entries   7 crashes that are too many (3)   8 redeliveries that are too many (10)
--- Returns {handed on, dead, still pending}. When nothing is pending any more, the consumer is deleted.
+-- Returns {handed on, dead, still pending, the dead ones for the log: {{entry, id, method, trace, reason}, …}}. When
+-- nothing is pending any more, the consumer is deleted.
 -- Caller: supervisor (handon.c); a worker after it lost its connection.
 --
 -- Whoever is to blame is charged a crash and a redelivery. The others are charged a redelivery only when none is
@@ -66,7 +67,10 @@ local function answer_dead(f)
 end
 
 -- A copy for operators. A dead stream of a wrong type must not keep the caller from being answered.
-local function bury(id, again, reason)
+local told = {}
+local function bury(id, f, again, reason)
+    told[#told + 1] = {id, string.sub(f.id or '', 1, 128), string.sub(f.method or '', 1, 64),
+        string.sub(f.trace or '', 1, 64), reason}
     for i = 2, #again, 2 do
         again[i] = string.sub(again[i], 1, DEAD_BYTES)
     end
@@ -76,7 +80,7 @@ end
 
 local pending = redis.pcall('XPENDING', stream, 'workers', '-', '+', limit, consumer)
 if pending.err then -- no such group: nothing to hand on
-    return {0, 0, 0}
+    return {0, 0, 0, {}}
 end
 local is_known = crashed == '*'
 for i = 1, #pending do
@@ -97,7 +101,7 @@ for i = 1, #pending do
         local origin = string.match(f.origin or '', '^%d+%-%d+$') or id
         local again = fields_again(entry, origin, redelivered, crashes)
         if crashes >= max_crashes or redelivered >= max_redelivered then
-            bury(id, again, crashes >= max_crashes and 'crashed: ' .. how or 'redelivered too often')
+            bury(id, f, again, crashes >= max_crashes and 'crashed: ' .. how or 'redelivered too often')
             pcall(answer_dead, f)
             dead = dead + 1
         else
@@ -120,4 +124,4 @@ end
 if rest == 0 then
     redis.pcall('XGROUP', 'DELCONSUMER', stream, 'workers', consumer)
 end
-return {moved, dead, rest}
+return {moved, dead, rest, told}

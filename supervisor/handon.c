@@ -79,6 +79,19 @@ static void suspend_work(struct work *w)
 
 /* ---- requeue ---- */
 
+/* The requests that were given up: {entry, id, method, trace, reason} each. */
+static void log_dead(const struct work *w, const reply_t *dead)
+{
+    for (size_t i = 0; i < reply_len(dead); i++) {
+        const reply_t *r = reply_at(dead, i);
+        log_event(EV_dead_letter, LOG_S("entry", reply_str(reply_at(r, 0))),
+                  LOG_S("id", reply_str(reply_at(r, 1))),
+                  LOG_S("method", reply_str(reply_at(r, 2))),
+                  LOG_S("trace", reply_str(reply_at(r, 3))), LOG_S("consumer", w->consumer),
+                  LOG_S("reason", reply_str(reply_at(r, 4))));
+    }
+}
+
 static void on_requeued(void *arg, const reply_t *reply)
 {
     struct work *w = arg;
@@ -95,6 +108,7 @@ static void on_requeued(void *arg, const reply_t *reply)
     }
     w->moved += reply_int(reply_at(reply, 0));
     w->dead += reply_int(reply_at(reply, 1));
+    log_dead(w, reply_at(reply, 3));
     if (reply_int(reply_at(reply, 2)) > 0)
         requeue(w);
     else

@@ -174,6 +174,22 @@ static enum health_status look(struct health *h)
                                                                   : worse(redis, workers);
 }
 
+/* Whether the start is over: everything is there that is going to come. Memory that is short, and workers that crash or
+ * gave up beside others that serve, are trouble of a daemon that runs, and no reason to let its start fail. */
+static bool is_serving(const struct supervisor *s)
+{
+    if (stop_is_stopping(&s->stop) || !redis_conn_is_up(s->redis) ||
+        !instance_is_registered(s->instance) || s->services.is_drained)
+        return false;
+    for (size_t i = 0; i < s->services.len; i++) {
+        struct service_counts n;
+        service_count(&s->services, &s->services.items[i], &n);
+        if (n.wanted > 0 && (n.up - n.up_refused <= 0 || n.up + n.looping + n.gave_up < n.wanted))
+            return false;
+    }
+    return true;
+}
+
 /* ---- whom it is told ---- */
 
 static void publish(const struct health *h)
@@ -211,10 +227,24 @@ static void become_ready(struct health *h)
     daemonize_ready();
 }
 
-static void tell_status(const struct health *h)
+/* The service manager's line about us, sent when it is another one than it has. */
+static void tell_status(struct health *h)
 {
-    sdnotify_send("STATUS=%s%s%s", health_status_name(h->status), h->len ? ": " : "",
-                  h->len ? h->reasons[0] : "");
+    struct service_counts n;
+    char text[sizeof h->told];
+
+    services_count(&h->supervisor->services, &n);
+    if (h->len > 1)
+        snprintf(text, sizeof text, "%s: %s (and %u more)", health_status_name(h->status),
+                 h->reasons[0], h->len - 1);
+    else if (h->len == 1)
+        snprintf(text, sizeof text, "%s: %s", health_status_name(h->status), h->reasons[0]);
+    else
+        snprintf(text, sizeof text, "%s: %d workers", health_status_name(h->status), n.up);
+    if (strcmp(text, h->told) == 0)
+        return;
+    memcpy(h->told, text, sizeof text);
+    sdnotify_send("STATUS=%s", text);
 }
 
 static void log_trouble(struct health *h)
@@ -224,14 +254,19 @@ static void log_trouble(struct health *h)
               LOG_S("reason", h->len ? h->reasons[0] : ""), LOG_I("reasons", h->len));
 }
 
-static void status_changed(struct health *h)
+/* Trouble that is over at once is not logged. */
+static void settle_soon(struct health *h)
 {
     struct timeval settle = {.tv_usec = SETTLE_MS * 1000};
 
-    tell_status(h);
+    evtimer_add(h->settle, &settle);
+}
+
+static void status_changed(struct health *h)
+{
     if (h->status != HEALTH_HEALTHY) {
         if (!h->is_logged && h->was_ready && !stop_is_stopping(&h->supervisor->stop))
-            evtimer_add(h->settle, &settle);
+            settle_soon(h);
         return;
     }
     evtimer_del(h->settle);
@@ -242,19 +277,22 @@ static void status_changed(struct health *h)
 void health_update(struct health *h)
 {
     enum health_status old = h->status;
-    enum health_status own = look(h);
 
-    h->status = worse(own, look_at_hosts(h));
+    h->status = worse(look(h), look_at_hosts(h));
     h->status = worse(h->status, look_at_rules(h));
     h->status = worse(h->status, look_at_audit(h));
     h->status = worse(h->status, look_at_circuits(h));
     if (h->status != old)
         h->since_ms = clock_wall_ms();
     publish(h);
+    tell_status(h);
     if (h->status != old)
         status_changed(h);
-    if (own == HEALTH_HEALTHY && !h->was_ready) /* whatever may be wrong with others */
-        become_ready(h);
+    if (h->was_ready || !is_serving(h->supervisor))
+        return;
+    become_ready(h);
+    if (h->status != HEALTH_HEALTHY)
+        settle_soon(h);
 }
 
 /* ---- timers ---- */

@@ -25,11 +25,12 @@ struct health {
     int64_t since_ms; /* wall time of the last change of the status */
     char reasons[HEALTH_REASONS_MAX][HEALTH_REASON_SIZE];
     unsigned len;
+    char told[HEALTH_REASON_SIZE + 64]; /* what the service manager was told last */
     struct event *timer;
     struct event *watchdog;
     struct event *settle; /* trouble that lasts that long is logged */
-    bool was_ready;       /* every part has been ready at the same time, once */
-    bool is_logged;       /* the trouble at hand is in the log */
+    bool was_ready; /* Redis and a worker of every domain have been there at the same time, once */
+    bool is_logged; /* the trouble at hand is in the log */
 };
 
 void health_init(struct health *h, struct supervisor *s);

@@ -203,7 +203,14 @@ void commit_build(struct commit *c, const struct handler_context *ctx, struct ar
 
 /* ---- the reply ---- */
 
-/* What a reader of the log needs to find a request again: its entry, its id, what it asked for. */
+/* What a reader of the log needs to find a request again: its entry, its id, what it asked for, its caller's trace. */
+/* clang-format off */
+#define LOG_REQUEST(r)                                                                             \
+    LOG_S("entry", (r)->entry_id), LOG_SN("id", (r)->id.at, (r)->id.len),                          \
+    LOG_SN("method", (r)->method.at, (r)->method.len < 64 ? (r)->method.len : 64),                 \
+    LOG_SN("trace", (r)->trace.at, (r)->trace.len)
+/* clang-format on */
+
 static void log_outcome(const struct request *r, int64_t code)
 {
     if (code >= 0 ||
@@ -212,10 +219,8 @@ static void log_outcome(const struct request *r, int64_t code)
     enum log_event ev = code == CODE_INTERNAL ? EV_request_failed
                         : r->dead_reason      ? EV_dead_letter
                                               : EV_request_refused;
-    log_event(
-        ev, LOG_S("entry", r->entry_id), LOG_SN("id", r->id.at ? r->id.at : "", r->id.len),
-        LOG_SN("method", r->method.at ? r->method.at : "", r->method.len < 64 ? r->method.len : 64),
-        LOG_I("code", code), LOG_S("reason", r->dead_reason ? r->dead_reason : r->message));
+    log_event(ev, LOG_REQUEST(r), LOG_I("code", code),
+              LOG_S("reason", r->dead_reason ? r->dead_reason : r->message));
 }
 
 /* A parked claim (code 2) counts like an answered one: for this worker it is done. */
@@ -226,7 +231,7 @@ static void count_request(struct supervised *sup, const struct request *r, int64
     atomic_fetch_add_explicit(&slot->requests, 1, memory_order_relaxed);
     if (code == REPLIES_DUPLICATE) {
         atomic_fetch_add_explicit(&slot->duplicates, 1, memory_order_relaxed);
-        log_event(EV_commit_superseded, LOG_S("entry", r->entry_id));
+        log_event(EV_commit_superseded, LOG_REQUEST(r));
         return;
     }
     log_outcome(r, code);
@@ -251,6 +256,21 @@ void commit_append(struct commit *c, struct redis_link *link)
     scripts_append(link, &c->call);
 }
 
+/* Each is {number of its request, text}; 0 is what the whole group paid for. */
+static void log_script_errors(const struct commit *c, const reply_t *errors)
+{
+    for (size_t i = 0; i < reply_len(errors); i++) {
+        int64_t number = reply_int(reply_at(reply_at(errors, i), 0));
+        const char *text = reply_str(reply_at(reply_at(errors, i), 1));
+        if (number < 1 || (uint64_t)number > c->len)
+            log_event(EV_script_error, LOG_S("script", scripts_name(c->script)),
+                      LOG_S("error", text));
+        else
+            log_event(EV_script_error, LOG_S("script", scripts_name(c->script)),
+                      LOG_REQUEST(c->requests[number - 1]), LOG_S("error", text));
+    }
+}
+
 int commit_take(struct commit *c, const reply_t *reply, struct supervised *sup,
                 struct gate_weather *weather, struct cb_error *err)
 {
@@ -260,9 +280,7 @@ int commit_take(struct commit *c, const reply_t *reply, struct supervised *sup,
     const reply_t *errors = reply_at(reply, 1);
     for (size_t i = 0; i < c->len && i < reply_len(codes); i++)
         count_request(sup, c->requests[i], reply_int(reply_at(codes, i)));
-    for (size_t i = 0; i < reply_len(errors); i++)
-        log_event(EV_script_error, LOG_S("script", scripts_name(c->script)),
-                  LOG_SN("error", reply_str(reply_at(errors, i)), reply_len(reply_at(errors, i))));
+    log_script_errors(c, errors);
     weather->backlog = reply_int(reply_at(reply, 2));
     atomic_fetch_add_explicit(&sup->slot->commits, 1, memory_order_relaxed);
     scoreboard_observe_script(&sup->slot->scripts[c->script], c->len, clock_mono_us() - c->sent_us);
@@ -299,7 +317,8 @@ static void say_retry(const struct commit *c, struct session *session, const str
 
     if (log_repeat_may(&session->commit_trouble, err->text, &times))
         log_event(EV_commit_retried, LOG_S("script", scripts_name(c->script)),
-                  LOG_S("error", err->text), LOG_I("times", times));
+                  LOG_REQUEST(c->requests[0]), LOG_I("requests", c->len), LOG_S("error", err->text),
+                  LOG_I("times", times));
 }
 
 int commit_repair(struct commit *c, const struct handler_context *ctx, struct arena *arena,

@@ -249,9 +249,14 @@ static int hand_on_step(struct session *s, struct script_call *call, const char 
     if (moved + dead > 0)
         log_event(EV_requests_handed_on, LOG_S("consumer", s->consumer), LOG_I("requests", moved),
                   LOG_I("dead", dead), LOG_S("reason", how));
-    if (dead > 0)
-        log_event(EV_dead_letter, LOG_S("consumer", s->consumer), LOG_I("requests", dead),
-                  LOG_S("reason", "redelivered too often"));
+    for (size_t i = 0; i < reply_len(reply_at(reply, 3)); i++) {
+        const reply_t *r = reply_at(reply_at(reply, 3), i);
+        log_event(EV_dead_letter, LOG_S("entry", reply_str(reply_at(r, 0))),
+                  LOG_S("id", reply_str(reply_at(r, 1))),
+                  LOG_S("method", reply_str(reply_at(r, 2))),
+                  LOG_S("trace", reply_str(reply_at(r, 3))), LOG_S("consumer", s->consumer),
+                  LOG_S("reason", reply_str(reply_at(r, 4))));
+    }
     reply_free(reply);
     return 0;
 }

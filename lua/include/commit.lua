@@ -189,7 +189,7 @@ for i = 1, N do
         current = r
         local ok, result, code, message, data = pcall(handle, r, i)
         if not ok then
-            errors[#errors + 1] = type(result) == 'table' and tostring(result.err) or tostring(result)
+            errors[#errors + 1] = {i, type(result) == 'table' and tostring(result.err) or tostring(result)}
             result, code, message, data = nil, -32603, 'internal error', '{}'
         end
         if gate then
@@ -216,7 +216,7 @@ current = nil
 local function guarded(step)
     local done, problem = pcall(step)
     if not done then
-        errors[#errors + 1] = type(problem) == 'table' and tostring(problem.err) or tostring(problem)
+        errors[#errors + 1] = {0, type(problem) == 'table' and tostring(problem.err) or tostring(problem)}
     end
 end
 local function save()
@@ -264,8 +264,8 @@ for j, list in pairs(replies) do
         call('PEXPIRE', key, 60000)
         cap_replies(key, length)
     else
-        errors[#errors + 1] = 'reply list: ' .. (type(length) == 'table' and tostring(length.err)
-            or tostring(length))
+        errors[#errors + 1] = {0, 'reply list: ' .. (type(length) == 'table' and tostring(length.err)
+            or tostring(length))}
     end
 end
 return {codes, errors, call('XLEN', STREAM)}

@@ -11,7 +11,7 @@
 --       hash of the params (11 bytes, '' = no outcome is kept), actor, session, agent, trace, number of its
 --       keys, number of its arguments, the arguments, and behind them, with a hash, the scope of the idempotency key
 -- Returns { {code per request: 0 done, 1 replayed, 2 parked, -1 duplicate, else the error's code},
---           {text of each internal error}, length of the stream }
+--           {number of the request (0: the group) and text of each internal error}, length of the stream }
 --
 -- A script defines  local function op(r)  that returns the result's JSON [, memo], or nil, code, message, data
 -- JSON; `nil, PARKED` when there is no reply yet, and nothing to keep for a repeat. It checks everything before its

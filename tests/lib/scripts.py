@@ -78,7 +78,7 @@ class Answer:
 
     def __init__(self, raw):
         self.codes, self.errors, self.length = raw
-        self.errors = [e.decode() for e in self.errors]
+        self.errors = [text.decode() for _, text in self.errors]
 
 
 class Scripts:
@@ -389,8 +389,11 @@ class Scripts:
 
     def requeue(self, consumer="c1", limit=100, crashed="", how="signal 9", dead_entries=10000, max_crashes=3,
                 max_redelivered=10, domain="task"):
-        return self.eval("requeue", [self.stream(domain), self.key("stream:dead")],
-                         [self.prefix + ":", consumer, limit, crashed, how, dead_entries, max_crashes, max_redelivered])
+        """[handed on, dead, still pending]; in `given_up` what the log is told of the dead."""
+        *counts, told = self.eval("requeue", [self.stream(domain), self.key("stream:dead")],
+                                  [self.prefix + ":", consumer, limit, crashed, how, dead_entries, max_crashes, max_redelivered])
+        self.given_up = [[text.decode() for text in one] for one in told]
+        return counts
 
     # ---- looking ----
 

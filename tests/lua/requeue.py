@@ -99,12 +99,14 @@ def charged_unknown():
 @case("three crashes: one dead letter with reason and signal, an internal error for the caller, 63 live")
 def poison():
     fresh()
-    ids = s.deliver(64, fields=("id", "r", "method", "task.create", "reply", TOKEN))
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    ids = s.deliver(64, fields=("id", "r", "method", "task.create", "reply", TOKEN, "trace", trace))
     first = ids[5]
     for n in (1, 2, 3):
         current = [i for i, f in entries() if (f.get("origin", i.encode()).decode()) == first][0]
         moved, lost, rest = s.requeue(crashed=current, how=f"signal {n}")
         equal([lost, rest], [1 if n == 3 else 0, 0])
+        equal(s.given_up, [[current, "r", "task.create", trace, "crashed: signal 3"]] if n == 3 else [])
         redeliver()
     equal(len(entries()), 63)
     letter = dead()[0]

