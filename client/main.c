@@ -7,6 +7,7 @@
 #include "common/compat.h"
 #include "client/verbs.h"
 
+#include "client/archive_verbs.h"
 #include "client/hook/hook.h"
 #include "common/exitcode.h"
 #include "common/mem.h"
@@ -60,6 +61,8 @@ const struct cli_verb *const cli_verbs[] = {
     &verb_ctl_leader,
     &verb_events,
     &verb_audit,
+    &verb_archive_status,
+    &verb_archive_migrate,
     &verb_doctor,
     NULL,
 };

@@ -211,6 +211,14 @@ const char *options_assignment_name(int assignment)
     return names[assignment];
 }
 
+void options_archive_resolve(struct options *opts)
+{
+    const struct option_row *workers = options_find("domains.archive.workers");
+
+    if (opts->postgres.conninfo[0] && !options_origin(opts, workers).file)
+        opts->domains.archive.workers = 1;
+}
+
 const char *options_events_policy(const struct options *opts, struct arena *arena)
 {
     static const char *const names[] = {
@@ -239,7 +247,7 @@ void options_free_ptr(struct options **opts)
 const char *const *options_domain_names(void)
 {
     static const char *const names[] = {
-        "task", "system", "hook", "test", NULL,
+        "task", "system", "hook", "archive", "test", NULL,
     };
     return names;
 }
@@ -252,6 +260,8 @@ const struct domain_options *options_domain(const struct options *opts, const ch
         return &opts->domains.system;
     if (strcmp(name, "hook") == 0)
         return &opts->domains.hook;
+    if (strcmp(name, "archive") == 0)
+        return &opts->domains.archive;
     if (strcmp(name, "test") == 0)
         return &opts->domains.test;
     return NULL;

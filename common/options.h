@@ -88,6 +88,7 @@ struct options {
         struct domain_options task;
         struct domain_options system;
         struct domain_options hook;
+        struct domain_options archive;
         struct domain_options test;
     } domains;
     struct {
@@ -147,6 +148,15 @@ struct options {
         const char *file; /* "": none */
         int fsync;        /* enum audit_fsync */
     } audit;
+    struct {
+        const char *conninfo; /* "": none */
+        int64_t connect_timeout_ms;
+        int64_t timeout_ms;
+    } postgres;
+    struct {
+        int64_t keep_days; /* 0 = for ever */
+        int64_t lag_ms;
+    } archive;
     struct {
         int level;  /* enum log_level */
         int format; /* enum log_format */

@@ -247,6 +247,62 @@ static void check_embedded(struct check *c)
         fail(c, "redis.maxmemory", NULL, "is too small to run (expected 0 or at least 4MiB)");
 }
 
+/* ---- postgres.conninfo ---- */
+
+/* %XX decoded, as an address may spell any letter. */
+static void put_decoded(const char *text, struct buf *out)
+{
+    for (; *text; text++) {
+        char hex[3] = {text[0] == '%' ? text[1] : '\0', '\0', '\0'}, *end = hex;
+        if (hex[0])
+            hex[1] = text[2];
+        long c = hex[0] && hex[1] ? strtol(hex, &end, 16) : 0;
+        if (end == hex + 2 && c > 0) {
+            buf_putc(out, (char)c);
+            text += 2;
+        } else {
+            buf_putc(out, *text);
+        }
+    }
+}
+
+/* password=…, sslpassword=…, or the one in postgresql://user:…@host. */
+static bool has_password(const char *conninfo)
+{
+    CB_CLEANUP(buf_done) struct buf text = BUF_INIT;
+    const char *address = strstr(conninfo, "://");
+
+    if (address) {
+        size_t authority = strcspn(address + 3, "/?");
+        const char *at = memchr(address + 3, '@', authority);
+        if (at && memchr(address + 3, ':', (size_t)(at - address - 3)))
+            return true;
+    }
+    put_decoded(conninfo, &text);
+    for (const char *p = buf_peek(&text); (p = strstr(p, "password")) != NULL;) {
+        p += strlen("password");
+        if (p[strspn(p, " ")] == '=')
+            return true;
+    }
+    return false;
+}
+
+/* The texts never repeat it. */
+static void check_archive(struct check *c)
+{
+    const char *conninfo = c->opts->postgres.conninfo;
+
+    if (!is_usable(c, "postgres.conninfo") || !is_usable(c, "domains.archive.workers"))
+        return;
+    if (has_password(conninfo))
+        fail(c, "postgres.conninfo", NULL,
+             "has a password (expected one in a file: passfile=…, ~/.pgpass or a service file)");
+    if (!conninfo[0] && c->opts->domains.archive.workers > 0)
+        fail(c, "postgres.conninfo", "domains.archive.workers",
+             "is not given, but there are to be archive workers (expected the address of a "
+             "database, or domains.archive.workers: 0)");
+}
+
 void options_check(const struct options *opts, struct options_errors *errs)
 {
     struct check c = {opts, errs};
@@ -259,6 +315,7 @@ void options_check(const struct options *opts, struct options_errors *errs)
         check_relation(&c, &relations[i]);
     check_workers(&c);
     check_destination(&c);
+    check_archive(&c);
     check_project_file(&c);
     options_methods_check(opts, errs);
 }

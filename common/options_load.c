@@ -177,6 +177,7 @@ static int finish(struct options *opts, size_t errors_before, struct options **r
                   struct options_errors *errs)
 {
     options_methods_resolve(opts);
+    options_archive_resolve(opts);
     options_check(opts, errs);
     if (errs->total > errors_before) {
         options_free(opts);

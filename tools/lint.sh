@@ -20,7 +20,7 @@ trap 'exit 143' TERM
 
 # Every regular file of ours, whatever folder it is in.
 list() {
-    find bootstrap quickstart .ci common supervisor worker client lua tests tools bench examples packaging etc man \
+    find bootstrap quickstart .ci common supervisor worker client archive lua tests tools bench examples packaging etc man \
         -type f "$@" 2>/dev/null | LC_ALL=C sort
 }
 

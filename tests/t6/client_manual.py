@@ -24,7 +24,7 @@ def helped(verb):
 
 def verbs():
     top = procs.run([procs.binary("claudebench"), "--help"]).stdout.decode()
-    return re.findall(r"^  ((?:ctl |task |schedule |hook )?[a-z-]+)(?: |$)", top.split("Commands:")[1].split("Options:")[0], re.M)
+    return re.findall(r"^  ((?:ctl |task |schedule |hook |archive )?[a-z-]+)(?: |$)", top.split("Commands:")[1].split("Options:")[0], re.M)
 
 
 def items(text):

@@ -1,0 +1,39 @@
+/*
+ * main.c: claudebench-archive, the one program that has libpq. `claudebench archive …` executes it with its own command line, and
+ * claudebench-worker with `-d archive` does (claudebench-worker(8)); it is not for people to call.
+ */
+#include "common/compat.h"
+#include "client/archive_verbs.h"
+
+#include "common/exitcode.h"
+
+#include <signal.h>
+
+const struct cli_verb *const cli_verbs[] = {
+    &verb_archive_status,
+    &verb_archive_migrate,
+    NULL,
+};
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write(2) */
+    if (argc == 2 && strcmp(argv[1], "-V") == 0) {
+        printf("claudebench-archive %s\n", PACKAGE_VERSION);
+        return EXITCODE_OK;
+    }
+    for (size_t i = 0; argc > 2 && cli_verbs[i]; i++) {
+        struct cli cli;
+        if (strcmp(argv[1], "archive") != 0 ||
+            strcmp(strchr(cli_verbs[i]->name, ' ') + 1, argv[2]) != 0)
+            continue;
+        int status = cli_parse(&cli, cli_verbs[i], argc - 3, argv + 3);
+        if (status < 0)
+            status = cli_verbs[i]->run(&cli);
+        cli_done(&cli);
+        return status;
+    }
+    fprintf(stderr,
+            "claudebench-archive is what 'claudebench archive' executes; see claudebench(1).\n");
+    return EXITCODE_USAGE;
+}

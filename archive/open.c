@@ -1,0 +1,56 @@
+/*
+ * open.c: see open.h.
+ */
+#include "common/compat.h"
+#include "archive/open.h"
+
+#include "common/exitcode.h"
+
+struct pg_config archive_pg_config(const struct options *opts)
+{
+    return (struct pg_config){.conninfo = opts->postgres.conninfo,
+                              .application = "claudebench",
+                              .connect_timeout_ms = (int)opts->postgres.connect_timeout_ms,
+                              .timeout_ms = (int)opts->postgres.timeout_ms};
+}
+
+int archive_failed(const char *what, const struct cb_error *err)
+{
+    cli_say("%s: %s", what, err->text);
+    switch (err->code) {
+    case PG_LOST:
+    case PG_READONLY:
+        return EXITCODE_UNAVAILABLE;
+    case PG_REFUSED:
+        return EXITCODE_NOPERM;
+    case PG_FULL:
+    case PG_CONFLICT:
+        return EXITCODE_TEMPFAIL;
+    default:
+        return EXITCODE_SOFTWARE;
+    }
+}
+
+int archive_open(struct archive_session *a, const struct cli *cli)
+{
+    struct cb_error err = {0};
+
+    int status = session_load(&a->s, cli);
+    if (status >= 0)
+        return status;
+    if (!a->s.opts->postgres.conninfo[0]) {
+        cli_say("no archive is configured: postgres.conninfo is empty");
+        return EXITCODE_CONFIG;
+    }
+    struct pg_config config = archive_pg_config(a->s.opts);
+    a->pg = pg_new(&config);
+    if (pg_connect(a->pg, &err) == 0)
+        return -1;
+    return archive_failed("PostgreSQL", &err);
+}
+
+void archive_close(struct archive_session *a)
+{
+    pg_free(a->pg);
+    session_close(&a->s);
+}
