@@ -65,7 +65,7 @@ START_TEST(domains_by_name)
     size_t n = 0;
     for (const char *const *name = options_domain_names(); *name; name++, n++)
         ck_assert_ptr_nonnull(options_domain(o, *name));
-    ck_assert_uint_eq(n, 4);
+    ck_assert_uint_eq(n, 5);
     options_free(o);
 }
 END_TEST
@@ -374,6 +374,32 @@ START_TEST(project_files_stay_in_their_project)
 }
 END_TEST
 
+/* The text of a refusal never has what was refused. */
+#define HAS_PASSWORD                                                                                 \
+    "t:1:22: postgres.conninfo: has a password (expected one in a file: passfile=…, ~/.pgpass or " \
+    "a service file)\n"
+START_TEST(archive_rules)
+{
+    struct options *o = load("postgres: {conninfo: \"host=db passfile=/etc/pgpass\"}\n");
+    ck_assert_int_eq(o->domains.archive.workers, 1); /* not said: as configured */
+    options_free(o);
+    o = load("postgres: {conninfo: \"postgresql://me@db:5432/x?sslmode=require\"}\n"
+             "domains: {archive: {workers: 0}}\n");
+    ck_assert_int_eq(o->domains.archive.workers, 0);
+    options_free(o);
+    o = load("{}\n");
+    ck_assert_int_eq(o->domains.archive.workers, 0);
+    options_free(o);
+    refused("postgres: {conninfo: \"host=db password=secret\"}\n", HAS_PASSWORD);
+    refused("postgres: {conninfo: \"sslpassword = 'secret'\"}\n", HAS_PASSWORD);
+    refused("postgres: {conninfo: \"postgres://me:secret@db/x\"}\n", HAS_PASSWORD);
+    refused("postgres: {conninfo: \"postgres://db/x?p%61ssword=secret\"}\n", HAS_PASSWORD);
+    refused("domains: {archive: {workers: 1}}\n",
+            "t:1:30: postgres.conninfo: is not given, but there are to be archive workers "
+            "(expected the address of a database, or domains.archive.workers: 0)\n");
+}
+END_TEST
+
 START_TEST(versions)
 {
     refused("config_version: 2\nfoo: 1\n",
@@ -391,7 +417,7 @@ START_TEST(all_errors_are_reported)
             "t:7:3: duplicate key \"lease_ms\" (first on line 6)\n"
             "t:1:1: a: unknown option (expected config_version, instance, redis, supervisor, "
             "domains, cluster, "
-            "task, events, limits, hooks, audit, log or methods)\n"
+            "task, events, limits, hooks, audit, postgres, archive, log or methods)\n"
             "t:3:13: redis.embedded: \"yes\" is not a boolean (expected true or false)\n"
             "t:6:13: task.lease_ms: \"1\" is too small (expected milliseconds, 100 to 86400000)\n"
             "t:8:9: events: is a section (expected a mapping with transport, maxlen, max_bytes, "
@@ -451,6 +477,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, redis_rules);
     tcase_add_test(tc, socket_paths_are_short);
     tcase_add_test(tc, project_files_stay_in_their_project);
+    tcase_add_test(tc, archive_rules);
     tcase_add_test(tc, versions);
     tcase_add_test(tc, all_errors_are_reported);
     tcase_add_test(tc, errors_are_capped);
