@@ -10,9 +10,11 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <sys/stat.h>
+#include <poll.h>
 
 #define FILE_NAME "claudebench.yaml"
+
+enum { PIPE_WAIT_MS = 1000 };
 
 /* ---- the search ---- */
 
@@ -95,15 +97,28 @@ void options_source_done(struct options_source *source)
 
 /* ---- reading files ---- */
 
+/* A shell's <(command) is a pipe. One that nobody writes to must not keep the daemon waiting at a reload. */
+static int wait_for_data(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    int n = poll(&p, 1, PIPE_WAIT_MS); /* a file can always be read */
+
+    if (n == 0)
+        errno = ETIMEDOUT;
+    return n > 0 || (n < 0 && errno == EINTR) ? 0 : -1;
+}
+
 /* At most one byte more than is allowed, so that the reader sees that it is too much. */
 static int read_all(int fd, struct buf *out)
 {
     while (out->len <= OPTIONS_FILE_MAX) {
+        if (wait_for_data(fd) != 0)
+            return -1;
         size_t room = OPTIONS_FILE_MAX + 1 - out->len;
         room = room < 65536 ? room : 65536;
         char *to = buf_reserve(out, room);
         ssize_t n = read(fd, to, room);
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && (errno == EINTR || errno == EAGAIN))
             continue;
         if (n < 0)
             return -1;
@@ -118,7 +133,7 @@ static int read_all(int fd, struct buf *out)
 static void read_file(struct options *opts, const char *path, struct options_errors *errs)
 {
     struct buf text = BUF_INIT;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
     if (fd < 0 || read_all(fd, &text) != 0)
         options_errors_add(errs, path, 0, 0, "", "cannot be read: %s", strerror(errno));

@@ -46,6 +46,8 @@ bool settings_has_all(const struct settings_place *place, const char *text, size
 /* True when both are the same JSON but for white space. */
 bool settings_same(const char *a, size_t a_len, const char *b, size_t b_len);
 
+/* Whether a handler is one of our lines: it runs a program named claudebench with the word hook. */
+bool settings_is_ours(struct json_span handler);
 /* Calls fn for each handler of an event (all events when it is NULL); `is_ours` as above. */
 typedef void settings_handler_fn(void *arg, const char *event, struct json_span handler,
                                  bool is_ours);

@@ -8,8 +8,10 @@
 #include "common/log.h"
 #include "common/mem.h"
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 /* ---- the round trip ---- */
 
@@ -249,6 +251,30 @@ START_TEST(a_missing_file_is_an_error)
 }
 END_TEST
 
+START_TEST(a_pipe_is_read_unless_nobody_writes)
+{
+    struct options *o = NULL;
+    struct buf out = BUF_INIT;
+    char *path = mem_printf("%s/claudebench.yaml", folder);
+    ck_assert_int_eq(mkfifo(path, 0600), 0);
+    ck_assert_int_eq(load_folder(&o, &out), -1);
+    ck_assert_ptr_nonnull(strstr(buf_peek(&out), "cannot be read: Connection timed out"));
+
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        int fd = open(path, O_WRONLY | O_CLOEXEC); /* waits for the reader */
+        _exit(write(fd, "log: {level: warn}\n", 19) == 19 ? 0 : 1);
+    }
+    ck_assert_msg(load_folder(&o, &out) == 0, "%s", buf_peek(&out));
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+    ck_assert_int_eq(o->log.level, LOG_LEVEL_WARN);
+    options_free(o);
+    buf_done(&out);
+    free(path);
+}
+END_TEST
+
 START_TEST(search_order)
 {
     struct options_source source = {0};
@@ -323,6 +349,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, later_files_override);
     tcase_add_test(tc, errors_name_their_file);
     tcase_add_test(tc, a_missing_file_is_an_error);
+    tcase_add_test(tc, a_pipe_is_read_unless_nobody_writes);
     tcase_add_test(tc, search_order);
     tcase_add_test(tc, lenient_loading_keeps_what_is_right);
     tcase_add_test(tc, relative_names_become_absolute);
