@@ -85,16 +85,19 @@ static int embedded_login(const struct options *opts, enum connect_role role,
     return 0;
 }
 
-static int external_login(const struct options *opts, struct redis_target *target,
-                          struct cb_error *err)
+static int external_login(const struct options *opts, enum connect_role role,
+                          struct redis_target *target, struct cb_error *err)
 {
+    bool is_client = role == CONNECT_CLIENT && opts->redis.client_user[0];
+    const char *user = is_client ? opts->redis.client_user : opts->redis.user;
+    const char *file = is_client ? opts->redis.client_password_file : opts->redis.password_file;
     char *password = NULL;
 
-    if (opts->redis.user[0])
-        take_string(&target->user, mem_strdup(opts->redis.user));
-    if (!opts->redis.password_file[0])
+    if (user[0])
+        take_string(&target->user, mem_strdup(user));
+    if (!file[0])
         return 0;
-    if (connect_read_password(opts->redis.password_file, &password, err) != 0)
+    if (connect_read_password(file, &password, err) != 0)
         return -1;
     take_string(&target->password, password);
     return 0;
@@ -112,7 +115,7 @@ int connect_target(const struct options *opts, enum connect_role role, struct re
     }
     target.timeout_ms = (int)opts->redis.timeout_ms;
     int status = opts->redis.embedded ? embedded_login(opts, role, &target, err)
-                                      : external_login(opts, &target, err);
+                                      : external_login(opts, role, &target, err);
     if (status != 0) {
         redis_target_done(&target);
         return -1;

@@ -11,7 +11,8 @@ enum connect_role { CONNECT_DAEMON, CONNECT_CLIENT };
 
 /*
  * Embedded Redis: the unix socket of redis.url, the ACL user `daemon` or `client` and its password
- * file in redis.dir. External: redis.url, redis.user and redis.password_file. On success the caller
+ * file in redis.dir. External: redis.url, redis.user and redis.password_file,
+ * or redis.client_user and redis.client_password_file. On success the caller
  * owns *ret (redis_target_done). Returns 0, or -1 with err->code an enum exitcode.
  */
 int connect_target(const struct options *opts, enum connect_role role, struct redis_target *ret,

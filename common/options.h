@@ -71,6 +71,8 @@ struct options {
         const char *prefix;
         const char *user;
         const char *password_file;
+        const char *client_user;
+        const char *client_password_file;
         int64_t maxmemory; /* 0 = no limit; embedded only */
         int64_t timeout_ms;
     } redis;

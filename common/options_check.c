@@ -220,9 +220,22 @@ static void check_url(struct check *c)
     }
 }
 
+/* A name without a password, or the other way round, would log in as half of somebody else. */
+static void check_client_user(struct check *c)
+{
+    static const char *const pair[] = {"redis.client_user", "redis.client_password_file"};
+    const char *const values[] = {c->opts->redis.client_user, c->opts->redis.client_password_file};
+
+    if (!is_usable(c, pair[0]) || !is_usable(c, pair[1]) || !values[0][0] == !values[1][0])
+        return;
+    size_t given = values[0][0] ? 0 : 1;
+    fail(c, pair[given], NULL, "is given without %s (expected both or none)", pair[1 - given]);
+}
+
 static void check_embedded(struct check *c)
 {
-    static const char *const external[] = {"redis.user", "redis.password_file"};
+    static const char *const external[] = {"redis.user", "redis.password_file", "redis.client_user",
+                                           "redis.client_password_file"};
     enum { MAXMEMORY_LEAST = 4 << 20 };
     int64_t maxmemory = c->opts->redis.maxmemory;
 
@@ -310,6 +323,7 @@ void options_check(const struct options *opts, struct options_errors *errs)
     check_names(&c);
     check_url(&c);
     check_embedded(&c);
+    check_client_user(&c);
     check_control_socket(&c);
     for (size_t i = 0; i < CB_ARRAY_LEN(relations); i++)
         check_relation(&c, &relations[i]);

@@ -1,9 +1,7 @@
 /*
  * redis_config.c: see redis_config.h.
  *
- * Two users. `daemon` is the supervisor and its workers: every data command under our prefix, nothing
- * that administers the server but what handing on needs. `client` is claudebench: it appends requests,
- * pops its replies, and reads the public streams.
+ * Two users, `daemon` and `client`, with the rights of common/rights.h.
  *
  * The default user is off and has no password, so nobody can be it; yet it keeps all rights, because
  * Redis loads its append-only file as that user and checks EXEC: with -@all every transaction in the file,
@@ -13,6 +11,7 @@
 #include "supervisor/redis_config.h"
 
 #include "common/mem.h"
+#include "common/rights.h"
 
 static const char *const fixed_lines[] = {
     "port 0",
@@ -41,20 +40,6 @@ static const char *const fixed_lines[] = {
     "hash-max-listpack-entries 128",
     "lazyfree-lazy-expire yes", /* a generation of idempotency outcomes is large */
 };
-
-static const char daemon_rights[] = "-@all +@all -@admin -@dangerous +info +role +config|get "
-                                    "+client|list +client|kill +client|unblock";
-
-static const char client_rights[] = "-@all +auth +hello +ping +echo +quit +reset +select "
-                                    "+client|setname +client|getname +client|id "
-                                    "+xadd +xlen +xrange +xrevrange +xread +xinfo|stream +evalsha "
-                                    "+get +script|load +script|exists +time "
-                                    "+wait +subscribe +psubscribe +unsubscribe +punsubscribe";
-
-/* A reader of events whose place is kept moves it by itself. */
-static const char reader_rights[] = "+xreadgroup +xack";
-
-static const char reply_rights[] = "+blmpop +lmpop +lpop +llen +unlink +exists";
 
 /* In double quotes, for Redis's line splitter. */
 static void put_quoted(struct buf *out, const char *name, const char *value)
@@ -85,18 +70,11 @@ static const char *fsync_word(int appendfsync)
 
 static void put_users(const struct redis_config *cfg, struct buf *out)
 {
-    const char *p = cfg->opts->redis.prefix;
+    const char *prefix = cfg->opts->redis.prefix;
 
     buf_puts(out, "user default off resetpass ~* &* +@all\n");
-    buf_printf(out, "user daemon on #%s resetkeys resetchannels ~%s:* &%s:* &%s:events:* %s\n",
-               cfg->daemon_hash, p, p, p, daemon_rights);
-    buf_printf(out, "user client on #%s resetkeys resetchannels ~%s:requests:* ", cfg->client_hash,
-               p);
-    buf_printf(out, "%%R~%s:stream:events %%R~%s:partition:* %%R~%s:stream:dead ", p, p, p);
-    buf_printf(out, "%%R~%s:stream:audit %%R~%s:audit:head:* &%s:events:* %s ", p, p, p,
-               client_rights);
-    buf_printf(out, "(~%s:stream:events %s) ", p, reader_rights);
-    buf_printf(out, "(~%s:reply:* %s)\n", p, reply_rights);
+    rights_put_user(out, RIGHTS_DAEMON, "daemon", cfg->daemon_hash, prefix);
+    rights_put_user(out, RIGHTS_CLIENT, "client", cfg->client_hash, prefix);
 }
 
 void redis_config_put(const struct redis_config *cfg, struct buf *out)

@@ -7,6 +7,7 @@
  *   print_tables events-mdoc       the list of log events in claudebenchd(8)
  *   print_tables keys-mdoc         the list of keys in claudebench-keys(7)
  *   print_tables methods-mdoc      the list of methods in claudebench-methods(7)
+ *   print_tables acl               etc/redis-claudebench.acl
  */
 #include "common/compat.h"
 
@@ -14,6 +15,7 @@
 #include "common/keys.h"
 #include "common/log.h"
 #include "common/options_doc.h"
+#include "common/rights.h"
 #include "worker/registry.h"
 
 static int by_name(const void *a, const void *b)
@@ -81,6 +83,13 @@ static void put_methods(struct buf *out)
     }
 }
 
+/* Not a hash, so that Redis refuses the file until an administrator has put his own in. */
+static void put_acl(struct buf *out)
+{
+    rights_put_user(out, RIGHTS_DAEMON, "claudebench-daemon", "DAEMON_PASSWORD_SHA256", "cb");
+    rights_put_user(out, RIGHTS_CLIENT, "claudebench-client", "CLIENT_PASSWORD_SHA256", "cb");
+}
+
 static const struct {
     const char *name;
     void (*put)(struct buf *out);
@@ -90,6 +99,7 @@ static const struct {
     {"events-mdoc", put_events},
     {"keys-mdoc", put_keys},
     {"methods-mdoc", put_methods},
+    {"acl", put_acl},
 };
 
 int main(int argc, char **argv)
@@ -103,7 +113,7 @@ int main(int argc, char **argv)
             return fflush(stdout) == 0 ? EXITCODE_OK : EXITCODE_SOFTWARE;
         }
     }
-    fprintf(stderr,
-            "usage: print_tables options-sample|options-mdoc|events-mdoc|keys-mdoc|methods-mdoc\n");
+    fprintf(stderr, "usage: print_tables "
+                    "options-sample|options-mdoc|events-mdoc|keys-mdoc|methods-mdoc|acl\n");
     return EXITCODE_USAGE;
 }

@@ -8,6 +8,7 @@ import signal
 import modes
 import procs
 import tap
+import users
 from caller import Caller
 from privredis import PrivateRedis
 from resp import Resp, RespError, rename_prefix
@@ -97,6 +98,8 @@ class Daemon:
             },
             FAST,
         )
+        if isinstance(redis, PrivateRedis) and "user" not in (config or {}).get("redis", {}):
+            base["redis"].update(redis.login(prefix))
         self.config = merge(base, config or {})
         self.process = None
         self.fds_at_start = None
@@ -187,13 +190,12 @@ class Daemon:
             self.check_log()
 
     def refused_commands(self):
-        """Of the embedded server: how often our users were told NOPERM since it started."""
+        """Of the embedded server: what our users were refused since it started."""
         try:
             with self.connect(timeout=2) as r:
-                stats = r.info("errorstats")
+                return users.refusals(r) if self.redis is None else []
         except (OSError, RespError):
-            return None
-        return stats.get("errorstat_NOPERM") if self.redis is None else None
+            return []
 
     def check_log(self):
         log = self.log()
@@ -274,15 +276,24 @@ class Daemon:
 
     # ---- Redis ----
 
-    def _password(self):
-        with open(f"{self.redis_dir}/daemon.password", encoding="ascii") as f:
-            return f.readline().strip()
-
     def connect(self, timeout=10.0):
-        """A connection as the user `daemon` (embedded), or as the external server's default user."""
+        """A connection that may do everything."""
         if self.redis is not None:
             return self.redis.client(timeout=timeout)
-        return Resp(f"{self.dir}/redis.sock", "daemon", self._password(), timeout=timeout)
+        return Resp(f"{self.dir}/redis.sock", *users.ADMIN, timeout=timeout)
+
+    def as_user(self, who, timeout=10.0):
+        """A connection as the server's user `daemon` or `client`; as the default user of one that has none."""
+        if self.redis is None:
+            with open(f"{self.redis_dir}/{who}.password", encoding="ascii") as f:
+                return Resp(f"{self.dir}/redis.sock", who, f.readline().strip(), timeout=timeout)
+        if isinstance(self.redis, PrivateRedis):
+            return self.redis.as_user(who, self.prefix, timeout)
+        return self.connect(timeout)
+
+    def connect_caller(self):
+        """Callers have the rights of claudebench, unless a test says how to connect."""
+        return self.connect() if "connect" in self.__dict__ else self.as_user("client")
 
     def redis_pid(self):
         """The embedded server's pid, or None."""
@@ -293,7 +304,7 @@ class Daemon:
         return None
 
     def caller(self, schemas=True, **kw):
-        made = Caller(self.connect, self.prefix, schemas=self.schemas if schemas else {}, **kw)
+        made = Caller(self.connect_caller, self.prefix, schemas=self.schemas if schemas else {}, **kw)
         if schemas and not self.schemas:
             made.learn_schemas()
         return made

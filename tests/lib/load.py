@@ -245,7 +245,7 @@ class AgentProcess:
                  "--ledger", self.ledger, "--name", f"proc-{self.number}.{self.lives}", "--prefix", d.prefix,
                  "--work-ms", str(self.work_ms)]
         if d.redis is None:
-            words += ["--socket", f"{d.dir}/redis.sock", "--user", "daemon", "--password-file", f"{d.redis_dir}/daemon.password"]
+            words += ["--socket", f"{d.dir}/redis.sock", "--user", "client", "--password-file", f"{d.redis_dir}/client.password"]
         else:
             words += ["--socket", f"{d.redis.address}:{d.redis.port}" if self.at else d.redis.socket]
         self.process = procs.start([*(self.at.inside if self.at else []), *words], env={"PYTHONPATH": os.path.dirname(os.path.abspath(procs.__file__))},

@@ -1,6 +1,7 @@
 """privredis.py: a redis-server of the test's own, on a unix socket in a temporary folder."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -8,6 +9,7 @@ import subprocess
 import modes
 import procs
 import tap
+import users
 from resp import Resp, RespError
 
 
@@ -19,16 +21,24 @@ class PrivateRedis:
     tcp       also listen on 127.0.0.1, on a free port (self.port)
     alone     whatever CB_TEST_REDIS says (modes.py)
     at        runs on a host of network.py and listens at its address (self.address, self.port), too
+    acl_file  its users, all of them: a file that also has users.ADMIN
     """
 
-    def __init__(self, aof=False, fsync="everysec", lines=(), tcp=False, maxmemory=0, start=True, at=None, alone=False):
+    def __init__(self, aof=False, fsync="everysec", lines=(), tcp=False, maxmemory=0, start=True, at=None, alone=False,
+                 acl_file=None):
         self.dir = procs.subfolder("r")
         self.at, self.address = at, at.address if at else "127.0.0.1"
         self.socket = f"{self.dir}/s"
         self.aof, self.fsync, self.lines, self.maxmemory = aof, fsync, list(lines), maxmemory
         self.port = 6379 if at else free_port() if tcp else 0
         self.process = None
-        self.around = None if alone or at else modes.around(self)
+        self.prefixes = []
+        self.acl_file = acl_file
+        if acl_file:
+            self.lines.append(f"aclfile {acl_file}")
+        elif users.ACL:
+            self.lines.append("user default off resetpass ~* &* +@all")
+        self.around = None if alone or at or acl_file else modes.around(self)
         if start:
             self.start()
 
@@ -71,7 +81,8 @@ class PrivateRedis:
     def start(self, wait=True):
         with open(f"{self.dir}/out", "ab") as out:
             inside = self.at.inside if self.at else []
-            self.process = procs.start([*inside, "redis-server", "-"], stdin=subprocess.PIPE, stdout=out, stderr=out)
+            program = users.REAL if self.acl_file else "redis-server"
+            self.process = procs.start([*inside, program, "-"], stdin=subprocess.PIPE, stdout=out, stderr=out)
         self.process.stdin.write(self.config().encode())
         self.process.stdin.close()
         if wait:
@@ -95,7 +106,33 @@ class PrivateRedis:
             self.around.is_ready()
 
     def client(self, timeout=10.0, **kw):
+        if self.acl_file:
+            kw.setdefault("login", users.ADMIN)
         return Resp(self.socket, timeout=timeout, **kw)
+
+    def login(self, prefix="cb"):
+        """The users of a daemon with this prefix, which it gets with the first one: what its configuration says of them."""
+        if not users.ACL or self.acl_file:
+            return {}
+        if prefix not in self.prefixes:
+            self.prefixes.append(prefix)
+            lines = users.acl_lines(procs.top_srcdir(), prefix)
+            self.lines += lines
+            if self.running():
+                with self.client() as c:
+                    for line in lines:
+                        c.call("ACL", "SETUSER", *_words(line)[1:])
+        return users.login(procs.folder(), prefix)
+
+    def as_user(self, who, prefix="cb", timeout=10.0):
+        """A connection as `daemon` or `client`."""
+        if self.login(prefix):
+            return self.client(timeout=timeout, user=users.name(who, prefix), password=users.PASSWORDS[who])
+        return self.client(timeout=timeout)
+
+    def check_refusals(self):
+        if users.ACL and self.running():
+            users.check_refusals(self.client, "the tests' Redis")
 
     def log(self):
         try:
@@ -108,6 +145,7 @@ class PrivateRedis:
         return self.process is not None and self.process.poll() is None
 
     def kill9(self):
+        self.check_refusals()
         self.process.kill()
         self.process.wait()
 
@@ -127,6 +165,7 @@ class PrivateRedis:
     def stop(self):
         if self.running():
             self.cont()
+            self.check_refusals()
             self.process.terminate()
             self.process.wait(20)
         if self.around:
@@ -140,6 +179,11 @@ class PrivateRedis:
             self.kill9()
         if self.around:
             self.around.ended()
+
+
+def _words(line):
+    """A line of an ACL file; a selector is one word."""
+    return re.findall(r"\([^)]*\)|\S+", line)
 
 
 def free_port():

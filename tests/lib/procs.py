@@ -17,6 +17,8 @@ import tempfile
 import termios
 import time
 
+import users
+
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -47,6 +49,7 @@ def folder():
     global _folder
     if _folder is None:
         _folder = tempfile.mkdtemp(prefix="cbt-", dir="/tmp")
+        users.install(_folder)
         _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         _start_janitor()
         atexit.register(_end_all)

@@ -63,10 +63,16 @@ def to_bytes(arg):
     return bytes(arg)
 
 
+LOGIN = (None, None)  # who connections are that do not say so (users.py)
+NOBODY = (None, None)
+
+
 class Resp:
     """One connection. `address` is a socket path or (host, port)."""
 
-    def __init__(self, address, user=None, password=None, timeout=10.0, db=0):
+    def __init__(self, address, user=None, password=None, timeout=10.0, db=0, login=None):
+        if user is None and password is None:
+            user, password = login or LOGIN
         self.address = address
         self.timeout = timeout
         self.buffer = bytearray()

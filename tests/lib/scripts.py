@@ -9,6 +9,7 @@ import os
 import subprocess
 
 import procs
+import users
 from privredis import PrivateRedis
 from resp import RespError
 
@@ -87,6 +88,7 @@ class Scripts:
     def __init__(self, prefix="cb", **redis):
         self.server = PrivateRedis(**redis)
         self.redis = self.server.client()
+        self.runner = self.server.as_user("daemon", prefix) if users.ACL else self.redis
         self.prefix = prefix
         self.sha = {}
         self.options = dict(DEFAULTS)
@@ -109,9 +111,9 @@ class Scripts:
         """EVALSHA, loaded at first use; error replies raise RespError."""
         for _ in range(2):
             if name not in self.sha:
-                self.sha[name] = self.redis.text("SCRIPT", "LOAD", text(name))
+                self.sha[name] = self.runner.text("SCRIPT", "LOAD", text(name))
             try:
-                return self.redis.call("EVALSHA", self.sha[name], len(keys), *keys, *args)
+                return self.runner.call("EVALSHA", self.sha[name], len(keys), *keys, *args)
             except RespError as problem:
                 if problem.code != "NOSCRIPT":
                     raise

@@ -24,13 +24,20 @@ SRC = procs.top_srcdir()
 RESULTS = os.environ.get("CB_FAULT_RESULTS") or os.path.join(procs.top_builddir(), "tests/results")
 MINUTE = 60
 
-Row = collections.namedtuple("Row", "name text whole part bound")
+Row = collections.namedtuple("Row", "name text whole part bound env")
 
 
-def row(name, text, whole=(), part=(), bound=15 * MINUTE):
+def row(name, text, whole=(), part=(), bound=15 * MINUTE, env=None):
     """`whole`: programs all of whose cases belong to it; `part`: those of which only the cases that name it do. `bound`: for
-    each of them."""
-    return Row(name, text, whole, part, bound)
+    each of them. `env`: what they get, instead of what asks for their long forms."""
+    return Row(name, text, whole, part, bound, {"CB_FAULTS": "1"} if env is None else env)
+
+
+def suite():
+    """The programs of make check that talk to Redis through ours: all but the unit tests."""
+    with open(os.path.join(SRC, "tests/Makefile.inc"), encoding="utf-8") as f:
+        lists = re.findall(r"^(?:CONTRACT|PROGRAM)_TESTS = \\\n((?:\t.*\n)+)", f.read(), re.M)
+    return re.findall(r"tests/(\S+\.py)", "".join(lists))
 
 
 ROWS = [
@@ -53,6 +60,8 @@ ROWS = [
     row("F20", "Redis sleeps for 5 s, and is busy with a stranger's script for 10 s", [], ["t5/wire.py", "t2/weather.py"]),
     row("F23", "SCRIPT FLUSH and FUNCTION FLUSH every 100 ms", [], ["t5/wire.py", "t2/weather.py", "t1/redis_away.py"]),
     row("F25", "Redis is away and then has 1 GB to load", [], ["t5/wire.py", "t2/weather.py"]),
+    row("F26", "the whole suite with the users of etc/redis-claudebench.acl: nothing is refused", suite(),
+        env={"CB_TEST_REDIS": "acl"}),
     row("F28", "clocks jump by an hour", [], ["t4/clocks.py"]),
     row("F29", "clocks that are five minutes wrong", [], ["t4/clocks.py"]),
     row("F33", "the corpus of dangerous calls while hook workers die and hang and the rules break", ["t5/hook_faults.py"], ["t2/hooks.py"]),
@@ -156,12 +165,12 @@ class Outcome:
         return "FAILED" if self.failed else "skipped" if not self.passed else "ok"
 
 
-def run_program(name, args, bound):
+def run_program(name, args, bound, env):
     """(exit status, output) of one test program."""
     path = f"{procs.subfolder('c')}/out"
     with open(path, "wb") as out:
         process = procs.start([sys.executable, os.path.join(SRC, "tests", name), "--seed", str(tap.SEED), *args], stdout=out,
-                              stderr=out, env={"CB_FAULTS": "1", "CB_TEST_TIMEOUT": str(bound)}, own_group=True)
+                              stderr=out, env={**env, "CB_TEST_TIMEOUT": str(bound)}, own_group=True)
         try:
             status = process.wait(bound + 30)
         except subprocess.TimeoutExpired:
@@ -174,7 +183,7 @@ def run_program(name, args, bound):
 def run_row(r):
     began, outcome, where = time.monotonic(), Outcome(), provenance()
     for program, args in [(p, []) for p in r.whole] + [(p, ["--faults", r.name]) for p in r.part]:
-        status, text = run_program(program, args, r.bound)
+        status, text = run_program(program, args, r.bound, r.env)
         outcome.read(program, text, status)
         if status != 0:
             note(f"{program} {' '.join(args)} said:\n{text[-20000:]}")

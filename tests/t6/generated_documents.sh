@@ -31,6 +31,10 @@ same() {
 result "the sample can be made" $?
 same "etc/claudebench.yaml is current" "$top_srcdir/etc/claudebench.yaml" "$tmp/sample"
 
+"$print" acl >"$tmp/acl" && [ -s "$tmp/acl" ]
+result "the ACL file can be made" $?
+same "etc/redis-claudebench.acl is current" "$top_srcdir/etc/redis-claudebench.acl" "$tmp/acl"
+
 "$print" options-mdoc >"$tmp/mdoc" && [ -s "$tmp/mdoc" ]
 result "the list for the manual can be made" $?
 sh "$top_srcdir/tools/splice.sh" "$top_srcdir/man/claudebench.yaml.5" options-mdoc <"$tmp/mdoc" >"$tmp/page"

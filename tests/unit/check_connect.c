@@ -144,6 +144,33 @@ START_TEST(external)
 }
 END_TEST
 
+START_TEST(external_with_two_users)
+{
+    char *daemons = file_with("external", "of-daemon\n", 10);
+    char *clients = file_with("external.client", "of-client\n", 10);
+    char *yaml = mem_printf("config_version: 1\nredis:\n  embedded: false\n"
+                            "  url: redis://127.0.0.1/\n  user: d\n  password_file: %s\n"
+                            "  client_user: c\n  client_password_file: %s\n",
+                            daemons, clients);
+    struct options *opts = options_of(yaml);
+    struct redis_target target = {0};
+    struct cb_error err = {0};
+    ck_assert_msg(connect_target(opts, CONNECT_DAEMON, &target, &err) == 0, "%s", err.text);
+    ck_assert_str_eq(target.user, "d");
+    ck_assert_str_eq(target.password, "of-daemon");
+    redis_target_done(&target);
+    unlink(daemons); /* the client has no business there, and mostly may not */
+    ck_assert_msg(connect_target(opts, CONNECT_CLIENT, &target, &err) == 0, "%s", err.text);
+    ck_assert_str_eq(target.user, "c");
+    ck_assert_str_eq(target.password, "of-client");
+    redis_target_done(&target);
+    options_free(opts);
+    free(yaml);
+    free(daemons);
+    free(clients);
+}
+END_TEST
+
 static void make_folder(void)
 {
     memcpy(folder + sizeof folder - 7, "XXXXXX", 6);
@@ -152,7 +179,8 @@ static void make_folder(void)
 
 static void remove_folder(void)
 {
-    static const char *const names[] = {"p", "client.password", "daemon.password", "external"};
+    static const char *const names[] = {"p", "client.password", "daemon.password", "external",
+                                        "external.client"};
     for (size_t i = 0; i < CB_ARRAY_LEN(names); i++) {
         char *path = mem_printf("%s/%s", folder, names[i]);
         unlink(path);
@@ -168,6 +196,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, bad_password_files);
     tcase_add_test(tc, embedded);
     tcase_add_test(tc, external);
+    tcase_add_test(tc, external_with_two_users);
 }
 
 UNIT_MAIN("connect", add_tests)

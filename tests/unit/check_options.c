@@ -318,6 +318,9 @@ START_TEST(redis_rules)
             "t:1:35: redis.password_file: is for an external Redis, but redis.embedded is true "
             "(expected \"\": the "
             "embedded one has its own users)\n");
+    refused("redis: {embedded: false, url: unix:///r, client_user: c}\n",
+            "t:1:55: redis.client_user: is given without redis.client_password_file "
+            "(expected both or none)\n");
     refused("redis: {maxmemory: 1MiB}\n",
             "t:1:20: redis.maxmemory: is too small to run (expected 0 or at least 4MiB)\n");
     refused("redis: {embedded: false, url: /run/r.sock, maxmemory: 1GiB}\n",
