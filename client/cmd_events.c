@@ -150,13 +150,15 @@ static void say_gap(const struct event_gap *gap)
 /* A loss is told once; returns the exit code when there is no use in trying again, else -1. */
 static int lost(struct viewer *v, const struct cb_error *err, bool is_final)
 {
-    bool is_kept_trying = !is_final && v->is_following && (v->was_up || err->code == REDIS_LOADING);
+    bool is_kept_trying = !is_final && v->is_following &&
+                          (v->was_up || redis_fault_passes((enum redis_fault)err->code));
 
     if (!v->has_failed || is_final)
         cli_say("%s%s%s", v->was_up ? "" : "cannot reach Redis at ", err->text,
                 is_kept_trying ? "; trying again"
-                : is_final     ? ""
-                               : "; is claudebenchd running?");
+                : is_final || redis_fault_passes((enum redis_fault)err->code)
+                    ? ""
+                    : "; is claudebenchd running?");
     v->has_failed = true;
     if (is_kept_trying)
         return -1;

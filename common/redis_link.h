@@ -73,6 +73,8 @@ enum redis_fault {
 const char *redis_fault_name(enum redis_fault fault);
 /* This server does not serve us, or not now, though the connection is good: only a new one helps. */
 bool redis_fault_is_elsewhere(enum redis_fault fault);
+/* Somebody answers, and we shall be served before long: it loads its data, or a cluster moves ours. */
+bool redis_fault_passes(enum redis_fault fault);
 
 /* A reply, owned by the caller (reply_free) or part of one. */
 struct redisReply;

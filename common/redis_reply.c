@@ -150,6 +150,12 @@ bool redis_fault_is_elsewhere(enum redis_fault fault)
            fault == REDIS_CLUSTERDOWN;
 }
 
+bool redis_fault_passes(enum redis_fault fault)
+{
+    return fault == REDIS_LOADING || fault == REDIS_MOVED || fault == REDIS_MIGRATING ||
+           fault == REDIS_CLUSTERDOWN;
+}
+
 const char *redis_fault_name(enum redis_fault fault)
 {
     switch (fault) {

@@ -114,9 +114,7 @@ static int open_link(struct requests_client *rc, int patience_ms, struct cb_erro
     while (redis_link_open(rc->target, rc->client_name, &rc->main.link, &why) != 0) {
         rc->main.link = NULL;
         int64_t wait = backoff_next_full_jitter(&rc->backoff);
-        bool is_soon = why.code == REDIS_LOADING || why.code == REDIS_MIGRATING ||
-                       why.code == REDIS_CLUSTERDOWN || why.code == REDIS_MOVED;
-        if (is_soon && clock_mono_ms() + wait < until) {
+        if (redis_fault_passes((enum redis_fault)why.code) && clock_mono_ms() + wait < until) {
             poll(NULL, 0, (int)wait);
             continue;
         }

@@ -100,6 +100,8 @@ class Neighbours:
 class Cluster:
     """Masters with a third of the slots each, and `replicas` of the one that has the slot of `prefix`."""
 
+    process = None  # a Daemon asks what is the one server's, which may be anybody
+
     def __init__(self, prefix="{cb}", replicas=0, timeout_ms=2000, lines=()):
         self.nodes = [Node(timeout_ms, lines, start=False) for _ in range(3 + replicas)]
         for node in self.nodes:
