@@ -64,7 +64,8 @@ struct redis_conn {
     bool is_stopped;
     bool has_contact;
     unsigned epoch;
-    unsigned hops; /* redirections since it was up */
+    unsigned hops;    /* redirections since it was up */
+    char served[320]; /* by whom, when it was up last */
     struct pending *first;
     struct pending **last;
 };
@@ -227,18 +228,10 @@ static void schedule(struct redis_conn *c, int64_t ms)
     evtimer_add(c->retry, &tv);
 }
 
-/* Another node of the cluster has the slot: no trouble, unless they send us to and fro. Says so when the slot was ours. */
-static bool is_redirected(struct redis_conn *c, enum redis_fault fault, const char *why)
+/* Another node of the cluster has the slot: no trouble, unless they send us to and fro. */
+static bool is_redirected(struct redis_conn *c, enum redis_fault fault)
 {
-    char where[160];
-
-    if (fault != REDIS_MOVED || c->hops++ >= REDIS_CLUSTER_HOPS)
-        return false;
-    if (c->said == SAID_UP && c->hops == 1 && !c->hooks.is_quiet) {
-        redis_target_describe(c->target, where, sizeof where);
-        log_event(EV_redis_moved, LOG_S("redis", where), LOG_S("reason", why));
-    }
-    return true;
+    return fault == REDIS_MOVED && c->hops++ < REDIS_CLUSTER_HOPS;
 }
 
 static int64_t retry_ms(struct redis_conn *c, enum redis_fault fault, bool is_redirected)
@@ -255,7 +248,7 @@ static void fail(struct redis_conn *c, enum redis_fault fault, const char *why)
 {
     enum redis_state old = c->state;
     bool is_loading = fault == REDIS_LOADING;
-    bool is_hop = is_redirected(c, fault, why);
+    bool is_hop = is_redirected(c, fault);
 
     snprintf(c->error, sizeof c->error, "%s", why);
     c->fault = fault;
@@ -273,18 +266,21 @@ static void fail(struct redis_conn *c, enum redis_fault fault, const char *why)
 
 static void become_up(struct redis_conn *c)
 {
-    char where[160];
+    char where[sizeof c->served];
 
     c->quiet_until_ms = 0;
     c->hops = 0;
     c->up_ms = clock_mono_ms();
     set_state(c, REDIS_STATE_UP);
     c->fault = REDIS_OK;
+    redis_target_describe(c->target, where, sizeof where);
     if (c->said != SAID_UP && !c->hooks.is_quiet) {
-        redis_target_describe(c->target, where, sizeof where);
         log_event(EV_redis_connected, LOG_S("redis", where));
         c->said = SAID_UP;
+    } else if (strcmp(where, c->served) != 0 && !c->hooks.is_quiet) {
+        log_event(EV_redis_moved, LOG_S("redis", where), LOG_S("from", c->served));
     }
+    snprintf(c->served, sizeof c->served, "%s", where);
     c->hooks.up(c->hooks.arg);
     c->hooks.changed(c->hooks.arg);
 }

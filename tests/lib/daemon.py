@@ -296,7 +296,9 @@ class Daemon:
         return self.connect() if "connect" in self.__dict__ else self.as_user("client")
 
     def redis_pid(self):
-        """The embedded server's pid, or None."""
+        """The embedded server's pid, or None. (Of the one that is in its place, whoever runs it: modes.py.)"""
+        if self.own_redis:
+            return self.own_redis.pid if self.own_redis.running() else None
         for pid in procs.descendants(self.pid):
             s = procs.stat(pid)
             if s and s[0] != "Z" and s[2].startswith("redis-server"):

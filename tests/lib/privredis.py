@@ -53,6 +53,11 @@ class PrivateRedis:
             return self.around.url()
         return f"redis://{self.address}:{self.port}" if self.at else f"unix://{self.socket}"
 
+    @property
+    def shown_url(self):
+        """What a daemon that is connected says of it."""
+        return f"redis://{self.address}:{self.port}/0" if self.around else self.url
+
     def config(self):
         return "\n".join(
             [

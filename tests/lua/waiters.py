@@ -295,9 +295,9 @@ def repeat_finds():
     fresh()
     same = {"params_hash": "h" * 32, "idem": "a" * 27}
     parked("w", **same)
-    s.redis.call("RENAME", s.key("waiters:queue:default"), "elsewhere")  # a task comes that wakes nobody
+    s.redis.call("RENAME", s.key("waiters:queue:default"), s.key("elsewhere"))  # a task comes that wakes nobody
     s.create("t")
-    s.redis.call("RENAME", "elsewhere", s.key("waiters:queue:default"))
+    s.redis.call("RENAME", s.key("elsewhere"), s.key("waiters:queue:default"))
     equal(s.wait("w", **same), 0)
     equal(waiters(), set())
 
@@ -339,9 +339,9 @@ def lost():
 def seen():
     fresh()
     task = s.create("t")["result"]["id"]
-    s.redis.call("RENAME", s.key("queue:tasks:pending"), "aside")
+    s.redis.call("RENAME", s.key("queue:tasks:pending"), s.key("aside"))
     parked("w")
-    s.redis.call("RENAME", "aside", s.key("queue:tasks:pending"))
+    s.redis.call("RENAME", s.key("aside"), s.key("queue:tasks:pending"))
     s.redis.call("HSET", s.key(f"task:{task}"), "up", s.wall() - 5000)
     s.tick(register=1)
     equal(answers("w"), [])

@@ -37,7 +37,7 @@ def fields():
         equal(sorted(s["audit"]), ["file", "hash", "id", "local_last_hour", "lost", "records", "seq", "state", "waiting"])
         equal((s["pid"], s["instance"], s["reasons"]), (d.pid, "test-host", []))
         equal(sorted(s["redis"]), ["embedded", "max_memory", "since", "state", "url", "used_memory"])
-        equal(s["redis"]["url"], d.redis.url)
+        equal(s["redis"]["url"], d.redis.shown_url)
         wait_until(lambda: status(d)["redis"]["used_memory"] > 500000, 3, "memory is known")
         wait_until(lambda: status(d)["leader"]["is_self"], 3, "leads")
         equal(sorted(status(d)["leader"]), ["epoch", "id", "is_self"])

@@ -60,6 +60,10 @@ class OldRedis(threading.Thread):
                         s.sendall(b"$%d\r\n%b\r\n" % (len(self.info), self.info))
                     elif name == b"CLIENT" and words[1].upper() == b"ID":
                         s.sendall(b":7\r\n")
+                    elif name == b"XLEN":  # of the slot's canary
+                        s.sendall(b":0\r\n")
+                    elif name == b"CLUSTER":
+                        s.sendall(b"-ERR This instance has cluster support disabled\r\n")
                     elif name == b"PING":
                         s.sendall(b"+PONG\r\n")
                     else:

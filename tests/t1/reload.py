@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 
+import modes
 from cbtest import Daemon, PrivateRedis, case, check, equal, main, note, procs, rng, wait_until
 from supervised import Control, FakeDaemon, status
 
@@ -127,7 +128,7 @@ def restart_only():
         other = f"{d.dir}/other"
         for i in range(2):
             answer = reload(d, redis={"prefix": "other"}, supervisor={"pidfile": other}, task={"max_attempts": 5 + i})
-            check('redis.prefix needs a restart: "cb" is in force, "other" was loaded' in answer, answer)
+            check(f'redis.prefix needs a restart: "{modes.prefix("cb")}" is in force, "other" was loaded' in answer, answer)
             check("supervisor.pidfile needs a restart" in answer and "task.max_attempts" in answer, answer)
         said = [(e["option"], e["in_force"]) for e in events(d, "option_needs_restart")]
         equal(said, [("redis.prefix", "cb"), ("supervisor.pidfile", f"{d.dir}/pid")] * 2)

@@ -62,6 +62,8 @@ ROWS = [
     row("F25", "Redis is away and then has 1 GB to load", [], ["t5/wire.py", "t2/weather.py"]),
     row("F26", "the whole suite with the users of etc/redis-claudebench.acl: nothing is refused", suite(),
         env={"CB_TEST_REDIS": "acl"}),
+    row("F27", "Redis Cluster of three masters: the slot is moved under load, its master fails over",
+        ["t5/redis_cluster.py", "t2/redis_cluster.py"]),
     row("F28", "clocks jump by an hour", [], ["t4/clocks.py"]),
     row("F29", "clocks that are five minutes wrong", [], ["t4/clocks.py"]),
     row("F33", "the corpus of dangerous calls while hook workers die and hang and the rules break", ["t5/hook_faults.py"], ["t2/hooks.py"]),
