@@ -123,6 +123,8 @@ static int handshake_error(struct redis_link *link, enum handshake_step step, co
     struct cb_error why = {0};
     if (step == STEP_NODES) /* no cluster, or we may not know: then there is nobody else to try */
         return 0;
+    if (step == STEP_OWNER && strncmp(reply_str(reply), "NOPERM", 6) == 0)
+        return 0; /* the first command will tell */
     if (link_cluster_error(link, reply, err) < 0)
         return -1;
     reply_error(reply, &why);

@@ -152,7 +152,8 @@ START_TEST(the_handshake_asks_for_the_slot)
         {UP_TO_PING ":0\r\n-NOPERM this user has no permissions\r\n", REDIS_OK, ""},
         {UP_TO_PING ":0\r\n*0\r\n", REDIS_OK, ""},
         {UP_TO_PING "-ASK 4765 127.0.0.1:1\r\n*0\r\n", REDIS_MIGRATING, "is moving our keys"},
-        {UP_TO_PING "-NOPERM no\r\n*0\r\n", REDIS_AUTH, "XLEN: NOPERM"},
+        {UP_TO_PING "-NOPERM no\r\n*0\r\n", REDIS_OK, ""}, /* the first command will tell */
+        {UP_TO_PING "-CLUSTERDOWN x\r\n*0\r\n", REDIS_CLUSTERDOWN, "serves our keys"},
         {UP_TO_PING "-CROSSSLOT x\r\n*0\r\n", REDIS_CROSSSLOT, "needs a hash tag"},
     };
     for (size_t i = 0; i < CB_ARRAY_LEN(cases); i++) {
