@@ -72,7 +72,8 @@ class Daemon:
         self.redis = redis = redis or self.own_redis
         rename_prefix(prefix)
         self.inside = at.inside if at else []
-        self.more_fds = more_fds
+        # An upgrade leaves one more; the embedded server's pipe, which ends with it, hides that.
+        self.more_fds = more_fds + (self.own_redis is not None)
         self.dir = folder or procs.subfolder("d")
         self.prefix = prefix
         self.env = dict(env or {})
@@ -117,8 +118,10 @@ class Daemon:
     def start(self, ready=True):
         for name in ("claudebenchd", "claudebench", "claudebench-worker"):
             tap.check(os.path.exists(procs.binary(name)), f"{procs.binary(name)} is not built")
-        if self.own_redis and not self.own_redis.running():
-            self.own_redis.start()
+        if self.own_redis:
+            if not self.own_redis.running():
+                self.own_redis.start()
+            self.own_redis.keep()
         self.write_config()
         os.makedirs(self.redis_dir, exist_ok=True)
         with open(self.log_path, "ab") as log:
@@ -177,6 +180,7 @@ class Daemon:
                     tap.fail(f"claudebenchd did not end within {timeout} s:\n{tree}\n{self.log_tail()}")
         code = self.process.returncode if self.process else None
         if self.own_redis:
+            self.own_redis.let_go()
             self.own_redis.stop()
         left = self.leftovers()
         shown = [procs.describe(p) for p in left]

@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 
+import modes
 import procs
 import tap
 from daemon import merge, yaml
@@ -94,7 +95,7 @@ class Hooks:
             self.write(f"{self.rules_dir}/a.yaml", rules)
         self.config = merge({
             "config_version": 1,
-            "redis": {"embedded": False, "url": url or f"unix://{self.dir}/none.sock"},
+            "redis": {"embedded": False, "url": url or f"unix://{self.dir}/none.sock", "prefix": modes.prefix("cb")},
             "supervisor": {"state_dir": self.state},
             "hooks": {"rules_dir": self.rules_dir, "deadline_ms": deadline_ms},
         }, {"hooks": hooks or {}})

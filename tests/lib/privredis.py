@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 
 import modes
 import procs
@@ -32,6 +33,7 @@ class PrivateRedis:
         self.aof, self.fsync, self.lines, self.maxmemory = aof, fsync, list(lines), maxmemory
         self.port = 6379 if at else free_port() if tcp else 0
         self.process = None
+        self.keeper = None
         self.prefixes = []
         self.acl_file = acl_file
         if acl_file:
@@ -159,6 +161,24 @@ class PrivateRedis:
         if self.running():
             self.kill9()
         self.start(wait)
+
+    def keep(self):
+        """Starts it again whenever it dies, as a supervisor does with the embedded one; until let_go()."""
+        def watch(ended):
+            while not ended.wait(0.05):
+                if not self.running():
+                    self.start(wait=False)
+
+        if not self.keeper:
+            ended = threading.Event()
+            self.keeper = ended, threading.Thread(target=watch, args=(ended,), daemon=True)
+            self.keeper[1].start()
+
+    def let_go(self):
+        if self.keeper:
+            self.keeper[0].set()
+            self.keeper[1].join()
+            self.keeper = None
 
     def sigstop(self):
         os.kill(self.pid, signal.SIGSTOP)

@@ -131,13 +131,13 @@ def restart_only():
             check(f'redis.prefix needs a restart: "{modes.prefix("cb")}" is in force, "other" was loaded' in answer, answer)
             check("supervisor.pidfile needs a restart" in answer and "task.max_attempts" in answer, answer)
         said = [(e["option"], e["in_force"]) for e in events(d, "option_needs_restart")]
-        equal(said, [("redis.prefix", "cb"), ("supervisor.pidfile", f"{d.dir}/pid")] * 2)
+        equal(said, [("redis.prefix", modes.prefix("cb")), ("supervisor.pidfile", f"{d.dir}/pid")] * 2)
         equal([o["option"] for o in status(d)["config"]["needs_restart"]], ["redis.prefix", "supervisor.pidfile"])
         shown = d.client("status").stdout.decode()
         check("restart   needed for new values of redis.prefix, supervisor.pidfile\n" in shown, shown)
         equal(d.caller().call("task.create", {"text": "t"})["status"], "pending", "under the old prefix")
         check(not os.path.exists(other), "the old pid file")
-        check("nothing has changed" in reload(d, redis={"prefix": "cb"}, supervisor={"pidfile": f"{d.dir}/pid"}), "taken back")
+        check("nothing has changed" in reload(d, redis={"prefix": modes.prefix("cb")}, supervisor={"pidfile": f"{d.dir}/pid"}), "taken back")
         equal(status(d)["config"]["needs_restart"], [])
 
 

@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 
+import modes
 from cbtest import Daemon, case, check, equal, main, note, procs, wait_until
 from supervised import status
 
@@ -88,7 +89,7 @@ def under_load():
                 t.join(60)
         equal((problems, answered[0]), ([], sent[0]))
         after = status(d)
-        equal((after["pid"], after["instance"], after["incarnation"], after["redis"]["pid"]),
+        equal((after["pid"], after["instance"], after["incarnation"], after["redis"].get("pid", redis)),
               (d.pid, before["instance"], before["incarnation"], redis))
         check(not workers & set(d.workers()), "the workers are new")
         equal(len(d.workers()), len(workers))
@@ -170,7 +171,7 @@ def options():
         c.call("task.create", {"text": "t"})
         done = d.client("ctl", "reload")
         check(b"redis.prefix needs a restart" in done.stdout, done.stdout)
-        d.config["redis"]["prefix"] = "cb"
+        d.config["redis"]["prefix"] = modes.prefix("cb")
         d.write_config()
 
 

@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 
+import modes
 from cbtest import *
 
 daemon = None
@@ -139,18 +140,18 @@ class Mixed:
         self.link = self.redis.client()
         self.config = f"{procs.subfolder('c')}/claudebench.yaml"
         with open(self.config, "w", encoding="utf-8") as f:
-            f.write(yaml({"config_version": 1, "redis": {"embedded": False, "url": self.redis.url},
+            f.write(yaml({"config_version": 1, "redis": {"embedded": False, "url": self.redis.url, "prefix": modes.prefix("cb")},
                           "events": {"transport": transport}}))
         self.made = []  # (id, transport)
 
     def write(self, transport, kind="user.x"):
         script = """local id = redis.call('XADD', KEYS[1], '*', 'type', ARGV[2], 'at', '1')
             if ARGV[1] ~= 'stream' then
-                redis.call('PUBLISH', 'cb:events:' .. ARGV[2], cjson.encode({{id, 'type', ARGV[2], 'at', '1'}}))
+                redis.call('PUBLISH', ARGV[3] .. ARGV[2], cjson.encode({{id, 'type', ARGV[2], 'at', '1'}}))
             end
             if ARGV[1] == 'pubsub' then redis.call('XDEL', KEYS[1], id) end
             return id"""
-        made = self.link.text("EVAL", script, 1, "cb:stream:events", transport, kind)
+        made = self.link.text("EVAL", script, 1, "cb:stream:events", transport, kind, "cb:events:")
         self.made.append((made, transport))
         return made
 

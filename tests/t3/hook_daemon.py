@@ -154,7 +154,7 @@ def away():
     decided_here(HASTY, 2)
     os.kill(worker, signal.SIGCONT)
     os.kill(daemon.pid, signal.SIGCONT)
-    (server,) = [p for p in procs.descendants(daemon.pid) if "redis-server" in procs.describe(p)]
+    server = daemon.redis_pid()
     os.kill(daemon.pid, signal.SIGSTOP)
     os.kill(server, signal.SIGSTOP)
     decided_here(HASTY, 4)
