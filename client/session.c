@@ -46,6 +46,13 @@ static char *default_actor(void)
     return mem_printf("uid:%u@%s", (unsigned)geteuid(), host);
 }
 
+static struct ack default_ack(const struct options *opts)
+{
+    if (opts->redis.wait_replicas == 0)
+        return (struct ack){.level = ACK_UNSAID};
+    return (struct ack){.level = ACK_REPLICA, .replicas = (unsigned)opts->redis.wait_replicas};
+}
+
 int session_connect(struct session *s, const char *actor, unsigned window, int pop_ms)
 {
     struct cb_error err = {0};
@@ -59,6 +66,7 @@ int session_connect(struct session *s, const char *actor, unsigned window, int p
     s->has_target = true;
     struct requests_config config = {
         .target = &s->target,
+        .ack = default_ack(s->opts),
         .prefix = s->opts->redis.prefix,
         .actor = actor ? actor : own_actor,
         .session = s->session_id ? s->session_id : getenv("CLAUDEBENCH_SESSION"),

@@ -14,7 +14,8 @@
 
 enum { ACK_REPLICAS_MAX = 16 };
 
-enum ack_level { ACK_MEMORY, ACK_FSYNC, ACK_REPLICA };
+/* ACK_UNSAID is memory, unless whoever asks has another default (redis.wait_replicas). */
+enum ack_level { ACK_UNSAID, ACK_MEMORY, ACK_FSYNC, ACK_REPLICA };
 
 struct ack {
     enum ack_level level;

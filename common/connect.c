@@ -7,11 +7,18 @@
 #include "common/exitcode.h"
 #include "common/mem.h"
 #include "common/redis_cluster.h"
+#include "common/redis_sentinel.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
 
 enum { PASSWORD_MAX = 512 };
+enum {
+    RETRY_MIN_MS = 50,
+    RETRY_SPREAD_MS = 2000,
+    RETRY_MAX_MS = 5000,
+    RETRY_SENTINEL_MAX_MS = 2500
+};
 
 /* The first line of `text` into `out`; -1 when it is empty, too long or holds a NUL. */
 static int password_from(const char *path, const char *text, size_t len, char **ret,
@@ -103,16 +110,41 @@ static int external_login(const struct options *opts, enum connect_role role,
     return 0;
 }
 
+static int sentinel_target(const struct options *opts, struct redis_target *target,
+                           struct cb_error *err)
+{
+    char *password CB_CLEANUP(mem_free_ptr) = NULL;
+    const char *file = opts->redis.sentinel.password_file;
+
+    if (file[0] && connect_read_password(file, &password, err) != 0)
+        return -1;
+    target->user = mem_strdup("");
+    target->password = mem_strdup("");
+    if (redis_sentinels_new(opts->redis.sentinel.master, opts->redis.sentinel.nodes,
+                            opts->redis.sentinel.user, password ? password : "", &target->sentinels,
+                            err) == 0)
+        return 0;
+    redis_target_done(target);
+    return cb_error_prefix(err, "redis.sentinel.nodes");
+}
+
+static int url_target(const struct options *opts, struct redis_target *target, struct cb_error *err)
+{
+    if (redis_target_parse(opts->redis.url, target, err) == 0)
+        return 0;
+    if (err)
+        err->code = EXITCODE_CONFIG;
+    return cb_error_prefix(err, "redis.url");
+}
+
 int connect_target(const struct options *opts, enum connect_role role, struct redis_target *ret,
                    struct cb_error *err)
 {
     struct redis_target target = {0};
 
-    if (redis_target_parse(opts->redis.url, &target, err) != 0) {
-        if (err)
-            err->code = EXITCODE_CONFIG;
-        return cb_error_prefix(err, "redis.url");
-    }
+    if ((opts->redis.sentinel.master[0] ? sentinel_target(opts, &target, err)
+                                        : url_target(opts, &target, err)) != 0)
+        return -1;
     target.timeout_ms = (int)opts->redis.timeout_ms;
     int status = opts->redis.embedded ? embedded_login(opts, role, &target, err)
                                       : external_login(opts, role, &target, err);
@@ -121,9 +153,27 @@ int connect_target(const struct options *opts, enum connect_role role, struct re
         return -1;
     }
     if (!opts->redis.embedded)
-        target.cluster = redis_cluster_new(opts->redis.prefix);
+        target.cluster = target.sentinels ? NULL : redis_cluster_new(opts->redis.prefix);
     *ret = target;
     return 0;
+}
+
+bool connect_is_herd(const struct redis_target *target, enum connect_role role)
+{
+    /* In a cluster the first try only finds out which node it is now. */
+    return role == CONNECT_CLIENT || (!target->unix_path && !target->cluster);
+}
+
+void connect_backoff(const struct redis_target *target, enum connect_role role, struct backoff *ret)
+{
+    int64_t max_ms = target->sentinels ? RETRY_SENTINEL_MAX_MS
+                     : target->cluster ? REDIS_CLUSTER_PAUSE_MS
+                                       : RETRY_MAX_MS;
+
+    if (connect_is_herd(target, role))
+        backoff_init_spread(ret, RETRY_MIN_MS, RETRY_SPREAD_MS, max_ms);
+    else
+        backoff_init(ret, RETRY_MIN_MS, max_ms);
 }
 
 bool connect_renew_password(const struct options *opts, enum connect_role role,
@@ -140,6 +190,9 @@ bool connect_renew_password(const struct options *opts, enum connect_role role,
         target->password = fresh.password;
         fresh.password = old;
     }
+    if (target->sentinels && fresh.sentinels)
+        is_other |= redis_sentinels_set_password(target->sentinels,
+                                                 fresh.sentinels->nodes[0].password);
     redis_target_done(&fresh);
     return is_other;
 }

@@ -4,6 +4,7 @@
 #ifndef CB_CONNECT_H
 #define CB_CONNECT_H
 
+#include "common/backoff.h"
 #include "common/options.h"
 #include "common/redis_link.h"
 
@@ -11,7 +12,7 @@ enum connect_role { CONNECT_DAEMON, CONNECT_CLIENT };
 
 /*
  * Embedded Redis: the unix socket of redis.url, the ACL user `daemon` or `client` and its password
- * file in redis.dir. External: redis.url, redis.user and redis.password_file,
+ * file in redis.dir. External: redis.url, or the sentinels; redis.user and redis.password_file,
  * or redis.client_user and redis.client_password_file. On success the caller
  * owns *ret (redis_target_done). Returns 0, or -1 with err->code an enum exitcode.
  */
@@ -22,6 +23,14 @@ int connect_target(const struct options *opts, enum connect_role role, struct re
  * one stays when the file cannot be read. No link may be using the target. */
 bool connect_renew_password(const struct options *opts, enum connect_role role,
                             struct redis_target *target);
+
+/* The pauses between attempts to connect, with full jitter. Clients, and everybody who comes over a network, may be hundreds
+ * that have lost the same server at the same moment: their first pause is spread over two seconds already. The few processes
+ * of a daemon beside its Redis come back at once. With sentinels pauses stay so short that a promotion is found soon. */
+void connect_backoff(const struct redis_target *target, enum connect_role role,
+                     struct backoff *ret);
+/* True when those pauses begin with one: a lost connection is not replaced at once. */
+bool connect_is_herd(const struct redis_target *target, enum connect_role role);
 
 /* Reads a password file: its first line, at most 512 bytes, not empty; mem_strdup'ed. 0 or -1. */
 int connect_read_password(const char *path, char **ret_password, struct cb_error *err);

@@ -5,8 +5,8 @@
 #include "common/compat.h"
 #include "common/event_reader.h"
 
-#include "common/backoff.h"
 #include "common/clock.h"
+#include "common/connect.h"
 #include "common/event_channel.h"
 #include "common/keys.h"
 #include "common/mem.h"
@@ -20,8 +20,6 @@ enum {
     PAGE = 500,
     BLOCK_MS = 2000,
     LISTEN_MS = 1000, /* so often the stream is looked at when nothing is told */
-    RETRY_MIN_MS = 50,
-    RETRY_MAX_MS = 2000,
     NAP_MS = 200,
 };
 
@@ -628,7 +626,7 @@ struct event_reader *event_reader_new(const struct event_reader_config *config)
     r->cfg = *config;
     r->key = keys_make(&r->arena, config->prefix, KEY_EVENTS);
     r->has_place = config->since && event_id_parse(config->since, &r->place);
-    backoff_init(&r->backoff, RETRY_MIN_MS, RETRY_MAX_MS);
+    connect_backoff(config->target, CONNECT_CLIENT, &r->backoff);
     return r;
 }
 

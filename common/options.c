@@ -21,6 +21,7 @@
 #define OPT_TIME(n, m, ...)  _Static_assert(IS_A(int64_t, m), n);
 #define OPT_BYTES(n, m, ...) _Static_assert(IS_A(int64_t, m), n);
 #define OPT_STR(n, m, ...)   _Static_assert(IS_A(const char *, m), n);
+#define OPT_LIST(n, m, ...)  _Static_assert(IS_A(const char *, m), n);
 #define OPT_PATH(n, m, ...)  _Static_assert(IS_A(const char *, m), n);
 #define OPT_ENUM(n, m, ...)  _Static_assert(IS_A(int, m), n);
 #include "common/options.def"
@@ -29,6 +30,7 @@
 #undef OPT_TIME
 #undef OPT_BYTES
 #undef OPT_STR
+#undef OPT_LIST
 #undef OPT_PATH
 #undef OPT_ENUM
 
@@ -44,6 +46,8 @@
     {ROW(n, OPTION_BYTES, m, when, doc), .fallback_num = (dflt), .min = (lo), .max = (hi)},
 #define OPT_STR(n, m, dflt, lo, hi, when, doc)                                                     \
     {ROW(n, OPTION_STR, m, when, doc), .fallback = (dflt), .min = (lo), .max = (hi)},
+#define OPT_LIST(n, m, hi, when, doc)                                                              \
+    {ROW(n, OPTION_LIST, m, when, doc), .fallback = "", .max = (hi)},
 #define OPT_PATH(n, m, dflt, lo, when, doc)                                                        \
     {ROW(n, OPTION_PATH, m, when, doc), .fallback = (dflt), .min = (lo), .max = PATH_MAX - 1},
 #define OPT_ENUM(n, m, dflt, words, when, doc)                                                     \
@@ -71,7 +75,7 @@ size_t options_row(const struct option_row *option)
 
 bool options_is_string(const struct option_row *option)
 {
-    return option->type == OPTION_STR || option->type == OPTION_PATH;
+    return option->type == OPTION_STR || option->type == OPTION_LIST || option->type == OPTION_PATH;
 }
 
 /* ---- values by row ---- */

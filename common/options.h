@@ -75,6 +75,13 @@ struct options {
         const char *client_password_file;
         int64_t maxmemory; /* 0 = no limit; embedded only */
         int64_t timeout_ms;
+        int64_t wait_replicas;
+        struct {
+            const char *master; /* "" = no Sentinel */
+            const char *nodes;  /* host:port, separated by spaces */
+            const char *user;
+            const char *password_file;
+        } sentinel;
     } redis;
     struct {
         const char *pidfile;
@@ -267,6 +274,7 @@ enum option_type {
     OPTION_TIME,   /* int64_t, ms */
     OPTION_BYTES,  /* int64_t; KiB, MiB, GiB, TiB accepted */
     OPTION_STR,    /* const char *; min, max = bytes */
+    OPTION_LIST,   /* const char *, items separated by spaces; max = bytes */
     OPTION_PATH,   /* const char *, absolute or (min 0) empty */
     OPTION_ENUM,   /* int, index into choices */
     OPTION_FACTOR, /* int64_t, thousandths: 1.5 is 1500 */
@@ -282,8 +290,8 @@ struct option_row {
     enum option_type type;
     unsigned flags;
     size_t offset; /* in struct options */
-    const char
-        *fallback; /* STR, PATH: the default; $RUN, $STATE, $HOST stand for what paths.h finds */
+    const char *
+        fallback; /* STR, LIST, PATH: the default; $RUN, $STATE, $HOST stand for what paths.h finds */
     int64_t fallback_num; /* all others */
     int64_t min;
     int64_t max;

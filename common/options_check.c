@@ -6,7 +6,7 @@
 #include "common/compat.h"
 #include "common/options_private.h"
 
-#include "common/redis_link.h"
+#include "common/redis_sentinel.h"
 #include "common/scoreboard.h"
 
 #include <sys/un.h>
@@ -208,10 +208,12 @@ static void check_url(struct check *c)
 
     if (!is_usable(c, "redis.url") || !is_usable(c, "redis.embedded"))
         return;
+    if (c->opts->redis.sentinel.master[0] && !is_given(c, "redis.url"))
+        return;
     if (!c->opts->redis.embedded && !is_given(c, "redis.url")) {
         fail(c, "redis.url", "redis.embedded",
-             "is not given, but redis.embedded is false (expected unix:///path or "
-             "redis://host:port/db)");
+             "is not given, but redis.embedded is false (expected unix:///path, "
+             "redis://host:port/db, or redis.sentinel.master)");
     } else if (redis_target_parse(c->opts->redis.url, &target, &err)) {
         fail(c, "redis.url", NULL, "is not an address that can be used: %s", err.text);
     } else {
@@ -230,6 +232,40 @@ static void check_client_user(struct check *c)
         return;
     size_t given = values[0][0] ? 0 : 1;
     fail(c, pair[given], NULL, "is given without %s (expected both or none)", pair[1 - given]);
+}
+
+/* Which of the two addresses would count, nobody could tell later. */
+static void check_sentinel(struct check *c)
+{
+    static const char *const others[] = {"redis.sentinel.nodes", "redis.sentinel.user",
+                                         "redis.sentinel.password_file"};
+    const char *master = c->opts->redis.sentinel.master;
+    struct redis_sentinels *s = NULL;
+    struct cb_error err = {0};
+
+    if (!is_usable(c, "redis.sentinel.master"))
+        return;
+    for (size_t i = 0; i < CB_ARRAY_LEN(others) && !master[0]; i++)
+        if (is_usable(c, others[i]) && options_get_string(c->opts, options_find(others[i]))[0])
+            fail(c, others[i], NULL, "is given, but redis.sentinel.master is not (expected both)");
+    if (!master[0])
+        return;
+    if (!is_made_of(master, "_.-"))
+        fail(c, "redis.sentinel.master", NULL,
+             "has a character that is not allowed (expected letters, digits, _ . -)");
+    if (is_usable(c, "redis.embedded") && c->opts->redis.embedded)
+        fail(c, "redis.sentinel.master", NULL,
+             "is for an external Redis, but redis.embedded is true (expected redis.embedded: "
+             "false)");
+    else if (is_given(c, "redis.url"))
+        fail(c, "redis.url", NULL,
+             "is given, and redis.sentinel.master, too (expected one of them: the sentinels tell "
+             "where the master is)");
+    if (!is_usable(c, "redis.sentinel.nodes"))
+        return;
+    if (redis_sentinels_new(master, c->opts->redis.sentinel.nodes, "", "", &s, &err) != 0)
+        fail(c, "redis.sentinel.nodes", "redis.sentinel.master", "%s", err.text);
+    redis_sentinels_free(s);
 }
 
 static void check_embedded(struct check *c)
@@ -322,6 +358,7 @@ void options_check(const struct options *opts, struct options_errors *errs)
 
     check_names(&c);
     check_url(&c);
+    check_sentinel(&c);
     check_embedded(&c);
     check_client_user(&c);
     check_control_socket(&c);

@@ -5,6 +5,7 @@
 #include "common/compat.h"
 #include "common/options_doc.h"
 
+#include "common/mem.h"
 #include "common/options_private.h"
 #include "common/utf8.h"
 
@@ -37,6 +38,28 @@ static void put_quoted(const char *s, struct buf *out)
         at += n ? n : 1;
     }
     buf_putc(out, '"');
+}
+
+/* Of items separated by spaces: a list in one line. */
+static void put_list(const char *items, struct buf *out)
+{
+    buf_putc(out, '[');
+    for (const char *at = items + strspn(items, " "); *at; at += strspn(at, " ")) {
+        size_t len = strcspn(at, " ");
+        char *item CB_CLEANUP(mem_free_ptr) = mem_strndup(at, len);
+        buf_puts(out, out->data[out->len - 1] == '[' ? "" : ", ");
+        put_quoted(item, out);
+        at += len;
+    }
+    buf_putc(out, ']');
+}
+
+static void put_text(const struct option_row *option, const char *text, struct buf *out)
+{
+    if (option->type == OPTION_LIST)
+        put_list(text, out);
+    else
+        put_quoted(text, out);
 }
 
 static void put_indent(size_t depth, struct buf *out)
@@ -168,11 +191,19 @@ static void dump_methods(const struct options *opts, struct buf *out)
     }
 }
 
+/* The address is the sentinels' to tell: whoever reads the dump is not to find a second one. */
+static bool is_without_effect(const struct options *opts, const struct option_row *option)
+{
+    return opts->redis.sentinel.master[0] && strcmp(option->name, "redis.url") == 0;
+}
+
 void options_dump(const struct options *opts, struct buf *out, bool with_comments)
 {
     const char *previous = "";
 
     for (const struct option_row *o = options_table; o->name; o++) {
+        if (is_without_effect(opts, o))
+            continue;
         if (previous[0] && (with_comments || shared_sections(previous, o->name) == 0))
             buf_putc(out, '\n');
         put_sections(previous, o->name, out);
@@ -181,7 +212,7 @@ void options_dump(const struct options *opts, struct buf *out, bool with_comment
         put_indent(depth_of(o->name), out);
         buf_printf(out, "%s: ", last_word(o->name));
         if (options_is_string(o))
-            put_quoted(options_get_string(opts, o), out);
+            put_text(o, options_get_string(opts, o), out);
         else
             options_put_value(opts, o, out);
         buf_putc(out, '\n');
@@ -238,7 +269,7 @@ static void put_sample_option(const struct option_row *option, struct buf *out)
     put_indent(depth, out);
     buf_printf(out, "%s%s: ", depth ? "#" : "", last_word(option->name));
     if (options_is_string(option))
-        put_quoted(buf_peek(&value), out);
+        put_text(option, buf_peek(&value), out);
     else
         buf_puts(out, buf_peek(&value));
     buf_putc(out, '\n');

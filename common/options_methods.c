@@ -120,18 +120,6 @@ static void refuse_unknown(const struct place *at, const struct yaml_node *node)
     buf_done(&expected);
 }
 
-/* A list of names is kept as one text, which is read back as well. */
-static void join_list(const struct yaml_node *list, struct buf *out)
-{
-    for (const struct yaml_node *item = list->child; item; item = item->next) {
-        buf_puts(out, out->len ? " " : "");
-        if (item->type == YAML_IS_SCALAR)
-            buf_append(out, item->text, item->len);
-        else
-            buf_puts(out, "?");
-    }
-}
-
 static void read_option(const struct place *at, const struct yaml_node *node, size_t i)
 {
     char name[OPTIONS_METHOD_NAME_SIZE];
@@ -140,7 +128,7 @@ static void read_option(const struct place *at, const struct yaml_node *node, si
     struct yaml_node scalar = *node;
 
     if (node->type == YAML_IS_LIST && row.type == OPTION_STR) {
-        join_list(node, &joined);
+        options_join_list(node, &joined); /* kept as one text, which is read back as well */
         scalar.type = YAML_IS_SCALAR;
         scalar.text = buf_peek(&joined);
         scalar.len = joined.len;

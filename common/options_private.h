@@ -14,6 +14,7 @@ enum {
 #define OPT_TIME(...)  +1
 #define OPT_BYTES(...) +1
 #define OPT_STR(...)   +1
+#define OPT_LIST(...)  +1
 #define OPT_PATH(...)  +1
 #define OPT_ENUM(...)  +1
     OPTIONS_COUNT = 0
@@ -23,6 +24,7 @@ enum {
 #undef OPT_TIME
 #undef OPT_BYTES
 #undef OPT_STR
+#undef OPT_LIST
 #undef OPT_PATH
 #undef OPT_ENUM
 };
@@ -62,7 +64,7 @@ const char *options_get_string(const struct options *opts, const struct option_r
 void options_set_number(struct options *opts, const struct option_row *option, int64_t n);
 void options_set_string(struct options *opts, const struct option_row *option, const char *s,
                         size_t len);
-bool options_is_string(const struct option_row *option); /* STR or PATH */
+bool options_is_string(const struct option_row *option); /* STR, LIST or PATH */
 
 /* ---- options_value.c ---- */
 
@@ -70,6 +72,8 @@ bool options_is_string(const struct option_row *option); /* STR or PATH */
  * `problem`. */
 int options_set(struct options *opts, const struct option_row *option, const struct yaml_node *node,
                 struct buf *problem);
+/* Appends a list as the one text that it is kept as: its items, separated by spaces. */
+void options_join_list(const struct yaml_node *list, struct buf *out);
 /* Appends a number of this option as it would be written: "true", "4MiB", "everysec". */
 void options_put_number(const struct option_row *option, int64_t n, struct buf *out);
 /* Appends what is accepted: "whole number, 1 to 64", "true or false". */

@@ -152,14 +152,22 @@ static void refuse_shape(struct reader *r, const struct yaml_node *node,
 static void read_option(struct reader *r, const struct yaml_node *node,
                         const struct option_row *option)
 {
-    struct buf problem = BUF_INIT;
+    struct buf problem = BUF_INIT, joined = BUF_INIT;
     size_t row = options_row(option);
     bool is_good = false;
+    struct yaml_node scalar = *node;
 
-    if (node->type == YAML_IS_MAP || node->type == YAML_IS_LIST)
+    if (node->type == YAML_IS_LIST && option->type == OPTION_LIST) {
+        options_join_list(node, &joined);
+        scalar.type = YAML_IS_SCALAR;
+        scalar.is_plain = false; /* [] is no null */
+        scalar.text = buf_peek(&joined);
+        scalar.len = joined.len;
+    }
+    if (scalar.type == YAML_IS_MAP || scalar.type == YAML_IS_LIST)
         refuse_shape(r, node, option);
-    else if (node->type == YAML_IS_SCALAR) {
-        is_good = options_set(r->opts, option, node, &problem) == 0;
+    else if (scalar.type == YAML_IS_SCALAR) {
+        is_good = options_set(r->opts, option, &scalar, &problem) == 0;
         if (!is_good)
             options_errors_add(r->errs, r->file, node->line, node->col, option->name, "%s",
                                buf_peek(&problem));
@@ -167,6 +175,7 @@ static void read_option(struct reader *r, const struct yaml_node *node,
     r->opts->origins->is_bad[row] = !is_good;
     r->opts->origins->origin[row] = (struct option_origin){r->file, node->line, node->col};
     buf_done(&problem);
+    buf_done(&joined);
 }
 
 /* A section whose keys are all commented out is null: the same as an empty one. */

@@ -127,6 +127,9 @@ void options_put_expected(const struct option_row *option, struct buf *out)
         buf_printf(out, "text of %s%" PRId64 " bytes", option->min ? "1 to " : "at most ",
                    option->max);
         break;
+    case OPTION_LIST:
+        buf_printf(out, "list of texts, at most %" PRId64 " bytes", option->max);
+        break;
     case OPTION_PATH:
         buf_puts(out, option->min ? "absolute path" : "absolute path or \"\"");
         break;
@@ -295,6 +298,17 @@ static int set_string(struct options *opts, const struct option_row *option,
         return refuse(option, node, "is not an absolute path", problem);
     options_set_string(opts, option, node->text, node->len);
     return 0;
+}
+
+void options_join_list(const struct yaml_node *list, struct buf *out)
+{
+    for (const struct yaml_node *item = list->child; item; item = item->next) {
+        buf_puts(out, out->len ? " " : "");
+        if (item->type == YAML_IS_SCALAR)
+            buf_append(out, item->text, item->len);
+        else
+            buf_puts(out, "?");
+    }
 }
 
 int options_set(struct options *opts, const struct option_row *option, const struct yaml_node *node,

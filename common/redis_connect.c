@@ -21,7 +21,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-enum { KEEPALIVE_IDLE_S = 10, KEEPALIVE_EVERY_S = 3, KEEPALIVE_TRIES = 3, UNACKED_MS = 20000 };
+/* Together 9 s, whatever redis.timeout_ms is. */
+enum { KEEPALIVE_IDLE_S = 3, KEEPALIVE_EVERY_S = 2, KEEPALIVE_TRIES = 3, UNACKED_MS = 9000 };
 
 /* A look-up under way: its result comes through the pipe. */
 struct lookup {

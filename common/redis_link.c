@@ -82,6 +82,8 @@ static void handshake_queue(struct redis_link *link, const char *client_name)
     if (client_name)
         handshake_append(link, STEP_NAME, 3, (const char *[]){"CLIENT", "SETNAME", client_name});
     handshake_append(link, STEP_ID, 2, (const char *[]){"CLIENT", "ID"});
+    if (t->sentinels)
+        handshake_append(link, STEP_ROLE, 1, (const char *[]){"ROLE"});
     handshake_append(link, STEP_PING, 1, (const char *[]){"PING"});
     if (t->cluster) {
         handshake_append(link, STEP_OWNER, 2,
@@ -118,8 +120,10 @@ int link_cluster_error(struct redis_link *link, const reply_t *reply, struct cb_
 static int handshake_error(struct redis_link *link, enum handshake_step step, const reply_t *reply,
                            struct cb_error *err)
 {
-    static const char *const names[STEP_COUNT] = {"AUTH", "SELECT", "CLIENT SETNAME", "CLIENT ID",
-                                                  "PING", "XLEN",   "CLUSTER SLOTS"};
+    static const char *const names[STEP_COUNT] = {
+        [STEP_AUTH] = "AUTH",    [STEP_SELECT] = "SELECT", [STEP_NAME] = "CLIENT SETNAME",
+        [STEP_ID] = "CLIENT ID", [STEP_ROLE] = "ROLE",     [STEP_PING] = "PING",
+        [STEP_OWNER] = "XLEN",   [STEP_NODES] = "CLUSTER SLOTS"};
     struct cb_error why = {0};
     if (step == STEP_NODES) /* no cluster, or we may not know: then there is nobody else to try */
         return 0;
@@ -137,15 +141,33 @@ static int handshake_error(struct redis_link *link, enum handshake_step step, co
     return link_lose(link, (enum redis_fault)why.code, err, "%s: %s", names[step], why.text);
 }
 
+/* A user who may not ask finds out at his first write. */
+static bool may_not_ask_role(enum handshake_step step, const reply_t *reply)
+{
+    return step == STEP_ROLE && strncmp(reply_str(reply), "NOPERM", 6) == 0;
+}
+
+/* What a sentinel sends us to may have been demoted since, or the sentinel be behind. */
+static int check_role(struct redis_link *link, const reply_t *reply, struct cb_error *err)
+{
+    if (strcmp(reply_str(reply_at(reply, 0)), "master") == 0)
+        return 0;
+    redis_sentinels_doubt(link->target->sentinels);
+    return link_lose(link, REDIS_READONLY, err,
+                     "ROLE: it is no master, although a sentinel says so");
+}
+
 int link_handshake_reply(struct redis_link *link, reply_t *reply, struct cb_error *err)
 {
     enum handshake_step step = link->steps[link->step++];
     static const enum reply_type wanted[STEP_COUNT] = {
         [STEP_AUTH] = REPLY_STATUS, [STEP_SELECT] = REPLY_STATUS, [STEP_NAME] = REPLY_STATUS,
-        [STEP_ID] = REPLY_INT,      [STEP_PING] = REPLY_STATUS,   [STEP_OWNER] = REPLY_INT,
-        [STEP_NODES] = REPLY_ARRAY};
+        [STEP_ID] = REPLY_INT,      [STEP_ROLE] = REPLY_ARRAY,    [STEP_PING] = REPLY_STATUS,
+        [STEP_OWNER] = REPLY_INT,   [STEP_NODES] = REPLY_ARRAY};
     int rc = 0;
-    if (reply_is_error(reply))
+    if (may_not_ask_role(step, reply))
+        rc = 0;
+    else if (reply_is_error(reply))
         rc = handshake_error(link, step, reply, err);
     else if (reply_type(reply) != wanted[step])
         rc = link_lose(link, REDIS_PROTOCOL, err, "protocol error: not an answer to a handshake");
@@ -153,6 +175,8 @@ int link_handshake_reply(struct redis_link *link, reply_t *reply, struct cb_erro
         link->id = reply_int(reply);
     else if (step == STEP_NODES)
         redis_cluster_learn(link->target->cluster, reply, peer_name(link));
+    else if (step == STEP_ROLE)
+        rc = check_role(link, reply, err);
     reply_free(reply);
     if (rc == 0 && link->step == link->nsteps)
         link->state = LINK_READY;
@@ -248,6 +272,41 @@ static int connect_unix(struct redis_link *link, struct cb_error *err)
     return connect_outcome(link, outcome, &why, err);
 }
 
+/* The whole attempt has a time-out; the master is to have a part of it. */
+static int begin_search(struct redis_link *link, struct cb_error *err)
+{
+    struct cb_error why = {0};
+    link->search = redis_sentinel_search_new(link->target->sentinels, link->target->timeout_ms / 2,
+                                             &why);
+    if (!link->search)
+        return link_lose(link, REDIS_LOST, err, "%s", why.text);
+    link->fd = redis_sentinel_search_fd(link->search);
+    link->state = LINK_SEARCHING;
+    return link_search(link, err);
+}
+
+int link_search(struct redis_link *link, struct cb_error *err)
+{
+    struct redis_sentinels *s = link->target->sentinels;
+    struct cb_error why = {0};
+    int found = redis_sentinel_search_step(link->search, &why);
+    int rc;
+    if (found == 0)
+        return 0;
+    /* The socket is made before the search's descriptor is closed, so that its number is another. */
+    link->fd = -1;
+    if (found < 0) {
+        rc = link_lose(link, (enum redis_fault)why.code, err, "%s", why.text);
+    } else {
+        snprintf(link->node.host, sizeof link->node.host, "%s", s->host);
+        link->node.port = s->port;
+        rc = connect_tcp(link, START_RESOLVE_MS, err);
+    }
+    redis_sentinel_search_free(link->search);
+    link->search = NULL;
+    return rc;
+}
+
 static struct redis_link *link_new(const struct redis_target *target, const char *client_name)
 {
     struct redis_link *link = mem_alloc(sizeof *link);
@@ -281,7 +340,7 @@ static void choose_node(struct redis_link *link)
 
     link->node = (struct redis_node){0};
     link->is_seed = !t->cluster || !redis_cluster_where(t->cluster, &link->node);
-    if (!link->is_seed || t->unix_path)
+    if (!link->is_seed || t->unix_path || t->sentinels)
         return;
     snprintf(link->node.host, sizeof link->node.host, "%s", t->host);
     link->node.port = t->port;
@@ -291,6 +350,8 @@ static int link_begin(struct redis_link *link, int patience_ms, struct cb_error 
 {
     choose_node(link);
     handshake_queue(link, link->client_name);
+    if (link->target->sentinels)
+        return begin_search(link, err);
     return link->node.port ? connect_tcp(link, patience_ms, err) : connect_unix(link, err);
 }
 
@@ -353,7 +414,8 @@ static int await_handshake(struct redis_link *link, int64_t deadline_ms, struct 
 /* Waits for one address. */
 static int await_connect(struct redis_link *link, int64_t deadline_ms, struct cb_error *err)
 {
-    while (link->state == LINK_CONNECTING || link->state == LINK_RETRY) {
+    while (link->state == LINK_SEARCHING || link->state == LINK_CONNECTING ||
+           link->state == LINK_RETRY) {
         if (link_wait(link, deadline_ms, err) < 0)
             return -1;
     }
@@ -430,7 +492,9 @@ void redis_link_free(struct redis_link *link)
 {
     if (!link)
         return;
-    if (link->fd >= 0)
+    if (link->search)
+        redis_sentinel_search_free(link->search); /* with its fd */
+    else if (link->fd >= 0)
         close(link->fd);
     drop_addresses(link);
     reply_free(link->ready);

@@ -28,6 +28,7 @@ enum {
 struct redis_cluster;
 
 /* Where Redis is and who we are. Strings are borrowed until redis_link_free. */
+struct redis_sentinels;
 struct redis_target {
     char *unix_path; /* or NULL */
     char *host;      /* TCP; IPv6 without brackets */
@@ -37,6 +38,9 @@ struct redis_target {
     char *password;                /* "" = none; never logged */
     int timeout_ms;                /* connect, write, and read of a non-blocking command */
     struct redis_cluster *cluster; /* NULL unless the prefix has a hash tag (redis_cluster.h) */
+    /* Instead of path and host: who knows where the master is (redis_sentinel.h); owned. NULL: none. A link then asks them
+     * first, and takes nobody but a master. Its fd changes on the way. */
+    struct redis_sentinels *sentinels;
 };
 
 /*
@@ -47,7 +51,8 @@ struct redis_target {
  */
 int redis_target_parse(const char *url, struct redis_target *ret_target, struct cb_error *err);
 void redis_target_done(struct redis_target *target);
-/* "unix:///path" or "redis://host:port/db": for logs, without user and password. In a cluster: where the next link leads. */
+/* "unix:///path" or "redis://host:port/db": for logs, without user and password. In a cluster: where the next link leads. With
+ * sentinels: the master that was found last, and its name. */
 void redis_target_describe(const struct redis_target *target, char *out, size_t size);
 
 /* How a failure must be treated. Made from the error reply's first word, or from the socket. */
@@ -109,6 +114,7 @@ void redis_link_free(struct redis_link *link); /* accepts NULL */
 
 /* CLIENT ID of this connection (known after open). */
 int64_t redis_link_id(const struct redis_link *link);
+/* With sentinels it is another one once the master is found, and never the same number twice in a row. */
 int redis_link_fd(const struct redis_link *link);
 bool redis_link_is_lost(const struct redis_link *link);
 /* The handshake is over and the link is not lost. */

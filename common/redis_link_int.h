@@ -10,8 +10,10 @@
 #include "common/redis_connect.h"
 #include "common/redis_link.h"
 #include "common/redis_link_reader.h"
+#include "common/redis_sentinel.h"
 
 enum link_state {
+    LINK_SEARCHING,  /* the sentinels are asked where the master is */
     LINK_CONNECTING, /* the socket says when */
     LINK_RETRY,      /* unix: the server's queue was full; asked again every LINK_RETRY_MS */
     LINK_HANDSHAKE,  /* connected; its commands are queued or under way */
@@ -24,6 +26,7 @@ enum handshake_step {
     STEP_SELECT,
     STEP_NAME,
     STEP_ID,
+    STEP_ROLE,
     STEP_PING,
     STEP_OWNER, /* of the slot: is it this node? */
     STEP_NODES, /* who else there is */
@@ -41,9 +44,10 @@ struct redis_link {
     bool is_seed;            /* the address of redis.url */
     const char *client_name; /* until it is open, or NULL */
 
-    struct addrinfo *addresses; /* TCP: what the name resolved to, until connected */
-    struct addrinfo *address;   /* the one being tried */
-    unsigned addresses_left;    /* to try after that one */
+    struct redis_sentinel_search *search; /* LINK_SEARCHING: owns fd */
+    struct addrinfo *addresses;           /* TCP: what the name resolved to, until connected */
+    struct addrinfo *address;             /* the one being tried */
+    unsigned addresses_left;              /* to try after that one */
 
     enum handshake_step steps[STEP_COUNT]; /* the answers still due, first at `step` */
     unsigned step;
@@ -73,6 +77,8 @@ int link_lose(struct redis_link *link, enum redis_fault fault, struct cb_error *
               const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 /* -1 with the reason when the link is lost, else 0. */
 int link_check(const struct redis_link *link, struct cb_error *err);
+/* The sentinels have something to say. 0, or -1 (lost). */
+int link_search(struct redis_link *link, struct cb_error *err);
 /* The socket of a pending connection has an answer. 0, or -1 (lost). */
 int link_connected(struct redis_link *link, struct cb_error *err);
 /* Asks again after LINK_RETRY. 0, or -1 (lost). */

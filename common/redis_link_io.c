@@ -216,6 +216,8 @@ static short wanted_events(const struct redis_link *link)
 {
     if (link->state == LINK_CONNECTING)
         return POLLOUT;
+    if (link->state == LINK_SEARCHING)
+        return POLLIN;
     int events = redis_link_reader_pending(&link->reader) < IN_MAX ? POLLIN : 0;
     return (short)(redis_link_queued(link) > 0 ? events | POLLOUT : events);
 }
@@ -227,6 +229,8 @@ static int on_events(struct redis_link *link, short revents, struct cb_error *er
         return link_retry(link, err);
     if (revents == 0)
         return 0;
+    if (link->state == LINK_SEARCHING)
+        return link_search(link, err);
     if (link->state == LINK_CONNECTING)
         return link_connected(link, err);
     return revents & ~POLLOUT ? link_receive(link, err) : 0;
@@ -338,7 +342,7 @@ int redis_link_callv(struct redis_link *link, reply_t **ret_reply, struct cb_err
 
 bool redis_link_wants_write(const struct redis_link *link)
 {
-    if (link->state == LINK_LOST)
+    if (link->state == LINK_LOST || link->state == LINK_SEARCHING)
         return false;
     return link->state == LINK_CONNECTING || (redis_link_queued(link) > 0 && !link->is_out_closed);
 }
@@ -354,6 +358,8 @@ int redis_link_on_readable(struct redis_link *link, struct cb_error *err)
 {
     if (link_check(link, err) < 0)
         return -1;
+    if (link->state == LINK_SEARCHING)
+        return link_search(link, err);
     if (link->state == LINK_CONNECTING)
         return redis_link_on_writable(link, err);
     /* Whoever does not take the replies gets no more of them. */

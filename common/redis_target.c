@@ -5,7 +5,7 @@
  * because it may hold a password.
  */
 #include "common/compat.h"
-#include "common/redis_link.h"
+#include "common/redis_sentinel.h"
 
 #include "common/exitcode.h"
 #include "common/mem.h"
@@ -187,8 +187,10 @@ static int parse_any(const char *url, struct redis_target *t, struct cb_error *e
     if (strncmp(url, "redis://", 8) == 0)
         return parse_tcp(url + 8, t, err);
     if (strncmp(url, "rediss://", 9) == 0)
-        return refuse(err, "TLS (rediss://) is not supported: run a TLS tunnel such as stunnel on "
-                           "this host and give its local end, redis://127.0.0.1:PORT");
+        return refuse(err,
+                      "TLS (rediss://) is not supported: on one host use a unix socket; across "
+                      "hosts run a tunnel such as stunnel and give its local end, "
+                      "unix:///path or redis://127.0.0.1:PORT");
     return refuse(err, "expected unix:///path, /path or redis://host:port/db");
 }
 
@@ -207,6 +209,7 @@ int redis_target_parse(const char *url, struct redis_target *ret_target, struct 
 
 void redis_target_done(struct redis_target *target)
 {
+    redis_sentinels_free(target->sentinels);
     free(target->unix_path);
     free(target->host);
     free(target->user);
@@ -219,6 +222,7 @@ void redis_target_done(struct redis_target *target)
 
 void redis_target_describe(const struct redis_target *target, char *out, size_t size)
 {
+    const struct redis_sentinels *s = target->sentinels;
     struct redis_node node;
 
     if (target->cluster && redis_cluster_where(target->cluster, &node)) {
@@ -226,7 +230,14 @@ void redis_target_describe(const struct redis_target *target, char *out, size_t 
         redis_target_describe(&at, out, size);
         return;
     }
-    if (target->unix_path && target->db)
+    if (s && s->host[0])
+        snprintf(out, size,
+                 strchr(s->host, ':') ? "redis://[%s]:%d (master %.100s)"
+                                      : "redis://%s:%d (master %.100s)",
+                 s->host, s->port, s->master);
+    else if (s)
+        snprintf(out, size, "sentinel master %.100s", s->master);
+    else if (target->unix_path && target->db)
         snprintf(out, size, "unix://%s?db=%d", target->unix_path, target->db);
     else if (target->unix_path)
         snprintf(out, size, "unix://%s", target->unix_path);

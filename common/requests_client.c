@@ -10,6 +10,7 @@
 #include "common/requests_client_int.h"
 
 #include "common/clock.h"
+#include "common/connect.h"
 #include "common/exitcode.h"
 #include "common/mem.h"
 #include "common/methods.h"
@@ -20,8 +21,8 @@
 enum {
     POP_MS = 1000,
     PATIENCE_MS = 5000,
-    RETRY_MIN_MS = 50,
-    RETRY_MAX_MS = 1500,
+    LOADING_MIN_MS = 50,
+    LOADING_MAX_MS = 1000,
     IDEM_RANDOM = 24,
 };
 
@@ -109,11 +110,13 @@ static int open_link(struct requests_client *rc, int patience_ms, struct cb_erro
 {
     struct cb_error why = {0};
     int64_t until = clock_mono_ms() + patience_ms;
+    struct backoff loading;
 
+    backoff_init(&loading, LOADING_MIN_MS, LOADING_MAX_MS);
     wire_new_token(rc);
     while (redis_link_open(rc->target, rc->client_name, &rc->main.link, &why) != 0) {
         rc->main.link = NULL;
-        int64_t wait = backoff_next_full_jitter(&rc->backoff);
+        int64_t wait = backoff_next_full_jitter(&loading);
         if (redis_fault_passes((enum redis_fault)why.code) && clock_mono_ms() + wait < until) {
             poll(NULL, 0, (int)wait);
             continue;
@@ -122,7 +125,6 @@ static int open_link(struct requests_client *rc, int patience_ms, struct cb_erro
                             why.text, /* begins with the address */
                             why.code == REDIS_LOST ? "; is claudebenchd running?" : "");
     }
-    backoff_reset(&rc->backoff);
     rc->main.is_greeted = true;
     rc->main.last_io_ms = clock_mono_ms();
     return 0;
@@ -140,6 +142,7 @@ int requests_client_open(const struct requests_config *config, struct requests_c
     rc->agent = copy_optional(config->agent);
     rc->trace = requests_is_traceparent(config->trace) ? mem_strdup(config->trace) : NULL;
     rc->client_name = copy_optional(config->client_name);
+    rc->ack = config->ack;
     rc->pop_ms = config->pop_ms > 0 ? config->pop_ms : POP_MS;
     rc->window = config->window ? config->window : REQUESTS_WINDOW_DEFAULT;
     cb_assert(rc->window <= REQUESTS_WINDOW_MAX);
@@ -148,7 +151,7 @@ int requests_client_open(const struct requests_config *config, struct requests_c
     for (unsigned i = rc->window; i-- > 0;)
         rc->free_slots[rc->free_count++] = i;
     rnd_token(rc->id_prefix, REQUESTS_ID_PREFIX);
-    backoff_init(&rc->backoff, RETRY_MIN_MS, RETRY_MAX_MS);
+    connect_backoff(config->target, CONNECT_CLIENT, &rc->backoff);
     if (open_link(rc, config->patience_ms > 0 ? config->patience_ms : PATIENCE_MS, err) != 0) {
         requests_client_free(rc);
         return -1;
@@ -230,11 +233,11 @@ void requests_client_submit(struct requests_client *rc, const struct requests_ca
         /* A method of a newer daemon may write. */
         .flags = method >= 0 ? methods[method].flags : METHOD_WRITE,
     };
-    rq->ack = call->ack;
+    rq->ack = call->ack.level == ACK_UNSAID ? rc->ack : call->ack;
     rq->confirmed = -1;
-    if (call->ack.level == ACK_REPLICA)
-        snprintf(rq->ack_text, sizeof rq->ack_text, "replica:%u", call->ack.replicas);
-    else if (call->ack.level == ACK_FSYNC)
+    if (rq->ack.level == ACK_REPLICA)
+        snprintf(rq->ack_text, sizeof rq->ack_text, "replica:%u", rq->ack.replicas);
+    else if (rq->ack.level == ACK_FSYNC)
         snprintf(rq->ack_text, sizeof rq->ack_text, "local-fsync");
     rq->params = call->params ? mem_strndup(call->params, call->params_len) : mem_strdup("{}");
     rq->params_len = call->params ? call->params_len : 2;

@@ -41,6 +41,7 @@ struct requests_config {
     const char *agent;
     const char *trace;       /* W3C traceparent; one that is not well-formed is left out */
     const char *client_name; /* shown by CLIENT LIST */
+    struct ack ack;          /* of writes that do not say any */
     unsigned window;         /* requests in flight; 0 = REQUESTS_WINDOW_DEFAULT */
     int pop_ms;              /* longest blocking pop = longest wait of a later submit; 0 = 1000 */
     int patience_ms;         /* how long open() waits while Redis loads its data; 0 = 5000 */
@@ -51,7 +52,7 @@ struct requests_call {
     const char *params; /* a JSON object, passed on byte by byte; copied. NULL = {} */
     size_t params_len;
     const char *idem;   /* NULL: a write gets a random one */
-    struct ack ack;     /* of a write: when it counts as done */
+    struct ack ack;     /* of a write: when it counts as done; level ACK_UNSAID: the client's */
     int64_t ttl_ms;     /* 0 = none */
     int64_t timeout_ms; /* until the outcome counts as unknown; 0 = never */
     uint64_t tag;       /* the caller's own, handed back with the reply */

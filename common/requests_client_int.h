@@ -88,6 +88,7 @@ struct wire {
 struct requests_client {
     const struct redis_target *target;
     char *prefix, *actor, *session, *agent, *trace, *client_name;
+    struct ack ack; /* of what does not say any */
     int pop_ms;
     char id_prefix[REQUESTS_ID_PREFIX + 1];
     uint64_t last_seq;

@@ -50,6 +50,21 @@ static enum health_status look_at_memory(struct health *h)
     return HEALTH_DEGRADED;
 }
 
+/* Every write of claudebench would then wait in vain. */
+static enum health_status look_at_replicas(struct health *h)
+{
+    int64_t wanted = h->supervisor->opts->redis.wait_replicas;
+    int64_t found = instance_replicas(h->supervisor->instance);
+
+    if (wanted == 0 || found < 0 || found >= wanted)
+        return HEALTH_HEALTHY;
+    add_reason(h,
+               "redis has %" PRId64 " of the %" PRId64
+               " replicas that redis.wait_replicas wants: writes are not confirmed",
+               found, wanted);
+    return HEALTH_DEGRADED;
+}
+
 static enum health_status look_at_instance(struct health *h)
 {
     const struct instance *i = h->supervisor->instance;
@@ -67,7 +82,7 @@ static enum health_status look_at_redis(struct health *h)
     const struct supervisor *s = h->supervisor;
 
     if (redis_conn_is_up(s->redis))
-        return worse(look_at_memory(h), look_at_instance(h));
+        return worse(worse(look_at_memory(h), look_at_replicas(h)), look_at_instance(h));
     if (s->embedded && embedded_redis_problem(s->embedded))
         add_reason(h, "%s", embedded_redis_problem(s->embedded));
     else if (redis_conn_state(s->redis) == REDIS_STATE_LOADING)

@@ -36,6 +36,7 @@ struct instance {
     bool is_registered;
     bool is_ticking;       /* a tick is under way */
     bool is_asking_memory; /* an INFO is under way */
+    int64_t replicas;      /* -1: not known */
     int64_t tick_sent_ms;
     int64_t renewed_ms; /* when the last tick that kept the leadership was sent */
     int64_t memory_ms;  /* when memory was asked for last */
@@ -267,7 +268,7 @@ static void on_left(void *arg, const reply_t *reply)
     i->left(i->left_arg);
 }
 
-/* ---- memory ---- */
+/* ---- memory, replicas ---- */
 
 static void on_memory(void *arg, const reply_t *reply)
 {
@@ -280,6 +281,7 @@ static void on_memory(void *arg, const reply_t *reply)
     redis_info_parse(reply_str(reply), &info);
     atomic_store(&i->scoreboard->global.used_memory, info.used_memory);
     atomic_store(&i->scoreboard->global.max_memory, info.max_memory);
+    i->replicas = info.replicas;
 }
 
 static void ask_memory(struct instance *i)
@@ -290,7 +292,7 @@ static void ask_memory(struct instance *i)
         return;
     i->memory_ms = now;
     i->is_asking_memory = true;
-    redis_conn_call(i->conn, on_memory, i, "INFO", "memory", NULL);
+    redis_conn_call(i->conn, on_memory, i, "INFO", "memory", "replication", NULL);
 }
 
 /* ---- the timer ---- */
@@ -350,6 +352,7 @@ struct instance *instance_new(struct event_base *base, const struct options *opt
     i->hooks = *hooks;
     snprintf(i->epoch, sizeof i->epoch, "0");
     i->memory_ms = clock_mono_ms() - MEMORY_MS;
+    i->replicas = -1;
     rnd_token(i->incarnation, INCARNATION_LEN);
     rnd_token(i->data_generation, GENERATION_LEN);
     secret_hash(secret, i->secret_hash);
@@ -424,6 +427,11 @@ struct instance_leader instance_leader(const struct instance *i)
 const struct instance_hosts *instance_hosts(const struct instance *i)
 {
     return &i->hosts;
+}
+
+int64_t instance_replicas(const struct instance *i)
+{
+    return i->replicas;
 }
 
 const struct circuits *instance_circuits(const struct instance *i)

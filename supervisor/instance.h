@@ -66,6 +66,8 @@ const char *instance_error(const struct instance *i);
 const char *instance_incarnation(const struct instance *i);
 struct instance_leader instance_leader(const struct instance *i);
 const struct instance_hosts *instance_hosts(const struct instance *i);
+/* Replicas that Redis has; -1: not known yet. */
+int64_t instance_replicas(const struct instance *i);
 const struct circuits *instance_circuits(const struct instance *i);
 
 #endif

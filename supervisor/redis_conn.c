@@ -7,15 +7,13 @@
 #include "common/compat.h"
 #include "supervisor/redis_conn.h"
 
-#include "common/backoff.h"
 #include "common/clock.h"
+#include "common/connect.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/redis_cluster.h"
 
 enum {
-    RECONNECT_MIN_MS = 50,
-    RECONNECT_MAX_MS = 5000,
     LOADING_RETRY_MS = 200,
     STABLE_MS = 2000, /* a connection of that age resets the pauses */
     START_MS = 1000,  /* at the start a server may take so long before that is news */
@@ -238,7 +236,8 @@ static int64_t retry_ms(struct redis_conn *c, enum redis_fault fault, bool is_re
 {
     if (is_redirected)
         return 0;
-    return fault == REDIS_LOADING     ? LOADING_RETRY_MS
+    bool is_looked_at = fault == REDIS_LOADING && !connect_is_herd(c->target, CONNECT_DAEMON);
+    return is_looked_at               ? LOADING_RETRY_MS
            : fault == REDIS_MIGRATING ? REDIS_CLUSTER_WAIT_MS
                                       : backoff_next_full_jitter(&c->backoff);
 }
@@ -357,16 +356,40 @@ static void take_replies(struct redis_conn *c)
 
 /* ---- events ---- */
 
+static void on_readable(evutil_socket_t fd, short what, void *arg);
+static void on_writable(evutil_socket_t fd, short what, void *arg);
+
+/* Watches the link's descriptor, which is another one once the sentinels have told where the master is. */
+static void watch(struct redis_conn *c)
+{
+    int fd = redis_link_fd(c->link);
+
+    if (c->readable && event_get_fd(c->readable) == fd)
+        return;
+    if (c->readable)
+        event_free(c->readable);
+    if (c->writable)
+        event_free(c->writable);
+    c->readable = event_new(c->base, fd, EV_READ | EV_PERSIST, on_readable, c);
+    c->writable = event_new(c->base, fd, EV_WRITE, on_writable, c);
+    cb_assert(c->readable && c->writable);
+    event_add(c->readable, NULL);
+    if (redis_link_wants_write(c->link))
+        event_add(c->writable, NULL);
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     struct redis_conn *c = arg;
     struct cb_error err = {0};
     (void)fd, (void)what;
 
-    if (redis_link_on_readable(c->link, &err) < 0)
+    if (redis_link_on_readable(c->link, &err) < 0) {
         fail(c, (enum redis_fault)err.code, err.text);
-    else
-        take_replies(c);
+        return;
+    }
+    watch(c);
+    take_replies(c);
 }
 
 static void on_writable(evutil_socket_t fd, short what, void *arg)
@@ -418,11 +441,7 @@ static void begin(struct redis_conn *c)
         fail(c, (enum redis_fault)err.code, err.text);
         return;
     }
-    int fd = redis_link_fd(c->link);
-    c->readable = event_new(c->base, fd, EV_READ | EV_PERSIST, on_readable, c);
-    c->writable = event_new(c->base, fd, EV_WRITE, on_writable, c);
-    cb_assert(c->readable && c->writable);
-    event_add(c->readable, NULL);
+    watch(c);
     redis_link_appendv(c->link, "INFO", NULL);
     push(c, on_info, c, NULL);
 }
@@ -460,8 +479,7 @@ struct redis_conn *redis_conn_new(struct event_base *base, const struct redis_ta
     c->retry = evtimer_new(base, on_retry, c);
     c->overdue = evtimer_new(base, on_overdue, c);
     cb_assert(c->retry && c->overdue);
-    backoff_init(&c->backoff, RECONNECT_MIN_MS,
-                 target->cluster ? REDIS_CLUSTER_PAUSE_MS : RECONNECT_MAX_MS);
+    connect_backoff(target, CONNECT_DAEMON, &c->backoff);
     return c;
 }
 

@@ -1,7 +1,7 @@
 /*
  * redis_conn.h: the supervisor's connection to Redis, on the event loop: nothing here ever waits.
  *
- * It reconnects by itself, with full jitter from 50 ms to 5 s. A command whose answer does not come
+ * It reconnects by itself, with full jitter (connect_backoff()). A command whose answer does not come
  * within the target's time-out drops the connection. Each command has a callback that is called exactly
  * once: with the reply, or with NULL when the connection was lost and the outcome is unknown.
  */

@@ -74,6 +74,8 @@ static void take_line(const struct line *l, struct redis_info *info)
         info->is_cluster = l->value_len == 7 && memcmp(l->value, "cluster", 7) == 0;
     else if (is_named(l, "aof_enabled"))
         info->has_aof = take_number(l) != 0;
+    else if (is_named(l, "connected_slaves"))
+        info->replicas = (int64_t)take_number(l);
     else if (is_named(l, "used_memory"))
         info->used_memory = take_number(l);
     else if (is_named(l, "maxmemory"))

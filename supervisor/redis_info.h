@@ -20,6 +20,7 @@ struct redis_info {
     bool is_replica;
     bool is_cluster;
     bool has_aof;
+    int64_t replicas; /* connected */
     uint64_t used_memory;
     uint64_t max_memory; /* 0 = no limit */
     char policy[32];     /* maxmemory_policy */

@@ -12,8 +12,6 @@
 #include "common/redis_cluster.h"
 
 enum {
-    RECONNECT_MIN_MS = 50,
-    RECONNECT_MAX_MS = 5000,
     LOOK_MS = 200,
     HAND_ON_STEP = 100,
     ROUNDS_MAX = 1000,
@@ -30,8 +28,7 @@ int session_init(struct session *s, const struct options *opts, struct supervise
     *s = (struct session){.opts = opts, .sup = sup};
     if (connect_target(opts, CONNECT_DAEMON, &s->target, err) != 0)
         return -1;
-    backoff_init(&s->backoff, RECONNECT_MIN_MS,
-                 s->target.cluster ? REDIS_CLUSTER_PAUSE_MS : RECONNECT_MAX_MS);
+    connect_backoff(&s->target, CONNECT_DAEMON, &s->backoff);
     s->consumer = mem_strdup(consumer);
     s->stream = mem_strdup(keys_make(&arena, opts->redis.prefix, KEY_REQUESTS, domain));
     s->dead_stream = mem_strdup(keys_make(&arena, opts->redis.prefix, KEY_DEAD));
@@ -201,6 +198,8 @@ int session_restore(struct session *s, struct cb_error *err)
 
     session_drop(s);
     supervised_state(s->sup, was_connected ? WORKER_RECONNECT : WORKER_STARTING);
+    if (was_connected && connect_is_herd(&s->target, CONNECT_DAEMON))
+        wait_before_next_try(s, backoff_next_full_jitter(&s->backoff));
     for (;;) {
         supervised_turn(s->sup);
         if (try_restore(s, err) == 0)

@@ -152,6 +152,26 @@ def paused_replica():
         check(got[0][1] in [t["id"] for t in tasks], f"{got} {tasks}")
 
 
+@case("redis.wait_replicas: writes that do not say how safe they are to be are confirmed by so many; fewer replicas are said")
+def wait_replicas():
+    config = merge(CONFIG, {"redis": {"wait_replicas": 1}})
+    with Pair(replica=False) as pair, Daemon(pair, config=config, ready=False) as d:
+        def shown():
+            return d.client("status").stdout.decode()
+
+        wait_until(lambda: "redis has 0 of the 1 replicas that redis.wait_replicas wants" in shown(), 10, shown)
+        code, _, err = create(d, "one", timeout="1200ms")
+        equal((code, "confirmed by only 0 of 1 replicas" in err), (69, True), err)
+        equal(create(d, "two", "--ack", "memory")[0], 0, "who says memory does not wait")
+        pair.replica = pair.add(pair.master)
+        d.wait_ready()
+        equal(create(d, "three")[0], 0)
+        with d.connect() as r:
+            waits = int(r.info("commandstats")["cmdstat_wait"].split("=")[1].split(",")[0])
+            equal(d.client("task", "add", "four").returncode, 0)
+            check(int(r.info("commandstats")["cmdstat_wait"].split("=")[1].split(",")[0]) > waits, "all verbs of claudebench do")
+
+
 class Writer:
     """Creates tasks one after the other by `claudebench call --ack replica:1`."""
 

@@ -52,6 +52,27 @@ START_TEST(full_jitter_within_bounds)
 }
 END_TEST
 
+START_TEST(full_jitter_may_begin_wide)
+{
+    static const int64_t cap[] = {2000, 4000, 5000, 5000};
+    int64_t most = 0;
+    rnd_seed(1);
+    for (int round = 0; round < 500; round++) {
+        struct backoff b;
+        backoff_init_spread(&b, 50, 2000, 5000);
+        for (size_t i = 0; i < CB_ARRAY_LEN(cap); i++) {
+            int64_t wait = backoff_next_full_jitter(&b);
+            ck_assert_int_ge(wait, 50);
+            ck_assert_int_le(wait, cap[i]);
+            most = i == 0 && wait > most ? wait : most;
+        }
+        backoff_reset(&b);
+        ck_assert_int_le(backoff_next_full_jitter(&b), 2000);
+    }
+    ck_assert_int_ge(most, 1900);
+}
+END_TEST
+
 /* A herd of 1000 that fails together comes back spread over the whole interval. */
 START_TEST(full_jitter_spreads)
 {
@@ -110,6 +131,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, brake_doubles_with_jitter);
     tcase_add_test(tc, short_brake_stays_short);
     tcase_add_test(tc, full_jitter_within_bounds);
+    tcase_add_test(tc, full_jitter_may_begin_wide);
     tcase_add_test(tc, full_jitter_spreads);
     tcase_add_test(tc, resets);
     tcase_add_test(tc, never_overflows);

@@ -16,7 +16,7 @@ START_TEST(table_is_sound)
         ck_assert_msg(o->text[0] != '\0', "%s", o->name);
         for (const struct option_row *p = o + 1; p->name; p++)
             ck_assert_str_ne(o->name, p->name);
-        if (o->type == OPTION_STR || o->type == OPTION_PATH)
+        if (o->type == OPTION_STR || o->type == OPTION_LIST || o->type == OPTION_PATH)
             ck_assert_ptr_nonnull(o->fallback);
         else if (o->type != OPTION_BOOL && o->type != OPTION_ENUM)
             ck_assert_msg(o->min <= o->fallback_num && o->fallback_num <= o->max, "%s", o->name);
@@ -302,7 +302,7 @@ START_TEST(redis_rules)
 {
     refused("redis: {embedded: false}\n",
             "t:1:19: redis.url: is not given, but redis.embedded is false "
-            "(expected unix:///path or redis://host:port/db)\n");
+            "(expected unix:///path, redis://host:port/db, or redis.sentinel.master)\n");
     refused("redis: {url: redis://localhost}\n",
             "t:1:14: redis.url: is not a unix socket, but redis.embedded is true (expected "
             "unix:///path, or "
@@ -339,6 +339,43 @@ START_TEST(redis_rules)
         options_errors_done(&errs);
         free(text);
     }
+}
+END_TEST
+
+START_TEST(sentinel_rules)
+{
+    struct options *o = load(
+        "redis: {embedded: false, sentinel: {master: m, nodes: [a, 'b:1']}}\n");
+    ck_assert_str_eq(o->redis.sentinel.nodes, "a b:1");
+    options_free(o);
+    refused("redis: {sentinel: {master: m, nodes: [a]}}\n",
+            "t:1:28: redis.sentinel.master: is for an external Redis, but redis.embedded is true "
+            "(expected redis.embedded: false)\n");
+    refused(
+        "redis: {embedded: false, url: 'redis://h', sentinel: {master: m, nodes: [a]}}\n",
+        "t:1:31: redis.url: is given, and redis.sentinel.master, too (expected one of them: the "
+        "sentinels tell where the master is)\n");
+    refused("redis: {embedded: false, sentinel: {master: m}}\n",
+            "t:1:45: redis.sentinel.nodes: no sentinel is named (expected host:port)\n");
+    refused(
+        "redis: {embedded: false, sentinel: {master: m, nodes: [a, 'h:x']}}\n",
+        "t:1:55: redis.sentinel.nodes: \"h:x\" is no address of a sentinel: Redis URL: the port "
+        "must be a number from 1 to 65535\n");
+    refused(
+        "redis: {embedded: false, sentinel: {master: m, nodes: [{a: b}]}}\n",
+        "t:1:55: redis.sentinel.nodes: \"?\" is no address of a sentinel: expected host:port\n");
+    refused("redis: {embedded: false, sentinel: {master: m, nodes: {a: b}}}\n",
+            "t:1:55: redis.sentinel.nodes: has a mapping (expected list of texts, at most 1024 "
+            "bytes)\n");
+    refused("redis: {embedded: false, sentinel: {master: 'a b', nodes: [a]}}\n",
+            "t:1:45: redis.sentinel.master: has a character that is not allowed (expected letters, "
+            "digits, _ . -)\n");
+    refused(
+        "redis: {sentinel: {nodes: [a], user: u, password_file: /p}}\n",
+        "t:1:27: redis.sentinel.nodes: is given, but redis.sentinel.master is not (expected both)\n"
+        "t:1:38: redis.sentinel.user: is given, but redis.sentinel.master is not (expected both)\n"
+        "t:1:56: redis.sentinel.password_file: is given, but redis.sentinel.master is not "
+        "(expected both)\n");
 }
 END_TEST
 
@@ -478,6 +515,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, strings);
     tcase_add_test(tc, relations);
     tcase_add_test(tc, redis_rules);
+    tcase_add_test(tc, sentinel_rules);
     tcase_add_test(tc, socket_paths_are_short);
     tcase_add_test(tc, project_files_stay_in_their_project);
     tcase_add_test(tc, archive_rules);

@@ -37,6 +37,8 @@ START_TEST(dump_reads_back)
         "password_file: /p}\n",
         "log: {destination: \"/a b/\xc3\xa4\\\"\\\\/\\uFFFE\\U0001FFFF\xe2\x82\xac: #\"}\n",
         "redis: {appendfsync: no, prefix: 'null', maxmemory: 64MiB}\ninstance: {id: 0x10}\n",
+        "redis: {embedded: false, sentinel: {master: m, nodes: ['a', 'b:1', '[::1]:2']}}\n",
+        "redis: {embedded: false, sentinel: {master: m, nodes: a b}}\n",
         "limits: {params_bytes: 1025, idempotency_bytes: 3GiB}\nlog: {level: error, format: "
         "json}\n",
     };
@@ -55,7 +57,8 @@ START_TEST(every_option_counts)
 {
     struct options *base = defaults();
     for (const struct option_row *row = options_table; row->name; row++) {
-        if (row->type == OPTION_STR || row->type == OPTION_PATH || row->min == row->max)
+        if (row->type == OPTION_STR || row->type == OPTION_LIST || row->type == OPTION_PATH ||
+            row->min == row->max)
             continue;
         struct options *o = defaults();
         bool wants_restart = false;
