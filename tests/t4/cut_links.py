@@ -245,6 +245,27 @@ def half_open():
     check(all(r.ok for r in replies), "served")
 
 
+def silent_host():
+    """Nobody says that the connections are dead, and redis.timeout_ms would wait for a minute: the kernel asks."""
+    start()
+    d, host = daemons[2], net.hosts[2]
+    d.stop()
+    d.config["redis"]["timeout_ms"] = 60000
+    d.start()
+    wait_until(all_well, 15, "all hosts are well")
+    host.cut()
+    began = time.monotonic()
+    wait_until(lambda: status(d)["redis"]["state"] == "down", 20, "the supervisor notices")
+    figure("silence_noticed_s", time.monotonic() - began)
+    wait_until(lambda: all(w["state"] == "reconnect" for w in status(d)["workers"]), 20, lambda: f"the workers notice: {status(d)['workers']}")
+    figure("silence_noticed_s", time.monotonic() - began)
+    host.heal()
+    wait_until(all_well, 20, "all hosts are well")
+    d.stop()
+    d.config["redis"]["timeout_ms"] = CONFIG["redis"]["timeout_ms"]
+    d.start()
+
+
 def power_cut():
     """A host loses its power: Redis has connections to nobody. It starts again, proves who it is, and nothing is left."""
     start()
@@ -311,6 +332,7 @@ def random_cuts():
 if FAULTS or LONG:
     add_case("two of three hosts are cut off: a partition is told, and that it is over when they are back", partition)
     add_case("half-open: requests that Redis gave to a host which is cut off are answered by others, once; it comes back", half_open)
+    add_case("a host that is silent is noticed by the other end, whatever redis.timeout_ms is", silent_host)
     add_case("a host loses its power and starts again: what Redis gave it is handed on, it is itself again", power_cut)
     add_case("links are cut and healed at random under load: the oracle agrees", random_cuts)
 

@@ -93,6 +93,7 @@ TIMES = {
     "gossip_agreed_s": ("all agree on who is silent, after the first", 1.0),
     "partition_found_s": ("a partition is detected", 3.0),
     "partition_over_s": ("a partition is over, after the heal", 5.0),
+    "silence_noticed_s": ("a connection to a host that says nothing any more counts as lost, with a redis.timeout_ms of a minute", 10.0),
     "redis_back_s": ("healthy again, after Redis is back", 2.0),
     "busy_over_s": ("healthy again, after Redis was busy for seconds", 2.0),
     "promoted_s": ("writes are taken again, after the promotion", 5.0),
