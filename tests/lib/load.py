@@ -29,14 +29,16 @@ class Load:
     lease_ms   of the claims
     replicas   nothing counts as said before so many replicas have it (ack replica:N of DESIGN §3). What happened on a master
                that was lost is then not looked at: the events are those that are there at the end
+    is_lossy   Redis may lose its last writes: a task that it does not know any more is no failure of an agent's
     """
 
     def __init__(self, daemon, tasks, agents=4, producers=2, batch=20, claim=5, lease_ms=3000, work=None, rate=None,
-                 replicas=0):
+                 replicas=0, is_lossy=False):
         self.daemon = daemon
         self.tasks, self.batch, self.claim, self.lease_ms = tasks, batch, claim, lease_ms
         self.work = work or (lambda task: None)
         self.replicas = replicas
+        self.refusals = (-32005, -32004) if is_lossy else (-32005,)
         self.rate = rate  # tasks a second of all producers, None: as fast as it goes
         folder = procs.subfolder("o")
         self.journal = oracle.Journal(f"{folder}/journal")
@@ -154,7 +156,7 @@ class Load:
                         self.completed += 1
                     held = reply.result.get("tasks", [])
                 else:
-                    tap.check(reply.code == -32005, f"complete: {reply.raw[:300]!r}")
+                    tap.check(reply.code in self.refusals, f"complete: {reply.raw[:300]!r}")
                     with self.lock:
                         self.stale += 1
         caller.close()
@@ -196,8 +198,8 @@ class Load:
         self.check()
         return self.finished
 
-    def verdict(self, bound, slots=None, workers_left=None, table=False):
-        """Judges, prints the table as diagnostics, and fails when an invariant does not hold."""
+    def verdict(self, bound, slots=None, workers_left=None, table=False, losses=()):
+        """Judges, prints the table as diagnostics, and fails when an invariant does not hold. `losses`: oracle.judge()."""
         events = self.collector.stop()
         if self.replicas:
             events = oracle.all_events(self.daemon.connect, self.daemon.prefix)
@@ -218,6 +220,8 @@ class Load:
             slots=slots,
             workers_left=workers_left,
             text_key=lambda t: t["text"].decode().strip('"'),
+            losses=losses,
+            ack_times=oracle.read_ack_times(self.journal.path),
         )
         tap.note(verdict if table else verdict.summary())
         tap.note(f"    {self.stale} completions were refused as stale")

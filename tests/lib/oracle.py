@@ -11,6 +11,7 @@ I6 baseline, I7 drained in time, I8 processes. On its own: oracle.py --journal F
 """
 
 import argparse
+import collections
 import datetime
 import os
 import re
@@ -22,11 +23,12 @@ from resp import Lost, Resp, RespError
 
 # The end of an attempt that explains a second execution of the same task.
 EXPLAIN = {"task.lease_expired", "task.reassigned", "task.released", "task.failed"}
+LOSS_MS = 2000  # what appendfsync everysec may lose
 SLACK_MS = 50  # between the clock of Redis, in whole milliseconds, and an agent's, on one host
 
 
 class Journal:
-    """`attempted <key>` before a request is sent, `acked <key> <task id>` after its reply."""
+    """`attempted <key>` before a request is sent, `acked <key> <task id> <wall ms>` after its reply."""
 
     def __init__(self, path):
         self.path = path
@@ -39,7 +41,8 @@ class Journal:
         os.fsync(self.fd)
 
     def acked(self, pairs):
-        self._write("".join(f"acked {k} {task}\n" for k, task in pairs))
+        ms = int(time.time() * 1000)
+        self._write("".join(f"acked {k} {task} {ms}\n" for k, task in pairs))
 
     def _write(self, text):
         with self.lock:
@@ -91,6 +94,13 @@ def read_journal(path):
             elif words[0] == "acked":
                 acked[words[1]] = words[2]
     return attempted, acked
+
+
+def read_ack_times(path):
+    """{task id: wall ms of the ack}"""
+    with open(path, encoding="utf-8") as f:
+        rows = [line.split() for line in f if line.startswith("acked ")]
+    return {row[2]: int(row[3]) for row in rows}
 
 
 def read_ledger(path):
@@ -236,7 +246,7 @@ def some(items, limit=8):
 
 
 def judge(journal, ledger, events, states, before=None, after=None, drained_in=None, drain_bound=None, slots=None,
-          workers_left=None, text_key=None, explained_deaths=0):
+          workers_left=None, text_key=None, explained_deaths=0, losses=(), ack_times=None):
     """The verdict.
 
     journal      (attempted keys, {acked key: task id})
@@ -246,6 +256,9 @@ def judge(journal, ledger, events, states, before=None, after=None, drained_in=N
     text_key     function: the task's journal key from its hash (for I3); None: acked ids only
     before/after baseline() dictionaries; slots: how many consumers there may be
     explained_deaths  duplicate executions that a lost agent's own journal explains (I4), beside the events
+    losses       wall ms of moments at which Redis may have lost what it was told in the LOSS_MS before (appendfsync everysec). A
+                 task of which anything happened then is in flux: what became of it is counted and told, no more. All others
+                 are judged as ever, and no number may be given twice. ack_times: read_ack_times()
     """
     attempted, acked = journal
     verdict = Verdict()
@@ -258,16 +271,24 @@ def judge(journal, ledger, events, states, before=None, after=None, drained_in=N
     done = {t for t, st in by_state.items() if st == "completed"}
     dead = {t for t, s in states.items() if s["st"] == b"failed" and s.get("de") == b"1"}
 
+    flux = in_flux(losses, ack_times or {}, ledger, events)
     lost = {k for k, t in acked.items() if t not in done and t not in dead}
-    verdict.add("I1", "acked tasks that are neither completed nor dead", not lost, some(lost))
     twice = {t for t, n in completed.items() if n > 1}
+    if losses:
+        in_loss = {k for k in lost if acked[k] in flux}
+        verdict.figures["lost_in_2_s"] = len(in_loss)
+        verdict.notes.append(f"    {len(losses)} times the last {LOSS_MS} ms were at stake: {len(flux)} tasks in flux, "
+                             f"{len(in_loss)} of them lost, {len(twice & flux)} completed twice")
+    lost = {k for k in lost if acked[k] not in flux}
+    twice -= flux
     verdict.figures.update(acked=len(acked), lost=len(lost), doubled=len(twice))
+    verdict.add("I1", "acked tasks that are neither completed nor dead", not lost, some(lost))
     verdict.add("I2", "tasks completed more than once", not twice, some(twice))
-    missing = {t for t in done if t not in completed}
-    ghost = {t for t in completed if t not in done}
+    missing = {t for t in done if t not in completed} - flux
+    ghost = {t for t in completed if t not in done} - flux
     verdict.add("I2b", "completed by hash or by event, not by both", not missing and not ghost,
                 f"{some(missing)} without event, {some(ghost)} without hash")
-    older = {t for t, runs in ledger.items() if not done_by_newest(runs)}
+    older = {t for t, runs in ledger.items() if not done_by_newest(runs)} - flux
     verdict.add("I2c", "completions granted to an older lease", not older, some(older))
     if text_key:
         known = {t: text_key(s) for t, s in states.items()}
@@ -275,10 +296,11 @@ def judge(journal, ledger, events, states, before=None, after=None, drained_in=N
         seen_keys = {}
         for t, key in known.items():
             seen_keys.setdefault(key, []).append(t)
-        doubled = {k for k, ts in seen_keys.items() if len(ts) > 1}
+        doubled = {k for k, ts in seen_keys.items() if len(ts) > 1 and not flux.intersection(ts)}
         verdict.add("I3", "finished tasks that nobody attempted", not unexpected, some(unexpected))
         verdict.add("I3b", "journal keys with more than one task", not doubled, some(doubled))
-    _judge_runs(verdict, ledger, events, states, explained_deaths)
+    _judge_runs(verdict, ledger, events, states, explained_deaths, flux)
+    _judge_numbers(verdict, acked, ledger, events)
     _judge_epochs(verdict, events)
     if before and after:
         _judge_baseline(verdict, before, after, slots)
@@ -320,7 +342,35 @@ def explain(before, run, ends):
     return "early" if end[0] + SLACK_MS < until else None, end[0] - until
 
 
-def _judge_runs(verdict, ledger, events, states, explained_deaths):
+def in_flux(losses, ack_times, ledger, events):
+    """Tasks of which something happened in the LOSS_MS before a loss."""
+
+    def hits(ms):
+        return any(at - LOSS_MS <= ms <= at + SLACK_MS for at in losses)
+
+    if not losses:
+        return set()
+    flux = {t for t, ms in ack_times.items() if hits(ms)}
+    flux |= {t for t, runs in ledger.items() if any(hits(r[3]) or hits(r[4] or r[3]) for r in runs)}
+    for entry, fields in events:
+        if hits(int(entry.split("-")[0])):
+            flux.update(event_ids(fields))
+    return flux
+
+
+def _judge_numbers(verdict, acked, ledger, events):
+    """Whatever was lost: no task id and no fence is handed out twice."""
+    made = collections.Counter(t for _, fields in events if fields.get("type") == "task.created" for t in event_ids(fields))
+    twice = {t for counted in (made, collections.Counter(acked.values())) for t, n in counted.items() if n > 1}
+    tokens = {}
+    for task, runs in ledger.items():
+        for run in runs:
+            tokens.setdefault(fence_number(run)[0], set()).add((task, run[1]))
+    twice |= {str(fence) for fence, of in tokens.items() if fence and len(of) > 1}
+    verdict.add("I2d", "ids and fences that were handed out twice", not twice, some(twice))
+
+
+def _judge_runs(verdict, ledger, events, states, explained_deaths, flux=frozenset()):
     """I4: each execution beyond a task's first is explained by an end of the attempt before it, in time."""
     ends = {}
     for entry, fields in events:
@@ -339,9 +389,11 @@ def _judge_runs(verdict, ledger, events, states, explained_deaths):
             late += [] if late_ms is None else [late_ms]
             unexplained |= {task} if problem == "unexplained" else set()
             early |= {task} if problem == "early" else set()
+    unexplained -= flux
+    early -= flux
     verdict.add("I4", "executions that no ended lease explains", len(unexplained) <= explained_deaths, some(unexplained))
     verdict.add("I4b", "one lease executed twice", not same_fence, some(same_fence))
-    unrun = {t for t, s in states.items() if s["st"] == b"completed" and ledger and t not in ledger}
+    unrun = {t for t, s in states.items() if s["st"] == b"completed" and ledger and t not in ledger} - flux
     verdict.add("I4c", "completed without an execution", not unrun, some(unrun))
     verdict.add("I4d", "leases that expired before they were due", not early, some(early))
     verdict.notes.append(f"    {again} executions were repeats")

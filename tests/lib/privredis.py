@@ -23,10 +23,12 @@ class PrivateRedis:
     alone     whatever CB_TEST_REDIS says (modes.py)
     at        runs on a host of network.py and listens at its address (self.address, self.port), too
     acl_file  its users, all of them: a file that also has users.ADMIN
+    env       more environment (a shim)
     """
 
     def __init__(self, aof=False, fsync="everysec", lines=(), tcp=False, maxmemory=0, start=True, at=None, alone=False,
-                 acl_file=None):
+                 acl_file=None, env=None):
+        self.env = env
         self.dir = procs.subfolder("r")
         self.at, self.address = at, at.address if at else "127.0.0.1"
         self.socket = f"{self.dir}/s"
@@ -89,7 +91,7 @@ class PrivateRedis:
         with open(f"{self.dir}/out", "ab") as out:
             inside = self.at.inside if self.at else []
             program = users.REAL if self.acl_file else "redis-server"
-            self.process = procs.start([*inside, program, "-"], stdin=subprocess.PIPE, stdout=out, stderr=out)
+            self.process = procs.start([*inside, program, "-"], env=self.env, stdin=subprocess.PIPE, stdout=out, stderr=out)
         self.process.stdin.write(self.config().encode())
         self.process.stdin.close()
         if wait:

@@ -125,7 +125,7 @@ def daemon_rights():
             equal(problem.code, "NOAUTH")
 
 
-@case("kill -9 of redis-server: restarted at once, healthy within 2 s, nothing is lost")
+@case("kill -9 of redis-server: restarted at once, healthy within 2 s, nothing is lost", faults="F13")
 def redis_dies():
     with Daemon() as d:
         c = d.caller()
@@ -382,7 +382,7 @@ def number(text):
     return int(re.search(r"\d+", text).group())
 
 
-@case("Redis that was emptied: groups, scripts, registration are back within 5 s; no id, fence or epoch comes twice")
+@case("Redis that was emptied: groups, scripts, registration are back within 5 s; no id, fence or epoch comes twice", faults="F14")
 def emptied():
     with Daemon() as d:
         c = d.caller()

@@ -54,7 +54,7 @@ def script_flush():
         equal(d.events("child_died"), [])
 
 
-@case("Redis restarted empty: groups and scripts are back within 5 s, no id is handed out twice")
+@case("Redis restarted empty: groups and scripts are back within 5 s, no id is handed out twice", faults="F14")
 def empty():
     with PrivateRedis() as redis, Daemon(redis) as d:
         c = d.caller()
@@ -83,7 +83,7 @@ def empty():
         equal(d.events("child_died"), [])
 
 
-@case("FLUSHALL under load: service goes on, ids do not repeat")
+@case("FLUSHALL under load: service goes on, ids do not repeat", faults="F14")
 def flushall():
     with PrivateRedis() as redis, Daemon(redis) as d:
         c = d.caller()
@@ -111,7 +111,7 @@ def nogroup():
         equal(d.events("child_died"), [])
 
 
-@case("kill -9 of Redis with AOF under load: nothing acked is lost")
+@case("kill -9 of Redis with AOF under load: nothing acked is lost", faults="F13")
 def kill_redis():
     with PrivateRedis(aof=True) as redis, Daemon(redis) as d:
         with Load(d, tasks=400, agents=3, rate=200) as load:
@@ -176,7 +176,7 @@ def busy():
         equal(d.events("child_died"), [])
 
 
-@case("at maxmemory creating methods are -32007, finishing ones work, and it recovers when freed")
+@case("at maxmemory creating methods are -32007, finishing ones work, and it recovers when freed", faults="F21")
 def oom():
     with PrivateRedis() as redis, Daemon(redis) as d:
         c = d.caller()
@@ -224,7 +224,7 @@ def oom():
         equal(d.events("child_died"), [])
 
 
-@case("from 90 % of maxmemory on creating methods are refused, and system.health and `claudebench status` say so")
+@case("from 90 % of maxmemory on creating methods are refused, and system.health and `claudebench status` say so", faults="F21")
 def nearly_full():
     with PrivateRedis() as redis, Daemon(redis) as d:
         c = d.caller()
@@ -298,7 +298,7 @@ def wrong_type():
         check(c.ask("task.create", {"text": "x"}, timeout=10).ok, "served again")
 
 
-@case("at maxmemory a worker whose connection was cut comes back, and finishing methods work")
+@case("at maxmemory a worker whose connection was cut comes back, and finishing methods work", faults="F21")
 def oom_reconnect():
     with PrivateRedis() as redis, Daemon(redis) as d:
         c = d.caller()

@@ -237,7 +237,7 @@ def gaps():
             d.stop()
 
 
-@case("a full disk: told, nothing half written, and all of it there when there is room again")
+@case("a full disk: told, nothing half written, and all of it there when there is room again", faults="F24")
 def full():
     if os.geteuid() != 0:
         raise Skip("not root: no tmpfs")

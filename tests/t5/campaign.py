@@ -51,6 +51,9 @@ ROWS = [
     row("F08", "the supervisor alone is stopped for three leases", [], ["t5/kills.py", "t4/dead_host.py"]),
     row("F09", "fork failure: every second one, then all; no process is allowed to the user", [], ["t5/shortages.py"]),
     row("F10", "descriptors, address space and allocations run out", [], ["t5/shortages.py"]),
+    row("F13", "kill -9 of Redis, and power cuts, with appendfsync everysec and always", [],
+        ["t5/redis_data.py", "t2/weather.py", "t1/embedded.py"]),
+    row("F14", "Redis comes back empty; FLUSHALL", [], ["t5/redis_data.py", "t2/weather.py", "t1/embedded.py"]),
     row("F15", "connections are killed, cut, reset, torn in the middle of requests and replies", [],
         ["t5/wire.py", "t2/weather.py", "t1/redis_away.py"]),
     row("F16", "black-holed connections; Redis stopped for 30 s", ["t5/black_hole.py"], ["t4/partition.py", "t1/redis_away.py"]),
@@ -58,7 +61,9 @@ ROWS = [
         ["t5/failover.py"]),
     row("F19", "the old master is still reachable by one host", [], ["t5/failover.py"]),
     row("F20", "Redis sleeps for 5 s, and is busy with a stranger's script for 10 s", [], ["t5/wire.py", "t2/weather.py"]),
+    row("F21", "Redis' memory is full", [], ["t5/redis_data.py", "t2/weather.py"]),
     row("F23", "SCRIPT FLUSH and FUNCTION FLUSH every 100 ms", [], ["t5/wire.py", "t2/weather.py", "t1/redis_away.py"]),
+    row("F24", "the disk of Redis, of the log, of the audit file is full", [], ["t5/redis_data.py", "t4/audit.py"]),
     row("F25", "Redis is away and then has 1 GB to load", [], ["t5/wire.py", "t2/weather.py"]),
     row("F26", "the whole suite with the users of etc/redis-claudebench.acl: nothing is refused", suite(),
         env={"CB_TEST_REDIS": "acl"}),
@@ -111,7 +116,8 @@ LEGEND = """
 *acked*: tasks whose creation was answered, in all runs with the oracle of tests/lib/oracle.py. *lost*: of these, neither completed nor
 a dead letter. *doubled*: accepted completions beyond one a task. *repeats*: executions beyond the first. *unexplained*: those of
 them that no ended lease explains, or whose lease ended before it was due. *refused*: late completions that got -32005. *also*: other
-figures (the largest of several). *load*: the machine's load average when the row began, on its number of cores.
+figures (the largest of several); *lost_in_2_s*: with appendfsync everysec, tasks that were acknowledged in the two seconds before Redis
+was killed or its power cut, and are gone: no others may be. *load*: the machine's load average when the row began, on its number of cores.
 
 """
 TIME_COLUMNS = ["time", "at most", "median", "slowest", "samples", "verdict", "seed", "commit", "Redis", "day, load"]

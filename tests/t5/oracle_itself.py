@@ -56,6 +56,32 @@ def twice():
     equal(failing(judge(journal, ledger, events, states)), {"I2b"})
 
 
+@case("I2d: a task id or a fence is handed out twice")
+def numbers():
+    journal, ledger, events, states = world()
+    journal[1]["k9"] = "t-0"
+    equal(failing(judge(journal, ledger, events, states)), {"I2d"})
+    journal, ledger, events, states = world()
+    events += [("1-2", {"type": "task.created", "id": "t-0"}), ("1-3", {"type": "task.created", "ids": "t-1 t-0"})]
+    equal(failing(judge(journal, ledger, events, states)), {"I2d"})
+    journal, ledger, events, states = world()
+    ledger["t-0"][0][1], ledger["t-1"][0][1] = "17a", "17b"
+    equal(failing(judge(journal, ledger, events, states)), {"I2d"})
+
+
+@case("a loss of Redis excuses what happened in the two seconds before it, and nothing else")
+def losses():
+    journal, ledger, events, states = world()
+    del states["t-1"]
+    times = {"t-0": 100, "t-1": 7000, "t-2": 100}
+    bad = {"I1", "I2b"}
+    for at, left in ((8500, set()), (9500, bad), (6000, bad)):
+        equal(failing(judge(journal, ledger, events, states, losses=[at], ack_times=times)), left, at)
+    equal(failing(judge(journal, ledger, events, states, ack_times=times)), bad)
+    ledger["t-1"][0][3:5] = [2000, 2500]  # what it did counts, too
+    equal(failing(judge(journal, ledger, events, states, losses=[4400], ack_times=times)), set())
+
+
 @case("I2c: the holder of an older lease is told that its completion is the accepted one")
 def older_lease():
     journal, ledger, events, states = world()
