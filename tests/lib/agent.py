@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
 """agent.py: one agent as a process: claims, writes the ledger, completes; may be killed at any moment.
 
-At its end it prints how many of its completions were refused because its lease was over."""
+At its end it prints how many of its completions were refused because its lease was over.
+
+With --die-at it is a hundred agents, one after the other, each of which kills itself at that step of its first task; it prints how
+many have."""
 
 import argparse
+import os
 import signal
 import time
 
@@ -12,11 +16,55 @@ from oracle import Ledger
 from resp import Resp
 
 stopping = False
+STEPS = ("claim_sent", "claimed", "mid_run", "effect", "complete_sent", "completed")
 
 
 def on_term(*_):
     global stopping
     stopping = True
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def live_until(step, caller, ledger, name, lease_ms):
+    """Claims one task and dies at the step; returns when there is no task."""
+    claim = {"workerId": name, "maxTasks": 1, "lease_ms": lease_ms, **({} if step == "claim_sent" else {"wait_ms": 1000})}
+    rid = caller.send("task.claim", claim)
+    if step == "claim_sent":
+        die()
+    for task in caller.wait(rid, 20).result["tasks"]:
+        key = (task["id"], task["attempt"], task["lease_token"])
+        if step == "claimed":
+            die()
+        ledger.begin(*key, task["lease_until"])
+        if step == "mid_run":
+            die()
+        ledger.end(*key)
+        if step == "effect":
+            die()
+        rid = caller.send("task.complete", {"id": task["id"], "lease_token": task["lease_token"]})
+        if step == "complete_sent":
+            die()
+        if caller.wait(rid, 20).ok:
+            ledger.done(*key)
+        die()
+
+
+def die_again_and_again(step, deaths, make_caller, ledger, name, lease_ms):
+    """How many of `deaths` agents there were tasks for."""
+    died = 0
+    while died < deaths and not stopping:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                live_until(step, make_caller(f"{name}.{died}"), ledger, name, lease_ms)
+            finally:
+                os._exit(0)
+        died += os.WIFSIGNALED(os.waitpid(pid, 0)[1])
+        time.sleep(0.005)  # there may be no task for it yet
+    return died
 
 
 def main():
@@ -29,6 +77,8 @@ def main():
     parser.add_argument("--prefix", default="cb")
     parser.add_argument("--lease-ms", type=int, default=2000)
     parser.add_argument("--work-ms", type=int, default=40)
+    parser.add_argument("--die-at", choices=STEPS)
+    parser.add_argument("--deaths", type=int, default=100)
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, on_term)
 
@@ -40,8 +90,12 @@ def main():
         host, _, port = args.socket.rpartition(":")
         return Resp((host, int(port)) if host else args.socket, args.user, password, timeout=2)
 
-    caller = Caller(connect, args.prefix, actor=args.name)
     ledger = Ledger(args.ledger)
+    if args.die_at:
+        print(die_again_and_again(args.die_at, args.deaths, lambda actor: Caller(connect, args.prefix, actor=actor), ledger, args.name,
+                                  args.lease_ms))
+        return
+    caller = Caller(connect, args.prefix, actor=args.name)
     refused = 0
     while not stopping:
         claim = {"workerId": args.name, "maxTasks": 3, "lease_ms": args.lease_ms}

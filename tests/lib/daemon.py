@@ -131,17 +131,18 @@ class Daemon:
             )
         if ready:
             self.wait_ready()
-            self.fds_at_start = procs.fd_count(self.pid) + self.more_fds + self.audit_fds()
+            open_now = procs.fd_list(self.pid)
+            self.fds_at_start = len(open_now) + self.more_fds + self.audit_fds(open_now)
         return self
 
     @property
     def pid(self):
         return self.process.pid
 
-    def audit_fds(self):
+    def audit_fds(self, open_now):
         """The audit file is opened when Redis is there, which may be after the daemon is ready."""
         has_one = self.config.get("audit", {}).get("file", "default") != ""
-        return int(has_one and not any("audit" in str(name) for name in procs.fd_list(self.pid).values()))
+        return int(has_one and not any("audit" in str(name) for name in open_now.values()))
 
     def running(self):
         return self.process is not None and self.process.poll() is None

@@ -233,9 +233,11 @@ class Load:
 
 
 class AgentProcess:
-    """An agent as a process of its own (tests/lib/agent.py), so that it can be killed. `at`: a host of network.py."""
+    """An agent as a process of its own (tests/lib/agent.py), so that it can be killed. `at`: a host of network.py; `more`:
+    options of agent.py."""
 
-    def __init__(self, d, ledger, number, at=None, work_ms=40):
+    def __init__(self, d, ledger, number, at=None, work_ms=40, more=()):
+        self.more = list(more)
         self.d, self.ledger, self.number, self.lives, self.hits = d, ledger, number, 0, number
         self.at, self.work_ms = at, work_ms
         self.wake_at = None
@@ -247,7 +249,7 @@ class AgentProcess:
         d = self.d
         words = [sys.executable, os.path.join(os.path.dirname(os.path.abspath(procs.__file__)), "agent.py"),
                  "--ledger", self.ledger, "--name", f"proc-{self.number}.{self.lives}", "--prefix", d.prefix,
-                 "--work-ms", str(self.work_ms)]
+                 "--work-ms", str(self.work_ms), *self.more]
         if d.redis is None:
             words += ["--socket", f"{d.dir}/redis.sock", "--user", "client", "--password-file", f"{d.redis_dir}/client.password"]
         else:

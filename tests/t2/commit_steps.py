@@ -7,7 +7,8 @@ import time
 from cbtest import *
 
 POINTS = ["after_read", "prepare", "before_commit", "commit_sent", "after_commit"]
-ROUNDS = 25 if LONG else 1
+FULL = LONG or FAULTS
+ROUNDS = 25 if FULL else 1
 
 
 def daemon_with(point, action, nth, workers=2):
@@ -52,14 +53,19 @@ def lifecycle(point, action, nth):
 
 
 def repeated(point, nth):
-    for _ in range(ROUNDS):
-        lifecycle(point, "kill", nth)
+    turns = iter(range(ROUNDS))  # shared: two at a time
+
+    def some():
+        for _ in turns:
+            lifecycle(point, "kill", nth)
+
+    in_threads([some, some], 280)
 
 
 for point_ in POINTS:
     # In the middle of the creates, of the claims, and of the completions. Long: 100 runs of each step (F02).
-    for nth_ in (1, 2, 3, 4) if LONG else (1, 4):
-        add_case(f"kill at {point_}, hit {nth_}", lambda p=point_, n=nth_: repeated(p, n))
+    for nth_ in (1, 2, 3, 4) if FULL else (1, 4):
+        add_case(f"kill at {point_}, hit {nth_}", lambda p=point_, n=nth_: repeated(p, n), faults="F02")
 
 
 @case("a request that was handed on is answered within 100 ms of its worker's death, plus its own time", faults="times")

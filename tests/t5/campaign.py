@@ -42,6 +42,7 @@ def suite():
 
 ROWS = [
     row("F01", "kill -9 of random workers (and Redis, and agents), 10 000 tasks", ["t5/chaos.py"]),
+    row("F02", "kill -9 at each step, of workers and of agents, a hundred times each", [], ["t2/commit_steps.py", "t5/kills.py"]),
     row("F03", "kill -9 of the supervisor", [], ["t5/kills.py", "t4/dead_host.py", "t4/leader.py", "t4/schedule_leader.py"]),
     row("F04", "kill -9 of the whole process group", [], ["t5/kills.py", "t4/dead_host.py", "t4/schedule_leader.py"]),
     row("F05", "a request that kills its worker, among 1 000 good ones", ["t2/poison.py"], ["t5/kills.py"]),

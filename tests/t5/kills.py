@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""kills.py: supervisors, whole hosts and agents that are killed or stopped under load, with the oracle (F03, F04, F05, F06, F08).
+"""kills.py: supervisors, whole hosts and agents that are killed or stopped under load, with the oracle (F02, F03, F04, F05, F06, F08).
 
 The deterministic halves, each at a chosen moment, are in tests/t1, t2 and t4.
 """
@@ -8,6 +8,7 @@ import os
 import signal
 import time
 
+from agent import STEPS
 from cbtest import *
 from load import AgentProcess
 
@@ -148,6 +149,26 @@ def poison():
         note(f"{deaths} deaths in {spent:.1f} s, supervisor {100 * share:.1f} % CPU")
         equal(deaths, 3)
         check(share < 0.05, f"{100 * share:.1f} % CPU")
+
+
+@case("agents die at each step of a task's life, a hundred times each: before the claim's reply, after it, in the run, after the effect, "
+      "before and after the completion's reply", faults="F02")
+def agent_steps():
+    deaths = 100
+    with Daemon(config=merge(CONFIG, {"task": {"max_attempts": 100, "max_crashes": 100}})) as d:
+        with Load(d, tasks=deaths * len(STEPS), agents=0, producers=2, lease_ms=LEASE) as load:
+            dying = [AgentProcess(d, load.ledger.path, step, more=["--die-at", step, "--deaths", str(deaths), "--lease-ms", "1000"])
+                     for step in STEPS]
+            ends = []
+            for agent in dying:
+                wait_until(lambda a=agent: load.check() or a.process.poll() is not None, 100, f"{deaths} have died at {agent.number}")
+                ends.append(int(agent.process.communicate()[0]))
+            equal(ends, [deaths] * len(STEPS))
+            healthy = [AgentProcess(d, load.ledger.path, n, work_ms=0) for n in range(3)]
+            load.finish(60)
+            figure("refused", sum(a.stop() for a in healthy))
+        figure("deaths", sum(ends))
+        load.verdict(60, slots=SLOTS)
 
 
 @case("agents are stopped for longer than their leases, ten times: their old completions are refused, nothing is done twice",
