@@ -20,7 +20,7 @@ int ask_load(struct ask *a, const struct cli *cli)
     struct options_source source CB_CLEANUP(options_source_done) = {0};
     struct cb_error err = {0};
 
-    if (options_find_file(cli_value(cli, "config", NULL), &source, &err) == 0 &&
+    if (options_find_client_file(cli_value(cli, "config", NULL), &source, &err) == 0 &&
         options_load_leniently(&source, &a->opts) == 0)
         return -1;
     cli_say("%s", err.text[0] ? err.text : "the configuration cannot be read");

@@ -18,7 +18,7 @@ int session_load(struct session *s, const struct cli *cli)
     struct options_errors errors = OPTIONS_ERRORS_INIT;
     struct cb_error err = {0};
 
-    if (options_find_file(cli_value(cli, "config", NULL), &source, &err) != 0) {
+    if (options_find_client_file(cli_value(cli, "config", NULL), &source, &err) != 0) {
         cli_say("%s", err.text);
         return EXITCODE_CONFIG;
     }

@@ -224,6 +224,9 @@ struct options_source {
  */
 int options_find_file(const char *from_command_line, struct options_source *ret_source,
                       struct cb_error *err);
+/* The same for clients: who has no configuration and no daemon of their own, and may use the system's daemon, uses that. */
+int options_find_client_file(const char *from_command_line, struct options_source *ret_source,
+                             struct cb_error *err);
 void options_source_done(struct options_source *source);
 
 /*

@@ -89,6 +89,18 @@ int options_find_file(const char *from_command_line, struct options_source *ret_
     return use_usual(ret_source, err);
 }
 
+int options_find_client_file(const char *from_command_line, struct options_source *ret_source,
+                             struct cb_error *err)
+{
+    if (options_find_file(from_command_line, ret_source, err) != 0)
+        return -1;
+    if (!ret_source->file && paths_is_system_client()) {
+        ret_source->file = mem_strdup(CB_SYSCONFDIR "/claudebench/" FILE_NAME);
+        ret_source->mode = PATHS_SYSTEM;
+    }
+    return 0;
+}
+
 void options_source_done(struct options_source *source)
 {
     free(source->file);

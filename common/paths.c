@@ -227,3 +227,30 @@ bool paths_is_system_config(const char *file)
 {
     return strncmp(file, SYSTEM_CONFIG_DIR "/", sizeof SYSTEM_CONFIG_DIR) == 0;
 }
+
+static bool is_member(gid_t group)
+{
+    gid_t groups[1024];
+    int n = getgroups((int)CB_ARRAY_LEN(groups), groups);
+
+    for (int i = 0; i < n; i++)
+        if (groups[i] == group)
+            return true;
+    return getegid() == group;
+}
+
+bool paths_is_system_client(void)
+{
+    struct paths own = {0};
+    struct stat st;
+
+    if (geteuid() == 0 || access(SYSTEM_CONFIG_DIR "/claudebench.yaml", R_OK) != 0 ||
+        stat(CB_LOCALSTATEDIR "/lib/claudebench", &st) != 0 || !is_member(st.st_gid) ||
+        paths_init(&own, PATHS_USER, NULL) != 0)
+        return false;
+    char *socket = mem_printf("%s/control.sock", own.run_dir);
+    bool has_own = access(socket, F_OK) == 0;
+    free(socket);
+    paths_done(&own);
+    return !has_own;
+}

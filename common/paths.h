@@ -56,5 +56,8 @@ char *paths_dirname(const char *path);
 
 /* True when `file` lies under the system's configuration folder. */
 bool paths_is_system_config(const char *file);
+/* For clients: the system has a configuration, we may use its daemon (root's folder of state belongs to a group of ours), and there
+ * is no daemon of our own. */
+bool paths_is_system_client(void);
 
 #endif
