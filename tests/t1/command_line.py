@@ -8,7 +8,7 @@ import stat
 import subprocess
 import time
 
-from cbtest import Daemon, PrivateRedis, Skip, case, check, equal, main, procs, wait_until
+from cbtest import Daemon, PrivateRedis, Skip, case, check, equal, holds_for, main, procs, wait_until
 from supervised import FakeDaemon, is_sanitized, status
 
 BINARY = procs.binary("claudebenchd")
@@ -238,6 +238,70 @@ def service_manager():
     check("STOPPING=1" in got, f"{got}")
     check(any(g.startswith("STATUS=healthy") for g in got), f"{got}")
     check(got.index("STOPPING=1") > next(i for i, g in enumerate(got) if "READY=1" in g), "in order")
+
+
+class Manager:
+    """The service manager's socket: what it was told so far."""
+
+    def __init__(self):
+        self.path = procs.subfolder("n") + "/notify"
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+        self.socket.setblocking(False)
+        self.told = []
+
+    def has(self, text):
+        try:
+            while True:
+                self.told.append(self.socket.recv(4096).decode())
+        except BlockingIOError:
+            return any(text in line for line in self.told)
+
+    def status(self):
+        self.has("")
+        return next((line[7:] for line in reversed(self.told) if line.startswith("STATUS=")), "")
+
+
+@case("READY waits for Redis and for a worker of every domain; STATUS says what it waits for, and what is wrong later")
+def ready_and_status():
+    redis = PrivateRedis(aof=True)
+    m = Manager()
+    redis.kill9()
+    d = FakeDaemon("system:config task/1:config", redis=redis, workers=2, start=False, more_fds=1)
+    d.env["NOTIFY_SOCKET"] = m.path
+    with d.start(ready=False):
+        wait_until(lambda: m.status().startswith("degraded: redis is down"), 5, m.status)
+        redis.restart()
+        wait_until(lambda: m.status() == "unhealthy: task: 1 of 2 workers up (and 3 more)", 10, m.status)
+        holds_for(lambda: not m.has("READY=1"), 0.3, "no worker of domain system serves", step=0.02)
+        d.set_modes("task/1:config")
+        d.client("ctl", "reload")
+        wait_until(lambda: m.has("READY=1"), 10, lambda: f"one of task's workers will never come: {m.told}")
+        wait_until(lambda: m.status() == "degraded: task: 1 of 2 workers up (and 1 more)", 5, m.status)
+        wait_until(lambda: d.events("daemon_degraded"), 5, "the log says it, too")
+        d.set_modes("")
+        d.client("ctl", "reload")
+        wait_until(lambda: m.status() == "healthy: 3 workers", 10, m.status)
+        procs.kill(next(w["pid"] for w in status(d)["workers"] if w["domain"] == "system"))
+        wait_until(lambda: any("system: 0 of 1 workers up" in line for line in m.told) or m.has("system: 0 of 1 workers up"), 5, "told")
+        wait_until(lambda: m.status() == "healthy: 3 workers", 10, m.status)
+    check(m.has("STOPPING=1"), m.told)
+    redis.stop()
+
+
+@case("memory that is short makes a daemon degraded that starts, not one that is never ready")
+def ready_though_full():
+    redis = PrivateRedis()
+    with redis.client() as r:
+        r.call("SETRANGE", "ballast", 20 << 20, "x")
+        r.call("CONFIG", "SET", "maxmemory", int(r.info("memory")["used_memory"]) * 100 // 94)
+    m = Manager()
+    d = Daemon(redis=redis, start=False)
+    d.env["NOTIFY_SOCKET"] = m.path
+    with d.start(ready=False):
+        wait_until(lambda: m.has("READY=1"), 10, lambda: f"{m.told} {d.log_tail()}")
+        wait_until(lambda: "creating methods are refused" in m.status(), 10, m.status)
+    redis.stop()
 
 
 @case("closed stdin, stdout and stderr do no harm")

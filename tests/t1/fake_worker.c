@@ -1,7 +1,7 @@
 /*
  * fake_worker.c: a worker that only does what a test tells it to: it speaks the control protocol and
  * beats, and knows nothing of Redis. The file that FAKE_WORKER names holds one word a domain, as in
- * "task:crash system:fine"; it is read at each start.
+ * "task:crash system:fine", or one a slot, as in "task/1:crash"; it is read at each start.
  *
  *   fine        serves until DRAIN                  stubborn   beats on, deaf to DRAIN
  *   crash       exits 1 after GO                    mute       never says HELLO
@@ -25,8 +25,9 @@ static struct scoreboard_slot *slot;
 static char mode[32] = "fine";
 static uint64_t generation;
 
-static void read_mode(const char *domain)
+static void read_mode(const char *domain, int index)
 {
+    char place[64];
     char text[256] = "";
     const char *path = getenv("FAKE_WORKER");
     int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
@@ -36,11 +37,15 @@ static void read_mode(const char *domain)
     ssize_t n = read(fd, text, sizeof text - 1);
     close(fd);
     text[n > 0 ? n : 0] = '\0';
+    snprintf(place, sizeof place, "%s/%d", domain, index);
     char *rest = NULL;
     for (char *word = strtok_r(text, " \n", &rest); word; word = strtok_r(NULL, " \n", &rest)) {
-        size_t len = strlen(domain);
-        if (strncmp(word, domain, len) == 0 && word[len] == ':')
-            snprintf(mode, sizeof mode, "%s", word + len + 1);
+        char *colon = strchr(word, ':');
+        if (!colon)
+            continue;
+        *colon = '\0';
+        if (strcmp(word, domain) == 0 || strcmp(word, place) == 0)
+            snprintf(mode, sizeof mode, "%s", colon + 1);
     }
 }
 
@@ -120,7 +125,7 @@ int main(int argc, char **argv)
         else if (letter == 'g')
             generation = strtoull(optarg, NULL, 10);
     }
-    read_mode(domain);
+    read_mode(domain, index);
     if (is_mode("config"))
         return 78;
     if (scoreboard_attach(SCOREBOARD_FD, &board, NULL) < 0)

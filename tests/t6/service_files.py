@@ -1,4 +1,4 @@
-"""service_files.py: the init script through every action and exit code, the systemd units, sysusers.d and tmpfiles.d."""
+"""service_files.py: the init script through every action and exit code (OPS.md), the systemd units, sysusers.d and tmpfiles.d."""
 
 import os
 import pwd
@@ -76,81 +76,163 @@ class Host:
         return self.daemon.client_json("status", "--json")
 
 
-def walk(has_lsb):
-    h = Host(has_lsb=has_lsb)
-    h.run("start", want=6)  # no configuration
-    h.run("configtest", want=6)
-    h.write(task={"lease_ms": "never"})
-    check("task.lease_ms" in h.run("start", want=6), "the mistake is shown")
-    h.write(task={"lease_ms": 20000})
-    for action, code in (("configtest", 0), ("status", 3), ("stop", 0), ("try-restart", 0), ("reload", 7), ("force-reload", 7)):
-        h.run(action, want=code)
-    check(not os.path.exists(h.pidfile), "nothing was started")
-    h.run("start")
-    first = h.pid()
-    equal(h.status()["pid"], first)
-    equal(h.status()["status"], "healthy", "start returns when it is ready")
-    h.run("start")
-    equal(h.pid(), first, "started once")
-    check(f"pid {first}" in h.run("status"), "it says which")
-    if has_lsb:
-        workers = h.status()["workers"]
-        h.write(task={"lease_ms": 21000})
-        h.run("reload")
-        check(not {w["pid"] for w in workers} & {w["pid"] for w in h.status()["workers"]}, "the workers are new when it returns")
-        h.run("force-reload")
-        h.write(task={"lease_ms": "never"})
-        for action in ("reload", "force-reload", "restart", "try-restart", "configtest"):
-            h.run(action, want=6)
-        equal(h.status()["pid"], first, "it still runs")
-        h.write(task={"lease_ms": 21000})
-        h.run("restart")
-        second = h.pid()
-        h.run("try-restart")
-        check(len({first, second, h.pid()}) == 3, "another one each time")
-        os.kill(h.pid(), signal.SIGKILL)
-        wait_until(lambda: not procs.alive(h.pid()), 5, "it is dead")
-        h.run("status", want=1)
-        h.run("reload", want=7)
-        h.run("start")
-        h.run("status")
-    h.run("stop")
-    h.run("status", want=3)
-    h.run("stop")
+ACTIONS = ("start", "stop", "restart", "try-restart", "reload", "force-reload", "status", "configtest")
+
+# OPS.md: every action in every state of the daemon, and its exit code. "up": the state is brought back before the next action.
+CODES = {
+    # state: start, stop, restart, try-restart, reload, force-reload, status, configtest
+    "no configuration": (6, 0, 6, 0, 7, 7, 3, 6),
+    "wrong configuration": (6, 0, 6, 0, 7, 7, 3, 6),
+    "stopped": (0, 0, 0, 0, 7, 7, 3, 0),
+    "running": (0, 0, 0, 0, 0, 0, 0, 0),
+    "running, wrong configuration": (0, 0, 6, 6, 6, 6, 0, 6),
+    "dead with a pid file": (0, 0, 0, 0, 7, 7, 1, 0),
+    "pid file of another program": (0, 0, 0, 0, 7, 7, 1, 0),
+    "not permitted": (4, 4, 4, 4, 4, 4, 0, 4),
+    "not permitted to know": (4, 4, 4, 4, 4, 4, 4, 4),
+    "not installed": (5, 5, 5, 5, 5, 5, 3, 5),
+}
 
 
-@case("init script: every action, with and without a running daemon, a wrong configuration, a dead one")
-def actions():
-    walk(True)
+class Walk:
+    """Brings a host into a state, and tells whether an action did what it is for."""
+
+    def __init__(self, has_lsb=True):
+        self.host = Host(has_lsb=has_lsb)
+        self.host.write(task={"lease_ms": 20000})
+
+    def config(self, lease_ms):
+        self.host.write(task={"lease_ms": lease_ms})
+
+    def to(self, state):
+        h = self.host
+        if state in ("running", "running, wrong configuration", "not permitted"):
+            self.config(20000)
+            h.run("start")
+        elif state == "dead with a pid file":
+            h.run("start")
+            os.kill(h.pid(), signal.SIGKILL)
+            wait_until(lambda: not procs.alive(h.pid()), 5, "it is dead")
+        else:
+            if os.path.exists(h.pidfile):
+                os.chmod(h.pidfile, 0o644)
+            self.config(20000)
+            h.run("stop")
+        if state in ("pid file of another program", "not permitted to know"):
+            os.makedirs(os.path.dirname(h.pidfile), exist_ok=True)
+            with open(h.pidfile, "w", encoding="ascii") as f:
+                f.write("1\n")
+            os.chmod(h.pidfile, 0o600 if state == "not permitted to know" else 0o644)
+        if state == "no configuration":
+            os.unlink(h.config)
+        elif "wrong configuration" in state:
+            self.config("never")
+
+    def row(self, state, actions=ACTIONS):
+        for action, code in zip(ACTIONS, CODES[state]):
+            if action not in actions:
+                continue
+            self.to(state)
+            before = self.pid()
+            said = self.host.run(action, want=code, user=NOBODY if state.startswith("not permitted") else None)
+            self.judge(state, action, code, before, said)
+
+    def pid(self):
+        try:
+            pid = self.host.pid()
+            return pid if pid != 1 and procs.alive(pid) else None
+        except (OSError, ValueError):
+            return None
+
+    def judge(self, state, action, code, before, said):
+        """Besides its code: what an action was to change has changed, and nothing else."""
+        what, after = f"{action}, {state}: {said}", self.pid()
+        if "wrong configuration" in state and code == 6:
+            check("task.lease_ms" in said, f"the mistake is shown: {what}")
+        if action in ("start", "restart") and code == 0 or action == "try-restart" and state == "running":
+            check(after, what)
+            equal(self.host.status()["status"], "healthy", f"ready when it returns: {what}")
+            check((after == before) == (action == "start" and before is not None), what)
+        elif action == "stop" and code == 0:
+            check(after is None and not os.path.exists(self.host.pidfile), what)
+        else:
+            equal(after, before, what)
+        if action == "status" and before and state == "running":
+            check(f"pid {before}" in said, what)
+
+
+@case("init script: the actions are those of OPS.md, and so are the codes")
+def all_of_them():
+    usage = Host().run("help", want=3)
+    equal(re.search(r"\{(.*)\}", usage).group(1), "|".join(ACTIONS))
+    equal({c for row in CODES.values() for c in row[:6] + row[7:]} | {1, 2, 3}, {0, 1, 2, 3, 4, 5, 6, 7})
+    equal({row[6] for row in CODES.values()}, {0, 1, 3, 4})
+
+
+@case("init script: each action, stopped, without and with a wrong configuration")
+def stopped():
+    w = Walk()
+    for state in ("no configuration", "wrong configuration", "stopped"):
+        w.row(state)
+    w.to("stopped")
+
+
+@case("init script: each action on a daemon that runs, with a good and a wrong configuration")
+def running():
+    w = Walk()
+    w.row("running")
+    w.to("running")
+    workers = {worker["pid"] for worker in w.host.status()["workers"]}
+    w.config(21000)
+    w.host.run("reload")
+    check(not workers & {worker["pid"] for worker in w.host.status()["workers"]}, "the workers are new when it returns")
+    w.row("running, wrong configuration")
+    w.to("stopped")
+
+
+@case("init script: each action on a daemon that died, and with the pid file of another program")
+def dead():
+    w = Walk()
+    w.row("dead with a pid file")
+    w.row("pid file of another program")
+    w.to("stopped")
 
 
 @case("init script: without the functions of LSB")
 def without_lsb():
-    walk(False)
+    w = Walk(has_lsb=False)
+    w.row("running", ("start", "restart", "status", "reload", "stop"))
+    w.to("stopped")
 
 
-@case("init script: wrong use, no such action, not installed, not permitted, cannot be told")
+@case("init script: wrong use, no such action, a start that fails, a program that is missing")
 def refusals():
     h = Host()
     h.run(want=2)
     h.run("start", "now", want=2)
     check("Usage" in h.run("launch", want=3), "usage")
     absent = Host(sbin="/nonexistent")
-    for action in ("start", "stop", "restart", "reload", "configtest"):
-        absent.run(action, want=5)
-    absent.run("status", want=3)
-    h.write()
+    for action, code in zip(ACTIONS, CODES["not installed"]):
+        absent.run(action, want=code)
+    w = Walk()
+    w.to("running")
+    other = Host()
+    other.write(supervisor={"control_socket": w.host.daemon.config["supervisor"]["control_socket"]})
+    check("control_socket" in other.run("start", want=1), "another daemon has its socket")
+    w.to("stopped")
+    other.write(redis={"embedded": False, "password_file": "/nonexistent"})
+    other.run("start", want=5)  # 69 of claudebenchd(8): something that it needs is missing
+
+
+@case("init script: another user may ask how it is, and no more")
+def not_permitted():
     if os.geteuid() != 0:
-        raise Skip("the rest needs root: another user is tried")
-    for action in ("start", "stop", "restart", "try-restart", "reload", "configtest"):
-        h.run(action, want=4, user=NOBODY)
-    h.run("status", want=3, user=NOBODY)
-    os.makedirs(os.path.dirname(h.pidfile))
-    with open(h.pidfile, "w", encoding="ascii") as f:
-        f.write("1\n")
-    h.run("status", want=1)  # the pid of another program
-    os.chmod(h.pidfile, 0o600)
-    h.run("status", want=4, user=NOBODY)
+        raise Skip("needs root: another user is tried")
+    w = Walk()
+    w.row("not permitted")
+    w.row("not permitted to know")
+    os.chmod(w.host.pidfile, 0o644)
+    w.to("stopped")
 
 
 @case("init script: its header has what LSB wants, and shellcheck finds nothing")
@@ -177,26 +259,57 @@ def systemd(tool):
 FOLDERS = {"sysconfdir": "/etc", "sbindir": BUILD, "bindir": BUILD, "runstatedir": "/run", "localstatedir": "/var"}
 
 
-@case("systemd: both units are right, and the system's is closed well")
+# What OPS.md asks of the units.
+BOTH = ("Type=notify", "KillMode=mixed", "Restart=on-failure", "RestartPreventExitStatus=64 75 78", "UMask=0077", "WatchdogSec=10",
+        "NoNewPrivileges=yes", "LockPersonality=yes", "RestrictNamespaces=yes", "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
+        "SystemCallFilter=@system-service", "TimeoutStartSec=infinity")
+SYSTEM = ("ProtectSystem=strict", "PrivateTmp=yes", "PrivateDevices=yes", "ProtectKernelLogs=yes", "ProtectKernelModules=yes",
+          "ProtectKernelTunables=yes", "CapabilityBoundingSet=", "RuntimeDirectory=claudebench", "StateDirectory=claudebench",
+          "LogsDirectory=claudebench", "User=claudebench", "Group=claudebench")
+
+
+def unit(name):
+    """The path of a unit whose folders are those of this build, and its lines."""
+    path = fill(name, f"{procs.subfolder('u')}/claudebench.service", **FOLDERS)
+    os.chmod(path, 0o644)
+    with open(path, encoding="utf-8") as f:
+        return path, f.read().splitlines()
+
+
+@case("systemd: both units have what OPS.md asks for, and a stop has time for supervisor.stop_timeout_ms")
+def unit_lines():
+    for name, more in (("systemd/claudebench.service", SYSTEM), ("systemd/user/claudebench.service", ())):
+        lines = unit(name)[1]
+        equal([line for line in (*BOTH, *more) if line not in lines], [], name)
+        check(any(re.fullmatch(r"ExecReload=\S+/claudebench( -c \S+)? ctl reload --wait", line) for line in lines), "ExecReload")
+        equal([line for line in lines if line.startswith("MemoryDenyWriteExecute")], [], "PCRE2's JIT")
+        stop = int(next(line for line in lines if line.startswith("TimeoutStopSec=")).split("=")[1])
+        done = procs.run([f"{BUILD}/claudebenchd", "-T"], env={"CLAUDEBENCH_CONFIG": ""})
+        drain = int(re.search(r"stop_timeout_ms: (\d+)", done.stdout.decode()).group(1))
+        check(stop * 1000 >= drain + 15000, f"{name}: {stop} s, and workers may take {drain} ms")
+
+
+@case("systemd: systemd-analyze finds nothing wrong with either unit")
 def units():
     tool = systemd("systemd-analyze")
-    folder = procs.subfolder("u")
     for name, more in (("systemd/claudebench.service", []), ("systemd/user/claudebench.service", ["--user"])):
-        path = fill(name, f"{folder}/{len(more)}/claudebench.service", **FOLDERS)
-        os.chmod(path, 0o644)
-        env = {**procs.environment(), "XDG_RUNTIME_DIR": folder}
+        path, _ = unit(name)
+        env = {**procs.environment(), "XDG_RUNTIME_DIR": os.path.dirname(path)}
         done = subprocess.run([tool, *more, "verify", "--man=no", path], capture_output=True, env=env, check=False)
         said = [line for line in done.stderr.decode().splitlines() if "claudebench" in line]
         equal((said, done.returncode), ([], 0), done.stderr.decode())
-        with open(path, encoding="utf-8") as f:
-            text = f.read()
-        for line in ("Type=notify", "KillMode=mixed", "Restart=on-failure", "RestartPreventExitStatus=64 75 78", "UMask=0077"):
-            check(f"\n{line}\n" in text, f"{line} in {name}")
-        check(re.search(r"\nExecReload=\S+/claudebench .*ctl reload --wait\n", text), "ExecReload")
-    done = subprocess.run([tool, "security", "--offline=true", "--threshold=25", f"{folder}/0/claudebench.service"],
-                          capture_output=True, check=False)
-    equal(done.returncode, 0, done.stdout.decode()[-2000:] + done.stderr.decode())
-    note(re.search(r"Overall exposure.*", done.stdout.decode()).group(0))
+
+
+@case("systemd: both units are as closed as claudebenchd(8) says")
+def exposure():
+    tool = systemd("systemd-analyze")
+    with open(f"{SRC}/man/claudebenchd.8", encoding="utf-8") as f:
+        stated = re.search(r"exposure of\n(\d+\.\d) for the system's unit and (\d+\.\d) for a user's", f.read()).groups()
+    for name, most in zip(("systemd/claudebench.service", "systemd/user/claudebench.service"), stated):
+        done = subprocess.run([tool, "security", "--offline=true", unit(name)[0]],
+                              capture_output=True, check=False)
+        said = re.search(r"Overall exposure level for \S+: (\S+)", done.stdout.decode()).group(1)
+        check(float(said) <= float(most), f"{name}: {said}, {most} stated\n{done.stdout.decode()[-2000:]}")
 
 
 @case("sysusers.d and tmpfiles.d make the user and the folders")
