@@ -26,7 +26,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
     (void)what;
 
     while (read(fd, &info, sizeof info) == (ssize_t)sizeof info)
-        s->fn(s->arg, (int)info.ssi_signo, (pid_t)info.ssi_pid);
+        s->fn(s->arg, (int)info.ssi_signo,
+              info.ssi_code == SI_KERNEL ? SIGNALS_KERNEL : (pid_t)info.ssi_pid);
 }
 
 int signals_open(struct event_base *base, signals_fn *fn, void *arg, struct signals **ret,

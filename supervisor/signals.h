@@ -10,6 +10,9 @@
 
 struct signals;
 
+/* A sender: the kernel. 0 is one outside of our pid namespace. */
+enum { SIGNALS_KERNEL = -1 };
+
 typedef void signals_fn(void *arg, int sig, pid_t sender);
 
 /* Blocks the signals that we handle, ignores PIPE, and delivers them to fn. 0, or -1. */

@@ -138,8 +138,8 @@ static void on_signal(void *arg, int sig, pid_t sender)
         reap_children(&s->services, reap_other, s);
         return;
     }
-    if (sig == SIGWINCH && sender == 0)
-        return; /* the kernel's: our terminal was resized */
+    if (sig == SIGWINCH && sender == SIGNALS_KERNEL)
+        return; /* our terminal was resized */
     log_event(EV_signal_received, LOG_S("signal", sigabbrev_np(sig)), LOG_I("from", sender));
     if (sig == SIGTERM || sig == SIGINT)
         supervisor_stop(s);

@@ -323,14 +323,9 @@ def worker_by_hand():
     check(b"claudebenchd" in done.stderr, done.stderr)
 
 
-@case("start to ready within 1 s with the embedded Redis, and small")
+@case("ready soon, and small (how soon: start_and_idle.py)")
 def quick_and_small():
-    began = time.monotonic()
     with Daemon() as d:
-        took = time.monotonic() - began
-        event = d.events("daemon_ready")[0]
-        check(int(event["uptime_ms"]) < 1000, f"{event}")
-        check(took < 2, f"{took} s")
         if not is_sanitized():
             check(procs.rss_kib(d.pid) <= 12 * 1024, f"{procs.rss_kib(d.pid)} KiB")
             for p in d.workers():

@@ -358,11 +358,15 @@ def scaling():
         wait_workers(d, 1, "system")
         ctl(d, "scale", "task", "64", "--wait")
         equal(len(pids(d)), 64)
+        procs.kill(d.pid, signal.SIGTTIN)
+        wait_until(lambda: events(d, "scale_refused"), 5, "64 is the most")
+        equal(len(pids(d)), 64)
         for args in (("nothing", "1"), ("task", "65")):
             ctl(d, "scale", *args, want=75)
         ctl(d, "scale", "task", "many", want=64)
-        ctl(d, "reload", "--wait")
-        equal((len(pids(d)), len(pids(d, "system"))), (4, 1))
+        procs.kill(d.pid, signal.SIGHUP)
+        wait_workers(d, 4)
+        wait_workers(d, 1, "system")
         equal(events(d, "child_died"), [])
 
 

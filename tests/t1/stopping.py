@@ -1,7 +1,11 @@
 """stopping.py: TERM, INT, QUIT, a second TERM, the time-out, `stop` on the control socket, and other signals."""
 
+import fcntl
 import os
 import signal
+import struct
+import subprocess
+import termios
 import time
 
 from cbtest import Daemon, case, check, equal, holds_for, main, procs, wait_until
@@ -53,11 +57,12 @@ def quit_now():
         equal(len([e for e in events(d) if e == "child_killed"]), 2)
 
 
-@case("a second TERM kills at once")
+@case("a second TERM or INT, or QUIT behind one, kills at once")
 def second_term():
-    with FakeDaemon("task:stubborn") as d:
-        end(d, signal.SIGTERM, signal.SIGTERM, within=2)
-        check("child_killed" in events(d), d.log_tail())
+    for second in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        with FakeDaemon("task:stubborn") as d:
+            end(d, signal.SIGTERM, second, within=2)
+            check("child_killed" in events(d), d.log_tail())
 
 
 @case("a worker that does not drain is killed at stop_timeout_ms: exit 1")
@@ -145,6 +150,30 @@ def reopen():
         equal(d.workers(), pids, "no worker died of it")
         wait_until(lambda: all(f"{log}.1" not in procs.fd_list(p).values() for p in [d.pid, *pids]), 2,
                    "nobody holds the old file")
+
+
+@case("WINCH of a terminal that was resized drains nobody")
+def resized():
+    master, slave = os.openpty()
+
+    def on_terminal():
+        os.setsid()
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+
+    d = FakeDaemon(start=False)
+    d.write_config()
+    with open(d.log_path, "ab") as log:
+        d.process = subprocess.Popen([procs.binary("claudebenchd"), "-c", d.config_path], stdin=slave, stdout=log, stderr=log,
+                                     env=procs.environment({"CBTEST_DAEMON": d.dir, **d.env}), cwd="/", preexec_fn=on_terminal)
+    with d:
+        d.wait_ready()
+        before = [w["pid"] for w in status(d)["workers"]]
+        fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 132, 0, 0))
+        procs.kill(d.pid, signal.SIGTTIN)  # what comes behind it was seen, so it was, too
+        wait_until(lambda: len(status(d)["workers"]) == len(before) + 2, 5, "two more")
+        check(set(before) <= {w["pid"] for w in status(d)["workers"]} and "drain_started" not in events(d), d.log_tail())
+    os.close(master)
+    os.close(slave)
 
 
 @case("HUP, TTIN, TTOU and PIPE do not end it")

@@ -88,6 +88,19 @@ def synopsis():
     equal(flags, {letter or name for name, letter in helped("work").items() if name != "help"})
 
 
+@case("the synopsis of claudebench-hook(1) names each option of its commands")
+def hook_synopsis():
+    text = page("claudebench-hook.1").split("\n.Sh SYNOPSIS\n")[1].split("\n.Sh DESCRIPTION")[0]
+    seen = set()
+    for part in text.split(".Nm claudebench Cm hook")[1:]:
+        flags = set("".join(re.findall(r"\.Op Fl ([a-z |]+?)(?: Ar.*)?$", part, re.M))) - set(" |c")
+        for verb in part.split("\n")[0].split(" | "):
+            name = f"hook {verb.strip()}".strip()
+            equal(flags, {letter for long, letter in helped(name).items() if long not in COMMON}, name)
+            seen.add(name)
+    equal(seen, {"hook", *(v for v in verbs() if v.startswith("hook "))})
+
+
 @case("defaults and limits that the manual names are those of --help")
 def numbers():
     done = procs.run([procs.binary("claudebench"), "work", "--help"]).stdout.decode()

@@ -31,6 +31,16 @@ def options():
     check(len(helped) >= 9, f"{helped}")
 
 
+@case("claudebench-worker(8) has the options and the signals of the worker")
+def worker():
+    page = read("man/claudebench-worker.8")
+    letters = re.search(r'getopt\(argc, argv, "([^"]+)"', read("worker/main.c")).group(1).replace(":", "")
+    equal(sorted(re.findall(r"^\.It Fl (\w)", page, re.M)), sorted(letters))
+    told = set(re.findall(r"Dv (SIG[A-Z0-9]+)", section(page, "SIGNALS")))
+    used = set(re.findall(r"\bSIG[A-Z]+[0-9]?\b", "".join(read(f"worker/{f}") for f in os.listdir(f"{SRC}/worker") if f.endswith(".c"))))
+    equal(sorted(told), sorted(used & {"SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGQUIT"}))
+
+
 @case("every handled signal is documented, and no other")
 def signals():
     handled = set(re.findall(r"SIG[A-Z0-9]+", re.search(r"handled\[\] = \{(.*?)\}", read("supervisor/signals.c"), re.S).group(1)))
