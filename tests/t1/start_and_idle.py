@@ -31,6 +31,7 @@ def start():
 def sent_commands(d, seconds):
     """Commands that clients sent in a second; not what scripts do."""
     with d.connect(timeout=60) as r:
+        time.sleep(3)  # the start is over: scripts loaded, a leader elected
         r.call("MONITOR")
         until, n = time.monotonic() + seconds, 0
         while (left := until - time.monotonic()) > 0:
