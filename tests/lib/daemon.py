@@ -68,7 +68,7 @@ class Daemon:
 
     def __init__(self, redis=None, config=None, env=None, prefix="cb", folder=None, instance="test-host", start=True,
                  ready=True, more_fds=0, at=None):
-        self.own_redis, config = _instead_of_embedded(config) if redis is None and modes.MODE else (None, config)
+        self.own_redis, config = _instead_of_embedded(config) if redis is None and modes.IS_CLUSTER else (None, config)
         self.redis = redis = redis or self.own_redis
         rename_prefix(prefix)
         self.inside = at.inside if at else []

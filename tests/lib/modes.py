@@ -5,6 +5,8 @@
              resp.py writes cb: as {cb}: and back. A Daemon without a Redis of the test's own gets one, where it would have
              had an embedded one.
 
+    acl      the users of etc/redis-claudebench.acl: users.py.
+
 Tests that are about something which a mode does not have are left out, with the reason: left_out().
 """
 
@@ -31,6 +33,7 @@ LEFT_OUT = {
         "t2/acl.py": EMBEDDED,
         "t5/oracle_itself.py": {"journal and ledger files": EMBEDDED},
     },
+    "acl": {},  # users.py
 }
 
 

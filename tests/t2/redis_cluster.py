@@ -37,6 +37,7 @@ def redis_url(d):
 def no_tag():
     c = cluster()
     d = Daemon(c, config=CONFIG, start=False, prefix="cb")
+    d.config["redis"]["prefix"] = "cb"  # whatever CB_TEST_REDIS says
     d.start(ready=False)
     equal(d.process.wait(20), 78)
     check('redis.prefix \\"cb\\" has no hash tag' in d.log() and 'make it \\"{cb}\\"' in d.log(), d.log_tail())
