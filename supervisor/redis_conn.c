@@ -249,10 +249,12 @@ static void fail(struct redis_conn *c, enum redis_fault fault, const char *why)
     bool is_loading = fault == REDIS_LOADING;
     bool is_hop = is_redirected(c, fault);
 
-    snprintf(c->error, sizeof c->error, "%s", why);
     c->fault = fault;
     close_link(c);
-    set_state(c, is_loading ? REDIS_STATE_LOADING : REDIS_STATE_DOWN);
+    if (!is_hop || old == REDIS_STATE_UP) { /* else it is a part of connecting */
+        snprintf(c->error, sizeof c->error, "%s", why);
+        set_state(c, is_loading ? REDIS_STATE_LOADING : REDIS_STATE_DOWN);
+    }
     if (old == REDIS_STATE_UP && clock_mono_ms() - c->up_ms >= STABLE_MS)
         backoff_reset(&c->backoff);
     if (!is_hop)

@@ -70,6 +70,7 @@ ROWS = [
         env={"CB_TEST_REDIS": "acl"}),
     row("F27", "Redis Cluster of three masters: the slot is moved under load, its master fails over",
         ["t5/redis_cluster.py", "t2/redis_cluster.py"]),
+    row("cluster", "the whole suite against a Redis Cluster of three masters", suite(), env={"CB_TEST_REDIS": "cluster"}),
     row("F28", "clocks jump by an hour", [], ["t4/clocks.py"]),
     row("F29", "clocks that are five minutes wrong", [], ["t4/clocks.py"]),
     row("F33", "the corpus of dangerous calls while hook workers die and hang and the rules break", ["t5/hook_faults.py"], ["t2/hooks.py"]),
@@ -197,6 +198,8 @@ def run_row(r):
         outcome.read(program, text, status)
         if status != 0:
             note(f"{program} {' '.join(args)} said:\n{text[-20000:]}")
+    for line in outcome.skipped:
+        note(f"left out: {line}")
     write(r, outcome, f"{time.monotonic() - began:.0f} s", where)
     figures = {n: (max(v) if n.endswith("_s") else int(sum(v))) for n, v in sorted(outcome.figures.items())}
     note(f"{r.name}: {outcome.passed} cases, " + ", ".join(f"{n} {v}" for n, v in figures.items()))
