@@ -68,7 +68,7 @@ def new_value():
         equal(status(d)["config"]["reloads"], 4)
 
 
-@case("old workers are told to leave when new ones are up: there are never fewer, and nothing is degraded")
+@case("old workers are told to leave when new ones are up: there are never fewer, and nothing is degraded", faults="F12")
 def order():
     with Daemon(config={"domains": {"task": {"workers": 3}}}) as d:
         old = pids(d)
@@ -141,7 +141,7 @@ def restart_only():
         equal(status(d)["config"]["needs_restart"], [])
 
 
-@case("reloads under load lose no request, fail none and double none")
+@case("reloads under load lose no request, fail none and double none", faults="F11 F12")
 def under_load():
     with Daemon(config={"domains": {"task": {"workers": 2}}}) as d:
         d.caller()

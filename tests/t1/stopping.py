@@ -30,7 +30,7 @@ def events(daemon):
     return [e["event"] for e in daemon.events()]
 
 
-@case("TERM and INT drain and exit 0")
+@case("TERM and INT drain and exit 0", faults="F11")
 def graceful():
     for signum in (signal.SIGTERM, signal.SIGINT):
         with FakeDaemon(workers=3) as d:
@@ -57,7 +57,7 @@ def quit_now():
         equal(len([e for e in events(d) if e == "child_killed"]), 2)
 
 
-@case("a second TERM or INT, or QUIT behind one, kills at once")
+@case("a second TERM or INT, or QUIT behind one, kills at once", faults="F11")
 def second_term():
     for second in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         with FakeDaemon("task:stubborn") as d:
@@ -65,7 +65,7 @@ def second_term():
             check("child_killed" in events(d), d.log_tail())
 
 
-@case("a worker that does not drain is killed at stop_timeout_ms: exit 1")
+@case("a worker that does not drain is killed at stop_timeout_ms: exit 1", faults="F11")
 def timeout():
     d = FakeDaemon("task:stubborn", config={"supervisor": {"stop_timeout_ms": 600}})
     took = end(d, signal.SIGTERM, want=1)
@@ -108,7 +108,7 @@ def stop_command():
         check("child_killed" not in events(d), d.log_tail())
 
 
-@case("with Redis stopped, TERM still ends the daemon")
+@case("with Redis stopped, TERM still ends the daemon", faults="F11")
 def redis_stopped():
     with FakeDaemon(config={"redis": {"timeout_ms": 800}}) as d:
         d.redis.sigstop()

@@ -161,7 +161,7 @@ def taken_over():
 # ---- stopping ----
 
 
-@case("TERM: a running job may finish and is completed; nothing new is claimed; exit 0")
+@case("TERM: a running job may finish and is completed; nothing new is claimed; exit 0", faults="F11")
 def term_finishes():
     queue = queue_name()
     gate = fifo()
@@ -175,7 +175,7 @@ def term_finishes():
     equal([get(t)["status"] for t in tasks], ["completed", "pending"])
 
 
-@case("TERM: what outlasts --grace gets TERM and goes back, the attempt not charged; within grace + 2 s")
+@case("TERM: what outlasts --grace gets TERM and goes back, the attempt not charged; within grace + 2 s", faults="F11")
 def term_releases():
     queue = queue_name()
     pid_file = f"{procs.folder()}/pid-{queue}"
@@ -191,7 +191,7 @@ def term_releases():
     equal((get(task)["status"], get(task)["attempt"]), ("pending", 0), w.said())
 
 
-@case("HUP, also twice: a running job may finish, as after TERM; under nohup nothing happens")
+@case("HUP, also twice: a running job may finish, as after TERM; under nohup nothing happens", faults="F11")
 def hang_up():
     queue = queue_name()
     gate = fifo()
@@ -215,7 +215,7 @@ def hang_up():
     w.stop()
 
 
-@case("a second TERM ends the jobs at once and releases them")
+@case("a second TERM ends the jobs at once and releases them", faults="F11")
 def second_term():
     queue = queue_name()
     pid_file = f"{procs.folder()}/pid-{queue}"
