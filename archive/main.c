@@ -5,6 +5,7 @@
 #include "common/compat.h"
 #include "client/archive_verbs.h"
 
+#include "archive/worker.h"
 #include "common/exitcode.h"
 
 #include <signal.h>
@@ -22,6 +23,8 @@ int main(int argc, char **argv)
         printf("claudebench-archive %s\n", PACKAGE_VERSION);
         return EXITCODE_OK;
     }
+    if (argc > 2 && strcmp(argv[1], "-d") == 0)
+        return archive_worker_main(argc, argv);
     for (size_t i = 0; argc > 2 && cli_verbs[i]; i++) {
         struct cli cli;
         if (strcmp(argv[1], "archive") != 0 ||

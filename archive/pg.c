@@ -372,16 +372,19 @@ static int try_connect(struct pg *pg, struct cb_error *err)
     return -1;
 }
 
+void pg_back_off(struct pg *pg)
+{
+    pg_disconnect(pg);
+    pg->retry_at_ms = clock_mono_ms() + backoff_next_full_jitter(&pg->backoff);
+}
+
 int pg_connect(struct pg *pg, struct cb_error *err)
 {
     pg_disconnect(pg);
     fault_point("pg.connect");
-    if (try_connect(pg, err) == 0) {
-        backoff_reset(&pg->backoff);
-        pg->retry_at_ms = 0;
+    if (try_connect(pg, err) == 0)
         return 0;
-    }
-    pg->retry_at_ms = clock_mono_ms() + backoff_next_full_jitter(&pg->backoff);
+    pg_back_off(pg);
     return -1;
 }
 
@@ -394,6 +397,11 @@ struct pg *pg_new(const struct pg_config *config)
     pg->cfg = *config;
     backoff_init(&pg->backoff, RETRY_MIN_MS, RETRY_MAX_MS);
     return pg;
+}
+
+void pg_works(struct pg *pg)
+{
+    backoff_reset(&pg->backoff);
 }
 
 void pg_disconnect(struct pg *pg)

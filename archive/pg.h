@@ -55,6 +55,10 @@ void pg_free(struct pg *pg); /* accepts NULL */
 /* Connects, and makes the session what all of ours are (UTC, UTF-8, time-outs, no search_path). 0, or -1. */
 int pg_connect(struct pg *pg, struct cb_error *err);
 void pg_disconnect(struct pg *pg);
+/* It does what it is there for: the next failure is the first one again. */
+void pg_works(struct pg *pg);
+/* Something failed in a way that wants a pause: closes the connection, and the next try is due after a while. */
+void pg_back_off(struct pg *pg);
 bool pg_is_up(const struct pg *pg);
 /* Ms until the next try is due; 0: now. */
 int64_t pg_retry_in_ms(const struct pg *pg);

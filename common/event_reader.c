@@ -721,14 +721,10 @@ bool event_reader_has_more(const struct event_reader *r)
     return r->ready != NULL;
 }
 
-int event_reader_ack(struct event_reader *r, struct cb_error *err)
+static int tell_done(struct event_reader *r, struct cb_error *err)
 {
     struct cb_error why = {0};
 
-    if (!r->cfg.group)
-        return 0;
-    while (r->ndone < r->nunacked && (!r->ready || is_before(r->unacked[r->ndone], r->ready->id)))
-        r->ndone++;
     if (r->ndone == 0)
         return 0;
     if (!r->link)
@@ -737,6 +733,22 @@ int event_reader_ack(struct event_reader *r, struct cb_error *err)
         return 0;
     hang_up(r);
     return cb_error_set(err, why.code, "%s", why.text);
+}
+
+int event_reader_ack(struct event_reader *r, struct cb_error *err)
+{
+    if (!r->cfg.group)
+        return 0;
+    while (r->ndone < r->nunacked && (!r->ready || is_before(r->unacked[r->ndone], r->ready->id)))
+        r->ndone++;
+    return tell_done(r, err);
+}
+
+int event_reader_ack_upto(struct event_reader *r, struct event_id upto, struct cb_error *err)
+{
+    while (r->ndone < r->nunacked && !is_before(upto, r->unacked[r->ndone]))
+        r->ndone++;
+    return tell_done(r, err);
 }
 
 bool event_reader_place(const struct event_reader *r, struct event_id *ret)

@@ -64,6 +64,8 @@ bool event_reader_has_more(const struct event_reader *r);
 /* With a group: all events up to the last one given are done. Returns 0, or -1 when Redis could not be told: then it is told later, or the
  * events are given again to whoever reads next. */
 int event_reader_ack(struct event_reader *r, struct cb_error *err);
+/* The same of the events up to this one, though later ones were given. */
+int event_reader_ack_upto(struct event_reader *r, struct event_id upto, struct cb_error *err);
 /* Where it is: the id of the last event that it has given or passed over. False when it has no place yet. */
 bool event_reader_place(const struct event_reader *r, struct event_id *ret);
 

@@ -144,6 +144,10 @@ void scoreboard_retire(struct scoreboard *sb, const struct scoreboard_slot *slot
     add(&sb->retired.duplicates, &slot->duplicates);
     add(&sb->retired.commits, &slot->commits);
     add(&sb->retired.reconnects, &slot->reconnects);
+    add(&sb->retired.archive_events, &slot->archive_events);
+    add(&sb->retired.archive_rows, &slot->archive_rows);
+    add(&sb->retired.archive_refused, &slot->archive_refused);
+    add(&sb->retired.archive_gaps, &slot->archive_gaps);
     for (size_t i = 0; i < SCOREBOARD_DECISIONS; i++)
         add(&sb->retired.decisions[i], &slot->decisions[i]);
     for (size_t i = 0; i < SCOREBOARD_METHODS; i++)
@@ -195,6 +199,20 @@ void scoreboard_get_entry(const struct scoreboard_slot *slot, char out[44])
     out[0] = '\0';
 }
 
+/* Copies a text so that it is cut before a character, not in it. */
+static void put_cut(char *out, size_t size, const char *text)
+{
+    size_t len = strlen(text);
+
+    if (len >= size) {
+        len = size - 1;
+        while (len > 0 && ((unsigned char)text[len] & 0xC0) == 0x80)
+            len--;
+    }
+    memcpy(out, text, len);
+    out[len] = '\0';
+}
+
 /* ---- rules ---- */
 
 const char *scoreboard_decision_name(enum scoreboard_decision decision)
@@ -215,14 +233,7 @@ void scoreboard_set_rules(struct scoreboard_slot *slot, const char *version, siz
     atomic_store_explicit(&slot->rules_seq, seq + 1, memory_order_relaxed);
     atomic_thread_fence(memory_order_release);
     snprintf(slot->rules_version, sizeof slot->rules_version, "%s", version);
-    size_t len = problem ? strlen(problem) : 0;
-    if (len >= sizeof slot->rules_problem) { /* cut before a character, not in it */
-        len = sizeof slot->rules_problem - 1;
-        while (len > 0 && ((unsigned char)problem[len] & 0xc0) == 0x80)
-            len--;
-    }
-    memcpy(slot->rules_problem, problem ? problem : "", len);
-    slot->rules_problem[len] = '\0';
+    put_cut(slot->rules_problem, sizeof slot->rules_problem, problem ? problem : "");
     atomic_store_explicit(&slot->rules, (uint32_t)rules, memory_order_relaxed);
     atomic_store_explicit(&slot->rules_seq, seq + 2, memory_order_release);
 }
@@ -262,6 +273,67 @@ void scoreboard_sum_rules(const struct scoreboard *sb, struct scoreboard_rules *
         ret->troubled++;
         if (ret->troubled == 1)
             memcpy(ret->problem, problem, sizeof problem);
+    }
+}
+
+/* ---- the archive ---- */
+
+void scoreboard_set_archive(struct scoreboard_slot *slot, enum scoreboard_archive state,
+                            const char *problem)
+{
+    uint32_t seq = atomic_load_explicit(&slot->archive_seq, memory_order_relaxed);
+
+    atomic_store_explicit(&slot->archive_seq, seq + 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    put_cut(slot->archive_problem, sizeof slot->archive_problem, problem ? problem : "");
+    atomic_store_explicit(&slot->archive_state, (int)state, memory_order_relaxed);
+    atomic_store_explicit(&slot->archive_seq, seq + 2, memory_order_release);
+}
+
+/* A consistent copy, or "" when the writer died while writing. */
+static void get_archive_problem(const struct scoreboard_slot *slot, char problem[160])
+{
+    for (int i = 0; i < ENTRY_READ_TRIES; i++) {
+        uint32_t before = atomic_load_explicit(&slot->archive_seq, memory_order_acquire);
+        if (before & 1)
+            continue;
+        memcpy(problem, slot->archive_problem, sizeof slot->archive_problem);
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load_explicit(&slot->archive_seq, memory_order_relaxed) == before) {
+            problem[sizeof slot->archive_problem - 1] = '\0';
+            return;
+        }
+    }
+    problem[0] = '\0';
+}
+
+static void sum_archive(const struct scoreboard_slot *slot, struct scoreboard_archives *ret)
+{
+    ret->events += atomic_load_explicit(&slot->archive_events, memory_order_relaxed);
+    ret->rows += atomic_load_explicit(&slot->archive_rows, memory_order_relaxed);
+    ret->refused += atomic_load_explicit(&slot->archive_refused, memory_order_relaxed);
+    ret->gaps += atomic_load_explicit(&slot->archive_gaps, memory_order_relaxed);
+}
+
+void scoreboard_sum_archives(const struct scoreboard *sb, struct scoreboard_archives *ret)
+{
+    *ret = (struct scoreboard_archives){0};
+    sum_archive(&sb->retired, ret);
+    for (size_t i = 0; i < SCOREBOARD_SLOTS; i++) {
+        const struct scoreboard_slot *slot = &sb->slots[i];
+        int state = atomic_load_explicit(&slot->archive_state, memory_order_relaxed);
+        if (state == ARCHIVE_NONE)
+            continue;
+        sum_archive(slot, ret);
+        uint64_t waiting = atomic_load_explicit(&slot->archive_waiting, memory_order_relaxed);
+        int64_t lag_ms = atomic_load_explicit(&slot->archive_lag_ms, memory_order_relaxed);
+        if (ret->workers++ == 0 || waiting < ret->waiting)
+            ret->waiting = waiting;
+        if (ret->workers == 1 || lag_ms < ret->lag_ms)
+            ret->lag_ms = lag_ms;
+        ret->down += state == ARCHIVE_DOWN;
+        if (state == ARCHIVE_DOWN && !ret->problem[0])
+            get_archive_problem(slot, ret->problem);
     }
 }
 

@@ -16,11 +16,11 @@
 #include <stdint.h>
 
 enum {
-    SCOREBOARD_VERSION = 7, /* of the layout: to be raised when it changes */
+    SCOREBOARD_VERSION = 8, /* of the layout: to be raised when it changes */
     SCOREBOARD_SLOTS = 256,
     SCOREBOARD_LOG_LEVELS = 16,
     SCOREBOARD_METHODS = 64,
-    SCOREBOARD_SCRIPTS = 64,
+    SCOREBOARD_SCRIPTS = 96,
     /* Latency histogram: quarter octaves from 1 µs: bucket i holds values < 2^((i+1)/4) µs. */
     SCOREBOARD_BUCKETS = 112,
 };
@@ -90,8 +90,24 @@ struct scoreboard_slot {
     char rules_problem[160];    /* why calls are refused; "" = nothing is wrong */
     _Atomic uint32_t rules;
     _Atomic uint64_t decisions[SCOREBOARD_DECISIONS]; /* by enum scoreboard_decision */
+    _Atomic int archive_state;        /* enum scoreboard_archive */
+    _Atomic uint64_t archive_events;  /* that are in PostgreSQL */
+    _Atomic uint64_t archive_rows;    /* that were written for them */
+    _Atomic uint64_t archive_refused; /* records that PostgreSQL would not take */
+    _Atomic uint64_t archive_gaps;    /* events were gone before they were read: all was read again */
+    _Atomic uint64_t archive_waiting; /* events that are not in PostgreSQL yet */
+    _Atomic int64_t archive_lag_ms;   /* age of the oldest of these */
+    _Atomic uint32_t archive_seq;     /* as entry_seq, for the next */
+    char archive_problem[160];        /* why it waits; "" = nothing is wrong */
     struct scoreboard_method methods[SCOREBOARD_METHODS];
     struct scoreboard_script scripts[SCOREBOARD_SCRIPTS];
+};
+
+/* What an archive worker does. */
+enum scoreboard_archive {
+    ARCHIVE_NONE, /* this is no archive worker, or it has not begun */
+    ARCHIVE_OK,
+    ARCHIVE_DOWN, /* it waits for PostgreSQL */
 };
 
 enum redis_state { REDIS_STATE_UNKNOWN = 0, REDIS_STATE_UP, REDIS_STATE_DOWN, REDIS_STATE_LOADING };
@@ -169,6 +185,19 @@ struct scoreboard_rules {
     char problem[160];
 };
 void scoreboard_sum_rules(const struct scoreboard *sb, struct scoreboard_rules *ret);
+/* Why an archive worker waits (NULL: it does not; what is too long is cut). */
+void scoreboard_set_archive(struct scoreboard_slot *slot, enum scoreboard_archive state,
+                            const char *problem);
+/* All archive workers of this host; counters with those that are gone. */
+struct scoreboard_archives {
+    int workers;
+    int down; /* of these: wait for PostgreSQL */
+    uint64_t events, rows, refused, gaps;
+    uint64_t waiting; /* as the one that is least behind has it: all have one place */
+    int64_t lag_ms;
+    char problem[160];
+};
+void scoreboard_sum_archives(const struct scoreboard *sb, struct scoreboard_archives *ret);
 /* Of all workers, those that are gone included. */
 uint64_t scoreboard_decisions(const struct scoreboard *sb, enum scoreboard_decision decision);
 

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- event_care: what the leader does for the event stream: readers that nobody uses go, and so do the oldest events when all
 -- take too much memory.
--- KEYS  1 cb:leader:current   2 cb:stream:events   3 cb:events:readers
+-- KEYS  1 cb:leader:current   2 cb:stream:events   3 cb:events:readers   4 cb:meta
 -- ARGV  1 prefix with colon   2 instance id   3 incarnation   4 epoch   5 the policy for events (include/emit.lua)
 -- Returns {'refused'} to anybody but the leader, else {'ok', readers looked at, events (or what of them was pending) removed}
 -- Caller: supervisor (event_care.c), while it leads.
@@ -70,6 +70,31 @@ local function pending_forget()
     return 1000 - left
 end
 
+-- The oldest event that a registered reader has not had, or has not acknowledged; the last one that it had counts as well, since by that
+-- it notices a gap. nil: there is no such reader.
+local function events_needed()
+    local oldest
+    local groups = call('XINFO', 'GROUPS', EVENTS)
+    for i = 1, #groups do
+        local row = reader_row(groups[i])
+        if call('ZSCORE', READERS, row.name) then
+            local id = row.pending > 0 and call('XPENDING', EVENTS, row.name)[2] or row['last-delivered-id']
+            oldest = (not oldest or stream_id_before(id, oldest)) and id or oldest
+        end
+    end
+    return oldest
+end
+
+-- More than events.maxlen: those go that all registered readers have had, about 10000 a call. Without such readers whoever adds an event
+-- trims.
+local function events_shorten(maxlen)
+    local needed, excess = events_needed(), call('XLEN', EVENTS) - maxlen
+    if not needed or excess <= 0 then
+        return 0
+    end
+    return call('XTRIM', EVENTS, 'MINID', '~', needed, 'LIMIT', I(math.min(excess, 10000)))
+end
+
 -- More bytes than events.max_bytes: the oldest go, about 10000 a call. Readers that have not had them are told.
 local function events_trim(max_bytes)
     local bytes = call('MEMORY', 'USAGE', EVENTS) or 0
@@ -104,8 +129,12 @@ if not is_leader(KEYS[1], ARGV[2], ARGV[3], ARGV[4]) then
 end
 want('stream', EVENTS)
 want('zset', READERS)
-local max_bytes, idle_ms = string.match(EVENTS_POLICY, '(%d+) (%d+)$')
-local looked = readers_sweep(tonumber(idle_ms))
-local gone = call('EXISTS', EVENTS) == 1 and events_trim(tonumber(max_bytes)) or 0
+want('hash', META)
+local maxlen, max_bytes, idle_ms = string.match(EVENTS_POLICY, '(%d+) (%d+) (%d+)$')
+local looked, gone = readers_sweep(tonumber(idle_ms)), 0
+readers_say()
+if call('EXISTS', EVENTS) == 1 then
+    gone = events_trim(tonumber(max_bytes)) + events_shorten(tonumber(maxlen))
+end
 events_publish()
 return {'ok', looked, gone}

@@ -12,6 +12,7 @@ function op(r)
     local group, since = ARGV[r.a + 1], ARGV[r.a + 2]
     want('stream', EVENTS)
     want('zset', READERS)
+    want('hash', META)
     local known = reader_find(group)
     local is_registered = call('ZSCORE', READERS, group)
     if not is_registered and call('ZCARD', READERS) >= READERS_MAX then
@@ -21,7 +22,7 @@ function op(r)
         emit('reader.added', {'group', group}) -- before it begins
         call('XGROUP', 'CREATE', EVENTS, group, since, 'MKSTREAM')
     end
-    call('ZADD', READERS, I(EFF() + tonumber(op_arg(1))), group)
+    reader_note(group, op_arg(1))
     local now = known or reader_find(group)
     return '{"group":' .. S(group) .. ',"created":' .. tostring(not known) .. ',"cursor":"' .. now.cursor
         .. '","pending":' .. I(now.pending) .. '}', known and false or nil

@@ -10,10 +10,13 @@ function op(r)
     local group = ARGV[r.a + 1]
     want('stream', EVENTS)
     want('zset', READERS)
+    want('hash', META)
     local known = reader_find(group)
     call('ZREM', READERS, group)
     if known then
         reader_remove(group, 'asked for', emit)
+    else
+        readers_say()
     end
     return '{"removed":' .. tostring(known ~= nil) .. '}', known == nil and false or nil
 end

@@ -54,6 +54,7 @@ static void care(struct event_care *e)
     script_call_key(&call, keys_make(&a, prefix, KEY_LEADER));
     script_call_key(&call, keys_make(&a, prefix, KEY_EVENTS));
     script_call_key(&call, keys_make(&a, prefix, KEY_EVENTS_READERS));
+    script_call_key(&call, keys_make(&a, prefix, KEY_META));
     script_call_arg_str(&call, arena_printf(&a, "%s:", prefix));
     script_call_arg_str(&call, opts->instance.id);
     script_call_arg_str(&call, instance_incarnation(e->instance));

@@ -7,62 +7,11 @@
 
 #include "common/exitcode.h"
 #include "common/log.h"
-#include "common/mem.h"
+#include "common/spawn.h"
 #include "worker/consume.h"
+#include "worker/launch.h"
 #include "worker/policy.h"
 #include "worker/registry.h"
-
-#include <fcntl.h>
-#include <getopt.h>
-#include <sys/stat.h>
-
-struct arguments {
-    const char *domain;
-    const char *instance;
-    unsigned slot;
-    uint64_t generation;
-};
-
-static int parse_arguments(int argc, char **argv, struct arguments *ret)
-{
-    int opt;
-
-    *ret = (struct arguments){.slot = UINT_MAX};
-    while ((opt = getopt(argc, argv, "d:s:g:i:V")) != -1) {
-        if (opt == 'd')
-            ret->domain = optarg;
-        else if (opt == 's')
-            ret->slot = (unsigned)strtoul(optarg, NULL, 10);
-        else if (opt == 'g')
-            ret->generation = strtoull(optarg, NULL, 10);
-        else if (opt == 'i')
-            ret->instance = optarg;
-        else
-            return -1;
-    }
-    return ret->domain && ret->instance && ret->slot < SCOREBOARD_SLOTS && optind == argc ? 0 : -1;
-}
-
-/* The supervisor's memfd; read by offset, since its position is shared with our siblings. */
-static int read_options(struct options **ret, struct cb_error *err)
-{
-    struct buf text CB_CLEANUP(buf_done) = BUF_INIT;
-    struct options_errors errors = OPTIONS_ERRORS_INIT;
-    ssize_t n;
-
-    while ((n = pread(OPTIONS_FD, buf_reserve(&text, 4096), 4096, (off_t)text.len)) > 0)
-        text.len += (size_t)n;
-    close(OPTIONS_FD);
-    if (n < 0)
-        return cb_error_set(err, EXITCODE_CONFIG, "cannot read the configuration: %s",
-                            strerror(errno));
-    int status = options_load_text(buf_peek(&text), text.len, "supervisor", ret, &errors);
-    if (status != 0)
-        cb_error_set(err, EXITCODE_CONFIG, "the supervisor's configuration is refused: %s",
-                     errors.len ? errors.items[0].text : "?");
-    options_errors_done(&errors);
-    return status;
-}
 
 static void name_rows(struct scoreboard_slot *slot)
 {
@@ -77,20 +26,21 @@ static void name_rows(struct scoreboard_slot *slot)
 }
 
 /* Connect, say READY, wait for GO, work, say BYE. Returns the exit code. */
-static int serve(struct supervised *sup, const struct options *opts, const struct arguments *args,
-                 const char *consumer)
+static int serve(struct launch *l)
 {
+    struct supervised *sup = &l->sup;
+    const struct options *opts = l->opts;
     struct handler_context ctx = {
-        .opts = opts, .prefix = opts->redis.prefix, .domain = args->domain, .board = sup->board};
+        .opts = opts, .prefix = opts->redis.prefix, .domain = l->domain, .board = sup->board};
     struct cb_error err = {0};
     struct session session;
     int status = -1;
 
-    if (session_init(&session, opts, sup, args->domain, consumer, &err) != 0) {
+    if (session_init(&session, opts, sup, l->domain, l->consumer, &err) != 0) {
         log_event(EV_worker_failed, LOG_S("reason", err.text));
         return EXITCODE_SOFTWARE; /* the supervisor could read it: it may be readable again */
     }
-    if (strcmp(args->domain, "hook") == 0) {
+    if (strcmp(l->domain, "hook") == 0) {
         ctx.policy = policy_new(opts, sup->slot, &session.link);
         policy_look(ctx.policy,
                     false); /* before READY, so that the first call does not wait for it */
@@ -116,41 +66,40 @@ static int serve(struct supervised *sup, const struct options *opts, const struc
     return code;
 }
 
+/* The archive's worker has libpq, which no other is to load: it is a program of its own, beside this one. Returns the exit code when it cannot be
+ * executed: a restart would not help. */
+static int become_archive(char **argv)
+{
+    char dir[PATH_MAX] = ".", path[PATH_MAX + 32];
+
+    spawn_own_dir(dir, sizeof dir);
+    snprintf(path, sizeof path, "%s/claudebench-archive", dir);
+    execv(path, argv);
+    log_event(EV_worker_failed, LOG_S("program", path), LOG_S("reason", strerror(errno)));
+    return EXITCODE_CONFIG;
+}
+
 int main(int argc, char **argv)
 {
-    struct arguments args;
-    struct supervised sup;
-    struct options *opts CB_CLEANUP(options_free_ptr) = NULL;
-    struct cb_error err = {0};
+    struct launch l;
 
     if (argc == 2 && strcmp(argv[1], "-V") == 0) {
         printf("claudebench-worker %s\n", PACKAGE_VERSION);
         return EXITCODE_OK;
     }
-    if (parse_arguments(argc, argv, &args) != 0 || fcntl(FRAME_FD, F_GETFD) < 0) {
+    if (launch_parse(&l, argc, argv) != 0) {
         fprintf(stderr, "claudebench-worker is started by claudebenchd, not by hand; see "
                         "claudebench-worker(8).\n");
         return EXITCODE_USAGE;
     }
+    if (strcmp(l.domain, "archive") == 0)
+        return become_archive(argv);
     registry_check();
-    char *consumer = mem_printf("%s/%s/%u.%" PRIu64, args.instance, args.domain, args.slot,
-                                args.generation);
-    log_ident("claudebench-worker", strchr(consumer, '/') + 1);
-    if (read_options(&opts, &err) != 0 ||
-        supervised_init(&sup, args.slot, args.generation, &err) != 0) {
-        log_event(EV_worker_failed, LOG_S("reason", err.text));
-        free(consumer);
-        return EXITCODE_CONFIG;
-    }
-    struct log_settings settings = {.level = (enum log_level)opts->log.level,
-                                    .format = (enum log_format)opts->log.format,
-                                    .destination = opts->log.destination};
-    if (log_open(&settings, &err) != 0)
-        log_event(EV_worker_failed, LOG_S("reason", err.text), LOG_S("next", "log to stderr"));
-    log_event(EV_worker_started, LOG_S("version", PACKAGE_VERSION));
-    name_rows(sup.slot);
-    int code = serve(&sup, opts, &args, consumer);
-    scoreboard_detach(sup.board);
-    free(consumer);
+    int code = launch_begin(&l, "claudebench-worker");
+    if (code >= 0)
+        return code;
+    name_rows(l.sup.slot);
+    code = serve(&l);
+    launch_done(&l);
     return code;
 }

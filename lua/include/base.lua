@@ -92,11 +92,11 @@ local function want(kind, key)
     end
 end
 
--- cb:meta as the group found it, read once: last_number, idem_gen, idem_at, idem_bytes, partitions.
+-- cb:meta as the group found it, read once: last_number, idem_gen, idem_at, idem_bytes, partitions, readers.
 local META = P .. 'meta'
 local meta
 local function meta_read()
-    meta = meta or call('HMGET', META, 'last_number', 'idem_gen', 'idem_at', 'idem_bytes', 'partitions')
+    meta = meta or call('HMGET', META, 'last_number', 'idem_gen', 'idem_at', 'idem_bytes', 'partitions', 'readers')
     return meta
 end
 

@@ -4,14 +4,14 @@
 --
 -- Channel cb:events:<type>; a message is a JSON array of events of this type in their order, each a flat array: the id in
 -- the stream, then names and values. With the transport `pubsub` an event leaves the stream at once; it was there only for
--- its id, so that ids keep one order however often the transport changes. Nothing is published while nobody listens on this
+-- its id, so that ids keep one order however often the transport changes; unless there are registered readers, who would miss it. Nothing is published while nobody listens on this
 -- server: to put a message together costs more than to ask (7 % of a task.create). In a cluster it is not known who listens.
 -- @include partition.lua
 local event_entry, event_add, events_publish
 do
 local TOLD_MAX = 100 -- events in one message
 local AT = I(NOW)
-local transport, maxlen = string.match(EVENTS_POLICY, '^(%a*) ?(%d+)')
+local transport, maxlen, max_bytes = string.match(EVENTS_POLICY, '^(%a*) ?(%d+) ?(%d*)')
 local is_told, is_kept = transport == 'both' or transport == 'pubsub', transport ~= 'pubsub'
 local is_trimmed = false
 local told, told_kind = {}, nil
@@ -67,6 +67,11 @@ function event_add(kind, entry, partition)
     if is_trimmed then
         id = call('XADD', EVENTS, '*', unpack(entry))
     else
+        -- What registered readers have not had stays, and the leader trims by events.max_bytes (event_care.lua); this is what there
+        -- can be of it at all, should there be no leader: an event has more than 64 bytes in the stream.
+        if meta_read()[6] then
+            is_kept, maxlen = true, I(math.max(maxlen, max_bytes / 64))
+        end
         id = call('XADD', EVENTS, 'MAXLEN', '~', maxlen, '*', unpack(entry))
         is_trimmed = true
     end

@@ -27,8 +27,24 @@ local function reader_find(group)
     return nil
 end
 
+-- While there are readers, what they have not had stays in the stream, beyond events.maxlen (emit.lua, event_care.lua).
+local function readers_say()
+    if call('ZCARD', READERS) > 0 then
+        call('HSET', META, 'readers', '1')
+    else
+        call('HDEL', META, 'readers')
+    end
+end
+
+-- It is there: forgotten, unless it reads or says so again, when its time is over.
+local function reader_note(group, idle_ms)
+    call('ZADD', READERS, I(EFF() + tonumber(idle_ms)), group)
+    readers_say()
+end
+
 local function reader_remove(group, reason, emit_event)
     call('XGROUP', 'DESTROY', EVENTS, group)
     call('ZREM', READERS, group)
+    readers_say()
     emit_event('reader.removed', {'group', group, 'reason', reason})
 end

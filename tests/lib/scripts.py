@@ -352,7 +352,7 @@ class Scripts:
     def event_care(self, instance="host-a", incarnation="i1", epoch=None):
         if epoch is None:
             epoch = self.redis.text("HGET", self.key("leader:current"), "epoch") or "0"
-        keys = [self.key(k) for k in ("leader:current", "stream:events", "events:readers")]
+        keys = [self.key(k) for k in ("leader:current", "stream:events", "events:readers", "meta")]
         return [x.decode() if isinstance(x, bytes) else x
                 for x in self.eval("event_care", keys, [self.prefix + ":", instance, incarnation, epoch, self.options["events"]])]
 

@@ -132,7 +132,7 @@ def log_events():
         check(level in ("ERROR", "WARN", "INFO", "DEBUG"), f"{name}: level {level}")
         check(text.endswith("."), f"{name}: no sentence")
     used = set()
-    for folder in ("common", "supervisor", "worker", "client"):
+    for folder in ("common", "supervisor", "worker", "archive", "client"):
         for base, _, files in os.walk(os.path.join(SRC, folder)):
             for f in files:
                 if f.endswith((".c", ".h")):
