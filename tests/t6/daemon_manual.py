@@ -34,7 +34,7 @@ def options():
 @case("claudebench-worker(8) has the options and the signals of the worker")
 def worker():
     page = read("man/claudebench-worker.8")
-    letters = re.search(r'getopt\(argc, argv, "([^"]+)"', read("worker/main.c")).group(1).replace(":", "")
+    letters = re.search(r'getopt\(argc, argv, "([^"]+)"', read("worker/launch.c")).group(1).replace(":", "")
     equal(sorted(re.findall(r"^\.It Fl (\w)", page, re.M)), sorted(letters))
     told = set(re.findall(r"Dv (SIG[A-Z0-9]+)", section(page, "SIGNALS")))
     used = set(re.findall(r"\bSIG[A-Z]+[0-9]?\b", "".join(read(f"worker/{f}") for f in os.listdir(f"{SRC}/worker") if f.endswith(".c"))))
