@@ -35,7 +35,8 @@ def options():
 def worker():
     page = read("man/claudebench-worker.8")
     letters = re.search(r'getopt\(argc, argv, "([^"]+)"', read("worker/launch.c")).group(1).replace(":", "")
-    equal(sorted(re.findall(r"^\.It Fl (\w)", page, re.M)), sorted(letters))
+    alone = re.findall(r'strcmp\(argv\[1\], "-(\w)"\)', read("worker/main.c"))
+    equal(sorted(re.findall(r"^\.It Fl (\w)", page, re.M)), sorted([*letters, *alone]))
     told = set(re.findall(r"Dv (SIG[A-Z0-9]+)", section(page, "SIGNALS")))
     used = set(re.findall(r"\bSIG[A-Z]+[0-9]?\b", "".join(read(f"worker/{f}") for f in os.listdir(f"{SRC}/worker") if f.endswith(".c"))))
     equal(sorted(told), sorted(used & {"SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGQUIT"}))
