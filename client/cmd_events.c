@@ -153,6 +153,9 @@ static int lost(struct viewer *v, const struct cb_error *err, bool is_final)
     bool is_kept_trying = !is_final && v->is_following &&
                           (v->was_up || redis_fault_passes((enum redis_fault)err->code));
 
+    if (err->code == REDIS_MOVED &&
+        is_kept_trying) /* the next connection leads to the right node */
+        return -1;
     if (!v->has_failed || is_final)
         cli_say("%s%s%s", v->was_up ? "" : "cannot reach Redis at ", err->text,
                 is_kept_trying ? "; trying again"

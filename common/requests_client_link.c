@@ -86,6 +86,14 @@ static void wire_reset(struct requests_client *rc)
     }
 }
 
+/* The next connection is tried at once. */
+static void wire_go_on(struct requests_client *rc, const char *why)
+{
+    note_why(rc, why);
+    wire_reset(rc);
+    rc->retry_at_ms = clock_mono_ms();
+}
+
 /* The connections are of no use any more; the next one is tried after `wait_ms`. */
 static void wire_drop(struct requests_client *rc, const char *why, int64_t wait_ms)
 {
@@ -123,9 +131,9 @@ static void wire_failed(struct requests_client *rc, const struct cb_error *err)
     case REDIS_CROSSSLOT:
         wire_denied(rc, -32603, err->text);
         break;
-    case REDIS_MOVED: /* the next link leads there; nodes that disagree need a pause */
+    case REDIS_MOVED: /* the next link leads there, and no connection was lost; nodes that disagree need a pause */
         if (rc->hops++ < REDIS_CLUSTER_HOPS)
-            wire_drop(rc, err->text, 0);
+            wire_go_on(rc, err->text);
         else
             wire_lost(rc, err->text);
         break;
