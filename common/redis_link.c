@@ -121,8 +121,8 @@ static int handshake_error(struct redis_link *link, enum handshake_step step, co
                            struct cb_error *err)
 {
     static const char *const names[STEP_COUNT] = {
-        [STEP_AUTH] = "AUTH",    [STEP_SELECT] = "SELECT", [STEP_NAME] = "CLIENT SETNAME",
-        [STEP_ID] = "CLIENT ID", [STEP_ROLE] = "ROLE",     [STEP_PING] = "PING",
+        [STEP_AUTH] = "AUTH",    [STEP_SELECT] = "SELECT",      [STEP_NAME] = "CLIENT SETNAME",
+        [STEP_ID] = "CLIENT ID", [STEP_ROLE] = "ROLE",          [STEP_PING] = "PING",
         [STEP_OWNER] = "XLEN",   [STEP_NODES] = "CLUSTER SLOTS"};
     struct cb_error why = {0};
     if (step == STEP_NODES) /* no cluster, or we may not know: then there is nobody else to try */
@@ -442,7 +442,8 @@ static int link_await(struct redis_link *link, bool is_begun, int64_t deadline_m
 
     while (rc < 0 && hops-- > 0 && can_hop(link) && clock_mono_ms() < deadline_ms) {
         int64_t left = deadline_ms - clock_mono_ms();
-        rc = link_hop(link, left > 0 ? (int)left : 0, err);
+        /* No idle hook is called while a name is looked up. */
+        rc = link_hop(link, left < START_RESOLVE_MS ? (int)left : START_RESOLVE_MS, err);
         if (rc == 0)
             rc = await_node(link, deadline_ms, err);
     }
@@ -492,6 +493,10 @@ void redis_link_free(struct redis_link *link)
 {
     if (!link)
         return;
+    if (link->state != LINK_READY && link->state != LINK_LOST) { /* somebody's patience is over */
+        link->addresses_left = 0;
+        note_failure(link, REDIS_LOST);
+    }
     if (link->search)
         redis_sentinel_search_free(link->search); /* with its fd */
     else if (link->fd >= 0)

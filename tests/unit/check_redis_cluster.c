@@ -201,6 +201,29 @@ START_TEST(the_nodes_are_learnt)
 }
 END_TEST
 
+/* An event loop has its own time-outs: it frees a link that does not get anywhere. */
+START_TEST(a_link_that_is_given_up_makes_room_for_the_next)
+{
+    struct redis_cluster *c = redis_cluster_new("{cb}");
+    struct redis_node a = {"a", 1};
+    struct hostile_server s;
+    struct redis_link *link = NULL;
+    struct cb_error err = {0};
+
+    redis_cluster_moved(c, "MOVED 1 a:1", "");
+    redis_cluster_failed(c, &a);
+    expect_at_url(c);
+    hostile_server_start(&s, &(struct hostile_plan){.handshake = "", .payload = ""});
+    s.target.cluster = c;
+    ck_assert_int_eq(redis_link_start(&s.target, NULL, &link, &err), 0);
+    redis_link_free(link);
+    expect_at(c, "a", 1);
+    s.target.cluster = NULL;
+    hostile_server_done(&s);
+    redis_cluster_free(c);
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, only_a_hash_tag_makes_one);
@@ -211,5 +234,6 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, the_handshake_asks_for_the_slot);
     tcase_add_test(tc, a_redirection_is_followed);
     tcase_add_test(tc, the_nodes_are_learnt);
+    tcase_add_test(tc, a_link_that_is_given_up_makes_room_for_the_next);
 }
 UNIT_MAIN("redis_cluster", add_tests)
