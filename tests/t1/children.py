@@ -4,7 +4,8 @@ import os
 import signal
 import time
 
-from cbtest import case, check, equal, holds_for, main, procs, rng, wait_until
+from cbtest import Daemon, PrivateRedis, case, check, equal, holds_for, main, procs, rng, wait_until
+from shortage import Shortage
 from supervised import FakeDaemon, is_sanitized, status, worker
 
 
@@ -187,6 +188,40 @@ def missing_program():
         check("No such file" in d.events("child_start_failed")[0]["error"], d.events("child_start_failed")[0])
         os.symlink(procs.binary("tests/t1/fake_worker"), redis_dir_worker)
         wait_until(lambda: worker(d, 0)["state"] == "idle", 5, "back")
+
+
+@case("no process and no thread is to be had at the start: it stays, says so, and is soon ready once there are some", faults="F09")
+def no_forks():
+    few = Shortage()
+    few.set(forks=1000)
+    config = {"supervisor": {"restart_min_ms": 100, "restart_max_ms": 60000}}
+    d = FakeDaemon(config=config, start=False)
+    d.env.update(few.env)
+    with d.start(ready=False):
+        wait_until(lambda: len(d.events("child_start_failed")) >= 3, 5, "tried again")
+        check("no thread" in status(d)["audit"]["error"], status(d)["audit"])
+        few.set()
+        wait_until(lambda: status(d)["status"] == "healthy" and status(d)["audit"]["state"] == "ok", 10, "ready, and the audit file, too")
+        check(not [w for w in status(d)["workers"] if w["state"] != "idle"], "no worker is said to loop")
+
+
+@case("no memory in the supervisor: it says so and ends with 71, whichever allocation it was", faults="F10")
+def no_memory():
+    few = Shortage(only="claudebenchd")
+    redis = PrivateRedis(aof=True)
+    for least in (16, 24, 100, 1000, 4000):
+        d = Daemon(start=False, redis=redis, env=few.env)
+        d.start(ready=False)
+        wait_until(lambda d=d: os.path.exists(f"{d.dir}/control.sock"), 5, "it runs")
+        few.set(allocations=1000000, least=least)
+        try:
+            wait_until(lambda d=d: d.client("status") and not d.running(), 5, "it ends")
+        finally:
+            few.set()
+        equal(d.process.returncode, 71, d.log_tail())
+        check("event=out_of_memory" in d.log(), d.log_tail())
+        d.stop(want=71)
+    redis.stop()
 
 
 @case("a hundred deaths leave no zombie and no descriptor")

@@ -10,6 +10,7 @@ import time
 
 import scripts
 from cbtest import *
+from powercut import PowerCut
 
 SLOTS = 4
 
@@ -122,6 +123,29 @@ def kill_redis():
             load.finish(20)
         load.verdict(20, slots=SLOTS)
         equal(d.events("child_died"), [])
+
+
+@case("a power cut while requests are in flight, appendfsync always: what was answered is there, nothing is there twice", faults="F13")
+def power():
+    cut = PowerCut("always")
+    with cut.redis as redis, Daemon(redis) as d:
+        c = d.caller()
+        requests = [("task.create", {"text": f"t{i}"}, {"idem": f"power-{i}"}) for i in range(200)]
+        ids = c.send_many(requests[:100])
+        wait_until(lambda: c.poll(1) and len(c.replies) >= 20, 5, "some are answered")
+        ids += c.send_many(requests[100:])
+        answered = {rid: reply.result["id"] for rid, reply in c.replies.items()}
+        redis.sigstop()  # nobody is told anything more
+        d.kill_tree()
+        redis.kill9()
+        note(f"{len(answered)} of 200 were answered; {cut.cut(0)[1]} bytes were not on disk")
+        redis.start()
+        d.start()
+        c.drop()
+        replies = c.insist_all([("task.create", {"text": f"t{i}"}, f"power-{i}") for i in range(200)])
+        equal({rid: replies[ids.index(rid)].result["id"] for rid in answered}, answered, "the repeat has the same outcome")
+        with redis.client() as r:
+            equal(r.call("ZCARD", "cb:queue:tasks:pending"), 200, "tasks")
 
 
 @case("CLIENT KILL of every connection, again and again: reconnected, nothing lost, nothing twice", faults="F15")

@@ -10,6 +10,7 @@ import threading
 import time
 
 from cbtest import *
+from powercut import PowerCut
 
 CONFIG = {
     "domains": {"task": {"workers": 4}, "system": {"workers": 2}, "hook": {"workers": 0}},
@@ -88,30 +89,6 @@ def always():
       faults="F13")
 def everysec():
     killed("everysec")
-
-
-SHIM = os.path.join(procs.top_builddir(), "tests/lib/syncshim.so")
-
-
-class PowerCut:
-    """A Redis whose append only file is cut off as a power cut would."""
-
-    def __init__(self, fsync):
-        check(os.path.exists(SHIM), f"{SHIM} is not built")
-        self.note = f"{procs.subfolder('s')}/synced"
-        self.redis = PrivateRedis(aof=True, fsync=fsync, env={"LD_PRELOAD": SHIM, "CBTEST_SYNCED": self.note})
-
-    def cut(self, share):
-        """Redis is dead. Keeps what was fsynced, and this share of what was not: (bytes kept, cut off)."""
-        folder = f"{self.redis.dir}/appendonlydir"
-        path = max((f"{folder}/{n}" for n in os.listdir(folder) if n.endswith(".incr.aof")), key=os.path.getmtime)
-        with open(self.note, encoding="ascii") as f:
-            synced = int(f.read())
-        size = os.path.getsize(path)
-        check(synced <= size, f"{synced} of {size} bytes")
-        keep = synced + int(share * (size - synced))
-        os.truncate(path, keep)
-        return keep, size - keep
 
 
 def power_cuts(fsync):
