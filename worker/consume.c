@@ -9,7 +9,8 @@
  *
  * Requests that are each within their limits may together be more than a link takes in one reply (64 MiB).
  * The worker then reads them one at a time for a while; one that is too large by itself is charged like
- * a crash, so that it ends in the dead stream and its neighbours are served.
+ * a crash, so that it ends in the dead stream and its neighbours are served. So does a worker whose predecessor died: a request for
+ * which there is not enough memory kills at the read, before anybody can say which one it was.
  */
 #include "common/compat.h"
 #include "worker/consume.h"
@@ -351,12 +352,14 @@ static void unblock_on_drain(void *arg)
     session_unblock(arg);
 }
 
-int consume_run(struct session *session, const struct handler_context *ctx, struct cb_error *err)
+int consume_run(struct session *session, const struct handler_context *ctx, bool is_careful,
+                struct cb_error *err)
 {
     struct consumer c = {.session = session, .ctx = ctx, .sup = session->sup};
     const struct domain_options *domain = options_domain(ctx->opts, ctx->domain);
     int status = 0;
 
+    c.careful_until_ms = is_careful ? clock_mono_ms() + CAREFUL_MS : 0;
     snprintf(c.batch_size, sizeof c.batch_size, "%" PRId64, domain->batch);
     snprintf(c.block_ms, sizeof c.block_ms, "%d", BLOCK_MS);
     backoff_init(&c.trouble, FAULT_WAIT_MIN_MS, FAULT_WAIT_MAX_MS);

@@ -16,7 +16,7 @@ int launch_parse(struct launch *l, int argc, char **argv)
     int opt;
 
     *l = (struct launch){.slot = UINT_MAX};
-    while ((opt = getopt(argc, argv, "d:s:g:i:")) != -1) {
+    while ((opt = getopt(argc, argv, "d:s:g:i:c")) != -1) {
         if (opt == 'd')
             l->domain = optarg;
         else if (opt == 's')
@@ -25,6 +25,8 @@ int launch_parse(struct launch *l, int argc, char **argv)
             l->generation = strtoull(optarg, NULL, 10);
         else if (opt == 'i')
             l->instance = optarg;
+        else if (opt == 'c')
+            l->is_careful = true;
         else
             return -1;
     }

@@ -13,12 +13,13 @@ struct launch {
     const char *instance;
     unsigned slot;
     uint64_t generation;
+    bool is_careful; /* the worker before this one died */
     char *consumer; /* <instance>/<domain>/<slot>.<generation> */
     struct options *opts;
     struct supervised sup;
 };
 
-/* -d DOMAIN -s SLOT -g GENERATION -i INSTANCE. Returns 0, or -1: it was not started by the supervisor. */
+/* -d DOMAIN -s SLOT -g GENERATION -i INSTANCE [-c]. Returns 0, or -1: it was not started by the supervisor. */
 int launch_parse(struct launch *l, int argc, char **argv);
 /* Reads the configuration, opens the log, greets the supervisor. Returns -1 to go on, or the exit code, with the reason logged. */
 int launch_begin(struct launch *l, const char *program);

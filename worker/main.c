@@ -49,7 +49,7 @@ static int serve(struct launch *l)
         log_event(EV_worker_ready, LOG_I("redis_id", session.link_id));
         while (!sup->may_go && !sup->is_draining)
             supervised_wait(sup, REDIS_LINK_IDLE_MS);
-        status = sup->may_go ? consume_run(&session, &ctx, &err) : 0;
+        status = sup->may_go ? consume_run(&session, &ctx, l->is_careful, &err) : 0;
     }
     log_event(EV_worker_stopping, LOG_I("requests", atomic_load(&sup->slot->requests)));
     int code = status == 0 || sup->is_draining ? EXITCODE_OK : EXITCODE_SOFTWARE;

@@ -117,7 +117,7 @@ int main(int argc, char **argv)
     int index = 0;
     int letter;
 
-    while ((letter = getopt(argc, argv, "d:s:g:i:")) != -1) {
+    while ((letter = getopt(argc, argv, "d:s:g:i:c")) != -1) {
         if (letter == 'd')
             domain = optarg;
         else if (letter == 's')

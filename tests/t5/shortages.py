@@ -196,6 +196,23 @@ def workers_without_memory():
         wait_until(lambda: healthy(d), 20, "healthy")
 
 
+@case("a request for which there is never enough memory: a dead letter in the end, those beside it are served", faults="F10")
+def too_large():
+    few = Shortage(only="claudebench-worker")
+    with Daemon(env=few.env, config=merge(CONFIG, {"supervisor": {"restart_max_ms": 500}})) as d:
+        c = d.caller()
+        few.set(above=150000)
+        requests = [("task.create", {"text": f"t{i}", "payload": "x" * (200000 if i == 50 else 100)}, {}) for i in range(100)]
+        replies = c.wait_all(c.send_many(requests), 30)
+        equal([i for i, r in enumerate(replies) if not r.ok], [50])
+        equal(replies[50].code, -32603)
+        equal(len(d.stream("stream:dead")), 1)
+        deaths = len(d.events("child_died"))
+        figure("deaths", deaths)
+        check(deaths <= 12, f"{deaths} deaths: ten redeliveries, and those who had it in hand first")
+        check_deaths(d)
+
+
 @case("allocations fail at random in the supervisor: it ends with 71, and the next one goes on", faults="F10")
 def supervisor_without_memory():
     few = Shortage(only="claudebenchd")
