@@ -3,8 +3,8 @@
  *
  * A line is one write(2) to an O_APPEND file, a pipe or a terminal, so that lines of several
  * processes do not mix. A line that cannot be written is lost: nothing here blocks or fails the
- * caller for it, except that a slow terminal or pipe on stderr slows us down as it would any
- * program.
+ * caller for it, a syslog that does not read least of all (log_syslog.c), except that a slow
+ * terminal or pipe on stderr slows us down as it would any program.
  */
 #include "common/compat.h"
 #include "common/log.h"
@@ -12,12 +12,11 @@
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/log_format.h"
+#include "common/log_syslog.h"
 #include "common/mem.h"
 
 #include <fcntl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <syslog.h>
 
 enum sink { SINK_STDERR, SINK_SYSLOG, SINK_FILE };
@@ -68,6 +67,7 @@ static struct {
     int fd;     /* SINK_FILE, else -1 */
     bool is_journal;
     bool is_journal_known;
+    uint64_t lost; /* lines that syslog has not taken since one that it took */
     char program[32];
     char context[96];
     struct pace paces[EV_COUNT];
@@ -169,7 +169,7 @@ static int open_file(const char *path, struct cb_error *err)
 void log_close(void)
 {
     if (state.sink == SINK_SYSLOG)
-        closelog();
+        log_syslog_close();
     if (state.fd >= 0)
         close(state.fd);
     free(state.path);
@@ -189,35 +189,19 @@ int log_open(const struct log_settings *settings, struct cb_error *err)
     if (is_file && (fd = open_file(to, err)) < 0)
         return -1;
     char *path = is_file ? mem_strdup(to) : NULL; /* before log_close: it may be our own */
-    bool is_syslog = strcmp(to, "syslog") == 0;
     log_close();
     state.level = settings->level;
     state.format = settings->format;
-    state.sink = is_file ? SINK_FILE : is_syslog ? SINK_SYSLOG : SINK_STDERR;
+    state.sink = is_file ? SINK_FILE : strcmp(to, "syslog") == 0 ? SINK_SYSLOG : SINK_STDERR;
     state.path = path;
     state.fd = fd;
     state.is_journal_known = false;
-    if (is_syslog)
-        openlog(state.program, LOG_PID | LOG_NDELAY, LOG_DAEMON);
     return 0;
 }
 
-/* syslog(3) itself never says that nobody hears it. */
 bool log_has_syslog(void)
 {
-    static const int types[] = {SOCK_DGRAM, SOCK_STREAM};
-    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = _PATH_LOG};
-    bool found = false;
-
-    for (size_t i = 0; i < CB_ARRAY_LEN(types) && !found; i++) {
-        int fd = socket(AF_UNIX, types[i] | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (fd < 0)
-            return false;
-        found = connect(fd, (const struct sockaddr *)&address, sizeof address) == 0 ||
-                errno == EAGAIN;
-        close(fd);
-    }
-    return found;
+    return log_syslog_is_there();
 }
 
 int log_reopen(struct cb_error *err)
@@ -336,8 +320,16 @@ static void write_syslog(struct log_line *line)
 
     line->wall_ms = -1;
     put_line(line, &text);
-    syslog(syslog_priority(log_event_level(line->event)), "%s", buf_peek(&text));
+    bool is_sent = log_syslog_send(LOG_DAEMON | syslog_priority(log_event_level(line->event)),
+                                   state.program, line->pid, buf_peek(&text));
     buf_done(&text);
+    if (!is_sent) {
+        state.lost++;
+    } else if (state.lost > 0) {
+        uint64_t lost = state.lost;
+        state.lost = 0; /* before the line about it: it may be lost itself */
+        log_event(EV_log_lines_lost, LOG_I("lines", lost));
+    }
 }
 
 static void write_fd(int fd, bool is_journal, struct log_line *line)

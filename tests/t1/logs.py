@@ -74,12 +74,21 @@ class Syslog:
         script = 'for f in null zero random urandom; do : >"$0/$f" && mount --bind "/dev/$f" "$0/$f" || exit; done; mount --rbind "$0" /dev && exec "$@"'
         self.inside = [*unshare, "sh", "-c", script, self.dev]
         self.lines = []
-        # All the time: whoever writes to a full socket waits.
+        self.reads = threading.Event()
+        self.reads.set()
         threading.Thread(target=self.read, daemon=True).start()
 
     def read(self):
-        while True:
+        while self.reads.wait():
             self.lines.append(self.socket.recv(65536).decode())
+
+    def restart(self):
+        """Another process on the same path."""
+        os.unlink(f"{self.dev}/log")
+        old, self.socket = self.socket, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(f"{self.dev}/log")
+        old.shutdown(socket.SHUT_RDWR)
+        old.close()
 
 
 @case("syslog: facility daemon, a priority for each level, name and process; of workers, too")
@@ -100,6 +109,31 @@ def syslog():
         seen.add((found.group(2), found.group(5)))
     check({("claudebenchd", "child_died"), ("claudebench-worker", "request_refused"), ("claudebenchd", "daemon_stopped")} <= seen, seen)
     equal(d.log(), "", "nothing on stderr")
+
+
+@case("a syslog that does not read keeps nobody waiting: lines are lost and counted; one that is started anew gets the next")
+def deaf_syslog():
+    log = Syslog()
+    log.reads.clear()
+    d = Daemon(start=False, at=log, config={"log": {"destination": "syslog", "level": "debug"}})
+    with d.start():
+        c = d.caller(schemas=False)
+        sent = 0
+
+        def is_full():
+            nonlocal sent
+            sent += 50
+            return all(r.code == -32602 for r in c.wait_all(c.send_many([("task.create", {"text": ""}, {}) for _ in range(50)]), 10)) and \
+                d.client("ctl", "log-level", "daemon", "debug").returncode == 0 and sent >= 1000
+
+        wait_until(is_full, 30, "answers while nobody reads")
+        log.reads.set()
+        wait_until(lambda: d.client("ctl", "log-level", "daemon", "debug").returncode == 0 and
+                   any("event=log_lines_lost" in line for line in log.lines), 10, "it says how many were lost")
+        log.restart()
+        before = len(log.lines)
+        wait_until(lambda: d.client("ctl", "log-level", "daemon", "debug").returncode == 0 and
+                   any("log_level_set" in line for line in log.lines[before:]), 10, "the new one hears it")
 
 
 @case("each line about a request has its entry, id, method and trace")
