@@ -291,6 +291,12 @@ START_TEST(search_order)
     ck_assert_int_eq(options_find_file(a, &source, &err), 0);
     ck_assert_str_eq(source.file, a);
     options_source_done(&source);
+    ck_assert_int_eq(options_find_client_file(a, &source, &err), 0);
+    ck_assert_str_eq(source.file, a);
+    options_source_done(&source);
+    ck_assert_int_eq(options_find_client_file(NULL, &source, &err), 0);
+    ck_assert_str_eq(source.file, b);
+    options_source_done(&source);
     ck_assert_int_eq(options_find_file(NULL, &source, &err), 0);
     ck_assert_str_eq(source.file, b);
     ck_assert_int_eq(source.mode, PATHS_AUTO);
