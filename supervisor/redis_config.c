@@ -21,7 +21,7 @@ static const char *const fixed_lines[] = {
     "always-show-logo no",
     "set-proc-title yes",
     "loglevel notice",
-    "unixsocketperm 770",
+    "unixsocketperm 660",
     "protected-mode yes",
     "enable-protected-configs no",
     "enable-debug-command no",
