@@ -12,6 +12,7 @@
 #include "common/buf.h"
 #include "common/clock.h"
 #include "common/log_format.h"
+#include "common/log_ring.h"
 #include "common/log_syslog.h"
 #include "common/mem.h"
 
@@ -71,6 +72,7 @@ static struct {
     char program[32];
     char context[96];
     struct pace paces[EV_COUNT];
+    struct log_ring *ring; /* NULL: none */
 } state = {.level = LOG_LEVEL_INFO, .fd = -1, .program = "claudebench"};
 
 /* ---- tables ---- */
@@ -226,6 +228,11 @@ void log_set_subsystem_level(enum log_subsystem subsystem, int level)
     state.own_level[subsystem] = (unsigned char)(level + 1);
 }
 
+void log_set_ring(struct log_ring *ring)
+{
+    state.ring = ring;
+}
+
 enum log_level log_get_level(void)
 {
     return state.level;
@@ -345,6 +352,23 @@ static void write_fd(int fd, bool is_journal, struct log_line *line)
     buf_done(&text);
 }
 
+/* As text, whatever the format is, and without what the ring has by itself. */
+static void keep_line(struct log_line *line)
+{
+    struct buf text = BUF_INIT;
+    enum log_level level = log_event_level(line->event);
+    struct log_ring_line kept = {.wall_ms = clock_wall_ms(), .pid = line->pid, .level = (int)level};
+
+    if (!state.ring || level > LOG_LEVEL_INFO)
+        return;
+    line->wall_ms = -1;
+    snprintf(kept.program, sizeof kept.program, "%s", line->program);
+    log_format_text(line, &text);
+    size_t skip = strlen(log_level_name(level)) + 1;
+    log_ring_put(state.ring, &kept, buf_peek(&text) + skip, text.len - skip);
+    buf_done(&text);
+}
+
 void log_event_fields(enum log_event ev, const struct log_field *fields)
 {
     int saved = errno;
@@ -369,5 +393,6 @@ void log_event_fields(enum log_event ev, const struct log_field *fields)
         write_fd(state.fd, false, &line);
     else
         write_fd(STDERR_FILENO, state.is_journal, &line);
+    keep_line(&line);
     errno = saved;
 }

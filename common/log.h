@@ -68,6 +68,9 @@ int log_level_find(const char *name);
 void log_set_subsystem_level(enum log_subsystem subsystem, int level);
 const char *log_subsystem_name(enum log_subsystem subsystem);
 int log_subsystem_find(const char *name); /* -1: there is none of that name */
+/* Lines from now on are kept there too, whatever the destination is; NULL: no longer. Borrowed. */
+struct log_ring;
+void log_set_ring(struct log_ring *ring);
 /* Flushes nothing (lines are written at once); closes file or syslog and falls back to stderr. */
 void log_close(void);
 

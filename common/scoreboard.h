@@ -10,13 +10,14 @@
 #define CB_SCOREBOARD_H
 
 #include "common/err.h"
+#include "common/log_ring.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 enum {
-    SCOREBOARD_VERSION = 8, /* of the layout: to be raised when it changes */
+    SCOREBOARD_VERSION = 9, /* of the layout: to be raised when it changes */
     SCOREBOARD_SLOTS = 256,
     SCOREBOARD_LOG_LEVELS = 16,
     SCOREBOARD_METHODS = 64,
@@ -148,6 +149,7 @@ struct scoreboard {
     struct scoreboard_global global;
     struct scoreboard_slot retired; /* what workers that are gone had counted */
     struct scoreboard_slot slots[SCOREBOARD_SLOTS];
+    struct log_ring log; /* the last lines of supervisor and workers */
 };
 
 /* Makes a sealed-size memfd (CLOEXEC) and maps it. Returns the fd or -1. */

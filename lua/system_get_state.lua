@@ -10,8 +10,9 @@
 -- @include instance.lua
 -- @include counts_json.lua
 -- @include shared_state.lua
-local INSTANCES, RECENT = 100, 10
-local INSTANCE_BYTES, EVENT_BYTES = 400000, 200000 -- what is told of them, at most
+-- @include instances_json.lua
+local RECENT = 10
+local EVENT_BYTES = 200000 -- what is told of them, at most
 local VALUE_BYTES, VALUES = 2500, 40 -- of an event: 100 task ids fit
 
 -- ---- texts that others may have written ----
@@ -43,41 +44,6 @@ local function text_json(s, bytes)
         s = string.gsub(s, '[\128-\255]', '?')
     end
     return S(s)
-end
-
--- ---- instances ----
-
--- Whom it saw at its last beat: an agent says so itself; a daemon's ticks find it out (include/gossip.lua).
-local function seen_json(id, kind, told)
-    local report = kind == 'daemon' and redis.pcall('HGET', P .. 'gossip:health', id)
-    local seen = told or type(report) == 'string' and string.match(report, '"ages":({.*})}$')
-    return seen and ',"seen":' .. seen or ''
-end
-
-local function instance_json(id)
-    local t = redis.pcall('HMGET', instance_key(id), 'kind', 'st', 'roles', 'capacity', 'load', 'beat', 'seen')
-    if not (t[1] and t[2] and t[3] and t[4] and t[6] and tonumber(t[6])) then
-        return nil
-    end
-    return '{"id":' .. S(id) .. ',"kind":"' .. t[1] .. '","status":"' .. t[2] .. '","roles":' .. t[3] .. ',"capacity":'
-        .. t[4] .. (t[5] and t[2] == 'ACTIVE' and ',"load":' .. t[5] or '') .. ',"lastBeat":' .. ISO(t[6])
-        .. (t[2] == 'ACTIVE' and seen_json(id, t[1], t[7]) or '') .. '}'
-end
-
--- Those that will live longest first, then those that ended, the latest first.
-local function instances_json()
-    local out, bytes = {}, 0
-    for _, index in ipairs({'instances:active', 'instances:offline'}) do
-        local ids = call('ZRANGE', P .. index, 0, INSTANCES - 1, 'REV')
-        for i = 1, #ids do
-            local json = #out < INSTANCES and bytes < INSTANCE_BYTES and instance_json(ids[i])
-            if json then
-                out[#out + 1] = json
-                bytes = bytes + #json
-            end
-        end
-    end
-    return table.concat(out, ',')
 end
 
 -- ---- events and tasks ----
@@ -144,7 +110,7 @@ local function tasks_json()
 end
 
 function op(r)
-    return '{"tasks":' .. counts_json() .. ',"instances":[' .. instances_json() .. '],"recentEvents":[' .. events_json()
+    return '{"tasks":' .. counts_json() .. ',"instances":[' .. instances_json() .. '],"instanceCount":' .. I(instances_count()) .. ',"recentEvents":[' .. events_json()
         .. '],"recentTasks":[' .. tasks_json() .. '],"leader":' .. leader_json() .. ',"state":' .. shared_state_json() .. ',"version":' .. ARGV[r.a + 1] .. '}'
 end
 -- @include commit.lua

@@ -8,10 +8,12 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "supervisor/control_commands.h"
+#include "supervisor/figures.h"
 #include "supervisor/inherit.h"
 #include "supervisor/jsonc.h"
 #include "supervisor/peer.h"
 #include "supervisor/pidfile.h"
+#include "supervisor/status.h"
 #include "supervisor/supervisor.h"
 
 #include <event2/buffer.h>
@@ -24,6 +26,7 @@ enum {
     CLIENTS_MAX = 32,
     LINE_MAX_BYTES = 4096,
     BACKLOG_MAX = 1 << 20, /* unread answers of one client */
+    FIGURES_MS = 100,      /* a status does not wait longer for Redis */
     READ_SECONDS = 60,
     WRITE_SECONDS = 5,
     ACCEPT_PAUSE_MS = 500, /* after accept(2) has failed, for want of descriptors */
@@ -34,6 +37,7 @@ struct client {
     struct control *control;
     struct bufferevent *bev;
     json_object *due;       /* an answer that waits for the workers; requests behind it wait too */
+    bool awaits_figures;    /* a status that waits for what only Redis knows; the same */
     struct event *patience; /* until it is given all the same */
 };
 
@@ -70,13 +74,27 @@ static void answer_error(struct client *c, const char *text)
     write_answer(c, o);
 }
 
+static bool is_waiting(const struct client *c)
+{
+    return c->due || c->awaits_figures;
+}
+
 /* Who waits is not cut off for its silence. */
 static void set_timeouts(struct client *c)
 {
     struct timeval reading = {.tv_sec = READ_SECONDS};
     struct timeval writing = {.tv_sec = WRITE_SECONDS};
 
-    bufferevent_set_timeouts(c->bev, c->due ? NULL : &reading, &writing);
+    bufferevent_set_timeouts(c->bev, is_waiting(c) ? NULL : &reading, &writing);
+}
+
+/* It has waited long enough: its answer, and then the requests behind it. */
+static void go_on(struct client *c, json_object *o)
+{
+    evtimer_del(c->patience);
+    write_answer(c, o);
+    set_timeouts(c);
+    bufferevent_trigger(c->bev, EV_READ, BEV_TRIG_DEFER_CALLBACKS | BEV_TRIG_IGNORE_WATERMARKS);
 }
 
 static void answer_due(struct client *c, bool is_settled)
@@ -84,26 +102,50 @@ static void answer_due(struct client *c, bool is_settled)
     json_object *o = c->due;
 
     c->due = NULL;
-    evtimer_del(c->patience);
     json_object_object_add(o, "settled", json_object_new_boolean(is_settled));
-    write_answer(c, o);
-    set_timeouts(c);
-    bufferevent_trigger(c->bev, EV_READ, BEV_TRIG_DEFER_CALLBACKS | BEV_TRIG_IGNORE_WATERMARKS);
+    go_on(c, o);
+}
+
+static void answer_status(struct client *c)
+{
+    c->awaits_figures = false;
+    go_on(c, status_object(c->control->supervisor));
 }
 
 static void on_patience_over(evutil_socket_t fd, short what, void *arg)
 {
+    struct client *c = arg;
     (void)fd, (void)what;
-    answer_due(arg, false);
+
+    if (c->awaits_figures)
+        answer_status(c);
+    else
+        answer_due(c, false);
+}
+
+static void start_waiting(struct client *c, int64_t wait_ms)
+{
+    struct timeval tv = {.tv_sec = wait_ms / 1000, .tv_usec = wait_ms % 1000 * 1000};
+
+    evtimer_add(c->patience, &tv);
+    set_timeouts(c);
+}
+
+/* With what is known already when Redis is not there, or has been asked just now. */
+static void answer_with_figures(struct client *c)
+{
+    if (!figures_ask(c->control->supervisor->figures)) {
+        write_answer(c, status_object(c->control->supervisor));
+        return;
+    }
+    c->awaits_figures = true;
+    start_waiting(c, FIGURES_MS);
 }
 
 static void answer_when_settled(struct client *c, json_object *o, int64_t wait_ms)
 {
-    struct timeval tv = {.tv_sec = wait_ms / 1000, .tv_usec = wait_ms % 1000 * 1000};
-
     c->due = o;
-    evtimer_add(c->patience, &tv);
-    set_timeouts(c);
+    start_waiting(c, wait_ms);
     services_settle_soon(&c->control->supervisor->services);
 }
 
@@ -115,7 +157,9 @@ static void handle_request(struct client *c, json_object *request)
     struct control_answer answer = {0};
 
     control_command(s, request, &answer);
-    if (!answer.json)
+    if (answer.wants_figures)
+        answer_with_figures(c);
+    else if (!answer.json)
         answer_error(c, answer.error);
     else if (answer.wait_ms > 0)
         answer_when_settled(c, answer.json, answer.wait_ms);
@@ -163,7 +207,7 @@ static void on_read(struct bufferevent *bev, void *arg)
     size_t len = 0;
     char *line;
 
-    while (!c->due && (line = evbuffer_readln(in, &len, EVBUFFER_EOL_LF))) {
+    while (!is_waiting(c) && (line = evbuffer_readln(in, &len, EVBUFFER_EOL_LF))) {
         handle_line(c, line, len);
         free(line);
         if (evbuffer_get_length(bufferevent_get_output(bev)) > BACKLOG_MAX) {
@@ -171,7 +215,7 @@ static void on_read(struct bufferevent *bev, void *arg)
             return;
         }
     }
-    if (!c->due && evbuffer_get_length(in) >= LINE_MAX_BYTES) {
+    if (!is_waiting(c) && evbuffer_get_length(in) >= LINE_MAX_BYTES) {
         log_event(EV_control_client_error, LOG_S("problem", "line too long"));
         client_free(c);
     }
@@ -382,6 +426,13 @@ void control_settled(struct control *ctl)
     for (struct client *c = ctl ? ctl->first : NULL; c; c = c->next)
         if (c->due)
             answer_due(c, true);
+}
+
+void control_figures_came(struct control *ctl)
+{
+    for (struct client *c = ctl ? ctl->first : NULL; c; c = c->next)
+        if (c->awaits_figures)
+            answer_status(c);
 }
 
 void control_free(struct control *ctl)

@@ -27,5 +27,7 @@ int control_lock_fd(const struct control *c);
 void control_free(struct control *c);
 /* The workers are as wanted: whoever waits for that is answered. Accepts NULL. */
 void control_settled(struct control *c);
+/* What a status needs from Redis is there, or will not come (figures.h). Accepts NULL. */
+void control_figures_came(struct control *c);
 
 #endif

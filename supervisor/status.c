@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "supervisor/circuits.h"
 #include "supervisor/config.h"
+#include "supervisor/figures.h"
 #include "supervisor/supervisor.h"
 
 
@@ -243,6 +244,36 @@ static void put_requests(json_object *o, const struct supervisor *s)
     json_object_object_add(o, "methods", by_method);
 }
 
+/* ---- the log, what only Redis knows ---- */
+
+static json_object *log_array(const struct supervisor *s)
+{
+    json_object *list = json_object_new_array();
+    struct log_ring_line lines[LOG_RING_LINES];
+    size_t n = log_ring_read(&s->scoreboard->log, lines, CB_ARRAY_LEN(lines));
+
+    for (size_t i = 0; i < n; i++) {
+        json_object *o = json_object_new_object();
+        put_time(o, "at", lines[i].wall_ms);
+        put_str(o, "level", log_level_name((enum log_level)lines[i].level));
+        put_str(o, "program", lines[i].program);
+        put_int(o, "pid", lines[i].pid);
+        put_str(o, "text", lines[i].text);
+        json_object_array_add(list, o);
+    }
+    return list;
+}
+
+/* null: not known. */
+static void put_figures(json_object *o, const struct supervisor *s)
+{
+    int64_t age_ms = 0;
+    json_object *figures = figures_peek(s->figures, &age_ms);
+
+    json_object_object_add(o, "figures", json_object_get(figures));
+    json_object_object_add(o, "figures_age_ms", figures ? json_object_new_int64(age_ms) : NULL);
+}
+
 /* ---- all of it ---- */
 
 static json_object *reasons_array(const struct health *h)
@@ -294,5 +325,7 @@ json_object *status_object(struct supervisor *s)
     json_object_object_add(o, "workers", workers_array(s));
     json_object_object_add(o, "hooks", hooks_object(s));
     put_requests(o, s);
+    put_figures(o, s);
+    json_object_object_add(o, "log", log_array(s));
     return o;
 }

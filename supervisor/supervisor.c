@@ -15,6 +15,7 @@
 #include "supervisor/daemonize.h"
 #include "supervisor/durable.h"
 #include "supervisor/event_care.h"
+#include "supervisor/figures.h"
 #include "supervisor/inherit.h"
 #include "supervisor/pidfile.h"
 #include "supervisor/reap.h"
@@ -393,6 +394,13 @@ static void go_on(struct supervisor *s, const struct inherit *in)
     services_open(&s->services);
 }
 
+static void on_figures(void *arg)
+{
+    struct supervisor *s = arg;
+
+    control_figures_came(s->control);
+}
+
 static int make_parts(struct supervisor *s, const char *secret, struct inherit *in,
                       struct cb_error *err)
 {
@@ -412,6 +420,7 @@ static int make_parts(struct supervisor *s, const char *secret, struct inherit *
     s->assign = assign_new(s->base, s->opts, &s->target, s->redis, s->instance);
     s->scheduler = scheduler_new(s->base, s->opts, s->scoreboard, s->instance, s->redis);
     s->event_care = event_care_new(s->base, s->opts, s->instance, s->redis);
+    s->figures = figures_new(s->opts, s->redis, on_figures, s);
     s->audit = audit_new(s->base, s->opts, s->redis);
     s->durable = durable_new(s->base, s->scoreboard, s->redis);
     s->todo_sweep = todo_sweep_new(s->base, s->opts, s->redis);
@@ -432,6 +441,7 @@ static int make_scoreboard(struct supervisor *s, struct inherit *in, struct cb_e
         s->scoreboard_fd = scoreboard_create(&s->scoreboard, err);
     else if (scoreboard_attach(s->scoreboard_fd, &s->scoreboard, err) == 0)
         tally_add_slot(&s->tally, &s->scoreboard->retired);
+    log_set_ring(s->scoreboard ? &s->scoreboard->log : NULL);
     for (int i = 0; s->scoreboard && i < LOG_SUBSYSTEMS; i++)
         supervisor_set_log_level(s, (enum log_subsystem)i, -1);
     return s->scoreboard ? 0 : -1;
@@ -490,6 +500,7 @@ int supervisor_run(struct supervisor *s)
 void supervisor_done(struct supervisor *s)
 {
     control_free(s->control);
+    s->control = NULL; /* what is told from now on is told to nobody */
     redis_conn_free(s->redis);
     assign_free(s->assign);
     audit_free(s->audit);
@@ -498,6 +509,7 @@ void supervisor_done(struct supervisor *s)
     handon_free(s->handon);
     scheduler_free(s->scheduler);
     event_care_free(s->event_care);
+    figures_free(s->figures);
     todo_sweep_free(s->todo_sweep);
     durable_free(s->durable);
     instance_free(s->instance);
@@ -514,6 +526,7 @@ void supervisor_done(struct supervisor *s)
         event_base_free(s->base);
     redis_target_done(&s->target);
     tally_done(&s->tally);
+    log_set_ring(NULL);
     scoreboard_detach(s->scoreboard);
     int fds[] = {s->scoreboard_fd, s->options_fd, s->state_fd, s->null_fd};
     for (size_t i = 0; i < CB_ARRAY_LEN(fds); i++)

@@ -26,6 +26,7 @@ struct config;
 struct control;
 struct durable;
 struct event_care;
+struct figures;
 struct inherit;
 struct pidfile;
 struct scheduler;
@@ -59,6 +60,7 @@ struct supervisor {
     struct publish *publish;
     struct scheduler *scheduler;
     struct event_care *event_care;
+    struct figures *figures;
     struct todo_sweep *todo_sweep;
     struct durable *durable;
     struct control *control;

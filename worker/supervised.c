@@ -46,6 +46,7 @@ int supervised_init(struct supervised *s, unsigned slot, uint64_t generation, st
     if (scoreboard_attach(SCOREBOARD_FD, &s->board, err) != 0)
         return -1;
     s->slot = &s->board->slots[slot];
+    log_set_ring(&s->board->log);
     fcntl(FRAME_FD, F_SETFD, FD_CLOEXEC);
     catch_signals();
     atomic_store(&s->slot->pid, (int)getpid());

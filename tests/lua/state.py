@@ -26,7 +26,7 @@ def empty():
     got = state()
     counts = got.pop("tasks")
     equal(set(counts.values()), {0})
-    equal(got, {"instances": [], "recentEvents": [], "recentTasks": [], "leader": None, "state": None, "version": "1.0"})
+    equal(got, {"instances": [], "instanceCount": 0, "recentEvents": [], "recentTasks": [], "leader": None, "state": None, "version": "1.0"})
 
 
 @case("counts of every state, exact over queues and roles; what ended last comes first")
@@ -55,16 +55,22 @@ def instances():
     s.tick(register=1, secret="very-secret", incarnation="inc-daemon")
     s.register("agent", "inc-agent", roles='["gpu"]', capacity=3)
     s.heartbeat("agent", "inc-agent", load=0.5)
-    s.register("left", "inc-left")
-    s.heartbeat("left", "inc-left", load=0.9)
-    s.unregister("left", "inc-left")
+    s.register("left", "inc-left-for-good")
+    s.heartbeat("left", "inc-left-for-good", load=0.9)
+    s.unregister("left", "inc-left-for-good")
     got = state()
     shown = [(i["id"], i["kind"], i["status"], i["roles"], i["capacity"], i.get("load")) for i in got["instances"]]
     equal(shown, [("agent", "agent", "ACTIVE", ["gpu"], 3, 0.5), ("host-a", "daemon", "ACTIVE", [], 0, None),
                   ("left", "agent", "OFFLINE", [], 1, None)])
     equal(got["leader"], "host-a")
+    equal([(i["held"], i.get("health"), i["incarnation"]) for i in got["instances"]],
+          [(0, "healthy", "inc-agen"), (0, None, "inc-daem"), (0, None, "inc-left")])
+    check(all(0 <= i["beat_age_ms"] < 60000 for i in got["instances"]), got["instances"])
+    s.create("x", roles="")
+    s.claim("agent", incarnation="inc-agent")
+    equal({i["id"]: i["held"] for i in state()["instances"]}, {"agent": 1, "host-a": 0, "left": 0})
     text_ = json.dumps(got["instances"])
-    for secret in ("inc-daemon", "inc-agent", "inc-left", "very-secret"):
+    for secret in ("inc-daemon", "inc-agent", "inc-left-for-good", "very-secret"):
         check(secret not in text_, secret)
 
 
@@ -83,7 +89,7 @@ def bounded():
     doc = s.state()
     check(len(json.dumps(doc, ensure_ascii=False).encode()) < 1024 * 1024, "under 1 MiB")
     got = doc["result"]
-    equal([len(got["instances"]), len(got["recentTasks"])], [100, 10])
+    equal([len(got["instances"]), got["instanceCount"], len(got["recentTasks"])], [100, 150, 10])
     equal([got["tasks"]["pending"], got["tasks"]["completed"]], [110, 20])
 
 
@@ -119,6 +125,49 @@ def damaged():
         fresh()
         s.redis.call("SET", s.key(index), "x")
         equal(s.state()["error"]["code"], -32603, index)
+
+
+def figures():
+    got = s.eval("status_figures", [s.key("clock")], [s.prefix + ":", "task", "system"])
+    return json.loads(got)
+
+
+@case("status_figures: what a status shows: counts, queues, instances, backlogs with their age; no writes")
+def status_figures():
+    fresh()
+    s.tick(register=1)
+    s.create("x")
+    s.create("y", queue="q1")
+    s.claim(count=1)
+    s.pause("q1")
+    entry = s.redis.call("XADD", s.key("requests:task"), "*", "method", "task.get", "origin", "1000-0").decode()
+    s.redis.call("XADD", s.key("requests:task"), "*", "method", "task.get")
+    before = s.dump(skip=())
+    got = figures()
+    equal(s.dump(skip=()), before)
+    equal((got["tasks"]["pending"], got["tasks"]["in_progress"]), (1, 1))
+    equal([(q["queue"], q["pending"], q["in_progress"], q["paused"]) for q in got["queues"]],
+          [("default", 0, 1, False), ("q1", 1, 0, True)])
+    check("oldest_ms" in got["queues"][1] and "oldest_ms" not in got["queues"][0], got["queues"])
+    equal((got["more_queues"], got["all_paused"], got["leader"], got["instance_count"]), (False, False, "host-a", 1))
+    equal(got["backlog"]["system"], {"length": 0})
+    equal(got["backlog"]["task"]["length"], 2)
+    equal(got["backlog"]["task"]["oldest_ms"] > 10**12, True, "since its first entry")
+    s.redis.call("XDEL", s.key("requests:task"), entry)
+    check(got["backlog"]["task"]["oldest_ms"] > figures()["backlog"]["task"]["oldest_ms"], "of the first one")
+    equal((got["global"], got["scaling"]), (None, None))
+
+
+@case("status_figures: at most 100 queues and instances; odd entries in a request stream do no harm")
+def status_figures_bounded():
+    fresh()
+    for i in range(120):
+        s.create("x", queue=f"q{i:03}")
+        s.register(f"a{i}", "i")
+    s.redis.call("XADD", s.key("requests:task"), "*", "origin", "9" * 400, "x", b"\xff")
+    got = figures()
+    equal((len(got["queues"]), got["more_queues"], len(got["instances"]), got["instance_count"]), (100, True, 100, 120))
+    equal(got["backlog"]["task"], {"length": 1, "oldest_ms": 0})
 
 
 @case("at most 10000 instances: one that ended longest ago makes room for a new one, else it is refused")

@@ -32,8 +32,8 @@ def drain(s):
 def fields():
     with FakeDaemon() as d:
         s = status(d)
-        equal(sorted(s), ["audit", "circuits", "config", "hooks", "hosts", "incarnation", "instance", "leader", "methods", "pid", "reasons", "redis", "requests", "since",
-                          "status", "uptime_ms", "version", "workers"])
+        equal(sorted(s), ["audit", "circuits", "config", "figures", "figures_age_ms", "hooks", "hosts", "incarnation", "instance", "leader", "log", "methods", "pid",
+                          "reasons", "redis", "requests", "since", "status", "uptime_ms", "version", "workers"])
         equal(sorted(s["audit"]), ["file", "hash", "id", "local_last_hour", "lost", "records", "seq", "state", "waiting"])
         equal((s["pid"], s["instance"], s["reasons"]), (d.pid, "test-host", []))
         equal(sorted(s["redis"]), ["embedded", "max_memory", "since", "state", "url", "used_memory"])
@@ -44,6 +44,28 @@ def fields():
         for w in s["workers"]:
             equal(sorted(w), ["age_ms", "domain", "entry", "generation", "method", "next_start_ms", "pid", "requests",
                               "restarts", "slot", "state"])
+
+
+@case("status says what only Redis knows, and the last lines of the log, and does not wait for a Redis that is stopped")
+def figures():
+    with FakeDaemon() as d:
+        f = status(d)["figures"]
+        equal(sorted(f), ["all_paused", "backlog", "global", "instance_count", "instances", "leader", "more_queues", "queues", "scaling", "tasks"])
+        equal(sorted(f["backlog"]), ["archive", "hook", "system", "task", "test"])
+        equal([(i["id"], i["kind"], i["held"]) for i in f["instances"]], [("test-host", "daemon", 0)])
+        lines = status(d)["log"]
+        check(0 < len(lines) <= 32, lines)
+        equal(sorted(lines[0]), ["at", "level", "pid", "program", "text"])
+        check(any(x["text"].startswith("event=daemon_started") and x["pid"] == d.pid for x in lines), lines)
+        equal([x["at"] for x in lines], sorted(x["at"] for x in lines))
+        d.redis.sigstop()
+        try:
+            with Control(d) as c:
+                c.send(b'{"cmd":"status"}\n{"cmd":"ping"}\n')
+                check(c.answer()["figures"], "the last ones")
+                equal(c.answer()["ok"], True)
+        finally:
+            d.redis.cont()
 
 
 @case("many requests on one connection, answered in order")
