@@ -132,21 +132,33 @@ static int exchange(const char *path, const char *line, int64_t timeout_ms, stru
 
 /* ---- the answer ---- */
 
-static int not_permitted(const char *path)
+static int fail(struct cb_error *err, int code, const char *fmt, ...) CB_PRINTF(3, 4);
+static int fail(struct cb_error *err, int code, const char *fmt, ...)
 {
-    cli_say("%s: you may not ask this daemon: be root, its user, or in its group", path);
-    return EXITCODE_NOPERM;
+    va_list ap;
+
+    va_start(ap, fmt);
+    err->code = code;
+    vsnprintf(err->text, sizeof err->text, fmt, ap);
+    va_end(ap);
+    return code;
 }
 
-static int not_asked(const char *path, int error)
+static int not_permitted(const char *path, struct cb_error *err)
+{
+    return fail(err, EXITCODE_NOPERM,
+                "%s: you may not ask this daemon: be root, its user, or in its group", path);
+}
+
+static int not_asked(const char *path, int error, struct cb_error *err)
 {
     bool is_absent = error == ENOENT || error == ECONNREFUSED;
 
     if (error == EACCES || error == EPERM)
-        return not_permitted(path);
-    cli_say("%s: %s%s", path, is_absent ? "no daemon there" : strerror(error),
-            is_absent ? "; start claudebenchd" : "");
-    return EXITCODE_UNAVAILABLE;
+        return not_permitted(path, err);
+    return fail(err, EXITCODE_UNAVAILABLE, "%s: %s%s", path,
+                is_absent ? "no daemon there" : strerror(error),
+                is_absent ? "; start claudebenchd" : "");
 }
 
 bool ask_error(const struct ask *a, struct buf *out)
@@ -159,7 +171,7 @@ bool ask_error(const struct ask *a, struct buf *out)
     return true;
 }
 
-int ask_daemon(struct ask *a, const char *line, int64_t timeout_ms)
+int ask_daemon_quietly(struct ask *a, const char *line, int64_t timeout_ms, struct cb_error *err)
 {
     struct buf why CB_CLEANUP(buf_done) = BUF_INIT;
     const char *path = a->opts->supervisor.control_socket;
@@ -167,20 +179,27 @@ int ask_daemon(struct ask *a, const char *line, int64_t timeout_ms)
 
     buf_reset(&a->answer);
     if (exchange(path, line, timeout_ms, &a->answer) != 0)
-        return not_asked(path, errno);
+        return not_asked(path, errno, err);
     if (json_check(a->answer.data, a->answer.len, &a->json, &type, NULL) != 0 ||
-        type != JSON_OBJECT) {
-        cli_say("%s: the daemon's answer is not JSON", path);
-        return EXITCODE_SOFTWARE;
-    }
+        type != JSON_OBJECT)
+        return fail(err, EXITCODE_SOFTWARE, "%s: the daemon's answer is not JSON", path);
     if (!ask_error(a, &why))
         return -1;
     if (strcmp(buf_peek(&why), "not permitted") == 0)
-        return not_permitted(path);
+        return not_permitted(path, err);
     if (strcmp(buf_peek(&why), "too many clients") != 0)
         return -1;
-    cli_say("%s: the daemon refuses: %s", path, buf_peek(&why));
-    return EXITCODE_TEMPFAIL;
+    return fail(err, EXITCODE_TEMPFAIL, "%s: the daemon refuses: %s", path, buf_peek(&why));
+}
+
+int ask_daemon(struct ask *a, const char *line, int64_t timeout_ms)
+{
+    struct cb_error err = {0};
+    int code = ask_daemon_quietly(a, line, timeout_ms, &err);
+
+    if (code >= 0)
+        cli_say("%s", err.text);
+    return code;
 }
 
 void ask_done(struct ask *a)

@@ -29,6 +29,8 @@ int ask_load(struct ask *a, const struct cli *cli);
  * exit code after a message: 69 no daemon, 77 not permitted, 75 turned away.
  */
 int ask_daemon(struct ask *a, const char *line, int64_t timeout_ms);
+/* The same without a message, for who has a screen: err->code is the exit code, err->text says why. */
+int ask_daemon_quietly(struct ask *a, const char *line, int64_t timeout_ms, struct cb_error *err);
 void ask_done(struct ask *a);
 
 /* The text of the answer's member "error", appended; false when there is none. */

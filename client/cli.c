@@ -174,8 +174,7 @@ int cli_write(const struct buf *out)
 
 /* ---- the option table of a verb ---- */
 
-/* The i-th option of the verb, its own first; NULL behind the last. */
-static const struct cli_option *option_at(const struct cli_verb *verb, size_t i)
+const struct cli_option *cli_option_at(const struct cli_verb *verb, size_t i)
 {
     size_t own = 0;
 
@@ -188,7 +187,7 @@ static const struct cli_option *option_at(const struct cli_verb *verb, size_t i)
 
 static const char *option_name_at(size_t i, const void *arg)
 {
-    const struct cli_option *o = option_at(arg, i);
+    const struct cli_option *o = cli_option_at(arg, i);
     return o ? o->name : NULL;
 }
 
@@ -196,7 +195,7 @@ static const struct cli_option *option_by_letter(const struct cli_verb *verb, ch
 {
     const struct cli_option *o;
 
-    for (size_t i = 0; (o = option_at(verb, i)); i++)
+    for (size_t i = 0; (o = cli_option_at(verb, i)); i++)
         if (o->letter && o->letter == letter)
             return o;
     return NULL;
@@ -209,7 +208,7 @@ static const struct cli_option *option_by_name(const struct cli_verb *verb, cons
     const struct cli_option *o, *found = NULL;
     bool is_ambiguous = false;
 
-    for (size_t i = 0; (o = option_at(verb, i)); i++) {
+    for (size_t i = 0; (o = cli_option_at(verb, i)); i++) {
         if (strncmp(o->name, name, len) != 0)
             continue;
         if (strlen(o->name) == len)
@@ -484,7 +483,7 @@ void cli_put_help(const struct cli_verb *verb, struct buf *out)
 
     buf_printf(out, "Usage: claudebench %s [OPTION]...%s%s\n\n%s\n\nOptions:\n", verb->name,
                verb->operands[0] ? " " : "", verb->operands, verb->summary);
-    for (size_t i = 0; (o = option_at(verb, i)); i++)
+    for (size_t i = 0; (o = cli_option_at(verb, i)); i++)
         put_option(out, o);
     if (verb->notes)
         buf_printf(out, "\n%s", verb->notes);

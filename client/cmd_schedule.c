@@ -148,9 +148,10 @@ const struct cli_verb verb_schedule_list = {
 enum { LIST_PAGE = 200 };
 
 static const struct table_column list_columns[] = {
-    {"ID", TABLE_LEFT, false},   {"STATUS", TABLE_LEFT, false}, {"WHEN", TABLE_LEFT, false},
-    {"ZONE", TABLE_LEFT, false}, {"NEXT", TABLE_LEFT, false},   {"FIRED", TABLE_RIGHT, false},
-    {"TEXT", TABLE_LEFT, true},
+    {"ID", TABLE_LEFT, TABLE_KEEP},   {"STATUS", TABLE_LEFT, TABLE_KEEP},
+    {"WHEN", TABLE_LEFT, TABLE_KEEP}, {"ZONE", TABLE_LEFT, TABLE_DROP},
+    {"NEXT", TABLE_LEFT, TABLE_KEEP}, {"FIRED", TABLE_RIGHT, TABLE_DROP + 1},
+    {"TEXT", TABLE_LEFT, TABLE_FLEX},
 };
 
 struct listing {

@@ -4,6 +4,7 @@
 #include "common/compat.h"
 #include "client/verbs.h"
 
+#include "client/peek.h"
 #include "client/session.h"
 #include "client/show.h"
 #include "client/table.h"
@@ -100,24 +101,16 @@ static void put_count(struct table *table, struct json_span queue, const char *n
     table_cell(table, buf_peek(&cell), cell.len);
 }
 
-/* "750ms", "12s", "3min", "5h", "2d". */
 static void put_age(struct table *table, struct json_span queue)
 {
-    static const struct {
-        const char *unit;
-        int64_t ms;
-    } units[] = {{"d", 86400000}, {"h", 3600000}, {"min", 60000}, {"s", 1000}, {"ms", 1}};
+    struct buf cell CB_CLEANUP(buf_done) = BUF_INIT;
     struct json_item item;
-    int64_t ms;
 
-    if (!json_find(queue, "oldest_ms", &item) || json_decode_int(item.value, &ms) != 0) {
-        table_cell_str(table, "-");
-        return;
-    }
-    size_t i = 0;
-    while (i + 1 < CB_ARRAY_LEN(units) && ms < units[i].ms)
-        i++;
-    table_cellf(table, "%" PRId64 "%s", ms / units[i].ms, units[i].unit);
+    if (peek_find(queue, "oldest_ms", &item))
+        peek_put_short_age(&cell, peek_int(queue, "oldest_ms"));
+    else
+        buf_puts(&cell, "-");
+    table_cell(table, buf_peek(&cell), cell.len);
 }
 
 static void put_row(struct table *table, struct json_span queue)

@@ -14,7 +14,10 @@
 #include "common/nearest.h"
 
 #include <hiredis/hiredis.h>
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
 #include <signal.h>
+#include <yaml.h>
 
 const struct cli_verb *const cli_verbs[] = {
     &verb_call,
@@ -50,7 +53,12 @@ const struct cli_verb *const cli_verbs[] = {
     &verb_hook_check,
     &verb_hook_test_rules,
     &verb_work,
+    &verb_wait,
     &verb_status,
+    &verb_top,
+    &verb_instances,
+    &verb_config,
+    &verb_handlers,
     &verb_ctl_reload,
     &verb_ctl_scale,
     &verb_ctl_drain,
@@ -82,7 +90,7 @@ static int verb_matches(const struct cli_verb *verb, int argc, char **argv)
 }
 
 /* "hook install" is more than "hook". */
-static const struct cli_verb *find_verb(int argc, char **argv, int *ret_words)
+const struct cli_verb *cli_find_verb(int argc, char **argv, int *ret_words)
 {
     const struct cli_verb *found = NULL;
 
@@ -146,25 +154,54 @@ static int unknown_verb(int argc, char **argv)
 
 /* ---- --version, --help ---- */
 
-static int show_version(bool is_verbose)
+static void put_feature(struct buf *out, const char *name, bool is_there)
 {
-    struct buf out = BUF_INIT;
+    buf_printf(out, "%s %s\n", name, is_there ? "yes" : "no");
+}
 
-    buf_puts(&out, "claudebench " PACKAGE_VERSION "\n");
-    if (is_verbose) {
-        buf_printf(&out, "hiredis %d.%d.%d%s\n", HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH,
 #ifdef HAVE_HIREDIS_SSL
-                   ", with TLS");
+#define HAS_TLS true
 #else
-                   ", without TLS");
+#define HAS_TLS false
+#endif
+#ifdef HAVE_NCURSES
+#define HAS_TOP true
+#else
+#define HAS_TOP false
+#endif
+#ifdef HAVE_LIBPQ
+#define HAS_ARCHIVE true
+#else
+#define HAS_ARCHIVE false
 #endif
 #ifdef CB_FAILPOINTS
-        buf_puts(&out, "fault points: compiled in (a test build)\n");
+#define HAS_FAILPOINTS true
+#else
+#define HAS_FAILPOINTS false
 #endif
-    }
-    int status = cli_write(&out);
-    buf_done(&out);
-    return status;
+
+static void put_features(struct buf *out)
+{
+    char pcre2[64] = "";
+
+    pcre2_config(PCRE2_CONFIG_VERSION, pcre2);
+    buf_printf(out, "hiredis %d.%d.%d\n", HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH);
+    buf_printf(out, "libyaml %s\n", yaml_get_version_string());
+    buf_printf(out, "pcre2 %s\n", pcre2);
+    put_feature(out, "TLS:", HAS_TLS);
+    put_feature(out, "claudebench top:", HAS_TOP);
+    put_feature(out, "PostgreSQL archive:", HAS_ARCHIVE);
+    put_feature(out, "fault points (a test build):", HAS_FAILPOINTS);
+}
+
+static int show_version(bool is_verbose)
+{
+    struct buf out CB_CLEANUP(buf_done) = BUF_INIT;
+
+    buf_puts(&out, "claudebench " PACKAGE_VERSION "\n");
+    if (is_verbose)
+        put_features(&out);
+    return cli_write(&out);
 }
 
 static int show_usage(const char *group)
@@ -261,7 +298,7 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[0], WORK_KEEPER_VERB) == 0)
         return work_keeper_main();
-    const struct cli_verb *verb = find_verb(argc, argv, &words);
+    const struct cli_verb *verb = cli_find_verb(argc, argv, &words);
     if (!verb)
         return unknown_verb(argc, argv);
     return run_verb(verb, &g, argc - words, argv + words);

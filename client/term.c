@@ -17,11 +17,12 @@ static int columns_of(int fd)
     const char *env = getenv("COLUMNS");
     long n = env ? strtol(env, NULL, 10) : 0;
 
-    if (n >= 20 && n <= 1000)
-        return (int)n;
-    if (ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col >= 20)
-        return size.ws_col;
-    return 80;
+    int wanted = n >= 20 && n <= 1000 ? (int)n : 0;
+    int has = ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col >= 20 ? size.ws_col : 0;
+    /* A COLUMNS that was exported before the window was made smaller would have every line wrapped. */
+    if (has)
+        return wanted && wanted < has ? wanted : has;
+    return wanted ? wanted : 80;
 }
 
 static int rows_of(int fd)

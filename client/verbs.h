@@ -39,7 +39,12 @@ extern const struct cli_verb verb_hook_uninstall;
 extern const struct cli_verb verb_hook_check;
 extern const struct cli_verb verb_hook_test_rules;
 extern const struct cli_verb verb_work;
+extern const struct cli_verb verb_wait;
 extern const struct cli_verb verb_status;
+extern const struct cli_verb verb_top;
+extern const struct cli_verb verb_instances;
+extern const struct cli_verb verb_config;
+extern const struct cli_verb verb_handlers;
 extern const struct cli_verb verb_ctl_reload;
 extern const struct cli_verb verb_ctl_scale;
 extern const struct cli_verb verb_ctl_drain;
@@ -51,6 +56,10 @@ extern const struct cli_verb verb_ctl_leader;
 extern const struct cli_verb verb_events;
 extern const struct cli_verb verb_audit;
 extern const struct cli_verb verb_doctor;
+
+/* `top` is a program of its own, claudebench-top: here it is found and executed, there it is carried out. Both have the same table
+ * of options. */
+int top_run(const struct cli *cli);
 
 /* Not for people: the process that ends the jobs of a `work` that was killed (work_keeper.c). */
 #define WORK_KEEPER_VERB "@work-keeper"

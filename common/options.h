@@ -320,6 +320,18 @@ struct option_origin {
 };
 struct option_origin options_origin(const struct options *opts, const struct option_row *option);
 
+/* One option as it is in a configuration. All is borrowed for the time of the call. */
+struct option_state {
+    const struct option_row *row; /* of a method's option its name is the whole one */
+    const char *value;            /* as text */
+    bool is_default;              /* it has the value of `defaults`, wherever that comes from */
+    struct option_origin origin;
+};
+/* Calls fn for each option of the table, in its order, and then for each that was given of a method. */
+typedef void options_each_fn(void *arg, const struct option_state *option);
+void options_each(const struct options *opts, const struct options *defaults, options_each_fn *fn,
+                  void *arg);
+
 /*
  * Calls fn for each option whose value differs (old and new as text) and returns how many there
  * were; *ret_restart (may be NULL) tells whether one of them needs a restart.

@@ -35,6 +35,8 @@ def install():
                  "systemd/system/claudebench.service", "systemd/user/claudebench.service", "sysusers.d/claudebench.conf",
                  "tmpfiles.d/claudebench.conf", "claudebench/rules.d/10-dangerous-operations.yaml"):
         find(name)
+    if os.path.exists(procs.binary("claudebench-top")):
+        find("libexec/claudebench/claudebench-top")
     with open(find("claudebench.yaml.example"), encoding="utf-8") as f:
         sample = f.read()
     with open(os.path.join(procs.top_srcdir(), "etc/claudebench.yaml"), encoding="utf-8") as f:

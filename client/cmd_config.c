@@ -1,0 +1,190 @@
+/*
+ * cmd_config.c: claudebench config: the effective configuration, what differs from the defaults, and where each value comes from.
+ * The same code as the daemon's: options_load(), options_dump().
+ */
+#include "common/compat.h"
+#include "client/verbs.h"
+
+#include "client/session.h"
+#include "client/table.h"
+#include "common/exitcode.h"
+#include "common/nearest.h"
+
+static const struct cli_option config_options[] = {
+    {'n', "non-default", NULL, "Only options whose value is not the default."},
+    {'o', "origins", NULL, "Show where each value comes from: file, line and column."},
+    {'j', "json", NULL, "Print one JSON object: value, default or not, and origin of each option."},
+    {0, NULL, NULL, NULL},
+};
+
+static int run_config(const struct cli *cli);
+
+const struct cli_verb verb_config = {
+    .name = "config",
+    .operands = "[OPTION...]",
+    .min_operands = 0,
+    .max_operands = -1,
+    .summary = "Show the effective configuration, or the values of single options.",
+    .notes =
+        "Without options it prints what claudebenchd -T prints. It reads the files as they are\n"
+        "now: what a running daemon has not loaded yet, `claudebench ctl reload` puts in force.\n"
+        "Exit 78: the configuration is wrong.\n",
+    .options = config_options,
+    .run = run_config,
+};
+
+struct listing {
+    const struct cli *cli;
+    struct table table;
+    struct buf json;
+    bool has_origins, is_changed_only;
+};
+
+static const struct table_column columns[] = {
+    {"OPTION", TABLE_LEFT, TABLE_KEEP},
+    {"VALUE", TABLE_LEFT, TABLE_FLEX},
+    {"ORIGIN", TABLE_LEFT, TABLE_KEEP},
+};
+
+static bool is_asked_for(const struct listing *l, const struct option_state *o)
+{
+    if (l->is_changed_only && o->is_default)
+        return false;
+    for (int i = 0; i < l->cli->noperands; i++)
+        if (strcmp(l->cli->operands[i], o->row->name) == 0)
+            return true;
+    return l->cli->noperands == 0;
+}
+
+static void put_origin(const struct option_origin *origin, struct buf *out)
+{
+    if (origin->file)
+        buf_printf(out, "%s:%d:%d", origin->file, origin->line, origin->col);
+    else
+        buf_puts(out, "default");
+}
+
+static void put_json_option(struct listing *l, const struct option_state *o)
+{
+    struct buf origin CB_CLEANUP(buf_done) = BUF_INIT;
+    bool is_literal = o->row->type == OPTION_BOOL || o->row->type == OPTION_INT ||
+                      o->row->type == OPTION_TIME;
+
+    json_put_key(&l->json, o->row->name);
+    buf_puts(&l->json, "{\"value\":");
+    if (is_literal)
+        buf_puts(&l->json, o->value);
+    else
+        json_put_cstr(&l->json, o->value);
+    json_put_key(&l->json, "default");
+    buf_puts(&l->json, o->is_default ? "true" : "false");
+    json_put_key(&l->json, "origin");
+    put_origin(&o->origin, &origin);
+    if (o->origin.file)
+        json_put_cstr(&l->json, buf_peek(&origin));
+    else
+        buf_puts(&l->json, "null");
+    buf_puts(&l->json, "}");
+}
+
+static void take_option(void *arg, const struct option_state *o)
+{
+    struct listing *l = arg;
+    struct buf origin CB_CLEANUP(buf_done) = BUF_INIT;
+
+    if (!is_asked_for(l, o))
+        return;
+    put_json_option(l, o);
+    table_cell_str(&l->table, o->row->name);
+    table_cell_str(&l->table, o->value[0] ? o->value : "\"\"");
+    if (l->has_origins) {
+        put_origin(&o->origin, &origin);
+        table_cell_str(&l->table, buf_peek(&origin));
+    }
+}
+
+/* One option by its name: the value alone, for scripts. */
+static void put_values(const struct listing *l, struct buf *out)
+{
+    size_t n = l->table.ncolumns;
+
+    for (size_t i = 0; i < l->table.ncells; i += n) {
+        const char *value = l->table.cells[i + 1];
+        buf_puts(out, strcmp(value, "\"\"") == 0 ? "" : value);
+        buf_putc(out, '\n');
+    }
+}
+
+static const char *option_name_at(size_t i, const void *arg)
+{
+    (void)arg;
+    return options_table[i].name;
+}
+
+/* Options of methods are known when they were given. */
+static int check_names(const struct cli *cli)
+{
+    for (int i = 0; i < cli->noperands; i++) {
+        const char *name = cli->operands[i];
+        const char *near = nearest_name(name, option_name_at, NULL);
+        if (options_find(name) || strncmp(name, "methods.", 8) == 0)
+            continue;
+        return cli_wrong_use(cli->verb, "no option \"%s\"%s%s%s", name,
+                             near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+    }
+    return -1;
+}
+
+static int list_options(const struct cli *cli, const struct options *opts,
+                        const struct options *defaults, struct buf *out)
+{
+    struct term term = term_detect(STDOUT_FILENO);
+    struct listing l = {.cli = cli, .json = BUF_INIT};
+
+    l.has_origins = cli_is_set(cli, "origins");
+    l.is_changed_only = cli_is_set(cli, "non-default");
+    table_init(&l.table, columns, l.has_origins ? 3 : 2);
+    buf_puts(&l.json, "{");
+    options_each(opts, defaults, take_option, &l);
+    buf_puts(&l.json, "}");
+    bool is_nothing = l.table.ncells == 0;
+    if (cli_is_set(cli, "json"))
+        session_put_json(out, (struct json_span){l.json.data, l.json.len}, term);
+    else if (cli->noperands == 1 && !l.has_origins)
+        put_values(&l, out);
+    else if (!is_nothing)
+        table_put(&l.table, term, out);
+    table_done(&l.table);
+    buf_done(&l.json);
+    if (!is_nothing || cli->noperands == 0)
+        return -1;
+    cli_say("%s", l.is_changed_only ? "the defaults" : "not set for that method");
+    return EXITCODE_NOINPUT;
+}
+
+static int run_config(const struct cli *cli)
+{
+    struct session s CB_CLEANUP(session_close) = SESSION_INIT;
+    struct buf out CB_CLEANUP(buf_done) = BUF_INIT;
+    struct options_source source CB_CLEANUP(options_source_done) = {0};
+    struct options *defaults CB_CLEANUP(options_free_ptr) = NULL;
+    struct options_errors errors = OPTIONS_ERRORS_INIT;
+    struct cb_error err = {0};
+    bool is_plain = cli->noperands == 0 && !cli_is_set(cli, "json") &&
+                    !cli_is_set(cli, "origins") && !cli_is_set(cli, "non-default");
+    int status = check_names(cli);
+
+    if (status >= 0 || (status = session_load(&s, cli)) >= 0)
+        return status;
+    if (options_find_file(cli_value(cli, "config", NULL), &source, &err) != 0 ||
+        options_defaults(source.mode, &defaults, &errors) != 0) {
+        options_errors_done(&errors);
+        return EXITCODE_CONFIG;
+    }
+    if (is_plain)
+        options_dump(s.opts, &out, true);
+    else
+        status = list_options(cli, s.opts, defaults, &out);
+    int written = cli_write(&out);
+    return status >= 0 ? status : written;
+}

@@ -1,0 +1,188 @@
+/*
+ * views.c: see views.h.
+ */
+#include "common/compat.h"
+#include "client/views.h"
+
+#include "client/peek.h"
+
+static const struct view_column worker_columns[] = {
+    {{"DOMAIN", TABLE_LEFT, TABLE_KEEP}, "domain", VIEW_TEXT},
+    {{"SLOT", TABLE_RIGHT, TABLE_DROP + 3}, "slot", VIEW_NUMBER},
+    {{"PID", TABLE_RIGHT, TABLE_KEEP}, "pid", VIEW_NUMBER},
+    {{"STATE", TABLE_LEFT, TABLE_KEEP}, "state", VIEW_TEXT},
+    {{"METHOD", TABLE_LEFT, TABLE_FLEX}, "method", VIEW_TEXT},
+    {{"REQ/S", TABLE_RIGHT, TABLE_KEEP}, "requests", VIEW_RATE},
+    {{"REQUESTS", TABLE_RIGHT, TABLE_DROP + 2}, "requests", VIEW_NUMBER},
+    {{"AGE", TABLE_RIGHT, TABLE_DROP + 1}, "age_ms", VIEW_AGE},
+    {{"RESTARTS", TABLE_RIGHT, TABLE_DROP}, "restarts", VIEW_NUMBER},
+};
+
+static const struct view_column queue_columns[] = {
+    {{"QUEUE", TABLE_LEFT, TABLE_FLEX}, "queue", VIEW_TEXT},
+    {{"STATE", TABLE_LEFT, TABLE_KEEP}, "paused", VIEW_PAUSED},
+    {{"PENDING", TABLE_RIGHT, TABLE_KEEP}, "pending", VIEW_NUMBER},
+    {{"RUNNING", TABLE_RIGHT, TABLE_KEEP}, "in_progress", VIEW_NUMBER},
+    {{"DELAYED", TABLE_RIGHT, TABLE_DROP + 1}, "delayed", VIEW_NUMBER},
+    {{"BLOCKED", TABLE_RIGHT, TABLE_DROP + 2}, "blocked", VIEW_NUMBER},
+    {{"DEAD", TABLE_RIGHT, TABLE_DROP}, "failed", VIEW_NUMBER},
+    {{"OLDEST", TABLE_RIGHT, TABLE_KEEP}, "oldest_ms", VIEW_AGE},
+};
+
+static const struct view_column instance_columns[] = {
+    {{"*", TABLE_LEFT, TABLE_KEEP}, "id", VIEW_LEADER},
+    {{"ID", TABLE_LEFT, TABLE_FLEX}, "id", VIEW_TEXT},
+    {{"KIND", TABLE_LEFT, TABLE_KEEP}, "kind", VIEW_TEXT},
+    {{"STATUS", TABLE_LEFT, TABLE_KEEP}, "status", VIEW_TEXT},
+    {{"HEALTH", TABLE_LEFT, TABLE_KEEP}, "health", VIEW_TEXT},
+    {{"ROLES", TABLE_LEFT, TABLE_DROP + 1}, "roles", VIEW_LIST},
+    {{"CAP", TABLE_RIGHT, TABLE_KEEP}, "capacity", VIEW_NUMBER},
+    {{"HELD", TABLE_RIGHT, TABLE_KEEP}, "held", VIEW_NUMBER},
+    {{"LOAD", TABLE_RIGHT, TABLE_KEEP}, "load", VIEW_NUMBER},
+    {{"BEAT", TABLE_RIGHT, TABLE_KEEP}, "beat_age_ms", VIEW_AGE},
+    {{"INCARN.", TABLE_LEFT, TABLE_DROP + 2}, "incarnation", VIEW_TEXT},
+};
+
+static const struct view_column method_columns[] = {
+    {{"METHOD", TABLE_LEFT, TABLE_FLEX}, NULL, VIEW_TEXT},
+    {{"REQ/S", TABLE_RIGHT, TABLE_KEEP}, "requests", VIEW_RATE},
+    {{"REQUESTS", TABLE_RIGHT, TABLE_KEEP}, "requests", VIEW_NUMBER},
+    {{"ERRORS", TABLE_RIGHT, TABLE_KEEP}, "errors", VIEW_NUMBER},
+    {{"REFUSED", TABLE_RIGHT, TABLE_DROP}, "refused", VIEW_NUMBER},
+    {{"p50 ms", TABLE_RIGHT, TABLE_DROP + 1}, "p50_us", VIEW_MS},
+    {{"p95 ms", TABLE_RIGHT, TABLE_DROP + 2}, "p95_us", VIEW_MS},
+    {{"p99 ms", TABLE_RIGHT, TABLE_KEEP}, "p99_us", VIEW_MS},
+};
+
+#define COLUMNS(a) a, CB_ARRAY_LEN(a)
+const struct view views[VIEWS] = {
+    [VIEW_WORKERS] = {"workers", "workers", "pid", COLUMNS(worker_columns), "no workers"},
+    [VIEW_QUEUES] = {"queues", "figures.queues", "queue", COLUMNS(queue_columns),
+                     "no queue has tasks"},
+    [VIEW_INSTANCES] = {"instances", "figures.instances", "id", COLUMNS(instance_columns),
+                        "no instances"},
+    [VIEW_METHODS] = {"methods", "methods", NULL, COLUMNS(method_columns), "no requests yet"},
+};
+
+/* ---- cells ---- */
+
+static bool is_same(struct json_span a, struct json_span b)
+{
+    return a.len == b.len && memcmp(a.at, b.at, a.len) == 0;
+}
+
+/* The row of the earlier status that is about the same thing. */
+static bool find_before(const struct view *v, const struct json_item *row,
+                        const struct view_context *ctx, struct json_item *ret)
+{
+    struct json_item list, key, other;
+    struct json_iter it;
+
+    if (ctx->before.len == 0 || !peek_find(ctx->before, v->path, &list) ||
+        (v->key && !peek_find(row->value, v->key, &key)))
+        return false;
+    json_iter_init(&it, list.value);
+    while (json_iter_next(&it, ret)) {
+        if (v->key ? peek_find(ret->value, v->key, &other) && is_same(other.value, key.value)
+                   : is_same(ret->key, row->key))
+            return true;
+    }
+    return false;
+}
+
+static double rate(const struct view *v, const struct view_column *c, const struct json_item *row,
+                   const struct view_context *ctx)
+{
+    struct json_item before;
+
+    if (ctx->seconds <= 0 || !find_before(v, row, ctx, &before))
+        return 0;
+    double more = peek_number(row->value, c->path) - peek_number(before.value, c->path);
+    return more > 0 ? more / ctx->seconds : 0;
+}
+
+static void put_list(struct json_span row, const char *path, struct buf *out)
+{
+    struct json_item list, item;
+    struct json_iter it;
+    size_t n = 0;
+
+    if (peek_count(row, path) > 0 && peek_find(row, path, &list)) {
+        json_iter_init(&it, list.value);
+        for (; json_iter_next(&it, &item); n++) {
+            buf_puts(out, n ? "," : "");
+            peek_put(item.value, "", out);
+        }
+    }
+    if (n == 0)
+        buf_puts(out, "-");
+}
+
+void view_put_cell(const struct view *v, const struct view_column *c, const struct json_item *row,
+                   const struct view_context *ctx, struct buf *out)
+{
+    struct json_item item;
+
+    if (!c->path) {
+        json_decode_string(row->key, out);
+    } else if (c->kind == VIEW_RATE) {
+        peek_put_rate(out, rate(v, c, row, ctx));
+    } else if (c->kind == VIEW_LIST) {
+        put_list(row->value, c->path, out);
+    } else if (!peek_find(row->value, c->path, &item)) {
+        buf_puts(out, "-");
+    } else if (c->kind == VIEW_AGE) {
+        peek_put_short_age(out, peek_int(row->value, c->path));
+    } else if (c->kind == VIEW_MS) {
+        buf_printf(out, "%.2f", peek_number(row->value, c->path) / 1000);
+    } else if (c->kind == VIEW_PAUSED) {
+        buf_puts(out, peek_is_true(row->value, c->path) ? "paused" : "open");
+    } else if (c->kind == VIEW_LEADER) {
+        buf_puts(out, ctx->leader.len > 0 && is_same(item.value, ctx->leader) ? "*" : "");
+    } else {
+        peek_put(row->value, c->path, out);
+    }
+}
+
+bool view_is_number(const struct view_column *c)
+{
+    return c->path && (c->kind == VIEW_NUMBER || c->kind == VIEW_AGE || c->kind == VIEW_MS ||
+                       c->kind == VIEW_RATE);
+}
+
+double view_number(const struct view *v, const struct view_column *c, const struct json_item *row,
+                   const struct view_context *ctx)
+{
+    return c->kind == VIEW_RATE ? rate(v, c, row, ctx) : peek_number(row->value, c->path);
+}
+
+/* ---- a whole table ---- */
+
+void view_put(const struct view *v, struct json_span list, const struct view_context *ctx,
+              struct term term, struct buf *out)
+{
+    struct table_column heads[TABLE_COLUMNS_MAX];
+    struct buf text CB_CLEANUP(buf_done) = BUF_INIT;
+    struct table t CB_CLEANUP(table_done);
+    struct json_item row;
+    struct json_iter it;
+    size_t n = 0;
+
+    for (size_t i = 0; i < v->ncolumns; i++)
+        if (v->columns[i].kind != VIEW_RATE)
+            heads[n++] = v->columns[i].column;
+    table_init(&t, heads, n);
+    json_iter_init(&it, list);
+    while (json_iter_next(&it, &row)) {
+        if (row.type != JSON_OBJECT)
+            continue;
+        for (size_t i = 0; i < v->ncolumns; i++) {
+            if (v->columns[i].kind == VIEW_RATE)
+                continue;
+            buf_reset(&text);
+            view_put_cell(v, &v->columns[i], &row, ctx, &text);
+            table_cell(&t, buf_peek(&text), text.len);
+        }
+    }
+    table_put(&t, term, out);
+}
