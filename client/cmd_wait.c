@@ -16,6 +16,7 @@
 #include "common/mem.h"
 
 enum {
+    MISSING_MS = 1000,
     LOOK_MS = 5000,     /* between two looks at all of them */
     DEAF_LOOK_MS = 500, /* the same while events cannot be followed */
     BEGIN_MS = 3000,    /* for the reader to have its place */
@@ -56,7 +57,10 @@ enum outcome { OUTCOME_OPEN, OUTCOME_REACHED, OUTCOME_MISSED, OUTCOME_GONE };
 struct awaited {
     const char *id;
     enum outcome outcome;
-    bool is_due; /* to be looked at */
+    bool is_due;        /* to be looked at */
+    bool is_known;      /* it was there once */
+    int told;           /* the state in which an event says that it ended; -1: none has */
+    int64_t missing_ms; /* since when it is not there; 0: it is */
 };
 
 struct waiting {
@@ -66,6 +70,7 @@ struct waiting {
     struct awaited *tasks;
     size_t len;
     size_t open;
+    size_t reached;
     bool wanted[7]; /* by the states below */
     bool is_deaf;   /* events cannot be followed */
     int64_t until_ms, looked_ms;
@@ -114,6 +119,8 @@ static int found_in(struct waiting *w, struct awaited *t, int state, struct json
 {
     if (t->outcome != OUTCOME_OPEN || state < 0)
         return -1;
+    if (w->wanted[state] && w->reached++ > 0 && cli_is_set(w->cli, "any"))
+        return -1; /* the first one is enough */
     if (w->wanted[state])
         t->outcome = OUTCOME_REACHED;
     else if (state >= STATE_COMPLETED)
@@ -124,20 +131,41 @@ static int found_in(struct waiting *w, struct awaited *t, int state, struct json
     return show(w, t, states[state], task);
 }
 
+/*
+ * There is no such task (any more). One that ended and was removed at once was told of by an event, which may still be on its
+ * way: it is looked at again for a while.
+ */
+static int is_missing(struct waiting *w, struct awaited *t)
+{
+    int64_t now = clock_mono_ms();
+
+    if (t->told >= 0)
+        return found_in(w, t, t->told, (struct json_span){NULL, 0});
+    if (t->missing_ms == 0)
+        t->missing_ms = now;
+    if (t->is_known && now - t->missing_ms < MISSING_MS) {
+        t->is_due = true;
+        return -1;
+    }
+    cli_say("no task %s", t->id);
+    t->outcome = OUTCOME_GONE;
+    w->open--;
+    return -1;
+}
+
 static int take_reply(struct waiting *w, const struct requests_reply *reply)
 {
     struct awaited *t = &w->tasks[reply->tag];
     struct json_item status;
 
     if (reply->outcome == REQUESTS_RESULT && json_find(reply->result, "status", &status) &&
-        status.value.len > 2)
+        status.value.len > 2) {
+        t->is_known = true;
         return found_in(w, t, find_state(status.value.at + 1, status.value.len - 2), reply->result);
-    if (reply->outcome != REQUESTS_ERROR || reply->code != -32004)
-        return session_report("task.get", reply);
-    cli_say("no task %s", t->id);
-    t->outcome = OUTCOME_GONE;
-    w->open--;
-    return -1;
+    }
+    if (reply->outcome == REQUESTS_ERROR && reply->code == -32004)
+        return t->outcome == OUTCOME_OPEN ? is_missing(w, t) : -1;
+    return session_report("task.get", reply);
 }
 
 /* ---- a look at all that are due ---- */
@@ -236,6 +264,7 @@ static int take_event(struct waiting *w, const struct event_entry *e)
         if (t->outcome != OUTCOME_OPEN || !is_about(e, t->id))
             continue;
         t->is_due = true;
+        t->told = state >= STATE_COMPLETED ? state : t->told;
         /* Of an end the task itself tells more, if that is wanted and it is still there. */
         if (state >= 0 && (state == STATE_IN_PROGRESS || !cli_is_set(w->cli, "json")))
             status = found_in(w, t, state, (struct json_span){NULL, 0});
@@ -243,28 +272,19 @@ static int take_event(struct waiting *w, const struct event_entry *e)
     return status;
 }
 
-/* What the reader has for us within `timeout_ms`. */
+/* What the reader has for us within `timeout_ms`. After a lost connection all are looked at: what it was is not known. */
 static int listen_once(struct waiting *w, int timeout_ms)
 {
     const struct event_entry *e = NULL;
     struct event_gap gap;
     struct cb_error err = {0};
+    enum event_reader_said said = event_reader_next(w->reader, timeout_ms, &e, &gap, &err);
+    bool was_deaf = w->is_deaf;
 
-    switch (event_reader_next(w->reader, timeout_ms, &e, &gap, &err)) {
-    case EVENT_GIVEN:
-        w->is_deaf = false;
-        return take_event(w, e);
-    case EVENT_GAP:
+    w->is_deaf = said == EVENT_LOST || said == EVENT_DENIED;
+    if (said == EVENT_GAP || (was_deaf && !w->is_deaf))
         look_at_all_soon(w);
-        return -1;
-    case EVENT_LOST:
-    case EVENT_DENIED:
-        w->is_deaf = true;
-        return -1;
-    default:
-        w->is_deaf = false;
-        return -1;
-    }
+    return said == EVENT_GIVEN ? take_event(w, e) : -1;
 }
 
 static void open_reader(struct waiting *w)
@@ -294,17 +314,15 @@ static void open_reader(struct waiting *w)
 /* -1: not yet. */
 static int outcome(const struct waiting *w)
 {
-    size_t reached = 0, gone = 0;
+    bool is_one_gone = false;
 
-    for (size_t i = 0; i < w->len; i++) {
-        reached += w->tasks[i].outcome == OUTCOME_REACHED;
-        gone += w->tasks[i].outcome == OUTCOME_GONE;
-    }
-    if (reached == w->len || (reached > 0 && cli_is_set(w->cli, "any")))
+    if (w->reached == w->len || (w->reached > 0 && cli_is_set(w->cli, "any")))
         return EXITCODE_OK;
     if (w->open > 0)
         return -1;
-    return gone > 0 ? EXITCODE_NOINPUT : EXITCODE_FAILURE;
+    for (size_t i = 0; i < w->len; i++)
+        is_one_gone |= w->tasks[i].outcome == OUTCOME_GONE;
+    return is_one_gone ? EXITCODE_NOINPUT : EXITCODE_FAILURE;
 }
 
 /* Until the next event, the next look, or the end. */
@@ -331,7 +349,7 @@ static int wait_for_all(struct waiting *w)
         }
         do
             status = listen_once(w, pause_ms(w));
-        while (status < 0 && event_reader_has_more(w->reader));
+        while (status < 0 && event_reader_has_more(w->reader) && w->open > 0);
         if (clock_mono_ms() - w->looked_ms >= (w->is_deaf ? DEAF_LOOK_MS : LOOK_MS))
             look_at_all_soon(w);
     }
@@ -377,7 +395,7 @@ static int start(struct waiting *w)
     w->len = w->open = (size_t)w->cli->noperands;
     w->tasks = mem_calloc(w->len, sizeof *w->tasks);
     for (size_t i = 0; i < w->len; i++)
-        w->tasks[i].id = w->cli->operands[i];
+        w->tasks[i] = (struct awaited){.id = w->cli->operands[i], .told = -1};
     if ((status = session_open(&w->s, w->cli)) >= 0)
         return status;
     interrupt_catch();

@@ -88,7 +88,8 @@ def while_waiting():
     tokens = {t["id"]: t["lease_token"] for t in c.insist("task.claim", {"workerId": "w1", "maxTasks": 100}).result["tasks"]}
     for task in (tasks[1], tasks[0]):
         c.insist("task.complete", {"id": task, "lease_token": tokens[task]})
-    end(one, 0, [f"{tasks[1]} completed"])
+    got, err = one.communicate(timeout=20)
+    check(one.returncode == 0 and got.decode() in (f"{tasks[1]} completed\n", f"{tasks[0]} completed\n"), (got, err))
     check(p.poll() is None, "one is left")
     c.insist("task.fail", {"id": tasks[2], "lease_token": tokens[tasks[2]], "error": "x", "retry": False})
     end(p, 1, [f"{tasks[1]} completed", f"{tasks[0]} completed", f"{tasks[2]} failed"])
@@ -97,13 +98,15 @@ def while_waiting():
 @case("a state that is over at once is noticed; what is completed and removed at once, too")
 def short_states():
     task = create()
-    p, q = waiting("-s", "in_progress", task), waiting(task)
+    p, q, j = waiting("-s", "in_progress", task), waiting(task), waiting("--json", task)
     token_ = claim(task)
     batch = [("task.complete", {"id": task, "lease_token": token_}, token()), ("task.delete", {"id": task}, token())]
     for method, params, _ in batch:
         c.insist(method, params)
     end(p, 0, [f"{task} in_progress"])
     end(q, 0, [f"{task} completed"])
+    got, _ = j.communicate(timeout=20)
+    equal((j.returncode, json.loads(got)["status"]), (0, "completed"))
 
 
 @case("events that are removed, or a Redis that starts again, lose nothing")
