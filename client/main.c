@@ -298,6 +298,8 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[0], WORK_KEEPER_VERB) == 0)
         return work_keeper_main();
+    if (strcmp(argv[0], COMPLETE_VERB) == 0)
+        return complete_main(argc - 1, argv + 1);
     const struct cli_verb *verb = cli_find_verb(argc, argv, &words);
     if (!verb)
         return unknown_verb(argc, argv);

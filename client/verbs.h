@@ -64,5 +64,8 @@ int top_run(const struct cli *cli);
 /* Not for people: the process that ends the jobs of a `work` that was killed (work_keeper.c). */
 #define WORK_KEEPER_VERB "@work-keeper"
 int work_keeper_main(void);
+/* The same: what the completions of shells ask (complete.c). */
+#define COMPLETE_VERB "@complete"
+int complete_main(int argc, char **argv);
 
 #endif

@@ -87,7 +87,7 @@ run_cppcheck() {
 run_shellcheck() {
     list | while read -r file; do
         case $(head -c 64 "$file" | head -n 1 | tr -d '\0') in
-        '#!/bin/sh'* | '#!/bin/bash'* | '#!/usr/bin/env bash'* | '#!/usr/bin/env sh'*) echo "$file" ;;
+        '# shellcheck shell='* | '#!/bin/sh'* | '#!/bin/bash'* | '#!/usr/bin/env bash'* | '#!/usr/bin/env sh'*) echo "$file" ;;
         esac
     done >"$work/sh-files"
     xargs "$SHELLCHECK" <"$work/sh-files"

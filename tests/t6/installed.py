@@ -33,7 +33,8 @@ def install():
     for name in ("sbin/claudebenchd", "bin/claudebench", "libexec/claudebench/claudebench-worker", "man8/claudebenchd.8",
                  "claudebench/claudebench.yaml.example", "init.d/claudebench", "default/claudebench", "logrotate.d/claudebench",
                  "systemd/system/claudebench.service", "systemd/user/claudebench.service", "sysusers.d/claudebench.conf",
-                 "tmpfiles.d/claudebench.conf", "claudebench/rules.d/10-dangerous-operations.yaml"):
+                 "tmpfiles.d/claudebench.conf", "claudebench/rules.d/10-dangerous-operations.yaml",
+                 "bash-completion/completions/claudebench", "zsh/site-functions/_claudebench", "vendor_completions.d/claudebench.fish"):
         find(name)
     if os.path.exists(procs.binary("claudebench-top")):
         find("libexec/claudebench/claudebench-top")
