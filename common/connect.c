@@ -152,8 +152,8 @@ int connect_target(const struct options *opts, enum connect_role role, struct re
         redis_target_done(&target);
         return -1;
     }
-    if (!opts->redis.embedded)
-        target.cluster = target.sentinels ? NULL : redis_cluster_new(opts->redis.prefix);
+    if (!opts->redis.embedded && !target.sentinels)
+        redis_target_use_cluster(&target, opts->redis.prefix);
     *ret = target;
     return 0;
 }

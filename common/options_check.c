@@ -197,6 +197,10 @@ static void check_target(struct check *c, const struct redis_target *target)
         fail(c, "redis.url", "redis.embedded",
              "is not a unix socket, but redis.embedded is true (expected unix:///path, or "
              "redis.embedded: false)");
+    else if (target->more && !strchr(c->opts->redis.prefix, '{'))
+        fail(c, "redis.url", "redis.prefix",
+             "names several nodes of a Cluster, but redis.prefix has no hash tag (expected one "
+             "address, or a prefix such as \"{cb}\")");
     else if (c->opts->redis.embedded && target->db != 0)
         fail(c, "redis.url", NULL, "names a database, but the embedded redis-server has only one");
 }

@@ -90,6 +90,18 @@ static unsigned find_or_add(struct redis_cluster *c, const struct redis_node *no
     return c->len - 1;
 }
 
+void redis_cluster_add(struct redis_cluster *c, const char *host, int port)
+{
+    bool is_seed = c->at == c->len;
+    struct redis_node node;
+
+    if (!make_node(host, strlen(host), port, "", &node))
+        return;
+    find_or_add(c, &node);
+    if (is_seed)
+        c->at = c->len;
+}
+
 void redis_cluster_moved(struct redis_cluster *c, const char *text, const char *from)
 {
     const char *address = strrchr(text, ' ');

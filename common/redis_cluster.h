@@ -41,6 +41,8 @@ bool redis_cluster_where(const struct redis_cluster *c, struct redis_node *ret_n
 /* How many nodes there are to try, that of redis.url included. */
 unsigned redis_cluster_count(const struct redis_cluster *c);
 
+/* A node of which the configuration knows. */
+void redis_cluster_add(struct redis_cluster *c, const char *host, int port);
 /* An error reply "MOVED <slot> <host>:<port>" of the node `from`: the next link leads there. */
 void redis_cluster_moved(struct redis_cluster *c, const char *text, const char *from);
 /* The reply to CLUSTER SLOTS of the node `from`; an error reply means that it is no cluster, or that we may not ask. */

@@ -38,19 +38,22 @@ struct redis_target {
     char *password;                /* "" = none; never logged */
     int timeout_ms;                /* connect, write, and read of a non-blocking command */
     struct redis_cluster *cluster; /* NULL unless the prefix has a hash tag (redis_cluster.h) */
+    char *more;                    /* further nodes of the cluster, "host:port,…", or NULL */
     /* Instead of path and host: who knows where the master is (redis_sentinel.h); owned. NULL: none. A link then asks them
      * first, and takes nobody but a master. Its fd changes on the way. */
     struct redis_sentinels *sentinels;
 };
 
 /*
- * Parses "unix:///path[?db=N]", "/path", "redis://[user[:password]@]host[:port][/db]"; %XX is decoded
+ * Parses "unix:///path[?db=N]", "/path", "redis://[user[:password]@]host[:port][,host[:port]…][/db]"; %XX is decoded
  * but in "/path"; the port's default is 6379. rediss:// is refused with a message that says what to do
  * instead. On success the caller owns *ret_target (redis_target_done). Returns 0, or -1 with err->code
  * EXITCODE_CONFIG (the text never repeats the URL).
  */
 int redis_target_parse(const char *url, struct redis_target *ret_target, struct cb_error *err);
 void redis_target_done(struct redis_target *target);
+/* With a hash tag in the prefix links follow a cluster, whose first known nodes are those of the address. */
+void redis_target_use_cluster(struct redis_target *target, const char *prefix);
 /* "unix:///path" or "redis://host:port/db": for logs, without user and password. In a cluster: where the next link leads. With
  * sentinels: the master that was found last, and its name. */
 void redis_target_describe(const struct redis_target *target, char *out, size_t size);

@@ -159,6 +159,38 @@ static int parse_hostport(const char *from, const char *end, struct redis_target
     return t->port <= 0 ? refuse(err, "the port must be a number from 1 to 65535") : 0;
 }
 
+/* host:port,host:port,… in from..end: further nodes of a cluster, which are kept as they are. */
+static int parse_more(const char *from, const char *end, struct redis_target *t,
+                      struct cb_error *err)
+{
+    for (const char *at = from; at <= end;) {
+        const char *comma = find(at, end, ',');
+        struct redis_target node = {.port = PORT_DEFAULT};
+        int rc = parse_hostport(at, comma ? comma : end, &node, err);
+        free(node.host);
+        if (rc < 0)
+            return -1;
+        at = (comma ? comma : end) + 1;
+    }
+    t->more = mem_strndup(from, (size_t)(end - from));
+    return 0;
+}
+
+void redis_target_use_cluster(struct redis_target *target, const char *prefix)
+{
+    target->cluster = redis_cluster_new(prefix);
+    if (!target->cluster)
+        return;
+    for (const char *at = target->more; at && *at;) {
+        size_t len = strcspn(at, ",");
+        struct redis_target node = {.port = PORT_DEFAULT};
+        if (parse_hostport(at, at + len, &node, NULL) == 0)
+            redis_cluster_add(target->cluster, node.host, node.port);
+        free(node.host);
+        at += len + (at[len] == ',');
+    }
+}
+
 /* What follows "redis://". */
 static int parse_tcp(const char *rest, struct redis_target *t, struct cb_error *err)
 {
@@ -167,7 +199,11 @@ static int parse_tcp(const char *rest, struct redis_target *t, struct cb_error *
     t->port = PORT_DEFAULT;
     if (at && parse_userinfo(rest, at, t, err) < 0)
         return -1;
-    if (parse_hostport(at ? at + 1 : rest, end, t, err) < 0)
+    const char *first = at ? at + 1 : rest;
+    const char *comma = find(first, end, ',');
+    if (parse_hostport(first, comma ? comma : end, t, err) < 0)
+        return -1;
+    if (comma && parse_more(comma + 1, end, t, err) < 0)
         return -1;
     if (*end == '\0' || strcmp(end, "/") == 0)
         return 0;
@@ -212,6 +248,7 @@ void redis_target_done(struct redis_target *target)
     redis_sentinels_free(target->sentinels);
     free(target->unix_path);
     free(target->host);
+    free(target->more);
     free(target->user);
     if (target->password)
         explicit_bzero(target->password, strlen(target->password));

@@ -62,7 +62,14 @@ def found():
             d.write_config()
             equal(create(d).returncode, 0, node.url)
             equal(d.client("task", "list").returncode, 0, node.url)
-        d.caller().close()
+        # The first one named is not there: daemons and clients that start now ask the next.
+        d.config["redis"]["url"] = f"redis://127.0.0.1:1,{c.other().url.removeprefix('redis://')}"
+        d.write_config()
+        equal(create(d).returncode, 0, "with one that is down")
+        d.config["redis"]["prefix"] = "cb"
+        d.write_config()
+        done = procs.run([procs.binary("claudebenchd"), "-t", "-c", d.config_path])
+        check(done.returncode == 78 and b"names several nodes of a Cluster" in done.stderr, done)
 
 
 @case("while the slot is moved no script runs, and everybody waits; then all goes on at the other node", faults="F27")

@@ -107,6 +107,28 @@ START_TEST(a_node_that_fails_makes_room_for_the_next)
 }
 END_TEST
 
+START_TEST(the_address_names_several)
+{
+    struct redis_target t;
+
+    ck_assert_int_eq(redis_target_parse("redis://u:p,w@a:1,b,[::1]:3/0", &t, NULL), 0);
+    ck_assert_str_eq(t.password, "p,w");
+    redis_target_use_cluster(&t, "{cb}");
+    expect_at_url(t.cluster);
+    ck_assert_uint_eq(redis_cluster_count(t.cluster), 3);
+    redis_cluster_failed(t.cluster, NULL);
+    expect_at(t.cluster, "b", 6379);
+    redis_cluster_failed(t.cluster, &(struct redis_node){"b", 6379});
+    expect_at(t.cluster, "::1", 3);
+    redis_target_done(&t);
+
+    ck_assert_int_eq(redis_target_parse("redis://a:1,b", &t, NULL), 0);
+    redis_target_use_cluster(&t, "cb");
+    ck_assert_ptr_null(t.cluster);
+    redis_target_done(&t);
+}
+END_TEST
+
 START_TEST(the_table_is_bounded)
 {
     struct redis_cluster *c = redis_cluster_new("{cb}");
@@ -230,6 +252,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, moved_says_where);
     tcase_add_test(tc, moved_that_says_nothing_changes_nothing);
     tcase_add_test(tc, a_node_that_fails_makes_room_for_the_next);
+    tcase_add_test(tc, the_address_names_several);
     tcase_add_test(tc, the_table_is_bounded);
     tcase_add_test(tc, the_handshake_asks_for_the_slot);
     tcase_add_test(tc, a_redirection_is_followed);

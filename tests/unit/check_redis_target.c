@@ -30,6 +30,7 @@ START_TEST(target_forms)
     check_target("redis://:p%40ss@h", "redis://h:6379/0");
     check_target("redis://[::1]:7000/2", "redis://[::1]:7000/2");
     check_target("redis://[fe80::1]", "redis://[fe80::1]:6379/0");
+    check_target("redis://a:1,b,[::1]:3/0", "redis://a:1/0");
 }
 END_TEST
 
@@ -83,6 +84,12 @@ START_TEST(target_refusals)
         "redis://[::1]x",
         "redis://[]:1",
         "redis://u:secret%@h",
+        "redis://h,",
+        "redis://,h",
+        "redis://h:1,,h:2",
+        "redis://h:1,h:0",
+        "redis://h:1,[::1",
+        "redis://h:1,h:x/0",
         "rediss://h:1/0",
     };
     for (size_t i = 0; i < CB_ARRAY_LEN(bad); i++) {
