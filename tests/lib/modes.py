@@ -32,6 +32,7 @@ LEFT_OUT = {
         "t2/acks.py": {"without a replica": REPLICA, "a replica that stands still": REPLICA, "redis.wait_replicas": REPLICA,
                        "the master is killed": REPLICA},
         "t2/acl.py": EMBEDDED,
+        "t6/rights_table.py": {"the ACL file": ONE_SERVER},
         "t4/sentinel.py": "about Redis Sentinel, which watches no nodes of a cluster",
         "t5/oracle_itself.py": {"journal and ledger files": EMBEDDED},
     },

@@ -156,13 +156,13 @@ def table_itself():
 
 @case("another prefix, with a hash tag: every key lies under it")
 def prefix():
-    with Daemon(prefix="{cb}") as d:
+    with Daemon(prefix="team{x}") as d:
         c = d.caller()
         c.call("task.create", {"text": "x"}, idem=token())
         t = c.call("task.claim", {"workerId": "w"})["tasks"][0]
         c.call("task.complete", {"id": t["id"], "lease_token": t["lease_token"]})
         with d.connect() as r:
-            wrong = [k for k in r.scan("*") if not k.startswith(b"{cb}:")]
+            wrong = [k for k in r.scan("*") if not k.startswith(b"team{x}:")]
         equal(wrong, [])
 
 
