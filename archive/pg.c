@@ -14,7 +14,7 @@
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 
-enum { RETRY_MIN_MS = 100, RETRY_MAX_MS = 10000, WHERE_SIZE = 256 };
+enum { RETRY_MIN_MS = 100, RETRY_MAX_MS = 5000, WHERE_SIZE = 256 };
 
 struct pg {
     struct pg_config cfg;

@@ -28,6 +28,7 @@ void source_forget_given(struct source *s)
 {
     event_reader_free(s->reader);
     s->reader = NULL;
+    s->registered_ms = 0; /* to learn where the next one begins */
 }
 
 void source_drop(struct source *s)
@@ -35,7 +36,6 @@ void source_drop(struct source *s)
     source_forget_given(s);
     redis_link_free(s->link);
     s->link = NULL;
-    s->registered_ms = 0;
 }
 
 void source_done(struct source *s)
@@ -115,6 +115,7 @@ int source_register(struct source *s, int64_t every_ms, struct cb_error *err)
     s->registered_ms = clock_mono_ms();
     s->is_new |= reply_int(reply_at(reply, 1)) == 1;
     s->last_number = reply_int(reply_at(reply, 2));
+    snprintf(s->cursor, sizeof s->cursor, "%s", reply_str(reply_at(reply, 3)));
     if (s->generation && strcmp(s->generation, generation) == 0)
         return 0;
     free(s->generation);
@@ -137,6 +138,7 @@ static void open_reader(struct source *s)
     const struct event_reader_config config = {.target = &s->target,
                                                .prefix = s->opts->redis.prefix,
                                                .client_name = s->consumer,
+                                               .since = s->cursor,
                                                .group = SOURCE_GROUP,
                                                .is_following = true,
                                                .go_on = may_go_on,

@@ -21,10 +21,11 @@ struct source {
     struct redis_target target;
     struct redis_link *link; /* NULL while Redis is away */
     struct event_reader *reader;
-    const char *consumer; /* our name; borrowed */
-    char *generation;     /* as it was registered; NULL: not yet */
-    bool is_new;          /* the reader was made by us just now: what was before is not known */
-    int64_t last_number;  /* that was handed out */
+    char cursor[EVENT_ID_SIZE]; /* where a new reader begins: behind what was given to any */
+    const char *consumer;       /* our name; borrowed */
+    char *generation;           /* as it was registered; NULL: not yet */
+    bool is_new;         /* the reader was made by us just now: what was before is not known */
+    int64_t last_number; /* that was handed out */
     int64_t registered_ms;
     int page; /* records asked for in one write: fewer when they are large */
     struct backoff backoff;

@@ -26,6 +26,7 @@ enum {
     NAP_MS = 200,
     LAG_MS = 2000,       /* how often it is asked how far behind we are */
     REGISTER_MS = 60000, /* how often we say that we are there */
+    STUCK_LOOKS = 3,
     DRAIN_MS = 3000,
     KEEPER_MS = 500, /* how often the keeper's duties are looked at while events come */
 };
@@ -46,6 +47,7 @@ struct archiver {
     struct event_id archived; /* the last event that is in PostgreSQL, as far as we know */
     struct event_id sent;     /* the last event of what is under way; 0: none ends with it */
     int nsent, rows_sent;
+    int stuck;   /* looks at the lag that found events given to nobody who is there */
     int careful; /* so many events are still to be written record by record */
     int64_t lag_at_ms, keeper_at_ms;
     int64_t drain_ms; /* since when it is to leave; 0: it is not */
@@ -389,6 +391,12 @@ static int look_at_lag(struct archiver *a, struct cb_error *err)
     a->lag_at_ms = now + LAG_MS;
     if (source_lag(&a->source, &lag, err) != 0)
         return -1;
+    /* What was given to somebody who died while blocking, on another host perhaps, is asked for again. */
+    a->stuck = lag.has_pending && pg_is_up(a->pg) && !store_is_busy(a->store) ? a->stuck + 1 : 0;
+    if (a->stuck >= STUCK_LOOKS) {
+        a->stuck = 0;
+        source_forget_given(&a->source);
+    }
     atomic_store_explicit(&slot_of(a)->archive_waiting, lag.events, memory_order_relaxed);
     atomic_store_explicit(&slot_of(a)->archive_lag_ms, lag.ms, memory_order_relaxed);
     return 0;

@@ -328,6 +328,24 @@ static void put_audit(struct summary *s)
     }
 }
 
+/* The archive, when there is one: whether it waits for PostgreSQL, and how far behind it is. */
+static void put_archive(struct summary *s)
+{
+    struct json_item archive;
+
+    if (!peek_find(s->status, "archive", &archive) || archive.type != JSON_OBJECT)
+        return;
+    add(s, "", "archive.state");
+    add_count(s, "  ", "archive.events", " events since the start");
+    add_count(s, "  ", "archive.waiting", " waiting");
+    if (peek_int(s->status, "archive.waiting") > 0) {
+        buf_puts(&s->text, "  oldest ");
+        peek_put_age(&s->text, peek_int(s->status, "archive.lag_ms"));
+    }
+    add_some(s, "  ", "archive.refused", " refused");
+    end_line(s, "archive");
+}
+
 void status_screen_put_summary(struct json_span status, struct term term, struct buf *out)
 {
     struct summary s = {.status = status, .term = term, .text = BUF_INIT, .out = out};
@@ -343,5 +361,6 @@ void status_screen_put_summary(struct json_span status, struct term term, struct
     put_hooks(&s);
     put_config(&s);
     put_audit(&s);
+    put_archive(&s);
     buf_done(&s.text);
 }

@@ -256,6 +256,11 @@ const char *const *options_domain_names(void)
     return names;
 }
 
+bool options_domain_has_requests(const char *name)
+{
+    return strcmp(name, "archive") != 0;
+}
+
 const struct domain_options *options_domain(const struct options *opts, const char *name)
 {
     if (strcmp(name, "task") == 0)

@@ -266,6 +266,8 @@ void options_dump(const struct options *opts, struct buf *out, bool with_comment
 
 /* NULL-terminated. */
 const char *const *options_domain_names(void);
+/* Whether its workers read a stream of requests; the archive's read events. */
+bool options_domain_has_requests(const char *name);
 /* NULL when there is no such domain. */
 const struct domain_options *options_domain(const struct options *opts, const char *name);
 

@@ -150,6 +150,23 @@ static enum health_status look_at_audit(struct health *h)
     return HEALTH_DEGRADED;
 }
 
+/* Nothing waits for it; but what it has not had is in Redis alone. */
+static enum health_status look_at_archive(struct health *h)
+{
+    const struct options *opts = h->supervisor->opts;
+    struct scoreboard_archives archive;
+
+    scoreboard_sum_archives(h->supervisor->scoreboard, &archive);
+    if (opts->domains.archive.workers == 0 || archive.workers == 0)
+        return HEALTH_HEALTHY; /* workers that are missing are told of by their service */
+    if (archive.down > 0)
+        add_reason(h, "the archive waits for PostgreSQL: %s", archive.problem);
+    else if (archive.lag_ms > opts->archive.lag_ms)
+        add_reason(h, "the archive is %" PRId64 " s behind", archive.lag_ms / 1000);
+    return archive.down > 0 || archive.lag_ms > opts->archive.lag_ms ? HEALTH_DEGRADED
+                                                                     : HEALTH_HEALTHY;
+}
+
 static enum health_status look_at_circuits(struct health *h)
 {
     const struct circuits *circuits = instance_circuits(h->supervisor->instance);
@@ -296,6 +313,7 @@ void health_update(struct health *h)
     h->status = worse(look(h), look_at_hosts(h));
     h->status = worse(h->status, look_at_rules(h));
     h->status = worse(h->status, look_at_audit(h));
+    h->status = worse(h->status, look_at_archive(h));
     h->status = worse(h->status, look_at_circuits(h));
     if (h->status != old)
         h->since_ms = clock_wall_ms();

@@ -155,5 +155,6 @@ void leftover_look(struct leftover *l, struct redis_conn *conn)
     l->waiting = 1;
     redis_conn_call(conn, on_clients, l, "CLIENT", "LIST", "TYPE", "normal", NULL);
     for (size_t i = 0; i < l->services->len; i++)
-        look_at(l, i);
+        if (options_domain_has_requests(l->services->items[i].name))
+            look_at(l, i);
 }

@@ -301,6 +301,25 @@ static json_object *config_object(const struct supervisor *s)
     return o;
 }
 
+/* ---- archive ---- */
+
+static json_object *archive_object(const struct supervisor *s)
+{
+    json_object *o = json_object_new_object();
+    struct scoreboard_archives a;
+
+    scoreboard_sum_archives(s->scoreboard, &a);
+    put_str(o, "state", a.workers == 0 || a.down > 0 ? "waiting" : "ok");
+    if (a.problem[0])
+        put_str(o, "error", a.problem);
+    put_int(o, "events", (int64_t)a.events);
+    put_int(o, "refused", (int64_t)a.refused);
+    put_int(o, "gaps", (int64_t)a.gaps);
+    put_int(o, "waiting", (int64_t)a.waiting);
+    put_int(o, "lag_ms", a.lag_ms);
+    return o;
+}
+
 json_object *status_object(struct supervisor *s)
 {
     json_object *o = json_object_new_object();
@@ -322,6 +341,8 @@ json_object *status_object(struct supervisor *s)
     json_object_object_add(o, "circuits", circuits_array(s));
     if (audit_status(s->audit, &audit))
         json_object_object_add(o, "audit", audit_object(&audit));
+    if (s->opts->domains.archive.workers > 0)
+        json_object_object_add(o, "archive", archive_object(s));
     json_object_object_add(o, "workers", workers_array(s));
     json_object_object_add(o, "hooks", hooks_object(s));
     put_requests(o, s);

@@ -175,7 +175,8 @@ static void on_dead(void *arg, const struct child_death *death)
                                .entry = death->entry,
                                .how = death->how};
 
-    handon_add(s->handon, &item);
+    if (options_domain_has_requests(death->domain))
+        handon_add(s->handon, &item);
 }
 
 /* ---- Redis ---- */

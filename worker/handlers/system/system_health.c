@@ -25,7 +25,10 @@ static const struct field service_fields[] = {
                "The rules of this host's hook workers: degraded when there are some that cannot be "
                "used, so that "
                "calls are refused (hooks.on_error)."),
-    FIELD_ENUM("postgres", REQUIRED, services, "The archive."),
+    FIELD_ENUM("postgres", REQUIRED, services,
+               "The archive, as this host's archive workers see it: down when they wait for "
+               "PostgreSQL, degraded when it is behind by more than archive.lag_ms, disabled when "
+               "this host has none."),
     FIELD_END,
 };
 static const struct field reason_element[] = {
@@ -55,6 +58,7 @@ struct health {
     const char *supervisor;
     const char *hosts;
     const char *hooks;
+    const char *postgres;
     const char *reasons[REASONS_MAX];
     size_t nreasons;
     struct arena *arena;
@@ -104,8 +108,31 @@ static void look_at_rules(struct health *h, const struct scoreboard *board)
     complain(h, text);
 }
 
-static void look(struct health *h, const struct scoreboard *board, struct arena *arena)
+static void look_at_archive(struct health *h, const struct handler_context *ctx)
 {
+    struct scoreboard_archives archive;
+    char text[sizeof archive.problem + 40];
+
+    if (ctx->opts->domains.archive.workers == 0)
+        return;
+    scoreboard_sum_archives(ctx->board, &archive);
+    h->postgres = "ok";
+    if (archive.workers == 0) {
+        h->postgres = "down"; /* why is the workers' matter */
+    } else if (archive.down > 0) {
+        h->postgres = archive.down == archive.workers ? "down" : "degraded";
+        snprintf(text, sizeof text, "the archive waits: %s", archive.problem);
+        complain(h, text);
+    } else if (archive.lag_ms > ctx->opts->archive.lag_ms) {
+        h->postgres = "degraded";
+        snprintf(text, sizeof text, "the archive is %" PRId64 " s behind", archive.lag_ms / 1000);
+        complain(h, text);
+    }
+}
+
+static void look(struct health *h, const struct handler_context *ctx, struct arena *arena)
+{
+    const struct scoreboard *board = ctx->board;
     const struct scoreboard_global *g = &board->global;
     int wanted = atomic_load(&g->workers_wanted), ready = atomic_load(&g->workers_ready);
     char text[96];
@@ -115,6 +142,7 @@ static void look(struct health *h, const struct scoreboard *board, struct arena 
                          .supervisor = "ok",
                          .hosts = "ok",
                          .hooks = "ok",
+                         .postgres = "disabled",
                          .arena = arena};
     if (scoreboard_is_memory_short(g)) {
         h->redis = "degraded";
@@ -131,6 +159,7 @@ static void look(struct health *h, const struct scoreboard *board, struct arena 
     }
     look_at_hosts(h, g);
     look_at_rules(h, board);
+    look_at_archive(h, ctx);
 }
 
 /* A supervisor that is silent does not tell since when. */
@@ -148,15 +177,15 @@ static int prepare(struct prepare *p)
     struct health h;
     char since[CLOCK_RFC3339_SIZE];
 
-    look(&h, p->ctx->board, p->arena);
+    look(&h, p->ctx, p->arena);
     clock_format_rfc3339(since_ms(g), since);
     prepare_arg_str(p, h.is_unhealthy ? "unhealthy" : h.is_degraded ? "degraded" : "healthy");
     prepare_arg_str(
         p,
         arena_printf(p->arena,
                      "{\"redis\":\"%s\",\"workers\":\"%s\",\"supervisor\":\"%s\",\"hosts\":\"%s\","
-                     "\"hooks\":\"%s\",\"postgres\":\"disabled\"}",
-                     h.redis, h.workers, h.supervisor, h.hosts, h.hooks));
+                     "\"hooks\":\"%s\",\"postgres\":\"%s\"}",
+                     h.redis, h.workers, h.supervisor, h.hosts, h.hooks, h.postgres));
     prepare_arg_str(p, arena_printf(p->arena, "\"%s\"", since));
     prepare_arg_str(p, arena_printf(p->arena, "%" PRIu64,
                                     scoreboard_decisions(p->ctx->board, DECISION_FALLBACK)));

@@ -47,6 +47,18 @@ static const struct field audit_fields[] = {
     FIELD_END,
 };
 
+static const struct field archive_fields[] = {
+    COUNT("workers", "Archive workers that run."),
+    COUNT("down", "Those that wait for PostgreSQL."),
+    COUNT("events", "Events that they have archived since the daemon's start."),
+    COUNT("rows", "Rows that these events were."),
+    COUNT("refused", "Records that PostgreSQL did not take."),
+    COUNT("gaps", "How often events were gone before they were archived, and all was read again."),
+    COUNT("waiting", "Events that are not archived yet, of all hosts: the lag."),
+    COUNT("lag_ms", "The age of the oldest of these."),
+    FIELD_END,
+};
+
 static const struct field method_fields[] = {
     FIELD_STR("method", REQUIRED, 1, 64, "The method."),
     COUNT("requests", "Requests for it."),
@@ -122,6 +134,8 @@ static const struct field result[] = {
     FIELD_OBJECT("hooks", REQUIRED, hook_fields, "Decisions of its rules, the same."),
     FIELD_OBJECT("audit", REQUIRED, audit_fields,
                  "Its audit file, since its daemon started; zeroes when there is none."),
+    FIELD_OBJECT("archive", REQUIRED, archive_fields,
+                 "Its part in the archive in PostgreSQL; zeroes when it has none."),
     FIELD_LIST("methods", REQUIRED, 0, SCOREBOARD_METHODS, method_element, "By method."),
     FIELD_LIST("scripts", REQUIRED, 0, SCOREBOARD_SCRIPTS, script_element,
                "By script. A round trip is the worker's: from the write of a call to its reply, so "
@@ -278,6 +292,24 @@ static void put_audit(struct buf *out, const struct scoreboard_global *g)
     buf_putc(out, '}');
 }
 
+static void put_archive(struct buf *out, const struct scoreboard *board)
+{
+    struct scoreboard_archives archive;
+
+    scoreboard_sum_archives(board, &archive);
+    json_put_key(out, "archive");
+    buf_putc(out, '{');
+    put_count(out, "workers", (uint64_t)archive.workers);
+    put_count(out, "down", (uint64_t)archive.down);
+    put_count(out, "events", archive.events);
+    put_count(out, "rows", archive.rows);
+    put_count(out, "refused", archive.refused);
+    put_count(out, "gaps", archive.gaps);
+    put_count(out, "waiting", archive.waiting);
+    put_count(out, "lag_ms", (uint64_t)archive.lag_ms);
+    buf_putc(out, '}');
+}
+
 static void put_hooks(struct buf *out, const struct scoreboard *board)
 {
     json_put_key(out, "hooks");
@@ -314,6 +346,7 @@ static int prepare(struct prepare *p)
     put_gauges(&out, &p->ctx->board->global);
     put_hooks(&out, p->ctx->board);
     put_audit(&out, &p->ctx->board->global);
+    put_archive(&out, p->ctx->board);
     json_put_key(&out, "methods");
     buf_putc(&out, '[');
     for (int i = 0; i < METHOD_COUNT; i++)
