@@ -40,7 +40,7 @@ class PrivateRedis:
         self.acl_file = acl_file
         if acl_file:
             self.lines.append(f"aclfile {acl_file}")
-        elif users.ACL:
+        elif users.ACL and not any(line.startswith("user default ") for line in self.lines):
             self.lines.append("user default off resetpass ~* &* +@all")
         self.around = None if alone or at or acl_file else modes.around(self)
         if start:

@@ -289,6 +289,7 @@ def same_id():
     redis = PrivateRedis(aof=True)
     with FakeDaemon(redis=redis) as d:
         other = external(redis.url)
+        other.config["redis"].update(redis.login())
         code, text = run_to_end(other)
         equal(code, 75, text)
         check("the instance id test-host is in use by another live daemon" in text, text)
