@@ -74,6 +74,12 @@ class Readme:
         process.wait(10)
         process.stdout.close()
 
+    def wait(self, command):
+        task = self.daemon.client_json("task", "add", "to be waited for", "--json")["id"]
+        process = self.start(re.sub(r"t-\d+", task, command))
+        equal(self.daemon.client("work", "--drain", "--", "true").returncode, 0)
+        equal(process.wait(15), 0, command)
+
     def run(self, command):
         task = self.daemon.client_json("task", "add", "of the README", "--json")["id"] if " t-" in command else ""
         command = re.sub(r" t-\d+", f" {task}", command)
@@ -100,6 +106,8 @@ def readme():
                 shell.serve()
             elif command.startswith("claudebench work "):
                 shell.work(command)
+            elif command.startswith("claudebench wait "):
+                shell.wait(command)
             elif command in GOES_ON:
                 shell.follow(command, GOES_ON[command])
             else:
