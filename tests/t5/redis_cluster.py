@@ -11,7 +11,7 @@ import threading
 import time
 
 from cbtest import *
-from cluster import Cluster, call, in_step
+from cluster import Cluster, call, in_step, node_id
 
 CONFIG = {"domains": {"task": {"workers": 3}, "system": {"workers": 2}, "hook": {"workers": 0}},
           "task": {"backoff_ms": 100, "max_attempts": 20}, "redis": {"timeout_ms": 2000}}
@@ -116,6 +116,20 @@ def own_clients(tasks, turns, rate):
         ends_well(c, d)
 
 
+def reshard(tasks, rate):
+    """As an administrator does it: the slot is one of thousands that go."""
+    with Cluster() as c, Daemon(c, config=CONFIG, prefix="{cb}") as d:
+        source, target = c.owner(), c.other()
+        with Load(d, tasks=tasks, agents=4, producers=2, rate=rate, lease_ms=5000) as load:
+            done = procs.run(["redis-cli", "--cluster", "reshard", f"127.0.0.1:{source.port}", "--cluster-from", node_id(source),
+                              "--cluster-to", node_id(target), "--cluster-slots", "5000", "--cluster-yes"], timeout=120)
+            equal(done.returncode, 0, done.stderr)
+            check(c.owner() is target, "the slot has moved")
+            load.finish(60)
+        load.verdict(60, slots=SLOTS, table=True)
+        ends_well(c, d)
+
+
 def failovers(tasks, turns, rate):
     dice = rng("failovers")
     with Cluster(replicas=1, lines=["min-replicas-max-lag 10"]) as c, Daemon(c, config=CONFIG, prefix="{cb}") as d:
@@ -145,6 +159,7 @@ if FAULTS or LONG:  # the short form of the failover is in t2/redis_cluster.py
     add_case("the slot is moved to and fro under load, key by key: nothing is lost, nothing is done twice",
              lambda: moves(6000, 20, 300), faults="F27")
     add_case("… with `claudebench task import` and `claudebench work`", lambda: own_clients(1000, 12, 100), faults="F27")
+    add_case("redis-cli --cluster reshard under load: nothing is lost, nothing is done twice", lambda: reshard(1500, 100), faults="F27")
     add_case("its master is killed or hands over, and its replica is followed: nothing is lost that the replica had",
              lambda: failovers(3000, 6, 100), faults="F27")
 else:
