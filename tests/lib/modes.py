@@ -24,7 +24,7 @@ ONE_SERVER = "changes the users of one server; the nodes of a cluster have the s
 LEFT_OUT = {
     "cluster": {
         "t1/embedded.py": EMBEDDED,
-        "t1/command_line.py": {"-d that fails": EMBEDDED, "with the embedded Redis": EMBEDDED},
+        "t1/command_line.py": {"-d that fails": EMBEDDED},
         "t1/handing_on.py": {"Redis is adopted": EMBEDDED},
         "t1/redis_away.py": {"a replica is not used": REPLICA, "a wrong password": ONE_SERVER, "a user that": ONE_SERVER,
                              "that lack a right": ONE_SERVER},
