@@ -310,7 +310,8 @@ void health_update(struct health *h)
 {
     enum health_status old = h->status;
 
-    h->status = worse(look(h), look_at_hosts(h));
+    h->status = look(h); /* first: the reasons begin anew with it */
+    h->status = worse(h->status, look_at_hosts(h));
     h->status = worse(h->status, look_at_rules(h));
     h->status = worse(h->status, look_at_audit(h));
     h->status = worse(h->status, look_at_archive(h));
