@@ -156,5 +156,16 @@ def hacking():
     equal(problems, [])
 
 
+@case("the Debian package is built with the libraries that quickstart installs")
+def build_dependencies():
+    with open(f"{SRC}/quickstart", encoding="utf-8") as f:
+        wanted = set(re.search(r"^packages='([^']*)'", f.read(), re.M).group(1).split())
+    with open(f"{SRC}/packaging/debian/control", encoding="utf-8") as f:
+        named = set(re.findall(r"^ ([a-z0-9.+-]+)", f.read().split("Build-Depends:")[1].split("\n\n")[0], re.M))
+    libraries = {p for p in wanted if p.endswith("-dev")} - {"libc6-dev"}
+    equal({p for p in named if p.endswith("-dev")}, libraries)
+    check({"check", "redis-server", "tzdata", "pkg-config"} <= named, named)
+
+
 if __name__ == "__main__":
     main()
