@@ -384,9 +384,12 @@ def _judge_runs(verdict, ledger, events, states, explained_deaths, flux=frozense
         leases = sorted({r[1]: r for r in runs}.values(), key=fence_number)
         again += len(leases) - 1
         left = list(ends.get(task, []))
+        # Else there were leases that nobody told of, since their holder died first: then an end is not that of the run before.
+        is_all_told = len(left) == len(leases) - 1
         for i in range(len(leases) - 1, 0, -1):  # the last first: it takes the last end
             problem, late_ms = explain(leases[i - 1], leases[i], left)
-            late += [] if late_ms is None else [late_ms]
+            if late_ms is not None and is_all_told and task not in flux:
+                late.append(late_ms)
             unexplained |= {task} if problem == "unexplained" else set()
             early |= {task} if problem == "early" else set()
     unexplained -= flux

@@ -4,6 +4,7 @@
 import os
 
 import oracle
+import users
 from cbtest import *
 
 
@@ -145,6 +146,17 @@ def in_time():
     equal(failing(judge(journal, ledger, events, states)), {"I4d"})
 
 
+@case("a lease's end is measured only when each lease is told of: one whose holder died before it began ends for itself")
+def untold():
+    journal, ledger, events, states = world()
+    ledger["t-0"] = [[1, "1a", 1, 0, 1, 1000], [3, "3a", 1, 9000, 9001, 0]]
+    events += [("1200-0", {"type": "task.lease_expired", "id": "t-0"})]
+    equal(judge(journal, ledger, events, states).figures.get("lease_end_s"), 0.2)
+    events += [("5000-0", {"type": "task.lease_expired", "id": "t-0"})]
+    verdict = judge(journal, ledger, events, states)
+    equal((failing(verdict), verdict.figures.get("lease_end_s")), (set(), None))
+
+
 @case("I5: an epoch that does not rise")
 def epochs():
     journal, ledger, events, states = world()
@@ -182,9 +194,11 @@ def files():
         runs = oracle.read_ledger(f"{folder}/l")
         equal([len(runs[i]) for i in ids], [1, 1])
         check(all(r[0][4] is not None for r in runs.values()), "ends")
+        with open(f"{folder}/password", "w", encoding="ascii") as f:
+            f.write(users.ADMIN[1] + "\n")
         words = ["python3", os.path.join(os.path.dirname(os.path.abspath(oracle.__file__)), "oracle.py"), "--journal",
-                 f"{folder}/j", "--ledger", f"{folder}/l", "--socket", f"{d.dir}/redis.sock", "--user", "daemon",
-                 "--password-file", f"{d.redis_dir}/daemon.password"]
+                 f"{folder}/j", "--ledger", f"{folder}/l", "--socket", f"{d.dir}/redis.sock", "--user", users.ADMIN[0],
+                 "--password-file", f"{folder}/password"]
         done = procs.run(words)
         equal(done.returncode, 1, "two tasks are not finished yet")
         check(b"I1" in done.stdout and b"FAIL" in done.stdout, done.stdout.decode() + done.stderr.decode())
