@@ -224,6 +224,33 @@ def readers_idle():
     equal(s.redis.call("ZRANGE", s.key("events:readers"), 0, -1), [b"reads"])
 
 
+@case("what a registered reader has not had stays beyond events.maxlen, whatever the transport; what all have had, the leader trims")
+def kept_for_readers():
+    key = s.key("stream:events")
+    many = lambda: [s.commit("system_event_publish", [Request("user.x", "", "", "") for _ in range(64)], [86400000, 1000], domain="system")
+                    for _ in range(20)]
+    for transport in ("both", "pubsub"):
+        fresh(transport, maxlen=1000)
+        s.publish()
+        many()
+        check(s.redis.call("XLEN", key) <= 1200, "without readers it is trimmed by whoever adds")
+        s.subscribe("slow", "0")
+        before = s.redis.call("XLEN", key)
+        many()
+        equal(s.redis.call("XLEN", key), before + 20 * 64, f"{transport}: nothing is trimmed, and nothing goes past the stream")
+        s.tick(leader_lease=60000)
+        equal(s.event_care(), ["ok", 0, 0], "nor by the leader")
+        got = s.redis.call("XREADGROUP", "GROUP", "slow", "me", "COUNT", 5000, "STREAMS", key, ">")[0][1]
+        equal(s.event_care()[2], 0, "what was given and not acknowledged is needed")
+        s.redis.call("XACK", key, "slow", *[entry[0] for entry in got[:-10]])
+        check(s.event_care()[2] > 0, "now it is not")
+        check(stream()[0][0] <= got[-10][0].decode(), "the ten are there")
+        check(1000 <= s.redis.call("XLEN", key) <= 1200, f"{s.redis.call('XLEN', key)} are left")
+        s.unsubscribe("slow")
+        many()
+        check(s.redis.call("XLEN", key) <= 1200, "the last reader is gone")
+
+
 @case("too many bytes: the oldest go, and readers that have not had them are told")
 def bytes_cap():
     fresh(max_bytes=1 << 20)
