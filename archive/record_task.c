@@ -9,41 +9,13 @@
 enum { ATTEMPTS_MAX = 12 }; /* ten that failed, and one more (history.lua) */
 
 /* The fields that are looked at, in any order. */
+/* clang-format off */
 enum task_field {
-    F_st,
-    F_text,
-    F_pr,
-    F_q,
-    F_ro,
-    F_up,
-    F_v,
-    F_at,
-    F_ma,
-    F_cc,
-    F_mc,
-    F_bo,
-    F_lm,
-    F_ho,
-    F_du,
-    F_en,
-    F_de,
-    F_dr,
-    F_sc,
-    F_af,
-    F_of,
-    F_uk,
-    F_pn,
-    F_payload,
-    F_meta,
-    F_result,
-    F_err,
-    F_hy,
-    F_tk,
-    F_dop,
-    F_dtk,
-    F_dby,
+    F_st, F_text, F_pr, F_q, F_ro, F_up, F_v, F_at, F_ma, F_cc, F_mc, F_bo, F_lm, F_ho, F_du, F_en, F_de, F_dr, F_sc, F_af, F_of,
+    F_uk, F_pn, F_payload, F_meta, F_result, F_err, F_hy, F_tk, F_dop, F_dtk, F_dby,
     FIELDS
 };
+/* clang-format on */
 
 struct task {
     const char *id;
@@ -55,80 +27,49 @@ struct task {
 #define NAME(a, b, c, d)                                                                           \
     ((uint32_t)(a) | (uint32_t)(b) << 8 | (uint32_t)(c) << 16 | (uint32_t)(d) << 24)
 
+/* clang-format off */
 static int field_of(const char *name, size_t len)
 {
     unsigned char c[4] = {0};
 
     memcpy(c, name, len < 4 ? len : 4);
     switch (NAME(c[0], c[1], c[2], c[3])) {
-    case NAME('s', 't', 0, 0):
-        return F_st;
-    case NAME('t', 'e', 'x', 't'):
-        return F_text;
-    case NAME('p', 'r', 0, 0):
-        return F_pr;
-    case NAME('q', 0, 0, 0):
-        return F_q;
-    case NAME('r', 'o', 0, 0):
-        return F_ro;
-    case NAME('u', 'p', 0, 0):
-        return F_up;
-    case NAME('v', 0, 0, 0):
-        return F_v;
-    case NAME('a', 't', 0, 0):
-        return F_at;
-    case NAME('m', 'a', 0, 0):
-        return F_ma;
-    case NAME('c', 'c', 0, 0):
-        return F_cc;
-    case NAME('m', 'c', 0, 0):
-        return F_mc;
-    case NAME('b', 'o', 0, 0):
-        return F_bo;
-    case NAME('l', 'm', 0, 0):
-        return F_lm;
-    case NAME('h', 'o', 0, 0):
-        return F_ho;
-    case NAME('d', 'u', 0, 0):
-        return F_du;
-    case NAME('e', 'n', 0, 0):
-        return F_en;
-    case NAME('d', 'e', 0, 0):
-        return F_de;
-    case NAME('d', 'r', 0, 0):
-        return F_dr;
-    case NAME('s', 'c', 0, 0):
-        return F_sc;
-    case NAME('a', 'f', 0, 0):
-        return F_af;
-    case NAME('o', 'f', 0, 0):
-        return F_of;
-    case NAME('u', 'k', 0, 0):
-        return F_uk;
-    case NAME('p', 'n', 0, 0):
-        return F_pn;
-    case NAME('p', 'a', 'y', 'l'):
-        return F_payload;
-    case NAME('m', 'e', 't', 'a'):
-        return F_meta;
-    case NAME('r', 'e', 's', 'u'):
-        return F_result;
-    case NAME('e', 'r', 'r', 0):
-        return F_err;
-    case NAME('h', 'y', 0, 0):
-        return F_hy;
-    case NAME('t', 'k', 0, 0):
-        return F_tk;
-    case NAME('d', 'o', 'p', 0):
-        return F_dop;
-    case NAME('d', 't', 'k', 0):
-        return F_dtk;
-    case NAME('d', 'b', 'y', 0):
-        return F_dby;
-    default:
-        return -1;
+    case NAME('s', 't', 0, 0): return F_st;
+    case NAME('t', 'e', 'x', 't'): return F_text;
+    case NAME('p', 'r', 0, 0): return F_pr;
+    case NAME('q', 0, 0, 0): return F_q;
+    case NAME('r', 'o', 0, 0): return F_ro;
+    case NAME('u', 'p', 0, 0): return F_up;
+    case NAME('v', 0, 0, 0): return F_v;
+    case NAME('a', 't', 0, 0): return F_at;
+    case NAME('m', 'a', 0, 0): return F_ma;
+    case NAME('c', 'c', 0, 0): return F_cc;
+    case NAME('m', 'c', 0, 0): return F_mc;
+    case NAME('b', 'o', 0, 0): return F_bo;
+    case NAME('l', 'm', 0, 0): return F_lm;
+    case NAME('h', 'o', 0, 0): return F_ho;
+    case NAME('d', 'u', 0, 0): return F_du;
+    case NAME('e', 'n', 0, 0): return F_en;
+    case NAME('d', 'e', 0, 0): return F_de;
+    case NAME('d', 'r', 0, 0): return F_dr;
+    case NAME('s', 'c', 0, 0): return F_sc;
+    case NAME('a', 'f', 0, 0): return F_af;
+    case NAME('o', 'f', 0, 0): return F_of;
+    case NAME('u', 'k', 0, 0): return F_uk;
+    case NAME('p', 'n', 0, 0): return F_pn;
+    case NAME('p', 'a', 'y', 'l'): return F_payload;
+    case NAME('m', 'e', 't', 'a'): return F_meta;
+    case NAME('r', 'e', 's', 'u'): return F_result;
+    case NAME('e', 'r', 'r', 0): return F_err;
+    case NAME('h', 'y', 0, 0): return F_hy;
+    case NAME('t', 'k', 0, 0): return F_tk;
+    case NAME('d', 'o', 'p', 0): return F_dop;
+    case NAME('d', 't', 'k', 0): return F_dtk;
+    case NAME('d', 'b', 'y', 0): return F_dby;
+    default: return -1;
     }
 }
+/* clang-format on */
 
 static void read_fields(const reply_t *fields, struct task *ret)
 {

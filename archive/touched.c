@@ -43,6 +43,16 @@ struct touched *touched_add(struct touched_set *s, enum touched_kind kind, const
     return t;
 }
 
+static int by_key(const struct touched *a, const struct touched *b)
+{
+    return strcmp(a->key, b->key);
+}
+
+void touched_sort(struct touched_set *s)
+{
+    HASH_SORT(s->all, by_key);
+}
+
 void touched_clear(struct touched_set *s)
 {
     struct touched *t = s->all, *next;

@@ -283,8 +283,8 @@ static int write_singly(struct archiver *a, bool marks_lost, bool *ret_is_redis,
 static int write_set(struct archiver *a, struct event_id upto, int events, bool marks_lost,
                      bool *ret_is_redis, struct cb_error *err)
 {
+    touched_sort(&a->set);
     struct touched *at = a->set.all;
-
     do {
         *ret_is_redis = true;
         if (source_fetch(&a->source, &at, &a->batches[a->cur], marks_lost, err) != 0)

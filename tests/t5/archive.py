@@ -121,7 +121,7 @@ def faults():
     draw = rng("archive")
     rounds = 12 if FAULTS else 3
     try:
-        with archived(db, task={"max_attempts": 20, "backoff_ms": 100}) as d:
+        with archived(db, task={"max_attempts": 20, "backoff_ms": 100}, domains={"archive": {"workers": 2}}) as d:
             with Load(d, tasks=rounds * 400, agents=3, producers=2, rate=400, lease_ms=5000) as load:
                 for i in range(rounds):
                     time_to_wait = time.monotonic() + draw.uniform(0.3, 1.5)
