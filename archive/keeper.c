@@ -101,7 +101,7 @@ static int write_singly(struct keeper *k, const reply_t *entries, const struct s
 {
     struct store_place one = *place;
 
-    for (size_t i = 0; i < reply_len(entries); i++) {
+    for (size_t i = 0; i < reply_count(entries); i++) {
         batch_reset(&k->batch);
         snprintf(one.audit_upto, sizeof one.audit_upto, "%s",
                  reply_str(reply_at(reply_at(entries, i), 0)));
@@ -130,7 +130,7 @@ static int copy_audit(struct keeper *k, bool *ret_is_redis, struct cb_error *err
         return -1;
     *ret_is_redis = false;
     const reply_t *entries = reply_at(reply, REPLY_ENTRIES);
-    size_t n = reply_len(entries);
+    size_t n = reply_count(entries);
     bool is_all = reply_int(reply_at(reply, REPLY_IS_ALL)) == 1;
     int64_t added = reply_int(reply_at(reply, REPLY_ADDED));
     if (n == 0)

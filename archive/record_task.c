@@ -73,11 +73,11 @@ static int field_of(const char *name, size_t len)
 
 static void read_fields(const reply_t *fields, struct task *ret)
 {
-    for (size_t i = 0; i + 1 < reply_len(fields); i += 2) {
+    for (size_t i = 0; i + 1 < reply_count(fields); i += 2) {
         const reply_t *name = reply_at(fields, i), *value = reply_at(fields, i + 1);
-        int field = field_of(reply_str(name), reply_len(name));
+        int field = field_of(reply_str(name), reply_bytes(name));
         if (field >= 0)
-            ret->f[field] = (struct json_span){reply_str(value), reply_len(value)};
+            ret->f[field] = (struct json_span){reply_str(value), reply_bytes(value)};
     }
 }
 

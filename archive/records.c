@@ -11,10 +11,10 @@
 
 struct json_span fields_find(const reply_t *fields, const char *name)
 {
-    for (size_t i = 0; i + 1 < reply_len(fields); i += 2)
+    for (size_t i = 0; i + 1 < reply_count(fields); i += 2)
         if (strcmp(reply_str(reply_at(fields, i)), name) == 0)
             return (struct json_span){reply_str(reply_at(fields, i + 1)),
-                                      reply_len(reply_at(fields, i + 1))};
+                                      reply_bytes(reply_at(fields, i + 1))};
     return (struct json_span){NULL, 0};
 }
 
@@ -159,16 +159,16 @@ static void put_votes(struct batch *b, const reply_t *fields)
 {
     CB_CLEANUP(buf_done) struct buf votes = BUF_INIT;
 
-    for (size_t i = 0; i + 1 < reply_len(fields); i += 2) {
+    for (size_t i = 0; i + 1 < reply_count(fields); i += 2) {
         const char *name = reply_str(reply_at(fields, i));
         const reply_t *value = reply_at(fields, i + 1);
         if (strncmp(name, "v:", 2) != 0 ||
-            json_check(reply_str(value), reply_len(value), NULL, NULL, NULL) != 0)
+            json_check(reply_str(value), reply_bytes(value), NULL, NULL, NULL) != 0)
             continue;
         buf_putc(&votes, votes.len ? ',' : '{');
-        json_put_string(&votes, name + 2, reply_len(reply_at(fields, i)) - 2);
+        json_put_string(&votes, name + 2, reply_bytes(reply_at(fields, i)) - 2);
         buf_putc(&votes, ':');
-        buf_append(&votes, reply_str(value), reply_len(value));
+        buf_append(&votes, reply_str(value), reply_bytes(value));
     }
     buf_puts(&votes, votes.len ? "}" : "{}");
     put_json(b, TABLE_DECISION, (struct json_span){buf_peek(&votes), votes.len});
@@ -217,7 +217,7 @@ bool record_schedule(struct batch *b, const char *id, const reply_t *json)
     int64_t updated_us = 0;
 
     if (reply_type(json) != REPLY_STRING ||
-        json_check(reply_str(json), reply_len(json), &document, &type, NULL) != 0 ||
+        json_check(reply_str(json), reply_bytes(json), &document, &type, NULL) != 0 ||
         type != JSON_OBJECT || !member_time(document, "updatedAt", &updated_us))
         return false;
     if (!batch_begin_row(b, TABLE_SCHEDULE, id))

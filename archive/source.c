@@ -361,11 +361,11 @@ struct group_info {
 /* What Redis says of our group. */
 static bool find_group(const reply_t *groups, struct group_info *ret)
 {
-    for (size_t i = 0; i < reply_len(groups); i++) {
+    for (size_t i = 0; i < reply_count(groups); i++) {
         const reply_t *row = reply_at(groups, i);
         bool is_ours = false;
         *ret = (struct group_info){.delivered = "0-0"};
-        for (size_t j = 0; j + 1 < reply_len(row); j += 2) {
+        for (size_t j = 0; j + 1 < reply_count(row); j += 2) {
             const char *name = reply_str(reply_at(row, j));
             const reply_t *value = reply_at(row, j + 1);
             if (strcmp(name, "name") == 0)

@@ -46,11 +46,11 @@ static int page_of_tasks(struct walk *w, struct source *s, struct touched_set *s
     if (status != 0)
         return -1;
     const reply_t *ids = reply_at(reply, 1);
-    for (size_t i = 0; i < reply_len(ids); i++)
-        touched_add(set, TOUCHED_TASK, reply_str(reply_at(ids, i)), reply_len(reply_at(ids, i)));
-    if (reply_len(reply_at(reply, 0)) >= sizeof w->cursor)
+    for (size_t i = 0; i < reply_count(ids); i++)
+        touched_add(set, TOUCHED_TASK, reply_str(reply_at(ids, i)), reply_bytes(reply_at(ids, i)));
+    if (reply_bytes(reply_at(reply, 0)) >= sizeof w->cursor)
         return cb_error_set(err, REDIS_ERROR, "a cursor of %zu bytes",
-                            reply_len(reply_at(reply, 0)));
+                            reply_bytes(reply_at(reply, 0)));
     snprintf(w->cursor, sizeof w->cursor, "%s", reply_str(reply_at(reply, 0)));
     if (!w->cursor[0])
         next_stage(w);
@@ -68,10 +68,10 @@ static int page_of_ids(struct walk *w, struct source *s, enum key_id key, enum t
     if (redis_link_callv(s->link, &reply, err, "ZRANGE", keys_make(&a, s->opts->redis.prefix, key),
                          arena_int(&a, w->rank), arena_int(&a, w->rank + PAGE - 1), NULL) != 0)
         return -1;
-    for (size_t i = 0; i < reply_len(reply); i++)
-        touched_add(set, kind, reply_str(reply_at(reply, i)), reply_len(reply_at(reply, i)));
+    for (size_t i = 0; i < reply_count(reply); i++)
+        touched_add(set, kind, reply_str(reply_at(reply, i)), reply_bytes(reply_at(reply, i)));
     w->rank += PAGE;
-    if (reply_len(reply) < PAGE)
+    if (reply_count(reply) < PAGE)
         next_stage(w);
     return 0;
 }

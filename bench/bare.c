@@ -99,9 +99,9 @@ static void add_args(struct bare *b, const struct shape *shape, const char *para
 static void add_request(struct bare *b, const struct bare_group *g, size_t i)
 {
     const reply_t *entry = g->entries[i], *id = field(entry, AT_ID), *idem = field(entry, AT_IDEM);
-    char *id_json = arena_alloc(&b->arena, reply_len(id) + 3);
+    char *id_json = arena_alloc(&b->arena, reply_bytes(id) + 3);
 
-    snprintf(id_json, reply_len(id) + 3, "\"%s\"", reply_str(id));
+    snprintf(id_json, reply_bytes(id) + 3, "\"%s\"", reply_str(id));
     script_call_arg_str(&b->call, reply_str(reply_at(entry, 0)));
     script_call_arg_int(&b->call, (int64_t)g->lists[i]);
     script_call_arg_str(&b->call, id_json);
@@ -114,7 +114,7 @@ static void add_request(struct bare *b, const struct bare_group *g, size_t i)
     script_call_arg_int(&b->call, (int64_t)g->step->shape.nargs);
     add_args(b, &g->step->shape, reply_str(field(entry, AT_PARAMS)));
     if (idem) /* its end, as long as a worker's scope of a key */
-        script_call_arg_str(&b->call, reply_str(idem) + reply_len(idem) - SCOPE_SIZE);
+        script_call_arg_str(&b->call, reply_str(idem) + reply_bytes(idem) - SCOPE_SIZE);
 }
 
 static void append_call(struct bare *b, const struct bare_group *g)
@@ -168,9 +168,9 @@ static size_t append_step(struct bare *b, const struct bare_step *step, const re
     struct bare_group g = {.step = step};
     size_t calls = 0;
 
-    for (size_t i = 0; i < reply_len(entries); i++) {
+    for (size_t i = 0; i < reply_count(entries); i++) {
         const reply_t *entry = reply_at(entries, i);
-        size_t bytes = reply_len(field(entry, AT_PARAMS));
+        size_t bytes = reply_bytes(field(entry, AT_PARAMS));
         if (strcmp(reply_str(field(entry, AT_METHOD)), methods[step->step->method].name) != 0)
             continue;
         if (bytes != step->shape.params_len)

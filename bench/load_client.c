@@ -207,7 +207,7 @@ static void take_popped(struct load_client *c, const reply_t *reply)
     c->is_popping = false;
     if (!list)
         stop_failed("%s: no reply in five seconds", c->load->row->name);
-    for (size_t i = 0; i < reply_len(list); i++)
+    for (size_t i = 0; i < reply_count(list); i++)
         take_reply(c, reply_str(reply_at(list, i)), now);
 }
 

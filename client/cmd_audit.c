@@ -167,13 +167,13 @@ static int show_entry(struct reader *rd, const reply_t *entry)
         .id = id, .kind = {"", 0}, .at_ms = strtoll(id, NULL, 10), .data = {"null", 4}};
     const reply_t *fields = reply_at(entry, 1);
 
-    for (size_t i = 0; i + 1 < reply_len(fields); i += 2) {
+    for (size_t i = 0; i + 1 < reply_count(fields); i += 2) {
         const char *name = reply_str(reply_at(fields, i));
         const reply_t *value = reply_at(fields, i + 1);
         if (strcmp(name, "kind") == 0)
-            e.kind = (struct json_span){reply_str(value), reply_len(value)};
+            e.kind = (struct json_span){reply_str(value), reply_bytes(value)};
         else if (strcmp(name, "data") == 0)
-            e.data = (struct json_span){reply_str(value), reply_len(value)};
+            e.data = (struct json_span){reply_str(value), reply_bytes(value)};
         else if (strcmp(name, "at") == 0 && reply_int(value) > 0)
             e.at_ms = reply_int(value);
     }
@@ -192,7 +192,7 @@ static int show_entries(struct reader *rd, const reply_t *entries, char last[AUD
 {
     int status = -1;
 
-    for (size_t i = 0; status == -1 && i < reply_len(entries); i++) {
+    for (size_t i = 0; status == -1 && i < reply_count(entries); i++) {
         status = show_entry(rd, reply_at(entries, i));
         snprintf(last, AUDIT_ID_SIZE, "%s", reply_str(reply_at(reply_at(entries, i), 0)));
     }
@@ -213,7 +213,7 @@ static int read_pages(struct reader *rd, const char *key, char last[AUDIT_ID_SIZ
         if (redis_link_callv(rd->link, &r, err, "XRANGE", key, from, "+", "COUNT", "500", NULL) !=
             0)
             return -2;
-        count = reply_len(r);
+        count = reply_count(r);
         status = show_entries(rd, r, last);
     }
     return status;

@@ -27,7 +27,7 @@ static bool is_hash(const char *s)
     return strlen(s) == AUDIT_HASH_SIZE - 1 && strspn(s, "0123456789abcdef") == strlen(s);
 }
 
-static bool is_id(const char *s)
+bool audit_id_is_valid(const char *s)
 {
     size_t ms = strspn(s, "0123456789");
     return ms > 0 && ms <= 20 && s[ms] == '-' && s[ms + 1] &&
@@ -63,7 +63,7 @@ int audit_position_parse(const char *text, struct audit_position *ret)
 
     if (!take_number(&text, &p.seq) || !take_number(&text, &p.n) ||
         !take_word(&text, p.id, sizeof p.id) || !take_word(&text, p.hash, sizeof p.hash) || *text ||
-        !is_id(p.id) || !is_hash(p.hash))
+        !audit_id_is_valid(p.id) || !is_hash(p.hash))
         return -1;
     *ret = p;
     return 0;
@@ -183,7 +183,7 @@ static bool take_members(struct json_span object, struct audit_line *ret)
     ret->data = values[5];
     return i == CB_ARRAY_LEN(names) && json_decode_int(values[0], &ret->at.seq) == 0 &&
            json_decode_int(values[1], &ret->at.n) == 0 &&
-           copy_string(values[2], ret->at.id, sizeof ret->at.id) && is_id(ret->at.id) &&
+           copy_string(values[2], ret->at.id, sizeof ret->at.id) && audit_id_is_valid(ret->at.id) &&
            json_type_of(ret->kind) == JSON_STRING && json_type_of(ret->time) == JSON_STRING &&
            copy_string(values[7], ret->prev, sizeof ret->prev) && is_hash(ret->prev) &&
            copy_string(values[8], ret->at.hash, sizeof ret->at.hash) && is_hash(ret->at.hash);

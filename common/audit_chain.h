@@ -58,6 +58,8 @@ const char *audit_chain_check(const char *line, size_t len, struct audit_line *r
 /* Does the line follow that one? Returns NULL, or what is wrong. */
 const char *audit_chain_follows(const struct audit_position *before, const struct audit_line *line);
 
+/* Is it the id of a stream entry? Only such are written into lines as they are. */
+bool audit_id_is_valid(const char *id);
 /* Compares two ids of stream entries ("ms-sequence") as numbers: < 0, 0, > 0. */
 int audit_id_compare(const char *a, const char *b);
 

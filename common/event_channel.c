@@ -45,7 +45,7 @@ static void take_message(const reply_t *payload, struct event_entry **list)
     struct json_iter it;
     struct json_item item;
 
-    if (json_check(reply_str(payload), reply_len(payload), &whole, &type, NULL) != 0 ||
+    if (json_check(reply_str(payload), reply_bytes(payload), &whole, &type, NULL) != 0 ||
         type != JSON_ARRAY)
         return;
     json_iter_init(&it, whole);

@@ -87,10 +87,10 @@ struct event_entry *event_entry_from_reply(const reply_t *entry)
 
     if (!event_id_parse(reply_str(reply_at(entry, 0)), &id))
         return NULL;
-    struct event_entry *e = event_entry_new(id, reply_len(fields) / 2);
-    for (size_t i = 0; i + 1 < reply_len(fields); i += 2) {
+    struct event_entry *e = event_entry_new(id, reply_count(fields) / 2);
+    for (size_t i = 0; i + 1 < reply_count(fields); i += 2) {
         const reply_t *name = reply_at(fields, i), *value = reply_at(fields, i + 1);
-        add_field(e, reply_str(name), reply_len(name), reply_str(value), reply_len(value));
+        add_field(e, reply_str(name), reply_bytes(name), reply_str(value), reply_bytes(value));
     }
     return e;
 }

@@ -112,7 +112,7 @@ static void take_info(const reply_t *r, struct stream_info *ret)
 {
     int64_t length = 0, added = -1;
 
-    for (size_t i = 0; i + 1 < reply_len(r); i += 2) {
+    for (size_t i = 0; i + 1 < reply_count(r); i += 2) {
         const char *name = reply_str(reply_at(r, i));
         const reply_t *value = reply_at(r, i + 1);
         if (strcmp(name, "length") == 0)
@@ -121,9 +121,9 @@ static void take_info(const reply_t *r, struct stream_info *ret)
             added = reply_int(value);
         else if (strcmp(name, "last-generated-id") == 0)
             event_id_parse(reply_str(value), &ret->last);
-        else if (strcmp(name, "first-entry") == 0 && reply_len(value) > 0)
+        else if (strcmp(name, "first-entry") == 0 && reply_count(value) > 0)
             ret->has_entries = event_id_parse(reply_str(reply_at(value, 0)), &ret->first_entry);
-        else if (strcmp(name, "last-entry") == 0 && reply_len(value) > 0)
+        else if (strcmp(name, "last-entry") == 0 && reply_count(value) > 0)
             event_id_parse(reply_str(reply_at(value, 0)), &ret->last_entry);
     }
     ret->has_lost = added != length;
@@ -212,8 +212,8 @@ static void release(struct event_reader *r, struct event_entry **page, struct ev
 static void take_entries(const reply_t *entries, struct event_entry **page,
                          struct event_id *ret_last, size_t *ret_count)
 {
-    *ret_count = reply_len(entries);
-    for (size_t i = 0; i < reply_len(entries); i++) {
+    *ret_count = reply_count(entries);
+    for (size_t i = 0; i < reply_count(entries); i++) {
         struct event_entry *e = event_entry_from_reply(reply_at(entries, i));
         if (!e)
             continue;
@@ -453,7 +453,7 @@ static int send_acks(struct event_reader *r, struct cb_error *err)
 /* Events of the group. What was removed while it was pending has no fields: it is a gap, and acknowledged. */
 static void take_group_entries(struct event_reader *r, const reply_t *entries)
 {
-    for (size_t i = 0; i < reply_len(entries); i++) {
+    for (size_t i = 0; i < reply_count(entries); i++) {
         const reply_t *entry = reply_at(entries, i);
         struct event_entry *e = event_entry_from_reply(entry);
         if (!e)
@@ -499,11 +499,11 @@ static int read_group(struct event_reader *r, int timeout_ms, struct cb_error *e
     struct event_id first;
     if (r->is_past_pending &&
         event_id_parse(reply_str(reply_at(reply_at(entries, 0), 0)), &first) &&
-        look_before(r, first, reply_len(entries), err) != 0)
+        look_before(r, first, reply_count(entries), err) != 0)
         return -1;
     take_group_entries(r, entries);
-    r->is_at_end = r->is_past_pending && reply_len(entries) == 0;
-    if (reply_len(entries) == 0)
+    r->is_at_end = r->is_past_pending && reply_count(entries) == 0;
+    if (reply_count(entries) == 0)
         r->is_past_pending = true;
     return 0;
 }
@@ -555,7 +555,7 @@ static int find_last(struct event_reader *r, struct cb_error *err)
         if (redis_link_callv(r->link, &reply, err, "XREVRANGE", r->key, to, "-", "COUNT", PAGE_TEXT,
                              NULL) != 0)
             return -1;
-        count = reply_len(reply);
+        count = reply_count(reply);
         for (size_t i = 0; i < count && found < r->cfg.last; i++) {
             struct event_entry *e = event_entry_from_reply(reply_at(reply, i));
             if (e) {

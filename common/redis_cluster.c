@@ -121,11 +121,11 @@ void redis_cluster_moved(struct redis_cluster *c, const char *text, const char *
 /* The nodes of one range of slots: [first, last, [host, port, …], …]. */
 static void learn_range(struct redis_cluster *c, const reply_t *range, const char *from)
 {
-    for (size_t i = 2; i < reply_len(range); i++) {
+    for (size_t i = 2; i < reply_count(range); i++) {
         const reply_t *host = reply_at(reply_at(range, i), 0);
         struct redis_node node;
-        if (make_node(reply_str(host), reply_len(host), reply_int(reply_at(reply_at(range, i), 1)),
-                      from, &node))
+        if (make_node(reply_str(host), reply_bytes(host),
+                      reply_int(reply_at(reply_at(range, i), 1)), from, &node))
             find_or_add(c, &node);
     }
 }
@@ -135,13 +135,13 @@ void redis_cluster_learn(struct redis_cluster *c, const reply_t *slots, const ch
     struct redis_node here;
     bool has_here = redis_cluster_where(c, &here);
 
-    if (reply_type(slots) != REPLY_ARRAY || reply_len(slots) == 0)
+    if (reply_type(slots) != REPLY_ARRAY || reply_count(slots) == 0)
         return;
     /* Those that are not named any more have left. */
     c->len = 0;
     if (has_here)
         find_or_add(c, &here);
-    for (size_t i = 0; i < reply_len(slots) && c->len < NODES_MAX; i++)
+    for (size_t i = 0; i < reply_count(slots) && c->len < NODES_MAX; i++)
         learn_range(c, reply_at(slots, i), from);
     c->at = has_here ? 0 : c->len;
 }

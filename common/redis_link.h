@@ -91,7 +91,8 @@ enum reply_type { REPLY_NIL, REPLY_STRING, REPLY_STATUS, REPLY_ERROR, REPLY_INT,
 enum reply_type reply_type(const reply_t *r);
 bool reply_is_error(const reply_t *r);
 const char *reply_str(const reply_t *r); /* STRING, STATUS, ERROR: NUL-terminated; else "" */
-size_t reply_len(const reply_t *r);      /* bytes of a string, elements of an array, else 0 */
+size_t reply_bytes(const reply_t *r);    /* the length of reply_str(r), whatever r is */
+size_t reply_count(const reply_t *r);    /* elements of an ARRAY, else 0 */
 int64_t reply_int(const reply_t *r);     /* INT, or a STRING of digits; else 0 */
 const reply_t *reply_at(const reply_t *r, size_t i); /* NULL when out of range or not an array */
 enum redis_fault reply_fault(const reply_t *r);

@@ -45,10 +45,14 @@ const char *reply_str(const reply_t *r)
     return has_str(r) ? r->str : "";
 }
 
-size_t reply_len(const reply_t *r)
+/* Not one function for both lengths: an array where text was expected would be "" of so many bytes. */
+size_t reply_bytes(const reply_t *r)
 {
-    if (has_str(r))
-        return r->len;
+    return has_str(r) ? r->len : 0;
+}
+
+size_t reply_count(const reply_t *r)
+{
     return reply_type(r) == REPLY_ARRAY ? r->elements : 0;
 }
 

@@ -257,8 +257,8 @@ static bool take_answer(struct redis_sentinel_search *search, size_t number, con
     } else if (reply_type(reply) == REPLY_NIL) {
         snprintf(why, sizeof why, "knows no master named %.100s", s->master);
         give_up(search, number, REDIS_ERROR, why);
-    } else if (reply_len(reply) != 2 || !is_host(reply_str(host), reply_len(host)) || port < 1 ||
-               port > 65535) {
+    } else if (reply_count(reply) != 2 || !is_host(reply_str(host), reply_bytes(host)) ||
+               port < 1 || port > 65535) {
         give_up(search, number, REDIS_PROTOCOL, "its answer is no address");
     } else {
         s->first = number;

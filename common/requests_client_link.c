@@ -390,10 +390,10 @@ static void take_pop(struct requests_client *rc, const reply_t *r)
 {
     const reply_t *list = reply_at(r, 1);
 
-    for (size_t i = 0; list && i < reply_len(list); i++) {
+    for (size_t i = 0; list && i < reply_count(list); i++) {
         const reply_t *item = reply_at(list, i);
         if (item)
-            answer_take(rc, reply_str(item), reply_len(item));
+            answer_take(rc, reply_str(item), reply_bytes(item));
     }
 }
 

@@ -138,6 +138,14 @@ void scripts_append(struct redis_link *link, struct script_call *call)
     redis_link_append(link, (int)call->argc, call->argv, call->lens);
 }
 
+int scripts_check_reply(enum script_id id, const reply_t *reply, size_t members,
+                        struct cb_error *err)
+{
+    if (reply_type(reply) == REPLY_ARRAY && reply_count(reply) >= members)
+        return 0;
+    return cb_error_set(err, REDIS_LOST, "unexpected reply to the script %s", scripts_name(id));
+}
+
 int scripts_load(struct redis_link *link, enum script_id id, struct cb_error *err)
 {
     CB_CLEANUP(reply_free_ptr) reply_t *reply = NULL;

@@ -54,6 +54,12 @@ void scripts_append(struct redis_link *link, struct script_call *call);
 /* Blocking: EVALSHA, and after NOSCRIPT: SCRIPT LOAD and EVALSHA again. As redis_link_call. */
 int scripts_run(struct redis_link *link, struct script_call *call, reply_t **ret_reply,
                 struct cb_error *err);
+/*
+ * Is a script's reply what its scripts give: an array of at least so many members? 0, or -1 with err->code REDIS_LOST: whatever
+ * has said that is not the server that we know, and what it says next may answer anything.
+ */
+int scripts_check_reply(enum script_id id, const reply_t *reply, size_t members,
+                        struct cb_error *err);
 /* SCRIPT LOAD of one script (blocking). */
 int scripts_load(struct redis_link *link, enum script_id id, struct cb_error *err);
 

@@ -13,9 +13,10 @@
 enum {
     TOKEN_LEN = 22,
     SECRET_BYTES = 8,
-    CURSOR_SIZE = 160,  /* of a queue's name and a role's */
-    POP_MAX_MS = 3000,  /* without a wake it looks all the same after so long */
-    POP_COUNT = 100,    /* wakes that one pop takes */
+    CURSOR_SIZE = 160, /* of a queue's name and a role's */
+    POP_MAX_MS = 3000, /* without a wake it looks all the same after so long */
+    POP_COUNT = 100,   /* wakes that one pop takes */
+    SEEN_MAX = 1000000,
     RETRY_MS = 1000,    /* after an error, or when the pop is not possible */
     REPLY_ASSIGNED = 1, /* positions in the script's reply */
     REPLY_CURSOR = 2,
@@ -138,12 +139,15 @@ static void take(struct assign *a, const reply_t *reply)
     int64_t assigned = reply_int(reply_at(reply, REPLY_ASSIGNED));
     int64_t seen = reply_int(reply_at(reply, REPLY_SEEN));
 
+    if (seen < 0 || seen > SEEN_MAX) /* no script of ours says that */
+        seen = 0;
+
     /* The tick says so, or it was an older epoch. */
     if (strcmp(reply_str(reply_at(reply, 0)), "ok") != 0) {
         call_in(a, RETRY_MS);
         return;
     }
-    if (reply_len(reply_at(reply, REPLY_PROBLEM)) > 0)
+    if (reply_bytes(reply_at(reply, REPLY_PROBLEM)) > 0)
         say_problem(a, reply_str(reply_at(reply, REPLY_PROBLEM)));
     else
         log_repeat_over(&a->said);

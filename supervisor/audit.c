@@ -27,6 +27,9 @@ enum {
     REPLY_ENTRIES = 4
 };
 
+/* More entries than any stream will have had: what is above it is no count. */
+static const int64_t added_max = INT64_C(1) << 60;
+
 /* What hook.spool brings: decisions that a client made by itself. */
 static const char local_kind[] = "hook.local";
 
@@ -151,9 +154,9 @@ static void put_rewound(struct audit *a, struct buf *out, int64_t added, int64_t
 static void put_other(struct buf *more, const reply_t *name, const reply_t *value)
 {
     buf_puts(more, more->len ? "," : ",\"fields\":{");
-    json_put_string(more, reply_str(name), reply_len(name));
+    json_put_string(more, reply_str(name), reply_bytes(name));
     buf_putc(more, ':');
-    json_put_string(more, reply_str(value), reply_len(value));
+    json_put_string(more, reply_str(value), reply_bytes(value));
 }
 
 /* A client tells of its decision when it can: what counts is when it was made, and that cannot be still to come. */
@@ -174,7 +177,7 @@ static void note_local(struct audit *a, const struct audit_entry *e)
         rfc3339_parse(buf_peek(&text), text.len, &at_ms);
     }
     if (a->nminutes < CB_ARRAY_LEN(a->minutes))
-        a->minutes[a->nminutes++] = (at_ms < now_ms ? at_ms : now_ms) / MINUTE_MS;
+        a->minutes[a->nminutes++] = at_ms < 0 ? 0 : (at_ms < now_ms ? at_ms : now_ms) / MINUTE_MS;
 }
 
 static void count_local(struct audit *a)
@@ -200,7 +203,7 @@ static int64_t last_hour(const struct audit *a)
 
 static bool is_named(const reply_t *name, const char *s)
 {
-    return reply_len(name) == strlen(s) && memcmp(reply_str(name), s, strlen(s)) == 0;
+    return reply_bytes(name) == strlen(s) && memcmp(reply_str(name), s, strlen(s)) == 0;
 }
 
 /* Whoever may write to Redis may have put anything there: it is data, and nothing of it is left out. */
@@ -215,12 +218,12 @@ static void put_entry(struct audit *a, struct buf *out, const reply_t *entry)
                             .at_ms = strtoll(reply_str(reply_at(entry, 0)), NULL, 10),
                             .data = {no_data, sizeof no_data - 1}};
 
-    for (size_t i = 0; i + 1 < reply_len(fields); i += 2) {
+    for (size_t i = 0; i + 1 < reply_count(fields); i += 2) {
         const reply_t *name = reply_at(fields, i), *value = reply_at(fields, i + 1);
         if (is_named(name, "kind") && !e.kind.len)
-            e.kind = (struct json_span){reply_str(value), reply_len(value)};
+            e.kind = (struct json_span){reply_str(value), reply_bytes(value)};
         else if (is_named(name, "data") && e.data.at == no_data)
-            e.data = (struct json_span){reply_str(value), reply_len(value)};
+            e.data = (struct json_span){reply_str(value), reply_bytes(value)};
         else if (is_named(name, "at") && reply_int(value) > 0)
             e.at_ms = reply_int(value);
         else
@@ -245,10 +248,10 @@ static void make_lines(struct audit *a, const reply_t *reply, struct buf *out)
     bool is_all = reply_int(reply_at(reply, REPLY_IS_ALL)) == 1;
 
     if (added < a->next.n || audit_id_compare(last, a->next.id) < 0)
-        put_rewound(a, out, added, is_all ? added - (int64_t)reply_len(entries) : gone, last);
+        put_rewound(a, out, added, is_all ? added - (int64_t)reply_count(entries) : gone, last);
     else if (!a->is_resync && gone > a->next.n)
         put_gap(a, out, gone);
-    for (size_t i = 0; i < reply_len(entries); i++)
+    for (size_t i = 0; i < reply_count(entries); i++)
         put_entry(a, out, reply_at(entries, i));
     if (is_all && a->is_resync)
         a->next.n = added;
@@ -257,6 +260,29 @@ static void make_lines(struct audit *a, const reply_t *reply, struct buf *out)
     a->is_resync = a->is_resync && !is_all;
     a->waiting = added > a->pos.n ? added - a->pos.n : 0;
     a->is_more = !is_all;
+}
+
+/* Is it what audit_read.lua gives? Ids go into lines as they are and must rise, else the file would look forged; and the counts
+ * are reckoned with. */
+static bool is_sound(const struct audit *a, const reply_t *reply)
+{
+    const reply_t *entries = reply_at(reply, REPLY_ENTRIES);
+    const char *before = a->pos.id, *last = reply_str(reply_at(reply, REPLY_LAST));
+    int64_t added = reply_int(reply_at(reply, REPLY_ADDED));
+    int64_t length = reply_int(reply_at(reply, REPLY_LENGTH));
+
+    if (reply_type(entries) != REPLY_ARRAY || reply_count(entries) > READ_ENTRIES ||
+        length < (int64_t)reply_count(entries) || added < length || added > added_max ||
+        !audit_id_is_valid(last))
+        return false;
+    for (size_t i = 0; i < reply_count(entries); i++) {
+        const char *id = reply_str(reply_at(reply_at(entries, i), 0));
+        if (!audit_id_is_valid(id) || audit_id_compare(id, before) <= 0 ||
+            audit_id_compare(id, last) > 0)
+            return false;
+        before = id;
+    }
+    return true;
 }
 
 static void on_read(void *arg, const reply_t *reply)
@@ -269,6 +295,10 @@ static void on_read(void *arg, const reply_t *reply)
         if (reply)
             trouble(a, reply_str(reply));
         return; /* lost: the tick comes when Redis is back */
+    }
+    if (!is_sound(a, reply)) {
+        trouble(a, "unexpected reply to the script audit_read");
+        return;
     }
     a->next = a->pos;
     a->entries = a->lost = 0;

@@ -23,7 +23,7 @@ static struct circuits parse(const reply_t *rows)
 {
     struct circuits c = {.len = 0};
 
-    for (size_t i = 0; i < reply_len(rows) && c.len < CIRCUITS_MAX; i++) {
+    for (size_t i = 0; i < reply_count(rows) && c.len < CIRCUITS_MAX; i++) {
         const reply_t *row = reply_at(rows, i);
         struct circuit *item = &c.items[c.len++];
         take_text(item->method, sizeof item->method, reply_at(row, 0));

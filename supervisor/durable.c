@@ -17,7 +17,7 @@ struct durable {
 
 static bool is_set(const reply_t *config, const char *name, const char *value)
 {
-    for (size_t i = 0; i + 1 < reply_len(config); i += 2)
+    for (size_t i = 0; i + 1 < reply_count(config); i += 2)
         if (strcmp(reply_str(reply_at(config, i)), name) == 0)
             return strcmp(reply_str(reply_at(config, i + 1)), value) == 0;
     return false;

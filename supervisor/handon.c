@@ -12,7 +12,13 @@
 #include "common/mem.h"
 #include "supervisor/client_list.h"
 
-enum { REQUEUE_LIMIT = 100, CRASHES_MAX = 3, REDELIVERIES_MAX = 10, RETRY_MS = 200 };
+enum {
+    REQUEUE_LIMIT = 100,
+    REQUEUE_MEMBERS = 4, /* of lua/requeue.lua's reply */
+    CRASHES_MAX = 3,
+    REDELIVERIES_MAX = 10,
+    RETRY_MS = 200
+};
 
 struct work {
     struct work *next;
@@ -82,7 +88,7 @@ static void suspend_work(struct work *w)
 /* The requests that were given up: {entry, id, method, trace, reason} each. */
 static void log_dead(const struct work *w, const reply_t *dead)
 {
-    for (size_t i = 0; i < reply_len(dead); i++) {
+    for (size_t i = 0; i < reply_count(dead); i++) {
         const reply_t *r = reply_at(dead, i);
         log_event(EV_dead_letter, LOG_S("entry", reply_str(reply_at(r, 0))),
                   LOG_S("id", reply_str(reply_at(r, 1))),
@@ -95,14 +101,19 @@ static void log_dead(const struct work *w, const reply_t *dead)
 static void on_requeued(void *arg, const reply_t *reply)
 {
     struct work *w = arg;
+    struct cb_error err = {0};
 
     if (!reply) {
         suspend_work(w);
         return;
     }
-    if (reply_is_error(reply)) {
+    if (reply_is_error(reply))
+        cb_error_set(&err, REDIS_ERROR, "%s", reply_str(reply));
+    else
+        scripts_check_reply(SCRIPT_REQUEUE, reply, REQUEUE_MEMBERS, &err);
+    if (err.code != 0) {
         log_event(EV_redis_error, LOG_S("command", "requeue"), LOG_S("consumer", w->consumer),
-                  LOG_S("error", reply_str(reply)));
+                  LOG_S("error", err.text));
         suspend_work(w);
         return;
     }

@@ -17,7 +17,8 @@ enum {
     GENERATION_LEN = 22,
     MEMORY_MS =
         1500, /* with two ticks a second, and what the leader does besides: three commands a second at most */
-    SWEEP_BOUND = 100 /* SWEEP in lua/tick.lua */
+    SWEEP_BOUND = 100, /* SWEEP in lua/tick.lua */
+    TICK_MEMBERS = 15  /* of its reply */
 };
 
 struct instance {
@@ -231,7 +232,7 @@ static void take_tick(struct instance *i, const reply_t *reply)
         log_event(EV_leases_expired, LOG_I("leases", expired));
     if (moved > 0)
         log_event(EV_instance_offline, LOG_I("tasks", moved));
-    if (reply_len(reply_at(reply, 8)) > 0)
+    if (reply_bytes(reply_at(reply, 8)) > 0)
         say_problem(i, reply_str(reply_at(reply, 8)));
     note_registered(i);
     tick_went_well(i);
@@ -240,7 +241,7 @@ static void take_tick(struct instance *i, const reply_t *reply)
     i->hooks.audit(i->hooks.arg, reply_str(reply_at(reply, 13)));
     if (circuits_take(&i->circuits, reply_at(reply, 14)))
         i->hooks.changed(i->hooks.arg);
-    if (is_self && reply_len(reply_at(reply, 12)) > 0)
+    if (is_self && reply_bytes(reply_at(reply, 12)) > 0)
         i->hooks.due(i->hooks.arg, strtoll(reply_str(reply_at(reply, 12)), NULL, 10));
     if (expired >= SWEEP_BOUND || promoted >= SWEEP_BOUND || moved >= SWEEP_BOUND ||
         waited >= SWEEP_BOUND)
@@ -250,10 +251,13 @@ static void take_tick(struct instance *i, const reply_t *reply)
 static void on_tick(void *arg, const reply_t *reply)
 {
     struct instance *i = arg;
+    struct cb_error err;
 
     i->is_ticking = false;
     if (reply && reply_is_error(reply))
         tick_failed(i, reply_str(reply));
+    else if (reply && scripts_check_reply(SCRIPT_TICK, reply, TICK_MEMBERS, &err) != 0)
+        tick_failed(i, err.text);
     else if (reply && !i->is_leaving)
         take_tick(i, reply);
 }

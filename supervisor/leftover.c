@@ -122,7 +122,7 @@ static void on_consumers(void *arg, const reply_t *reply)
     struct look *look = arg;
     struct leftover *l = look->owner;
 
-    for (size_t i = 0; reply && !reply_is_error(reply) && i < reply_len(reply); i++) {
+    for (size_t i = 0; reply && !reply_is_error(reply) && i < reply_count(reply); i++) {
         const char *name = reply_str(reply_at(reply_at(reply, i), 1));
         struct handon_item item = {
             .domain = look->domain, .consumer = name, .entry = "", .how = "supervisor gone"};

@@ -55,7 +55,7 @@ static void arm(struct scheduler *s, int64_t in_ms)
 /* "" = there is no next one. */
 static void arm_as_told(struct scheduler *s, const reply_t *wait)
 {
-    if (reply_len(wait) > 0)
+    if (reply_bytes(wait) > 0)
         arm(s, strtoll(reply_str(wait), NULL, 10));
 }
 
@@ -117,7 +117,7 @@ static void on_fired(void *arg, const reply_t *reply)
 
     if (!take_reply(s, SCRIPT_SCHEDULE_FIRE, reply))
         return;
-    for (size_t i = 2; i < reply_len(reply); i++)
+    for (size_t i = 2; i < reply_count(reply); i++)
         log_outcome(s, i - 2, reply_at(reply, i));
     forget_round(s);
     arm_as_told(s, reply_at(reply, 1));
@@ -163,7 +163,7 @@ static enum schedule_missed missed_of(const char *word)
 static int plan_row(const reply_t *row, int64_t now_ms, size_t room, struct schedule_plan *plan,
                     const char **problem)
 {
-    if (reply_len(row) < 10) {
+    if (reply_count(row) < 10) {
         *problem = reply_str(reply_at(row, 1));
         return -1;
     }
@@ -187,9 +187,9 @@ static size_t add_row(struct scheduler *s, struct script_call *call, const reply
 {
     struct schedule_plan plan = {.len = 0};
     const char *id = reply_str(reply_at(row, 0)), *problem;
-    bool is_damaged = reply_len(row) < 10;
+    bool is_damaged = reply_count(row) < 10;
 
-    script_call_arg(call, id, reply_len(reply_at(row, 0)));
+    script_call_arg(call, id, reply_bytes(reply_at(row, 0)));
     script_call_arg_str(call, is_damaged ? "" : reply_str(reply_at(row, 1)));
     script_call_arg_str(call, is_damaged ? "" : reply_str(reply_at(row, 2)));
     if (plan_row(row, now_ms, room, &plan, &problem) == 0) {
@@ -209,8 +209,10 @@ static void fire(struct scheduler *s, const reply_t *due)
     CB_CLEANUP(arena_done) struct arena a = ARENA_INIT;
     struct script_call call;
     int64_t now_ms = reply_int(reply_at(due, 1));
-    size_t room = ROUND_TASKS, rows = reply_len(due) - 3;
+    size_t room = ROUND_TASKS, rows = reply_count(due) - 3;
 
+    if (rows > ROUND_SCHEDULES) /* nobody asked for more */
+        rows = ROUND_SCHEDULES;
     begin_call(s, &call, SCRIPT_SCHEDULE_FIRE, &a);
     script_call_arg_str(&call, options_events_policy(s->opts, &a));
     script_call_arg_int(&call, s->opts->task.max_pending);
@@ -230,7 +232,7 @@ static void on_due(void *arg, const reply_t *reply)
 
     if (!take_reply(s, SCRIPT_SCHEDULE_DUE, reply))
         return;
-    if (reply_len(reply) > 3 && redis_conn_is_up(s->conn)) {
+    if (reply_count(reply) > 3 && redis_conn_is_up(s->conn)) {
         fire(s, reply);
         return;
     }

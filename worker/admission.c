@@ -74,17 +74,19 @@ static int enter(struct request *r, const struct handler_context *ctx, struct ar
     admission_put_args(&call, ctx->opts, r->handler, &r, 1, arena);
     int status = scripts_run(session->link, &call, &reply, err);
     script_call_done(&call);
-    if (status != 0)
+    if (status != 0 || scripts_check_reply(SCRIPT_GATE_ENTER, reply, 1, err) != 0)
         return -1;
     int64_t code = reply_int(reply_at(reply, 0));
+    if (code > 0 || code < INT16_MIN)
+        return cb_error_set(err, REDIS_LOST, "gate_enter says %" PRId64, code);
     if (code == 0) {
         r->is_admitted = true;
         return 0;
     }
     const reply_t *message = reply_at(reply, 1), *data = reply_at(reply, 2);
     r->refused = (int)code;
-    r->message = arena_strndup(arena, reply_str(message), reply_len(message));
-    r->data = arena_strndup(arena, reply_str(data), reply_len(data));
+    r->message = arena_strndup(arena, reply_str(message), reply_bytes(message));
+    r->data = arena_strndup(arena, reply_str(data), reply_bytes(data));
     return 0;
 }
 

@@ -10,6 +10,7 @@
 #include "worker/admission.h"
 
 enum {
+    REPLY_MEMBERS = 3, /* of lua/include/commit.lua: a code for each request, errors, the backlog */
     REPLIES_DUPLICATE = -1,
     CODE_INTERNAL = -32603,
     CODE_RATE_LIMITED = -32000,
@@ -95,7 +96,7 @@ static size_t reply_list_number(struct reply_lists *lists, const struct request 
 /* Code, message, data, reason, and for the dead stream the entry's fields as they came. */
 static void add_refusal_args(struct script_call *call, const struct request *r)
 {
-    size_t fields = r->dead_reason ? reply_len(r->raw) : 0;
+    size_t fields = r->dead_reason ? reply_count(r->raw) : 0;
 
     script_call_arg_int(call, r->refused);
     script_call_arg_str(call, r->message);
@@ -103,7 +104,7 @@ static void add_refusal_args(struct script_call *call, const struct request *r)
     script_call_arg_str(call, r->dead_reason ? r->dead_reason : "");
     script_call_arg_int(call, (int64_t)fields);
     for (size_t i = 0; i < fields; i++)
-        script_call_arg(call, reply_str(reply_at(r->raw, i)), reply_len(reply_at(r->raw, i)));
+        script_call_arg(call, reply_str(reply_at(r->raw, i)), reply_bytes(reply_at(r->raw, i)));
 }
 
 static void add_field(struct script_call *call, struct request_field f)
@@ -130,7 +131,7 @@ static void add_request_args(struct script_call *call, const struct request *r, 
     add_field(call, r->trace);
     if (r->refused) {
         script_call_arg_int(call, 0);
-        script_call_arg_int(call, 5 + (r->dead_reason ? (int64_t)reply_len(r->raw) : 0));
+        script_call_arg_int(call, 5 + (r->dead_reason ? (int64_t)reply_count(r->raw) : 0));
         add_refusal_args(call, r);
         add_scope(call, r);
         return;
@@ -259,7 +260,7 @@ void commit_append(struct commit *c, struct redis_link *link)
 /* Each is {number of its request, text}; 0 is what the whole group paid for. */
 static void log_script_errors(const struct commit *c, const reply_t *errors)
 {
-    for (size_t i = 0; i < reply_len(errors); i++) {
+    for (size_t i = 0; i < reply_count(errors); i++) {
         int64_t number = reply_int(reply_at(reply_at(errors, i), 0));
         const char *text = reply_str(reply_at(reply_at(errors, i), 1));
         if (number < 1 || (uint64_t)number > c->len)
@@ -278,7 +279,10 @@ int commit_take(struct commit *c, const reply_t *reply, struct supervised *sup,
         return reply_error(reply, err);
     const reply_t *codes = reply_at(reply, 0);
     const reply_t *errors = reply_at(reply, 1);
-    for (size_t i = 0; i < c->len && i < reply_len(codes); i++)
+    if (scripts_check_reply(c->script, reply, REPLY_MEMBERS, err) != 0 ||
+        scripts_check_reply(c->script, codes, c->len, err) != 0)
+        return -1;
+    for (size_t i = 0; i < c->len; i++)
         count_request(sup, c->requests[i], reply_int(reply_at(codes, i)));
     log_script_errors(c, errors);
     weather->backlog = reply_int(reply_at(reply, 2));

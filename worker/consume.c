@@ -39,6 +39,7 @@ struct consumer {
     struct request *requests;
     size_t len;
     struct backoff trouble; /* error replies to XREADGROUP, and what repeats after a reconnect */
+    bool is_answered;       /* XREADGROUP was, since the last loss of the connection */
     struct log_repeat said;
     int64_t careful_until_ms; /* read one at a time until then */
     bool was_careful;         /* the read under way asks for one entry */
@@ -69,11 +70,18 @@ static void release_batch(struct consumer *c)
     arena_reset(&c->arena);
 }
 
-/* Takes XREADGROUP's reply: nil, or [[stream, [[id, fields], …]]]. */
+/* XREADGROUP's reply: nil, or [[stream, [[id, fields], …]]]. */
+static bool is_batch(const reply_t *reply)
+{
+    return reply_type(reply) == REPLY_NIL ||
+           (reply_type(reply) == REPLY_ARRAY && reply_count(reply) == 1 &&
+            reply_type(reply_at(reply_at(reply, 0), 1)) == REPLY_ARRAY);
+}
+
 static void take_entries(struct consumer *c, reply_t *reply)
 {
     const reply_t *list = reply ? reply_at(reply_at(reply, 0), 1) : NULL;
-    size_t n = list ? reply_len(list) : 0;
+    size_t n = list ? reply_count(list) : 0;
     int64_t now = clock_mono_us();
 
     release_batch(c);
@@ -199,7 +207,8 @@ static int exchange(struct consumer *c, struct commit *list, bool read_next, rep
         if (redis_link_read(link, (int)c->ctx->opts->redis.timeout_ms, &reply, err) != 0)
             return -1;
         if (commit_take(m, reply, c->sup, &c->weather, err) != 0 &&
-            commit_repair(m, c->ctx, &c->arena, c->session, &c->weather, err) != 0)
+            (err->code == REDIS_LOST ||
+             commit_repair(m, c->ctx, &c->arena, c->session, &c->weather, err) != 0))
             return -1;
         fault_point("after_commit");
     }
@@ -276,6 +285,9 @@ static int recover(struct consumer *c, struct commit *list, struct cb_error *err
     struct cb_error lost = *err;
 
     outage_note(&c->session->outage, c->sup, err);
+    if (!c->is_answered) /* a server that takes connections, and no more than that */
+        supervised_wait(c->sup, backoff_next_full_jitter(&c->trouble));
+    c->is_answered = false;
     while (try_recover(c, list, &lost, err) != 0) {
         if (c->sup->is_draining || err->code == SESSION_UNSUITABLE)
             return -1;
@@ -339,9 +351,16 @@ static int turn(struct consumer *c, struct cb_error *err)
         reply_free(read);
         return status == 0 ? 0 : recover(c, NULL, err);
     }
+    if (read && !is_batch(read)) {
+        cb_error_set(err, REDIS_LOST, "unexpected reply to XREADGROUP");
+        release_batch(c);
+        reply_free(read);
+        return recover_at_last(c, NULL, err);
+    }
     if (read) {
         backoff_reset(&c->trouble);
         log_repeat_over(&c->said);
+        c->is_answered = true;
     }
     take_entries(c, read);
     return 0;
@@ -355,7 +374,7 @@ static void unblock_on_drain(void *arg)
 int consume_run(struct session *session, const struct handler_context *ctx, bool is_careful,
                 struct cb_error *err)
 {
-    struct consumer c = {.session = session, .ctx = ctx, .sup = session->sup};
+    struct consumer c = {.session = session, .ctx = ctx, .sup = session->sup, .is_answered = true};
     const struct domain_options *domain = options_domain(ctx->opts, ctx->domain);
     int status = 0;
 

@@ -69,7 +69,7 @@ static bool read_link(const struct policy *p, const reply_t *element, const repl
     struct json_span object;
     enum json_type type;
 
-    if (json_check(reply_str(element), reply_len(element), &object, &type, NULL) != 0 ||
+    if (json_check(reply_str(element), reply_bytes(element), &object, &type, NULL) != 0 ||
         type != JSON_OBJECT)
         return false;
     *ret = (struct policy_link){.name = text_of(object, "name"),
@@ -104,7 +104,7 @@ static int take_chain(struct policy *p, unsigned e, const reply_t *list, char **
     struct policy_link *read = mem_calloc(POLICY_MEMBERS_MAX, sizeof *read);
     size_t n = 0;
 
-    for (size_t i = 0; i + 1 < reply_len(list) && !*ret_problem; i += 2) {
+    for (size_t i = 0; i + 1 < reply_count(list) && !*ret_problem; i += 2) {
         if (n == POLICY_MEMBERS_MAX ||
             !read_link(p, reply_at(list, i), reply_at(list, i + 1), &read[n]))
             *ret_problem = mem_printf("the chain of %s is damaged", rules_event_name(events[e]));

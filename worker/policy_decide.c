@@ -240,5 +240,5 @@ const char *policy_fetch(struct policy *p, const char *key, struct arena *arena)
         redis_link_callv(*p->link, &reply, &err, "GET", key, NULL) != 0 ||
         reply_type(reply) != REPLY_STRING)
         return NULL;
-    return arena_strndup(arena, reply_str(reply), reply_len(reply));
+    return arena_strndup(arena, reply_str(reply), reply_bytes(reply));
 }

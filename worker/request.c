@@ -22,7 +22,8 @@ static const struct {
 static int find_known(const reply_t *name)
 {
     for (size_t i = 0; i < CB_ARRAY_LEN(known); i++)
-        if (reply_len(name) == strlen(known[i].name) && strcmp(known[i].name, reply_str(name)) == 0)
+        if (reply_bytes(name) == strlen(known[i].name) &&
+            strcmp(known[i].name, reply_str(name)) == 0)
             return (int)i;
     return -1;
 }
@@ -35,8 +36,8 @@ static void take_known(struct request *r, int i, const reply_t *value, unsigned 
     if (*seen & 1u << i)
         r->repeated = known[i].name;
     *seen |= 1u << i;
-    if (reply_len(value) > 0)
-        *slot = (struct request_field){reply_str(value), reply_len(value)};
+    if (reply_bytes(value) > 0)
+        *slot = (struct request_field){reply_str(value), reply_bytes(value)};
 }
 
 bool request_parse(const reply_t *entry, struct request *ret)
@@ -47,7 +48,7 @@ bool request_parse(const reply_t *entry, struct request *ret)
     *ret = (struct request){.entry_id = reply_str(reply_at(entry, 0)), .raw = fields};
     if (!fields || reply_type(fields) != REPLY_ARRAY)
         return false;
-    for (size_t i = 0; i + 1 < reply_len(fields); i += 2) {
+    for (size_t i = 0; i + 1 < reply_count(fields); i += 2) {
         const reply_t *name = reply_at(fields, i), *value = reply_at(fields, i + 1);
         int known_as = find_known(name);
         if (known_as >= 0)

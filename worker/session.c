@@ -14,6 +14,7 @@
 enum {
     LOOK_MS = 200,
     HAND_ON_STEP = 100,
+    REQUEUE_MEMBERS = 4, /* of lua/requeue.lua's reply */
     ROUNDS_MAX = 1000,
 };
 
@@ -155,7 +156,7 @@ static int ensure_group(struct session *s, struct redis_link *link, struct cb_er
     if (err->code != REDIS_OOM ||
         redis_link_callv(link, &reply, &ignored, "XINFO", "GROUPS", s->stream, NULL) != 0)
         return -1;
-    return reply_len(reply) > 0 ? 0 : -1;
+    return reply_count(reply) > 0 ? 0 : -1;
 }
 
 static int try_restore(struct session *s, struct cb_error *err)
@@ -241,14 +242,17 @@ static int hand_on_step(struct session *s, struct script_call *call, const char 
     script_call_arg_int(call, s->opts->limits.dead_entries);
     script_call_arg_int(call, 3);
     script_call_arg_int(call, 10);
-    if (scripts_run(s->link, call, &reply, err) != 0)
+    if (scripts_run(s->link, call, &reply, err) != 0 ||
+        scripts_check_reply(SCRIPT_REQUEUE, reply, REQUEUE_MEMBERS, err) != 0) {
+        reply_free(reply);
         return -1;
+    }
     int64_t moved = reply_int(reply_at(reply, 0)), dead = reply_int(reply_at(reply, 1));
     *ret_rest = reply_int(reply_at(reply, 2));
     if (moved + dead > 0)
         log_event(EV_requests_handed_on, LOG_S("consumer", s->consumer), LOG_I("requests", moved),
                   LOG_I("dead", dead), LOG_S("reason", how));
-    for (size_t i = 0; i < reply_len(reply_at(reply, 3)); i++) {
+    for (size_t i = 0; i < reply_count(reply_at(reply, 3)); i++) {
         const reply_t *r = reply_at(reply_at(reply, 3), i);
         log_event(EV_dead_letter, LOG_S("entry", reply_str(reply_at(r, 0))),
                   LOG_S("id", reply_str(reply_at(r, 1))),

@@ -21,10 +21,10 @@ static size_t weigh(const reply_t *r, unsigned depth)
     size_t sum = (size_t)reply_type(r) + (size_t)reply_fault(r) + (size_t)reply_int(r) % 997;
     if (reply_type(r) != REPLY_ARRAY) {
         const char *text = reply_str(r);
-        cb_assert(text[reply_len(r)] == '\0' || reply_type(r) == REPLY_INT);
-        return sum + reply_len(r) + strlen(text);
+        cb_assert(text[reply_bytes(r)] == '\0' || reply_type(r) == REPLY_INT);
+        return sum + reply_bytes(r) + strlen(text);
     }
-    for (size_t i = 0; i < reply_len(r); i++) {
+    for (size_t i = 0; i < reply_count(r); i++) {
         cb_assert(reply_at(r, i));
         sum += 1 + weigh(reply_at(r, i), depth + 1);
     }

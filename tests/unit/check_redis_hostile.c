@@ -369,7 +369,7 @@ START_TEST(largest_bulk_is_taken)
     }
     feed(&reader, "\r\n", 2);
     ck_assert_int_eq(redis_link_reader_next(&reader, &r, &err), 0);
-    ck_assert_uint_eq(reply_len(r), total);
+    ck_assert_uint_eq(reply_bytes(r), total);
     reply_free(r);
     free(piece);
     redis_link_reader_done(&reader);
@@ -388,7 +388,7 @@ START_TEST(limits_are_per_reply)
         for (int j = 0; j < 32; j++)
             feed(&reader, ":1\r\n", 4);
         ck_assert_int_eq(redis_link_reader_next(&reader, &r, &err), 0);
-        ck_assert_uint_eq(reply_len(r), 32);
+        ck_assert_uint_eq(reply_count(r), 32);
         reply_free(r);
     }
     feed(&reader, "*2\r\n$60000000\r\n", 15);

@@ -20,7 +20,8 @@ START_TEST(reply_shapes)
     reply_t *r = COMMAND(link, "EVAL", "return {1, 'a', {2, '-3'}, redis.status_reply('S'), false}",
                          "0");
     ck_assert_int_eq(reply_type(r), REPLY_ARRAY);
-    ck_assert_uint_eq(reply_len(r), 5);
+    ck_assert_uint_eq(reply_count(r), 5);
+    ck_assert_uint_eq(reply_bytes(r), 0); /* as long as reply_str() is */
     ck_assert_int_eq(reply_int(reply_at(r, 0)), 1);
     ck_assert_str_eq(reply_str(reply_at(r, 1)), "a");
     ck_assert_int_eq(reply_int(reply_at(r, 1)), 0);
@@ -33,7 +34,8 @@ START_TEST(reply_shapes)
     ck_assert_int_eq(reply_fault(r), REDIS_OK);
     reply_free(r);
     ck_assert_int_eq(reply_type(NULL), REPLY_NIL);
-    ck_assert_uint_eq(reply_len(NULL), 0);
+    ck_assert_uint_eq(reply_bytes(NULL), 0);
+    ck_assert_uint_eq(reply_count(NULL), 0);
     redis_link_free(link);
     redis_fixture_free(f);
 }
@@ -70,13 +72,14 @@ START_TEST(bytes_survive)
     const size_t lens[] = {4, 10};
     reply_t *r = NULL;
     ck_assert_int_eq(redis_link_call(link, &r, NULL, 2, argv, lens), 0);
-    ck_assert_uint_eq(reply_len(r), 10);
+    ck_assert_uint_eq(reply_bytes(r), 10);
+    ck_assert_uint_eq(reply_count(r), 0);
     ck_assert_mem_eq(reply_str(r), argv[1], 10);
     ck_assert_int_eq(reply_str(r)[10], '\0');
     reply_free(r);
     r = COMMAND(link, "ECHO", "");
     ck_assert_int_eq(reply_type(r), REPLY_STRING);
-    ck_assert_uint_eq(reply_len(r), 0);
+    ck_assert_uint_eq(reply_bytes(r), 0);
     reply_free(r);
     redis_link_free(link);
     redis_fixture_free(f);
@@ -147,8 +150,8 @@ START_TEST(two_full_buffers_do_not_lock)
     reply_free(go);
     for (int i = 0; i < COUNT; i++) {
         reply_t *r = read_reply(link);
-        ck_assert_uint_eq(reply_len(r), 2);
-        ck_assert_uint_eq(reply_len(reply_at(r, 1)), SIZE);
+        ck_assert_uint_eq(reply_count(r), 2);
+        ck_assert_uint_eq(reply_bytes(reply_at(r, 1)), SIZE);
         reply_free(r);
     }
     free(big);

@@ -104,7 +104,7 @@ static reply_t *entries(struct world *w, size_t n)
 static const char *field(const reply_t *all, size_t i, const char *name)
 {
     const reply_t *fields = reply_at(reply_at(all, i), 1);
-    for (size_t k = 0; k + 1 < reply_len(fields); k += 2)
+    for (size_t k = 0; k + 1 < reply_count(fields); k += 2)
         if (strcmp(reply_str(reply_at(fields, k)), name) == 0)
             return reply_str(reply_at(fields, k + 1));
     return NULL;
@@ -497,7 +497,7 @@ START_TEST(a_silent_redis_is_noticed)
     redis_fixture_cont(w.f);
     w.f->target.timeout_ms = 5000;
     reply_t *all = entries(&w, 2);
-    answer(&w, all, reply_len(all) - 1, "\"result\":{}");
+    answer(&w, all, reply_count(all) - 1, "\"result\":{}");
     struct requests_reply reply = next(&w);
     ck_assert_int_eq(reply.outcome, REQUESTS_RESULT);
     requests_reply_done(&reply);

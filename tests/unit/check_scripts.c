@@ -157,9 +157,9 @@ START_TEST(big_calls_keep_their_arguments)
         const reply_t *args = reply_at(r, 3);
         for (int64_t i = 0; i < INTS; i++)
             ck_assert_int_eq(reply_int(reply_at(args, (size_t)i)), i - INTS / 2);
-        ck_assert_uint_eq(reply_len(reply_at(args, INTS)), 3);
+        ck_assert_uint_eq(reply_bytes(reply_at(args, INTS)), 3);
         ck_assert_int_eq(reply_int(reply_at(args, INTS + 1)), INT64_MIN);
-        ck_assert_uint_eq(reply_len(reply_at(args, INTS + 2)), 0);
+        ck_assert_uint_eq(reply_bytes(reply_at(args, INTS + 2)), 0);
         reply_free(r);
         first = call;
         script_call_reset(&first, SCRIPT_ECHO);
