@@ -57,7 +57,7 @@ def in_scripts(plain, nested):
 
 def in_c(plain, nested):
     found = {}
-    for path, text in sources(".c", "common", "supervisor", "worker", "client"):
+    for path, text in sources(".c", "common", "supervisor", "worker", "client", "archive"):
         for words in SENT.findall(text):
             command = spelled(words, plain, nested)
             if command and command not in FREE:
