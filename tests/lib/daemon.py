@@ -99,8 +99,9 @@ class Daemon:
             },
             FAST,
         )
-        if isinstance(redis, PrivateRedis) and "user" not in (config or {}).get("redis", {}):
-            base["redis"].update(redis.login(prefix))
+        if users.ACL and redis is not None and "user" not in (config or {}).get("redis", {}):
+            known = isinstance(redis, PrivateRedis)  # else several of them
+            base["redis"].update(redis.login(prefix) if known else users.login(procs.folder(), prefix))
         self.config = merge(base, config or {})
         self.process = None
         self.fds_at_start = None

@@ -11,6 +11,7 @@ import threading
 import modes
 import procs
 import tap
+import users
 from daemon import merge, yaml
 from resp import Lost, Resp, RespError
 
@@ -95,7 +96,8 @@ class Hooks:
             self.write(f"{self.rules_dir}/a.yaml", rules)
         self.config = merge({
             "config_version": 1,
-            "redis": {"embedded": False, "url": url or f"unix://{self.dir}/none.sock", "prefix": modes.prefix("cb")},
+            "redis": {"embedded": False, "url": url or f"unix://{self.dir}/none.sock", "prefix": modes.prefix("cb"),
+                      **(users.login(procs.folder(), "cb") if users.ACL else {})},
             "supervisor": {"state_dir": self.state},
             "hooks": {"rules_dir": self.rules_dir, "deadline_ms": deadline_ms},
         }, {"hooks": hooks or {}})

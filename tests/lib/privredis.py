@@ -40,8 +40,11 @@ class PrivateRedis:
         self.acl_file = acl_file
         if acl_file:
             self.lines.append(f"aclfile {acl_file}")
-        elif users.ACL and not any(line.startswith("user default ") for line in self.lines):
-            self.lines.append("user default off resetpass ~* &* +@all")
+        elif users.ACL:
+            if not any(line.startswith("user default ") for line in self.lines):
+                self.lines.append("user default off resetpass ~* &* +@all")
+            self.lines += [f"masteruser {users.ADMIN[0]}", f"masterauth {users.ADMIN[1]}"]  # when it is a replica
+            self.login()
         self.around = None if alone or at or acl_file else modes.around(self)
         if start:
             self.start()

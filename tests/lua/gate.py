@@ -431,6 +431,32 @@ def cost():
     equal(more(Gate("test.circuit", limit=100)), {"lrange": 1, "rpush": 1, "pexpire": 1, "hmget": 1})
 
 
+@case("a circuit that is reset by hand is closed, its failures are forgotten, and its counts are not")
+def reset_by_hand():
+    def reset(method="test.circuit", **kw):
+        return s.ask("system_circuit_reset", method, 1, domain="system", **kw)["result"]
+
+    while state() != "open":
+        s.circuit_call(1, B)
+    opened = s.circuit()["opened"]
+    before = len(kinds())
+    told = reset(actor="ops")
+    equal((told["method"], told["was"], bool(told["reason"])), ("test.circuit", "open", True))
+    equal(state(), "closed")
+    equal(s.circuit()["opened"], opened, "what was counted stays")
+    equal(kinds()[before:], ["circuit.closed"])
+    told = s.redis.call("XREVRANGE", s.key("stream:events"), "+", "-", "COUNT", 1)[0][1]
+    check(b"reset by ops" in b" ".join(told), f"{told}")
+    equal([s.circuit_call(1, B)[0] for _ in range(2)], [-32603] * 2, "admitted again")
+    equal(reset(), {"method": "test.circuit", "was": "closed"}, "closed: its failures go")
+    equal([s.circuit_call(1, B)[0] for _ in range(2)], [-32603] * 2)
+    equal(state(), "closed", "two and two failures, and none of the first counts")
+    equal(len(kinds()), before + 1, "no event without a change")
+    equal(reset("task.get"), {"method": "task.get", "was": "closed"})
+    check(not s.redis.call("EXISTS", s.key("circuit:task.get")), "nothing is written for a method without a circuit")
+    reset()
+
+
 if __name__ == "__main__":
     arguments()
     s = Scripts()

@@ -12,6 +12,7 @@ import threading
 import time
 
 import modes
+import users
 from cbtest import *
 
 daemon = None
@@ -140,7 +141,8 @@ class Mixed:
         self.link = self.redis.client()
         self.config = f"{procs.subfolder('c')}/claudebench.yaml"
         with open(self.config, "w", encoding="utf-8") as f:
-            f.write(yaml({"config_version": 1, "redis": {"embedded": False, "url": self.redis.url, "prefix": modes.prefix("cb")},
+            f.write(yaml({"config_version": 1, "redis": {"embedded": False, "url": self.redis.url, "prefix": modes.prefix("cb"),
+                                                              **self.redis.login()},
                           "events": {"transport": transport}}))
         self.made = []  # (id, transport)
 
@@ -287,7 +289,8 @@ def cut_channels():
 def not_allowed():
     for transport in ("both", "pubsub"):
         with Mixed(transport) as m:
-            m.link.call("ACL", "SETUSER", "default", "resetchannels", "-subscribe", "-psubscribe")
+            m.redis.check_refusals = lambda: None  # it is the test
+            m.link.call("ACL", "SETUSER", users.name("client", "cb") if users.ACL else "default", "resetchannels", "-subscribe", "-psubscribe")
             m.write("stream")
             f = Follower("-f", "--since", "0", config=m.config)
             if transport == "pubsub":
