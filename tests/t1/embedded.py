@@ -114,7 +114,7 @@ def daemon_rights():
             for words in (["FLUSHALL"], ["CONFIG", "SET", "appendonly", "no"], ["SHUTDOWN"], ["KEYS", "*"],
                           ["ACL", "LIST"], ["DEBUG", "SLEEP", "0"], ["SET", "other", "1"], ["BGREWRITEAOF"],
                           ["MONITOR"], ["REPLICAOF", "NO", "ONE"], ["MODULE", "LIST"], ["SCAN", "0"], ["FLUSHDB"],
-                          ["SCRIPT", "FLUSH"], ["HGETALL", "cb:meta"], ["SUBSCRIBE", "cb:other"], ["PUBLISH", "cb:other", "x"]):
+                          ["SCRIPT", "FLUSH"], ["DUMP", "cb:meta"], ["SUBSCRIBE", "cb:other"], ["PUBLISH", "cb:other", "x"]):
                 check(refused(lambda w=words: r.call(*w)), f"{words} must be refused")
             r.call("INFO")
             r.call("CLIENT", "LIST", "TYPE", "normal")

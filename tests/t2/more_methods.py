@@ -134,12 +134,14 @@ def delete():
 
 @case("get_state: what the daemon and its agents are, without a secret; roles are kept as our own literal")
 def get_state():
-    c.call("system.register", b'{"id":"spacious","roles":[' + b" " * 200000 + b'"\\u0061b"],"capacity":2}')
+    mine = c.call("system.register", b'{"id":"spacious","roles":[' + b" " * 200000 + b'"\\u0061b"],"capacity":2}')["incarnation"]
     got = c.call("system.get_state")
     equal([(i["roles"], i["capacity"]) for i in got["instances"] if i["id"] == "spacious"], [(["ab"], 2)])
     check(any(i["kind"] == "daemon" and i["id"] == got["leader"] for i in got["instances"]), got["instances"])
     equal(got["recentEvents"][0]["type"], "instance.registered")
-    check("incarnation" not in json.dumps(got["instances"]), "incarnations are not shown")
+    shown = [i["incarnation"] for i in got["instances"] if i["id"] == "spacious"]
+    equal(shown, [mine[:8]], "a reader tells incarnations apart, and cannot speak for one")
+    check(mine not in json.dumps(got["instances"]) and len(mine) >= 16, f"the incarnation {mine} is not shown")
     before = got["tasks"]["pending"]
     make(3)
     equal(c.call("system.get_state")["tasks"]["pending"], before + 3)
