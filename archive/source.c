@@ -7,10 +7,9 @@
 #include "common/clock.h"
 #include "common/keys.h"
 #include "common/mem.h"
+#include "common/redis_cluster.h"
 
 enum {
-    RECONNECT_MIN_MS = 50,
-    RECONNECT_MAX_MS = 5000,
     FETCH_AT_ONCE = 256,           /* most records asked for in one write */
     BATCH_ROWS = 4000,             /* a batch that has more is full */
     BATCH_BYTES = 4 * 1024 * 1024, /* the same */
@@ -20,8 +19,10 @@ int source_init(struct source *s, const struct options *opts, struct supervised 
                 const char *consumer, struct cb_error *err)
 {
     *s = (struct source){.opts = opts, .sup = sup, .consumer = consumer, .page = FETCH_AT_ONCE};
-    backoff_init(&s->backoff, RECONNECT_MIN_MS, RECONNECT_MAX_MS);
-    return connect_target(opts, CONNECT_DAEMON, &s->target, err);
+    if (connect_target(opts, CONNECT_DAEMON, &s->target, err) != 0)
+        return -1;
+    connect_backoff(&s->target, CONNECT_DAEMON, &s->backoff);
+    return 0;
 }
 
 void source_forget_given(struct source *s)
@@ -73,7 +74,9 @@ int source_restore(struct source *s, struct cb_error *err)
         outage_note(&s->outage, s->sup, err);
         if (s->sup->is_draining)
             return -1;
-        supervised_wait(s->sup, backoff_next_full_jitter(&s->backoff));
+        supervised_wait(s->sup, err->code == REDIS_MIGRATING
+                                    ? REDIS_CLUSTER_WAIT_MS
+                                    : backoff_next_full_jitter(&s->backoff));
         if (err->code == REDIS_AUTH)
             connect_renew_password(s->opts, CONNECT_DAEMON, &s->target);
     }
