@@ -134,9 +134,9 @@ static int handshake_error(struct redis_link *link, enum handshake_step step, co
     reply_error(reply, &why);
     if (redis_fault_is_elsewhere((enum redis_fault)why.code))
         return link_lose(link, (enum redis_fault)why.code, err, "%s", why.text);
-    if (strncmp(why.text, "ERR max number of clients", 25) == 0)
-        why.code = REDIS_LOST; /* not an answer to us: there was no room; later there may be */
-    else if (step == STEP_AUTH && why.code == REDIS_ERROR)
+    if (why.code == REDIS_MAXCLIENTS) /* not an answer to this step */
+        return link_lose(link, REDIS_MAXCLIENTS, err, "%s", why.text);
+    if (step == STEP_AUTH && why.code == REDIS_ERROR)
         why.code = REDIS_AUTH; /* "AUTH called without any password configured" */
     return link_lose(link, (enum redis_fault)why.code, err, "%s: %s", names[step], why.text);
 }

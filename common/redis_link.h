@@ -58,16 +58,17 @@ void redis_target_use_cluster(struct redis_target *target, const char *prefix);
  * sentinels: the master that was found last, and its name. */
 void redis_target_describe(const struct redis_target *target, char *out, size_t size);
 
-/* How a failure must be treated. Made from the error reply's first word, or from the socket. */
+/* How a failure must be treated. Made from the error reply's first word (redis_faults.def), or from the socket. */
 enum redis_fault {
     REDIS_OK = 0,
-    REDIS_LOST,     /* connection refused, closed, reset, timed out: reconnect */
-    REDIS_PROTOCOL, /* not RESP, or over our limits: drop the connection, reconnect */
+    REDIS_LOST,       /* connection refused, closed, reset, timed out: reconnect */
+    REDIS_MAXCLIENTS, /* no room for another connection: try again */
+    REDIS_PROTOCOL,   /* not RESP, or over our limits: drop the connection, reconnect */
     REDIS_NOSCRIPT,
     REDIS_NOGROUP,
-    REDIS_LOADING,   /* also MASTERDOWN: wait and try again */
+    REDIS_LOADING,   /* wait and try again */
     REDIS_BUSY,      /* a script runs too long: wait */
-    REDIS_READONLY,  /* also UNBLOCKED after a failover: reconnect */
+    REDIS_READONLY,  /* also UNBLOCKED, MASTERDOWN: a replica: reconnect */
     REDIS_MOVED,     /* another node of the cluster has the slot: reconnect, the link leads there */
     REDIS_MIGRATING, /* ASK, TRYAGAIN: the slot is being moved: wait, then reconnect */
     REDIS_CLUSTERDOWN, /* nobody serves the slot, for all that this node knows: reconnect to another */
@@ -79,6 +80,14 @@ enum redis_fault {
     REDIS_ERROR, /* any other error reply */
 };
 const char *redis_fault_name(enum redis_fault fault);
+/* redis_faults.def; ends with prefix NULL. */
+struct redis_fault_row {
+    const char *prefix; /* the first words of an error reply */
+    enum redis_fault fault;
+    const char *meaning;
+    const char *reaction;
+};
+extern const struct redis_fault_row redis_fault_rows[];
 /* This server does not serve us, or not now, though the connection is good: only a new one helps. */
 bool redis_fault_is_elsewhere(enum redis_fault fault);
 /* Somebody answers, and we shall be served before long: it loads its data, or a cluster moves ours. */

@@ -88,58 +88,42 @@ void reply_free_ptr(reply_t **r)
     *r = NULL;
 }
 
-static const struct {
-    const char *word;
-    enum redis_fault fault;
-} fault_words[] = {
-    {"NOSCRIPT", REDIS_NOSCRIPT},   {"NOGROUP", REDIS_NOGROUP},
-    {"LOADING", REDIS_LOADING},     {"MASTERDOWN", REDIS_LOADING},
-    {"BUSY", REDIS_BUSY},           {"READONLY", REDIS_READONLY},
-    {"UNBLOCKED", REDIS_READONLY},  {"OOM", REDIS_OOM},
-    {"MISCONF", REDIS_MISCONF},     {"NOREPLICAS", REDIS_NOREPLICAS},
-    {"NOAUTH", REDIS_AUTH},         {"WRONGPASS", REDIS_AUTH},
-    {"NOPERM", REDIS_AUTH},         {"DENIED", REDIS_AUTH}, /* protected mode */
-    {"MOVED", REDIS_MOVED},         {"ASK", REDIS_MIGRATING},
-    {"TRYAGAIN", REDIS_MIGRATING},  {"CLUSTERDOWN", REDIS_CLUSTERDOWN},
-    {"CROSSSLOT", REDIS_CROSSSLOT},
+const struct redis_fault_row redis_fault_rows[] = {
+#define REDIS_FAULT(prefix, kind, meaning, reaction) {prefix, kind, meaning, reaction},
+#include "common/redis_faults.def"
+#undef REDIS_FAULT
+    {.prefix = NULL},
 };
+
+/* NULL when it is none of those that we know. */
+static const struct redis_fault_row *row_of(const reply_t *r)
+{
+    /* An error that a script raised keeps its word; redis.error_reply may leave the dash on it. */
+    const char *text = r->str[0] == '-' ? r->str + 1 : r->str;
+    for (const struct redis_fault_row *row = redis_fault_rows; row->prefix; row++) {
+        size_t len = strlen(row->prefix);
+        if (strncmp(text, row->prefix, len) == 0 && strchr(" \r\n", text[len]))
+            return row;
+    }
+    return NULL;
+}
 
 enum redis_fault reply_fault(const reply_t *r)
 {
     if (!reply_is_error(r))
         return REDIS_OK;
-    /* An error that a script raised keeps its word; redis.error_reply may leave the dash on it. */
-    const char *text = r->str[0] == '-' ? r->str + 1 : r->str;
-    size_t len = strcspn(text, " \r\n");
-    for (size_t i = 0; i < CB_ARRAY_LEN(fault_words); i++)
-        if (strlen(fault_words[i].word) == len && memcmp(fault_words[i].word, text, len) == 0)
-            return fault_words[i].fault;
-    return REDIS_ERROR;
-}
-
-/* What it means for us; NULL when its own words will do. */
-static const char *words_of(const reply_t *r)
-{
-    switch (reply_fault(r)) {
-    case REDIS_MOVED:
-        return "another node of the Redis Cluster has our keys";
-    case REDIS_MIGRATING:
-        return "the Redis Cluster is moving our keys to another node";
-    case REDIS_CLUSTERDOWN:
-        return "no node of the Redis Cluster serves our keys";
-    default:
-        return NULL;
-    }
+    const struct redis_fault_row *row = row_of(r);
+    return row ? row->fault : REDIS_ERROR;
 }
 
 int reply_error(const reply_t *r, struct cb_error *err)
 {
-    const char *words = words_of(r);
+    const struct redis_fault_row *row = reply_is_error(r) ? row_of(r) : NULL;
 
     if (!err)
         return -1;
-    if (words)
-        cb_error_set(err, (int)reply_fault(r), "%s (%s)", words, reply_str(r));
+    if (row)
+        cb_error_set(err, (int)row->fault, "%s (%s)", row->meaning, reply_str(r));
     else
         cb_error_set(err, (int)reply_fault(r), "%s", reply_str(r));
     for (char *c = err->text; *c; c++)
@@ -167,6 +151,8 @@ const char *redis_fault_name(enum redis_fault fault)
         return "ok";
     case REDIS_LOST:
         return "lost";
+    case REDIS_MAXCLIENTS:
+        return "maxclients";
     case REDIS_PROTOCOL:
         return "protocol";
     case REDIS_NOSCRIPT:

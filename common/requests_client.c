@@ -121,9 +121,10 @@ static int open_link(struct requests_client *rc, int patience_ms, struct cb_erro
             poll(NULL, 0, (int)wait);
             continue;
         }
-        return cb_error_set(err, open_exit_code(why.code), "cannot reach Redis at %.200s%s",
-                            why.text, /* begins with the address */
-                            why.code == REDIS_LOST ? "; is claudebenchd running?" : "");
+        return cb_error_set(
+            err, open_exit_code(why.code), "cannot reach Redis at %.200s%s",
+            why.text, /* begins with the address */
+            why.code == REDIS_LOST && !rc->target->sentinels ? "; is claudebenchd running?" : "");
     }
     rc->main.is_greeted = true;
     rc->main.last_io_ms = clock_mono_ms();

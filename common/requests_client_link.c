@@ -356,9 +356,10 @@ static void take_link_error(struct requests_client *rc, const reply_t *r)
 /* Redis did not take an entry. */
 static void take_entry_error(struct requests_client *rc, struct request *rq, const reply_t *r)
 {
-    enum redis_fault fault = reply_fault(r);
+    struct cb_error why = {0};
 
-    switch (fault) {
+    reply_error(r, &why);
+    switch (why.code) {
     case REDIS_NOSCRIPT: /* forgotten since the last call: a new connection loads it again */
         wire_drop(rc, reply_str(r), 0);
         break;
@@ -366,11 +367,11 @@ static void take_entry_error(struct requests_client *rc, struct request *rq, con
     case REDIS_MISCONF:
     case REDIS_NOREPLICAS:
         if (rq)
-            answer_refused(rc, rq, -32007, reply_str(r), "{\"retry_after_ms\":1000}");
+            answer_refused(rc, rq, -32007, why.text, "{\"retry_after_ms\":1000}");
         break;
     case REDIS_AUTH:
         if (rq)
-            answer_refused(rc, rq, -32002, reply_str(r), "{}");
+            answer_refused(rc, rq, -32002, why.text, "{}");
         break;
     case REDIS_LOADING:
     case REDIS_BUSY:

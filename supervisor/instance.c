@@ -43,7 +43,7 @@ struct instance {
     int64_t memory_ms;  /* when memory was asked for last */
     struct log_repeat said;
     struct log_repeat problem_said;
-    char error[128]; /* of the last tick, "" = it went well */
+    char error[256]; /* of the last tick, "" = it went well */
     struct instance_hosts hosts;
     struct circuits circuits;
     char orphan[132];   /* whose requests are being handed on, "" = nobody's */
@@ -254,12 +254,14 @@ static void on_tick(void *arg, const reply_t *reply)
     struct cb_error err;
 
     i->is_ticking = false;
-    if (reply && reply_is_error(reply))
-        tick_failed(i, reply_str(reply));
-    else if (reply && scripts_check_reply(SCRIPT_TICK, reply, TICK_MEMBERS, &err) != 0)
+    if (reply && reply_is_error(reply)) {
+        reply_error(reply, &err);
         tick_failed(i, err.text);
-    else if (reply && !i->is_leaving)
+    } else if (reply && scripts_check_reply(SCRIPT_TICK, reply, TICK_MEMBERS, &err) != 0) {
+        tick_failed(i, err.text);
+    } else if (reply && !i->is_leaving) {
         take_tick(i, reply);
+    }
 }
 
 static void on_left(void *arg, const reply_t *reply)

@@ -456,7 +456,9 @@ static void on_info(void *arg, const reply_t *reply)
     if (!reply)
         return;
     if (reply_is_error(reply)) {
-        fail(c, reply_fault(reply), reply_str(reply));
+        struct cb_error why = {0};
+        reply_error(reply, &why);
+        fail(c, (enum redis_fault)why.code, why.text);
         return;
     }
     redis_info_parse(reply_str(reply), &info);

@@ -5,6 +5,7 @@
  *   print_tables options-sample    etc/claudebench.yaml
  *   print_tables options-mdoc      the list of options in claudebench.yaml(5)
  *   print_tables events-mdoc       the list of log events in claudebenchd(8)
+ *   print_tables faults-mdoc       what Redis refuses, and what is done about it, in claudebenchd(8)
  *   print_tables keys-mdoc         the list of keys in claudebench-keys(7)
  *   print_tables methods-mdoc      the list of methods in claudebench-methods(7)
  *   print_tables acl               etc/redis-claudebench.acl
@@ -15,6 +16,7 @@
 #include "common/keys.h"
 #include "common/log.h"
 #include "common/options_doc.h"
+#include "common/redis_link.h"
 #include "common/rights.h"
 #include "worker/registry.h"
 
@@ -35,6 +37,24 @@ static void put_events(struct buf *out)
     for (int i = 0; i < EV_COUNT; i++)
         buf_printf(out, ".It Li %s Pq %s\n%s\n", log_event_name(events[i]),
                    log_level_name(log_event_level(events[i])), log_event_text(events[i]));
+    buf_puts(out, ".El\n");
+}
+
+/* One sentence a line. */
+static void put_sentences(const char *text, struct buf *out)
+{
+    for (const char *at = text; *at; at++)
+        buf_putc(out, at != text && at[-1] == '.' && *at == ' ' ? '\n' : *at);
+    buf_putc(out, '\n');
+}
+
+static void put_faults(struct buf *out)
+{
+    buf_puts(out, ".Bl -tag -width Ds\n");
+    for (const struct redis_fault_row *row = redis_fault_rows; row->prefix; row++) {
+        buf_printf(out, ".It Li %s\n%s.\n", row->prefix, row->meaning);
+        put_sentences(row->reaction, out);
+    }
     buf_puts(out, ".El\n");
 }
 
@@ -97,6 +117,7 @@ static const struct {
     {"options-sample", options_doc_sample},
     {"options-mdoc", options_doc_mdoc},
     {"events-mdoc", put_events},
+    {"faults-mdoc", put_faults},
     {"keys-mdoc", put_keys},
     {"methods-mdoc", put_methods},
     {"acl", put_acl},
@@ -113,7 +134,8 @@ int main(int argc, char **argv)
             return fflush(stdout) == 0 ? EXITCODE_OK : EXITCODE_SOFTWARE;
         }
     }
-    fprintf(stderr, "usage: print_tables "
-                    "options-sample|options-mdoc|events-mdoc|keys-mdoc|methods-mdoc|acl\n");
+    fprintf(stderr,
+            "usage: print_tables options-sample|options-mdoc|events-mdoc|faults-mdoc|keys-mdoc|"
+            "methods-mdoc|acl\n");
     return EXITCODE_USAGE;
 }

@@ -245,7 +245,7 @@ def right_put_right():
             r.call("ACL", "SETUSER", "me", "+@all")
             d.wait_ready(12)
             r.call("ACL", "SETUSER", "me", "-evalsha")
-            wait_until(lambda: "instance cannot beat: NOPERM" in "".join(status(d)["reasons"]), 8, "the reason")
+            wait_until(lambda: "instance cannot beat: the ACL does not give us the right (NOPERM" in "".join(status(d)["reasons"]), 8, "the reason")
             holds_for(lambda: len(d.events("tick_failed")) == 1, 2, "once, not at each tick", step=0.1)
             r.call("ACL", "SETUSER", "me", "+@all")
             d.wait_ready(12)

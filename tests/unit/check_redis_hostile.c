@@ -289,10 +289,10 @@ START_TEST(bad_handshakes)
     ck_assert_int_eq(open_with(HOSTILE_HANDSHAKE, false), REDIS_OK);
     ck_assert_int_eq(open_with("", false), REDIS_LOST);
     ck_assert_int_eq(open_with(":7\r\n", false), REDIS_LOST);
-    ck_assert_int_eq(open_with("-ERR max number of clients reached\r\n", false), REDIS_LOST);
+    ck_assert_int_eq(open_with("-ERR max number of clients reached\r\n", false), REDIS_MAXCLIENTS);
     ck_assert_int_eq(open_with("-LOADING Redis is loading the dataset\r\n", false), REDIS_LOADING);
     ck_assert_int_eq(open_with(":7\r\n-LOADING Redis is loading\r\n", false), REDIS_LOADING);
-    ck_assert_int_eq(open_with(":7\r\n-MASTERDOWN no link\r\n", false), REDIS_LOADING);
+    ck_assert_int_eq(open_with(":7\r\n-MASTERDOWN no link\r\n", false), REDIS_READONLY);
     ck_assert_int_eq(open_with("-BUSY script\r\n", false), REDIS_BUSY);
     ck_assert_int_eq(open_with("-DENIED protected mode\r\n", false), REDIS_AUTH);
     ck_assert_int_eq(open_with("-ERR unknown command 'CLIENT'\r\n", false), REDIS_ERROR);

@@ -233,8 +233,8 @@ START_TEST(faults_of_a_replica)
     link = redis_fixture_link(f);
     EXPECT_FAULT(link, REDIS_READONLY, "SET", "k", "v");
     call_ok(link, "CONFIG", "SET", "replica-serve-stale-data", "no");
-    EXPECT_FAULT(link, REDIS_LOADING, "GET", "k"); /* MASTERDOWN */
-    expect_open_fails(&f->target, REDIS_LOADING);
+    EXPECT_FAULT(link, REDIS_READONLY, "GET", "k"); /* MASTERDOWN */
+    expect_open_fails(&f->target, REDIS_READONLY);
     redis_link_free(link);
     redis_link_free(other);
     redis_fixture_free(f);
@@ -277,7 +277,7 @@ START_TEST(faults_by_first_word)
         {"-NOSCRIPT No matching script. Please use EVAL.", REDIS_NOSCRIPT},
         {"-NOGROUP No such key", REDIS_NOGROUP},
         {"-LOADING Redis is loading", REDIS_LOADING},
-        {"-MASTERDOWN Link with MASTER is down", REDIS_LOADING},
+        {"-MASTERDOWN Link with MASTER is down", REDIS_READONLY},
         {"-BUSY Redis is busy running a script", REDIS_BUSY},
         {"-BUSYGROUP Consumer Group name already exists", REDIS_ERROR},
         {"-READONLY You can't write against a read only replica. script: f", REDIS_READONLY},
@@ -292,6 +292,8 @@ START_TEST(faults_by_first_word)
         {"-ASK 4765 127.0.0.1:6381", REDIS_MIGRATING},
         {"-TRYAGAIN Multiple keys request during rehashing of slot", REDIS_MIGRATING},
         {"-CLUSTERDOWN Hash slot not served", REDIS_CLUSTERDOWN},
+        {"-ERR max number of clients reached", REDIS_MAXCLIENTS},
+        {"-ERR maximum", REDIS_ERROR},
         {"-OOM", REDIS_OOM},
         {"-", REDIS_ERROR},
         {"-oom lower case", REDIS_ERROR},
@@ -311,6 +313,15 @@ START_TEST(faults_by_first_word)
     for (size_t i = 0; i < CB_ARRAY_LEN(cases); i++) {
         reply_t *r = read_reply(link);
         ck_assert_msg(reply_fault(r) == cases[i].fault, "%s", cases[i].line);
+        if (reply_is_error(r)) { /* the meaning first, and Redis' own words behind it */
+            struct cb_error err = {0};
+            bool is_known = cases[i].fault != REDIS_ERROR;
+            const char *behind = (reply_error(r, &err), strstr(err.text, reply_str(r)));
+            ck_assert_int_eq(err.code, (int)cases[i].fault);
+            ck_assert_ptr_nonnull(behind);
+            ck_assert_msg((behind > err.text + 20 && behind[-1] == '(') == is_known, "%s",
+                          err.text);
+        }
         reply_free(r);
     }
     redis_link_free(link);
