@@ -251,7 +251,7 @@ static void take_tick(struct instance *i, const reply_t *reply)
 static void on_tick(void *arg, const reply_t *reply)
 {
     struct instance *i = arg;
-    struct cb_error err;
+    struct cb_error err = {0};
 
     i->is_ticking = false;
     if (reply && reply_is_error(reply)) {

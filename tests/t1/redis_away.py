@@ -136,7 +136,7 @@ def workers_survive_hang():
     redis.stop()
 
 
-@case("a Redis below 7.0 is refused: 78")
+@case("a Redis below 7.0 is refused: 78", faults="F22")
 def too_old():
     old = OldRedis("redis_version:6.2.14\r\nrole:master\r\naof_enabled:1\r\nmaxmemory_policy:noeviction\r\n")
     code, text = run_to_end(external(f"unix://{old.path}"))
@@ -144,7 +144,7 @@ def too_old():
     check("6.2.14 is too old" in text, text)
 
 
-@case("advice about eviction and persistence is given once")
+@case("advice about eviction and persistence is given once", faults="F22")
 def advice():
     redis = PrivateRedis(aof=False, lines=["maxmemory 100mb"])
     with redis.client() as r:
@@ -157,7 +157,7 @@ def advice():
     redis.stop()
 
 
-@case("a replica is not used; when it is promoted it is")
+@case("a replica is not used; when it is promoted it is", faults="F22")
 def replica():
     main_ = PrivateRedis(tcp=True)
     redis = PrivateRedis(lines=[f"replicaof 127.0.0.1 {main_.port}"])

@@ -69,6 +69,7 @@ ROWS = [
     row("F19", "the old master is still reachable by one host", [], ["t5/failover.py"]),
     row("F20", "Redis sleeps for 5 s, and is busy with a stranger's script for 10 s", [], ["t5/wire.py", "t2/weather.py"]),
     row("F21", "Redis' memory is full", [], ["t5/redis_data.py", "t2/weather.py"]),
+    row("F22", "wrong Redis setup: too old, a replica, eviction, no persistence", [], ["t1/redis_away.py"]),
     row("F23", "SCRIPT FLUSH and FUNCTION FLUSH every 100 ms", [], ["t5/wire.py", "t2/weather.py", "t1/redis_away.py"]),
     row("F24", "the disk of Redis, of the log, of the audit file, of PostgreSQL is full", [],
         ["t5/redis_data.py", "t4/audit.py", "t5/archive.py"]),
@@ -97,6 +98,8 @@ ROWS = [
     row("net", "hosts with addresses of their own: links cut and healed, half-open connections", ["t4/cut_links.py"]),
     row("times", "what no other row measures: hand-over by the leader, by a dead worker, a restart of Redis", [],
         ["t4/leader.py", "t2/commit_steps.py", "t1/redis_away.py"]),
+    row("words", "what Redis refuses (OOM, MISCONF, READONLY, NOPERM, ...): said in its own words, asked again without a storm",
+        ["t5/refusals.py"]),
     row("quiet", "ten minutes under load: nobody is given up, no lease ends early, one leader", ["t5/quiet.py"],
         bound=30 * MINUTE),
 ]
