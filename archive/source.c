@@ -203,6 +203,11 @@ int source_ack(struct source *s, struct event_id upto, struct cb_error *err)
     return s->reader ? event_reader_ack_upto(s->reader, upto, err) : 0;
 }
 
+int source_ack_all(struct source *s, struct cb_error *err)
+{
+    return s->reader ? event_reader_ack(s->reader, err) : 0;
+}
+
 /* ---- records ---- */
 
 struct fetch {
@@ -426,6 +431,10 @@ int source_lag(struct source *s, struct source_lag *ret, struct cb_error *err)
         return 0;
     if (find_oldest(s, key, &group, &oldest, err) != 0)
         return err->code == REDIS_ERROR || err->code == REDIS_NOGROUP ? 0 : -1;
+    if (group.pending == 0 && oldest.ms == 0) {
+        ret->events = 0; /* behind a gap Redis counts what is gone as still to come */
+        return 0;
+    }
     int64_t age = clock_wall_ms() - (int64_t)oldest.ms;
     ret->ms = oldest.ms > 0 && age > 0 ? age : 0;
     return 0;

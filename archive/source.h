@@ -54,6 +54,8 @@ int source_register(struct source *s, int64_t every_ms, struct cb_error *err);
 int source_take(struct source *s, int most, int timeout_ms, struct touched_set *set,
                 struct event_id *ret_upto, bool *ret_gap, struct cb_error *err);
 int source_ack(struct source *s, struct event_id upto, struct cb_error *err);
+/* All that were taken, when all of them are archived. */
+int source_ack_all(struct source *s, struct cb_error *err);
 
 /*
  * Reads records from *at on and adds their rows to the batch, until it is full or all are read (*at is NULL then). `marks_lost`: a

@@ -185,13 +185,6 @@ static int look_at_place(struct archiver *a, bool *ret_is_redis, struct cb_error
     return 0;
 }
 
-static void begin_walk(struct archiver *a)
-{
-    a->is_walk_due = false;
-    log_event(EV_archive_walk_started, LOG_S("reason", a->walk_reason));
-    walk_begin(&a->walk);
-}
-
 /* ---- writing ---- */
 
 static struct store_place place_of(const struct archiver *a)
@@ -300,6 +293,23 @@ static int write_set(struct archiver *a, struct event_id upto, int events, bool 
 
 /* ---- turns ---- */
 
+/* The database knows of it before anything behind the gap is acknowledged: whoever comes after us begins it again. */
+static int begin_walk(struct archiver *a, bool *ret_is_redis, struct cb_error *err)
+{
+    const char *values[] = {a->source.generation};
+
+    if (finish_sent(a, ret_is_redis, err) != 0)
+        return -1;
+    *ret_is_redis = false;
+    if (pg_query(a->pg, "UPDATE claudebench.generation SET walked_at = NULL WHERE generation = $1",
+                 1, values, NULL, err) != 0)
+        return -1;
+    a->is_walk_due = false;
+    log_event(EV_archive_walk_started, LOG_S("reason", a->walk_reason));
+    walk_begin(&a->walk);
+    return 0;
+}
+
 static int walk_turn(struct archiver *a, bool *ret_is_redis, struct cb_error *err)
 {
     struct event_id none = {0, 0};
@@ -342,7 +352,7 @@ static int take_events(struct archiver *a, int timeout_ms, struct event_id *ret_
         count(&slot_of(a)->archive_gaps, 1);
         log_event(EV_archive_gap, LOG_I("events", n));
         a->walk_reason = "events are missing";
-        begin_walk(a);
+        a->is_walk_due = true;
     }
     return n;
 }
@@ -356,7 +366,7 @@ static int turn(struct archiver *a, bool *ret_is_redis, struct cb_error *err)
 
     *ret_is_redis = true;
     int n = take_events(a, is_busy ? 0 : BLOCK_MS, &upto, err);
-    if (n < 0)
+    if (n < 0 || (a->is_walk_due && begin_walk(a, ret_is_redis, err) != 0))
         return -1;
     if (n > 0 && a->careful > 0) {
         if (finish_sent(a, ret_is_redis, err) != 0 ||
@@ -369,8 +379,13 @@ static int turn(struct archiver *a, bool *ret_is_redis, struct cb_error *err)
     } else if (n > 0 && write_set(a, upto, n, false, ret_is_redis, err) != 0) {
         return -1;
     }
-    if (n == 0 && finish_sent(a, ret_is_redis, err) != 0)
-        return -1;
+    if (n == 0) {
+        if (finish_sent(a, ret_is_redis, err) != 0)
+            return -1;
+        *ret_is_redis = true; /* those that were gone before they were given are done, too */
+        if (source_ack_all(&a->source, err) != 0)
+            return -1;
+    }
     if (walk_is_on(&a->walk) && walk_turn(a, ret_is_redis, err) != 0)
         return -1;
     if (n > 0 && now < a->keeper_at_ms)
@@ -446,8 +461,6 @@ static int get_ready(struct archiver *a, bool *ret_is_redis, struct cb_error *er
         a->is_walk_due = true;
         a->walk_reason = "the archive was no reader of the events any more";
     }
-    if (a->is_walk_due)
-        begin_walk(a);
     return 1;
 }
 
