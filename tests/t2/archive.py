@@ -3,8 +3,10 @@
 
 import os
 import signal
+import time
 
 from cbtest import *
+from flood import completions, creations, flood
 from privpg import PrivatePostgres
 
 
@@ -360,6 +362,20 @@ def kept():
         equal(db.number("SELECT count(*) FROM claudebench.task"), 3000)
         with d.connect() as r:
             wait_until(lambda: r.call("XLEN", d.key("stream:events")) <= 1100, 15, "the leader has trimmed it")
+
+
+@case("thousands of events at a time: the archive keeps up, and every task and attempt is there")
+def rate():
+    db = database()
+    n = 2500
+    with archived(db) as d:
+        flood(d, creations(n))
+        flood(d, completions(d, n))
+        began = time.monotonic()
+        wait_archived(d)
+        note(f"{2 * n} events, and the last of them {time.monotonic() - began:.2f} s after they were made")
+        equal(db.number("SELECT count(*) FROM claudebench.task WHERE state = 'completed'"), n)
+        equal(db.number("SELECT count(*) FROM claudebench.attempt WHERE outcome = 'completed'"), n)
 
 
 @case("retention: what has ended and is old goes, by month or by row; what is open stays")
