@@ -98,6 +98,13 @@ static void log_dead(const struct work *w, const reply_t *dead)
     }
 }
 
+/* How many entries one call says to have handled: it was asked for no more than the limit. */
+static int64_t count_at(const reply_t *reply, size_t i)
+{
+    int64_t n = reply_int(reply_at(reply, i));
+    return n >= 0 && n <= REQUEUE_LIMIT ? n : 0;
+}
+
 static void on_requeued(void *arg, const reply_t *reply)
 {
     struct work *w = arg;
@@ -117,8 +124,8 @@ static void on_requeued(void *arg, const reply_t *reply)
         suspend_work(w);
         return;
     }
-    w->moved += reply_int(reply_at(reply, 0));
-    w->dead += reply_int(reply_at(reply, 1));
+    w->moved += count_at(reply, 0);
+    w->dead += count_at(reply, 1);
     log_dead(w, reply_at(reply, 3));
     if (reply_int(reply_at(reply, 2)) > 0)
         requeue(w);

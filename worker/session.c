@@ -249,7 +249,7 @@ static int hand_on_step(struct session *s, struct script_call *call, const char 
     }
     int64_t moved = reply_int(reply_at(reply, 0)), dead = reply_int(reply_at(reply, 1));
     *ret_rest = reply_int(reply_at(reply, 2));
-    if (moved + dead > 0)
+    if (moved > 0 || dead > 0)
         log_event(EV_requests_handed_on, LOG_S("consumer", s->consumer), LOG_I("requests", moved),
                   LOG_I("dead", dead), LOG_S("reason", how));
     for (size_t i = 0; i < reply_count(reply_at(reply, 3)); i++) {

@@ -276,7 +276,7 @@ def leftovers():
     c.wait(rid)
 
 
-@case("entries with thousands of fields, and with one field thousands of times, hang nobody")
+@case("entries with thousands of fields, and with one field thousands of times, hang nobody", faults="F31")
 def wide_entries():
     quiet()
     before = len(daemon.stream("stream:dead"))
@@ -291,7 +291,7 @@ def wide_entries():
     equal(daemon.events("child_hung"), [])
 
 
-@case("100 000 bytes in every text field: refused, and the worker lives")
+@case("100 000 bytes in every text field: refused, and the worker lives", faults="F31")
 def long_fields():
     long_text = "x" * 100000
     for name in ("session", "agent", "trace", "idem"):
@@ -316,7 +316,7 @@ def forged_cursors():
     check(c.ask("task.list", {"cursor": "1 default -50 t-1"}).ok, "one that a page could have given")
 
 
-@case("requests that are together more than one reply takes are served, uncharged")
+@case("requests that are together more than one reply takes are served, uncharged", faults="F31")
 def together_too_large():
     batch = dumps({"tasks": [{"text": "b", "queue": "large", "payload": "p" * 200000}] * 19})
     entries = [c.entry("task.create_batch", batch) for _ in range(20)]
@@ -328,7 +328,7 @@ def together_too_large():
         r.call("DEL", "cb:queue:large:pending", *r.scan("cb:task:*"))
 
 
-@case("a request that is too large by itself: a dead letter, cut; those beside it are served")
+@case("a request that is too large by itself: a dead letter, cut; those beside it are served", faults="F31")
 def alone_too_large():
     before = len(daemon.stream("stream:dead"))
     large = c.entry("task.create", b'{"text":"' + b"x" * (66 << 20) + b'"}')
