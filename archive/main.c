@@ -11,6 +11,7 @@
 #include <signal.h>
 
 const struct cli_verb *const cli_verbs[] = {
+    &verb_archive_query,
     &verb_archive_status,
     &verb_archive_migrate,
     NULL,

@@ -4,6 +4,40 @@
 #include "common/compat.h"
 #include "client/archive_verbs.h"
 
+static const struct cli_option query_options[] = {
+    {'s', "state", "STATE", "Only tasks in this state."},
+    {'q', "queue", "QUEUE", "Only tasks of this queue."},
+    {'w', "worker", "ID", "Only what this worker holds, or had last."},
+    {0, "search", "WORDS", "Only tasks whose text has these words: \"a phrase\", or, -not."},
+    {0, "open", NULL, "Only tasks that are still to be done."},
+    {0, "dead", NULL, "Only tasks that failed for good."},
+    {0, "lost", NULL, "Only tasks whose end the archive did not see."},
+    {0, "since", "TIME", "Changed (attempts: begun) at this time or later; 6h: so long ago."},
+    {0, "until", "TIME", "…before this time."},
+    {0, "attempts", NULL, "List attempts: who worked on what, when, and what came of it."},
+    {0, "outcome", "WORD", "Only attempts that ended so: completed, failed, lost…"},
+    {0, "generation", "ID", "Only of this generation of the data in Redis (archive status)."},
+    {'n', "limit", "N", "At most so many (default 50); 0: all."},
+    {0, "after", "CURSOR", "Go on behind an earlier page."},
+    {'j', "json", NULL, "Print one JSON object, with what --after takes in `next`."},
+    {0, "jsonl", NULL, "Print one JSON object per line."},
+    {0, "explain", NULL, "Show how PostgreSQL would look for it."},
+    {0, NULL, NULL, NULL},
+};
+
+const struct cli_verb verb_archive_query = {
+    .name = "archive query",
+    .operands = "[ID...]",
+    .min_operands = 0,
+    .max_operands = -1,
+    .summary = "List tasks and attempts of the archive in PostgreSQL, the newest first.",
+    .notes =
+        "Exit 66: there is none of the IDs; 69: PostgreSQL cannot be reached; 78: no archive is\n"
+        "configured, or its schema is not one that this program reads.\n",
+    .options = query_options,
+    .run = archive_query_run,
+};
+
 static const struct cli_option status_options[] = {
     {'j', "json", NULL, "Print it as one JSON object."},
     {0, NULL, NULL, NULL},

@@ -14,6 +14,11 @@ static int run_program(const struct cli *cli)
                               "; is this build without PostgreSQL?");
 }
 
+int archive_query_run(const struct cli *cli)
+{
+    return run_program(cli);
+}
+
 int archive_status_run(const struct cli *cli)
 {
     return run_program(cli);

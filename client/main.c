@@ -69,6 +69,7 @@ const struct cli_verb *const cli_verbs[] = {
     &verb_ctl_leader,
     &verb_events,
     &verb_audit,
+    &verb_archive_query,
     &verb_archive_status,
     &verb_archive_migrate,
     &verb_doctor,

@@ -63,7 +63,7 @@ def wrong_use():
 @case("help and version go to stdout, exit 0; every verb has help")
 def help_and_version():
     top = expect(daemon.client("--help"), 0).stdout.decode()
-    verbs = re.findall(r"^  ((?:ctl |task |schedule |hook )?[a-z-]+)(?: |$)", top.split("Commands:")[1].split("Options:")[0], re.M)
+    verbs = re.findall(r"^  ((?:ctl |task |schedule |hook |archive )?[a-z-]+)(?: |$)", top.split("Commands:")[1].split("Options:")[0], re.M)
     check(len(verbs) >= 8, verbs)
     for verb in verbs:
         done = expect(daemon.client(*verb.split(), "--help"), 0)
