@@ -5,7 +5,6 @@
 #include "common/compat.h"
 #include "archive/store.h"
 
-#include "common/arena.h"
 #include "common/fault.h"
 #include "common/mem.h"
 
@@ -172,7 +171,6 @@ static int make_months(struct store *s, const struct batch *b, struct cb_error *
 
 int store_open(struct store *s, struct cb_error *err)
 {
-    CB_CLEANUP(arena_done) struct arena arena = ARENA_INIT;
     PGconn *conn = pg_conn(s->pg);
 
     s->nmonths = 0;

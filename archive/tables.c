@@ -5,9 +5,9 @@
 #include "common/compat.h"
 #include "archive/tables.h"
 
-#include "common/mem.h"
+#include "archive/hash.h"
 
-#include <uthash.h>
+#include "common/mem.h"
 
 /* ---- the tables ---- */
 

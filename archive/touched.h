@@ -4,10 +4,9 @@
 #ifndef CB_ARCHIVE_TOUCHED_H
 #define CB_ARCHIVE_TOUCHED_H
 
+#include "archive/hash.h"
 #include "archive/records.h"
 #include "common/event_entry.h"
-
-#include <uthash.h>
 
 enum touched_kind { TOUCHED_TASK, TOUCHED_INSTANCE, TOUCHED_DECISION, TOUCHED_SCHEDULE };
 
