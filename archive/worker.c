@@ -385,6 +385,10 @@ static int turn(struct archiver *a, bool *ret_is_redis, struct cb_error *err)
         *ret_is_redis = true; /* those that were gone before they were given are done, too */
         if (source_ack_all(&a->source, err) != 0)
             return -1;
+        *ret_is_redis =
+            false; /* has the server hung up? nobody else would notice until the next event */
+        if (pg_wait_readable(a->pg, 0, err) < 0)
+            return -1;
     }
     if (walk_is_on(&a->walk) && walk_turn(a, ret_is_redis, err) != 0)
         return -1;

@@ -378,6 +378,32 @@ def rate():
         equal(db.number("SELECT count(*) FROM claudebench.attempt WHERE outcome = 'completed'"), n)
 
 
+@fault_case("a database that is set back is filled again; other data in Redis are another generation, beside what was")
+def other_data():
+    db = database()
+    with archived(db) as d:
+        ids, _ = make_life(d)
+        wait_archived(d)
+        wait_until(lambda: d.events("archive_walked"), 10, "what there was at the start was read")
+        db.psql("DELETE FROM claudebench.task; DELETE FROM claudebench.attempt;"
+                "UPDATE claudebench.generation SET events_upto = '1-1';"
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'claudebench'")
+        wait_until(lambda: len(d.events("archive_walked")) >= 2, 20, "all was read again")
+        compare_all(d, db, ids)
+        before = db.number("SELECT count(*) FROM claudebench.task")
+        with d.connect() as r:  # all is lost, under a daemon that runs
+            r.call("DEL", *r.call("SCAN", 0, "COUNT", 100000)[1])
+        wait_until(lambda: len(d.events("archive_walked")) >= 3, 30, "what is there now was read")
+        equal(db.number("SELECT count(*) FROM claudebench.open_task"), 0, "nothing is open any more")
+        equal(db.number("SELECT count(*) FROM claudebench.task"), before, "and nothing is forgotten")
+    with archived(db) as d:
+        ids, _ = make_life(d)
+        wait_archived(d)
+        compare_all(d, db, ids)
+        equal(db.number("SELECT count(DISTINCT generation) FROM claudebench.task"), 2)
+        equal(db.number("SELECT count(*) FROM claudebench.task"), before + len(ids) + 1)
+
+
 @case("retention: what has ended and is old goes, by month or by row; what is open stays")
 def retention():
     db = database()
