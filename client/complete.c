@@ -17,6 +17,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/methods.h"
+#include "common/metrics.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -32,6 +33,7 @@ enum kind {
     KIND_AGENTS,
     KIND_DOMAINS,
     KIND_METHODS,
+    KIND_METRICS,
     KIND_OPTIONS,
     KIND_SUBSYSTEMS,
     KIND_TASKS, /* the rest is asked for */
@@ -70,6 +72,7 @@ static const struct {
     {"audit", "decision", "WORD", KIND_WORDS, "deny ask allow modify none"},
     {NULL, NULL, "DOMAIN", KIND_DOMAINS, NULL},
     {NULL, NULL, "METHOD", KIND_METHODS, NULL},
+    {NULL, NULL, "METRIC", KIND_METRICS, NULL},
     {NULL, NULL, "OPTION", KIND_OPTIONS, NULL},
     {NULL, NULL, "SUBSYSTEM", KIND_SUBSYSTEMS, NULL},
     {NULL, NULL, "COMMAND", KIND_COMMANDS, NULL},
@@ -200,6 +203,10 @@ static void add_kind(struct complete *c, enum kind kind, const char *words)
     case KIND_METHODS:
         for (int i = 0; i < METHOD_COUNT; i++)
             add(c, methods[i].name, NULL);
+        break;
+    case KIND_METRICS:
+        for (size_t i = 0; i < METRIC_COUNT; i++)
+            add(c, metrics[i].name + strlen(METRICS_PREFIX), metrics[i].help);
         break;
     case KIND_OPTIONS:
         for (const struct option_row *o = options_table; o->name; o++)

@@ -57,6 +57,7 @@ const struct cli_verb *const cli_verbs[] = {
     &verb_status,
     &verb_top,
     &verb_instances,
+    &verb_metrics,
     &verb_config,
     &verb_handlers,
     &verb_ctl_reload,

@@ -43,6 +43,7 @@ extern const struct cli_verb verb_wait;
 extern const struct cli_verb verb_status;
 extern const struct cli_verb verb_top;
 extern const struct cli_verb verb_instances;
+extern const struct cli_verb verb_metrics;
 extern const struct cli_verb verb_config;
 extern const struct cli_verb verb_handlers;
 extern const struct cli_verb verb_ctl_reload;

@@ -167,6 +167,10 @@ struct options {
         int64_t lag_ms;
     } archive;
     struct {
+        const char *textfile; /* "": none */
+        int64_t interval_ms;
+    } metrics;
+    struct {
         int level;  /* enum log_level */
         int format; /* enum log_format */
         const char *destination;

@@ -97,9 +97,36 @@ static void add(_Atomic uint64_t *sum, const _Atomic uint64_t *n)
                               memory_order_relaxed);
 }
 
-/* After an upgrade in place a row may be another method's: then its counts are not kept. */
-static void retire_method(struct scoreboard_method *sum, const struct scoreboard_method *m)
+static void add_all(_Atomic uint64_t *sums, const _Atomic uint64_t *counts, size_t len)
 {
+    for (size_t i = 0; i < len; i++)
+        add(&sums[i], &counts[i]);
+}
+
+/* After an upgrade in place a row may be another method's or script's: then any that has this name, or none. Counts go only when
+ * all rows are taken, by names of versions that are gone. `first` is the name in the first row. */
+static size_t retired_row(const char *first, size_t row_size, size_t rows, size_t own,
+                          const char *name)
+{
+    size_t empty = rows;
+
+    if (!first[own * row_size] || strcmp(first + own * row_size, name) == 0)
+        return own;
+    for (size_t i = 0; i < rows; i++) {
+        if (strcmp(first + i * row_size, name) == 0)
+            return i;
+        if (!first[i * row_size])
+            empty = i;
+    }
+    return empty < rows ? empty : own;
+}
+
+static void retire_method(struct scoreboard_method *rows, size_t own,
+                          const struct scoreboard_method *m)
+{
+    struct scoreboard_method
+        *sum = &rows[retired_row(rows[0].name, sizeof rows[0], SCOREBOARD_METHODS, own, m->name)];
+
     if (sum->name[0] && strcmp(sum->name, m->name) != 0)
         return;
     memcpy(sum->name, m->name, sizeof sum->name);
@@ -107,8 +134,9 @@ static void retire_method(struct scoreboard_method *sum, const struct scoreboard
     add(&sum->errors, &m->errors);
     add(&sum->refused, &m->refused);
     add(&sum->total_us, &m->total_us);
-    for (size_t i = 0; i < SCOREBOARD_BUCKETS; i++)
-        add(&sum->buckets[i], &m->buckets[i]);
+    add_all(sum->buckets, m->buckets, SCOREBOARD_BUCKETS);
+    add_all(sum->bounded, m->bounded, SCOREBOARD_BOUNDS);
+    add_all(sum->codes, m->codes, SCOREBOARD_CODES);
 }
 
 static void raise_to(_Atomic uint64_t *max, uint64_t n)
@@ -140,6 +168,8 @@ void scoreboard_observe_script(struct scoreboard_script *s, size_t requests, int
 
 void scoreboard_retire(struct scoreboard *sb, const struct scoreboard_slot *slot)
 {
+    struct scoreboard_script *scripts = sb->retired.scripts;
+
     add(&sb->retired.requests, &slot->requests);
     add(&sb->retired.duplicates, &slot->duplicates);
     add(&sb->retired.commits, &slot->commits);
@@ -148,13 +178,18 @@ void scoreboard_retire(struct scoreboard *sb, const struct scoreboard_slot *slot
     add(&sb->retired.archive_rows, &slot->archive_rows);
     add(&sb->retired.archive_refused, &slot->archive_refused);
     add(&sb->retired.archive_gaps, &slot->archive_gaps);
-    for (size_t i = 0; i < SCOREBOARD_DECISIONS; i++)
-        add(&sb->retired.decisions[i], &slot->decisions[i]);
+    add_all(sb->retired.decisions, slot->decisions, SCOREBOARD_DECISIONS);
+    for (size_t i = 0; i < SCOREBOARD_HOOK_EVENTS; i++)
+        add_all(sb->retired.hook_events[i], slot->hook_events[i], SCOREBOARD_DECISIONS);
+    add_all(sb->retired.claims, slot->claims, SCOREBOARD_CLAIMS);
+    add_all(sb->retired.nameless, slot->nameless, SCOREBOARD_CODES);
     for (size_t i = 0; i < SCOREBOARD_METHODS; i++)
         if (slot->methods[i].name[0])
-            retire_method(&sb->retired.methods[i], &slot->methods[i]);
+            retire_method(sb->retired.methods, i, &slot->methods[i]);
     for (size_t i = 0; i < SCOREBOARD_SCRIPTS; i++)
-        scoreboard_add_script(&sb->retired.scripts[i], &slot->scripts[i]);
+        scoreboard_add_script(&scripts[retired_row(scripts[0].name, sizeof scripts[0],
+                                                   SCOREBOARD_SCRIPTS, i, slot->scripts[i].name)],
+                              &slot->scripts[i]);
 }
 
 void scoreboard_slot_reset(struct scoreboard_slot *slot, const char *domain, uint64_t generation)
@@ -346,6 +381,72 @@ uint64_t scoreboard_decisions(const struct scoreboard *sb, enum scoreboard_decis
     return n;
 }
 
+/* ---- what metrics tell apart ---- */
+
+static const struct {
+    int code;
+    const char *name;
+} error_codes[SCOREBOARD_CODES - CODE_FIRST_ERROR] = {
+    {-32700, "-32700"}, {-32600, "-32600"}, {-32601, "-32601"}, {-32602, "-32602"},
+    {-32603, "-32603"}, {-32000, "-32000"}, {-32001, "-32001"}, {-32002, "-32002"},
+    {-32004, "-32004"}, {-32005, "-32005"}, {-32006, "-32006"}, {-32007, "-32007"},
+};
+
+enum scoreboard_code scoreboard_code(int64_t code)
+{
+    if (code >= 0)
+        return CODE_OK;
+    for (size_t i = 0; i < CB_ARRAY_LEN(error_codes); i++)
+        if (error_codes[i].code == code)
+            return (enum scoreboard_code)(CODE_FIRST_ERROR + i);
+    return CODE_OTHER;
+}
+
+const char *scoreboard_code_name(enum scoreboard_code code)
+{
+    if (code >= CODE_FIRST_ERROR && code < SCOREBOARD_CODES)
+        return error_codes[code - CODE_FIRST_ERROR].name;
+    return code == CODE_OK ? "ok" : "other";
+}
+
+const char *scoreboard_claim_name(enum scoreboard_claim claim)
+{
+    static const char *const names[SCOREBOARD_CLAIMS] = {
+        [CLAIM_CLAIMED] = "claimed",   [CLAIM_EMPTY] = "empty",     [CLAIM_WAITING] = "waiting",
+        [CLAIM_REPEATED] = "repeated", [CLAIM_REFUSED] = "refused",
+    };
+    return names[claim];
+}
+
+const char *scoreboard_hook_event_name(enum scoreboard_hook_event event)
+{
+    static const char *const names[SCOREBOARD_HOOK_EVENTS] = {
+        [HOOK_EVENT_PRE_TOOL] = "pre_tool",
+        [HOOK_EVENT_USER_PROMPT] = "user_prompt",
+    };
+    return names[event];
+}
+
+const char *scoreboard_restart_name(enum scoreboard_restart reason)
+{
+    static const char *const names[SCOREBOARD_RESTARTS] = {
+        [RESTART_SIGNAL] = "signal",
+        [RESTART_EXIT] = "exit",
+        [RESTART_HUNG] = "hung",
+        [RESTART_NOT_READY] = "not_ready",
+    };
+    return names[reason];
+}
+
+const int64_t scoreboard_bounds_us[SCOREBOARD_BOUNDS] = {
+    50,    100,   250,    500,    1000,   2500,    5000,    10000,
+    25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 5000000,
+};
+const char *const scoreboard_bounds_s[SCOREBOARD_BOUNDS] = {
+    "0.00005", "0.0001", "0.00025", "0.0005", "0.001", "0.0025", "0.005", "0.01",
+    "0.025",   "0.05",   "0.1",     "0.25",   "0.5",   "1",      "2.5",   "5",
+};
+
 /* ---- latencies: bucket 4·o + q holds [2^(o + q/4), 2^(o + (q+1)/4)) µs ---- */
 
 static const double quarter[4] = {1.0, 1.189207115002721, 1.414213562373095, 1.681792830507429};
@@ -379,6 +480,11 @@ void scoreboard_observe(struct scoreboard_method *m, int64_t us)
         us = 0;
     atomic_fetch_add_explicit(&m->total_us, (uint64_t)us, memory_order_relaxed);
     atomic_fetch_add_explicit(&m->buckets[scoreboard_bucket(us)], 1, memory_order_relaxed);
+    for (size_t i = 0; i < SCOREBOARD_BOUNDS; i++)
+        if (us <= scoreboard_bounds_us[i]) {
+            atomic_fetch_add_explicit(&m->bounded[i], 1, memory_order_relaxed);
+            break;
+        }
 }
 
 int64_t scoreboard_percentile_us(const uint64_t buckets[SCOREBOARD_BUCKETS], double p)

@@ -17,14 +17,51 @@
 #include <stdint.h>
 
 enum {
-    SCOREBOARD_VERSION = 9, /* of the layout: to be raised when it changes */
+    SCOREBOARD_VERSION = 10, /* of the layout: to be raised when it changes */
     SCOREBOARD_SLOTS = 256,
     SCOREBOARD_LOG_LEVELS = 16,
     SCOREBOARD_METHODS = 64,
     SCOREBOARD_SCRIPTS = 96,
     /* Latency histogram: quarter octaves from 1 µs: bucket i holds values < 2^((i+1)/4) µs. */
     SCOREBOARD_BUCKETS = 112,
+    SCOREBOARD_BOUNDS = 16, /* of the buckets that metrics show: scoreboard_bounds_us */
+    SCOREBOARD_DOMAINS = 8,
 };
+
+/* What metrics tell requests' outcomes apart by: the codes of error replies. */
+enum scoreboard_code {
+    CODE_OK,
+    CODE_OTHER, /* an error that is none of the following */
+    CODE_FIRST_ERROR,
+    SCOREBOARD_CODES = CODE_FIRST_ERROR + 12,
+};
+enum scoreboard_code scoreboard_code(int64_t code); /* any code that is not negative is CODE_OK */
+const char *scoreboard_code_name(enum scoreboard_code code); /* "ok", "other", "-32602" */
+
+/* What came of claims for tasks. */
+enum scoreboard_claim {
+    CLAIM_CLAIMED, /* there was something, or more */
+    CLAIM_EMPTY,
+    CLAIM_WAITING,  /* parked until there is something, or its time is over */
+    CLAIM_REPEATED, /* had been claimed before, under the same idempotency key */
+    CLAIM_REFUSED,
+    SCOREBOARD_CLAIMS,
+};
+const char *scoreboard_claim_name(enum scoreboard_claim claim);
+
+/* What rules decide about. */
+enum scoreboard_hook_event { HOOK_EVENT_PRE_TOOL, HOOK_EVENT_USER_PROMPT, SCOREBOARD_HOOK_EVENTS };
+const char *scoreboard_hook_event_name(enum scoreboard_hook_event event);
+
+/* Why a worker was replaced. */
+enum scoreboard_restart {
+    RESTART_SIGNAL,    /* it died of one */
+    RESTART_EXIT,      /* it ended with an exit code, or without a word */
+    RESTART_HUNG,      /* it had not beaten for supervisor.watchdog_ms, and was killed */
+    RESTART_NOT_READY, /* it was not ready in time, or spoke another language, and was killed */
+    SCOREBOARD_RESTARTS,
+};
+const char *scoreboard_restart_name(enum scoreboard_restart reason);
 
 /* What hook workers count: decisions, by what they were; and calls that a client decided while no daemon answered, as it
  * told later. */
@@ -61,6 +98,9 @@ struct scoreboard_method {
     _Atomic uint64_t refused; /* by the gate or by validation */
     _Atomic uint64_t total_us;
     _Atomic uint64_t buckets[SCOREBOARD_BUCKETS];
+    _Atomic uint64_t
+        bounded[SCOREBOARD_BOUNDS];           /* by scoreboard_bounds_us; slower ones are in none */
+    _Atomic uint64_t codes[SCOREBOARD_CODES]; /* by enum scoreboard_code */
 };
 
 /* Calls of a script that commit requests. Times are round trips: from the write of the call to the taking of its reply. */
@@ -91,11 +131,15 @@ struct scoreboard_slot {
     char rules_problem[160];    /* why calls are refused; "" = nothing is wrong */
     _Atomic uint32_t rules;
     _Atomic uint64_t decisions[SCOREBOARD_DECISIONS]; /* by enum scoreboard_decision */
-    _Atomic int archive_state;        /* enum scoreboard_archive */
-    _Atomic uint64_t archive_events;  /* that are in PostgreSQL */
-    _Atomic uint64_t archive_rows;    /* that were written for them */
-    _Atomic uint64_t archive_refused; /* records that PostgreSQL would not take */
-    _Atomic uint64_t archive_gaps;    /* events were gone before they were read: all was read again */
+    _Atomic uint64_t
+        hook_events[SCOREBOARD_HOOK_EVENTS][SCOREBOARD_DECISIONS]; /* the same by event */
+    _Atomic uint64_t claims[SCOREBOARD_CLAIMS];                    /* by enum scoreboard_claim */
+    _Atomic uint64_t nameless[SCOREBOARD_CODES]; /* requests without a method that there is */
+    _Atomic int archive_state;                   /* enum scoreboard_archive */
+    _Atomic uint64_t archive_events;             /* that are in PostgreSQL */
+    _Atomic uint64_t archive_rows;               /* that were written for them */
+    _Atomic uint64_t archive_refused;            /* records that PostgreSQL would not take */
+    _Atomic uint64_t archive_gaps; /* events were gone before they were read: all was read again */
     _Atomic uint64_t archive_waiting; /* events that are not in PostgreSQL yet */
     _Atomic int64_t archive_lag_ms;   /* age of the oldest of these */
     _Atomic uint32_t archive_seq;     /* as entry_seq, for the next */
@@ -127,6 +171,14 @@ struct scoreboard_global {
     _Atomic int workers_ready;
     _Atomic int64_t started_ms; /* wall */
     _Atomic uint64_t restarts;
+    _Atomic uint64_t
+        restarts_by[SCOREBOARD_DOMAINS]
+                   [SCOREBOARD_RESTARTS]; /* domains as options_domain_names() has them */
+    _Atomic uint64_t redis_reconnects;    /* the supervisor's own */
+    _Atomic uint64_t leases_expired;      /* that our ticks have ended */
+    _Atomic uint64_t tasks_moved;         /* that our ticks took from instances that were silent */
+    _Atomic uint64_t reloads;             /* of the configuration */
+    _Atomic uint64_t reloads_refused;
     _Atomic int64_t
         outage_said_us;     /* monotonic: when a worker last logged that Redis does not serve it */
     _Atomic int hosts_seen; /* daemons on this Redis, ours included; 0 and 0: not known yet */
@@ -137,10 +189,10 @@ struct scoreboard_global {
     /* Levels of subsystems of the log (log.h): the level and one, 0 = the general one. */
     _Atomic uint32_t log_levels_serial; /* raised when they have changed */
     _Atomic int log_levels[SCOREBOARD_LOG_LEVELS];
-    _Atomic uint64_t audit_records;     /* of the audit file, since the supervisor's start */
-    _Atomic uint64_t audit_waiting;     /* …not in it yet */
-    _Atomic uint64_t audit_lost;        /* …that were gone before they were read */
-    _Atomic uint64_t audit_local;       /* calls that clients decided alone in the last hour */
+    _Atomic uint64_t audit_records; /* of the audit file, since the supervisor's start */
+    _Atomic uint64_t audit_waiting; /* …not in it yet */
+    _Atomic uint64_t audit_lost;    /* …that were gone before they were read */
+    _Atomic uint64_t audit_local;   /* calls that clients decided alone in the last hour */
     char instance_id[132];
     char incarnation[36];
 };
@@ -203,9 +255,12 @@ void scoreboard_sum_archives(const struct scoreboard *sb, struct scoreboard_arch
 /* Of all workers, those that are gone included. */
 uint64_t scoreboard_decisions(const struct scoreboard *sb, enum scoreboard_decision decision);
 
+/* The bounds of the histogram that metrics show, in µs, inclusive; and as Prometheus has them, in seconds. */
+extern const int64_t scoreboard_bounds_us[SCOREBOARD_BOUNDS];
+extern const char *const scoreboard_bounds_s[SCOREBOARD_BOUNDS];
 unsigned scoreboard_bucket(int64_t us);              /* index for a latency */
 int64_t scoreboard_bucket_limit_us(unsigned bucket); /* upper bound, for printing */
-/* Adds one latency to total_us and the histogram; the counters are the caller's. */
+/* Adds one latency to total_us and the histograms; the counters are the caller's. */
 void scoreboard_observe(struct scoreboard_method *m, int64_t us);
 /* Adds one call with so many requests; for the slot's own worker alone. */
 void scoreboard_observe_script(struct scoreboard_script *s, size_t requests, int64_t us);

@@ -556,6 +556,14 @@ void audit_reopen(struct audit *a)
     advance(a);
 }
 
+void audit_go_on(struct audit *a, int64_t records, int64_t gaps)
+{
+    if (!a)
+        return;
+    a->records = records;
+    a->gaps = gaps;
+}
+
 bool audit_status(const struct audit *a, struct audit_status *ret)
 {
     if (!a)

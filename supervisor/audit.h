@@ -31,6 +31,8 @@ struct audit_status {
 struct audit *audit_new(struct event_base *base, const struct options *opts,
                         struct redis_conn *conn);
 void audit_free(struct audit *a);
+/* What an earlier program in our place had counted, so that counters do not go back. Accepts NULL. */
+void audit_go_on(struct audit *a, int64_t records, int64_t gaps);
 
 /* Id of the trail's last entry, "" = none, as the tick found it. */
 void audit_wake(struct audit *a, const char *last_id);

@@ -17,7 +17,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg);
 
 void child_init(struct child *c, struct child_env *env, const char *domain, int slot)
 {
-    *c = (struct child){.env = env, .domain = domain, .slot = slot, .fd = -1};
+    *c = (struct child){.env = env, .domain = domain, .slot = slot, .fd = -1, .end = RESTART_EXIT};
     c->timer = evtimer_new(env->base, on_timer, c);
     cb_assert(c->timer);
     backoff_init(&c->brake, env->opts->supervisor.restart_min_ms,
@@ -242,6 +242,7 @@ static void do_start(struct child *c)
     struct cb_error err = {0};
 
     c->is_hung = false;
+    c->end = RESTART_EXIT;
     c->is_blameless = false;
     c->ready_ms = 0;
     c->started_ms = clock_mono_ms();
@@ -287,12 +288,23 @@ static void do_welcome(struct child *c)
               LOG_I("pid", c->pid), LOG_I("took_ms", c->ready_ms - c->started_ms));
 }
 
+static void count_restart(const struct child *c)
+{
+    struct scoreboard_global *g = &c->env->scoreboard->global;
+    const char *const *names = options_domain_names();
+
+    atomic_fetch_add(&g->restarts, 1);
+    for (size_t i = 0; names[i] && i < SCOREBOARD_DOMAINS; i++)
+        if (strcmp(names[i], c->domain) == 0)
+            atomic_fetch_add(&g->restarts_by[i][c->end], 1);
+}
+
 static void do_replace(struct child *c)
 {
     int64_t wait_ms = 0;
 
     c->restarts++;
-    atomic_fetch_add(&c->env->scoreboard->global.restarts, 1);
+    count_restart(c);
     if (has_lived_well(c)) {
         backoff_reset(&c->brake);
         c->short_lives = 0;
@@ -361,6 +373,8 @@ void child_event(struct child *c, enum child_event event)
 
     if (event == CHILD_EV_HUNG)
         c->is_hung = true;
+    if (action == CHILD_DO_KILL || action == CHILD_DO_REFUSE)
+        c->end = event == CHILD_EV_HUNG ? RESTART_HUNG : RESTART_NOT_READY;
     if (event == CHILD_EV_KILL)
         c->is_blameless = true;
     if ((event == CHILD_EV_HELLO || event == CHILD_EV_READY) && action == CHILD_DO_REFUSE)
@@ -436,5 +450,7 @@ void child_reaped(struct child *c, int status)
     scoreboard_retire(c->env->scoreboard, slot);
     scoreboard_slot_reset(slot, c->domain, 0);
     c->pid = 0;
+    if (c->end == RESTART_EXIT && WIFSIGNALED(status))
+        c->end = RESTART_SIGNAL;
     child_event(c, is_config ? CHILD_EV_DIED_CONFIG : CHILD_EV_DIED);
 }

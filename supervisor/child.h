@@ -76,8 +76,9 @@ struct child {
     unsigned restarts;
     unsigned short_lives; /* in a row */
     bool is_hung;
-    bool is_blameless; /* killed by a stop: what it had in hand is not charged */
-    bool is_retiring;  /* it leaves for good, and its place is not its own any more */
+    enum scoreboard_restart end; /* why its process ended, if nobody asked it to */
+    bool is_blameless;           /* killed by a stop: what it had in hand is not charged */
+    bool is_retiring;            /* it leaves for good, and its place is not its own any more */
 };
 
 void child_init(struct child *c, struct child_env *env, const char *domain, int slot);

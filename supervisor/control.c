@@ -13,7 +13,6 @@
 #include "supervisor/jsonc.h"
 #include "supervisor/peer.h"
 #include "supervisor/pidfile.h"
-#include "supervisor/status.h"
 #include "supervisor/supervisor.h"
 
 #include <event2/buffer.h>
@@ -36,8 +35,9 @@ struct client {
     struct client *next;
     struct control *control;
     struct bufferevent *bev;
-    json_object *due;       /* an answer that waits for the workers; requests behind it wait too */
-    bool awaits_figures;    /* a status that waits for what only Redis knows; the same */
+    json_object *due;        /* an answer that waits for the workers; requests behind it wait too */
+    struct figures *awaited; /* what only Redis knows, and what is then made of it; the same */
+    json_object *(*make)(struct supervisor *s);
     struct event *patience; /* until it is given all the same */
 };
 
@@ -76,7 +76,7 @@ static void answer_error(struct client *c, const char *text)
 
 static bool is_waiting(const struct client *c)
 {
-    return c->due || c->awaits_figures;
+    return c->due || c->awaited;
 }
 
 /* Who waits is not cut off for its silence. */
@@ -106,10 +106,10 @@ static void answer_due(struct client *c, bool is_settled)
     go_on(c, o);
 }
 
-static void answer_status(struct client *c)
+static void answer_with_figures(struct client *c)
 {
-    c->awaits_figures = false;
-    go_on(c, status_object(c->control->supervisor));
+    c->awaited = NULL;
+    go_on(c, c->make(c->control->supervisor));
 }
 
 static void on_patience_over(evutil_socket_t fd, short what, void *arg)
@@ -117,8 +117,8 @@ static void on_patience_over(evutil_socket_t fd, short what, void *arg)
     struct client *c = arg;
     (void)fd, (void)what;
 
-    if (c->awaits_figures)
-        answer_status(c);
+    if (c->awaited)
+        answer_with_figures(c);
     else
         answer_due(c, false);
 }
@@ -132,13 +132,15 @@ static void start_waiting(struct client *c, int64_t wait_ms)
 }
 
 /* With what is known already when Redis is not there, or has been asked just now. */
-static void answer_with_figures(struct client *c)
+static void answer_when_there(struct client *c, struct figures *figures,
+                              json_object *(*make)(struct supervisor *s))
 {
-    if (!figures_ask(c->control->supervisor->figures)) {
-        write_answer(c, status_object(c->control->supervisor));
+    if (!figures_ask(figures)) {
+        write_answer(c, make(c->control->supervisor));
         return;
     }
-    c->awaits_figures = true;
+    c->awaited = figures;
+    c->make = make;
     start_waiting(c, FIGURES_MS);
 }
 
@@ -157,8 +159,8 @@ static void handle_request(struct client *c, json_object *request)
     struct control_answer answer = {0};
 
     control_command(s, request, &answer);
-    if (answer.wants_figures)
-        answer_with_figures(c);
+    if (answer.make)
+        answer_when_there(c, answer.figures, answer.make);
     else if (!answer.json)
         answer_error(c, answer.error);
     else if (answer.wait_ms > 0)
@@ -428,11 +430,11 @@ void control_settled(struct control *ctl)
             answer_due(c, true);
 }
 
-void control_figures_came(struct control *ctl)
+void control_figures_came(struct control *ctl, const struct figures *figures)
 {
     for (struct client *c = ctl ? ctl->first : NULL; c; c = c->next)
-        if (c->awaits_figures)
-            answer_status(c);
+        if (c->awaited == figures)
+            answer_with_figures(c);
 }
 
 void control_free(struct control *ctl)

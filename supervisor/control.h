@@ -13,6 +13,7 @@
 #include "common/err.h"
 
 struct control;
+struct figures;
 struct inherit;
 struct supervisor;
 
@@ -28,6 +29,6 @@ void control_free(struct control *c);
 /* The workers are as wanted: whoever waits for that is answered. Accepts NULL. */
 void control_settled(struct control *c);
 /* What a status needs from Redis is there, or will not come (figures.h). Accepts NULL. */
-void control_figures_came(struct control *c);
+void control_figures_came(struct control *c, const struct figures *figures);
 
 #endif

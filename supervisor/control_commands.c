@@ -2,6 +2,7 @@
  * control_commands.c: see control_commands.h.
  *
  *   ping, status
+ *   metrics  format                   "json", or "prometheus": its text as the member `text`
  *   reload  wait_ms                   the configuration is read again
  *   scale   wait_ms, domain, workers  so many workers, until a reload
  *   drain   wait_ms                   no workers, until a reload
@@ -12,6 +13,8 @@
 #include "supervisor/control_commands.h"
 
 #include "common/log.h"
+#include "supervisor/measure.h"
+#include "supervisor/status.h"
 #include "supervisor/supervisor.h"
 
 enum { WAIT_MS_MAX = 3600000 };
@@ -82,8 +85,21 @@ static void do_ping(struct supervisor *s, json_object *request, struct control_a
 
 static void do_status(struct supervisor *s, json_object *request, struct control_answer *ret)
 {
-    (void)s, (void)request;
-    ret->wants_figures = true;
+    (void)request;
+    ret->figures = s->figures;
+    ret->make = status_object;
+}
+
+static void do_metrics(struct supervisor *s, json_object *request, struct control_answer *ret)
+{
+    const char *format = get_string(request, "format");
+
+    if (format && strcmp(format, "json") != 0 && strcmp(format, "prometheus") != 0) {
+        refuse(ret, "format is not json or prometheus");
+        return;
+    }
+    ret->figures = s->metrics_figures;
+    ret->make = format && strcmp(format, "prometheus") == 0 ? measure_text_object : measure_object;
 }
 
 static void do_stop(struct supervisor *s, json_object *request, struct control_answer *ret)
@@ -194,9 +210,9 @@ static const struct {
     void (*fn)(struct supervisor *s, json_object *request, struct control_answer *ret);
     bool is_change; /* refused while the daemon stops */
 } commands[] = {
-    {"ping", do_ping, false},           {"status", do_status, false}, {"stop", do_stop, false},
-    {"reload", do_reload, true},        {"scale", do_scale, true},    {"drain", do_drain, true},
-    {"log_level", do_log_level, false},
+    {"ping", do_ping, false},  {"status", do_status, false},       {"metrics", do_metrics, false},
+    {"stop", do_stop, false},  {"reload", do_reload, true},        {"scale", do_scale, true},
+    {"drain", do_drain, true}, {"log_level", do_log_level, false},
 };
 
 void control_command(struct supervisor *s, json_object *request, struct control_answer *ret)

@@ -9,13 +9,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct figures;
 struct supervisor;
 
 struct control_answer {
     json_object *json; /* NULL: refused, see error. Belongs to the caller */
     char error[256];
-    int64_t wait_ms;    /* > 0: to be given when the workers are as wanted, or after so long */
-    bool wants_figures; /* a status: to be made when these are there (figures.h) */
+    int64_t wait_ms;         /* > 0: to be given when the workers are as wanted, or after so long */
+    struct figures *figures; /* to be made when these are there: */
+    json_object *(*make)(struct supervisor *s);
     void (*after)(struct supervisor *s); /* to be done when it is on its way; NULL: nothing */
 };
 

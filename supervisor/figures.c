@@ -14,6 +14,7 @@ enum { YOUNG_MS = 200, OLD_MS = 60000 };
 struct figures {
     const struct options *opts;
     struct redis_conn *conn;
+    enum script_id script;
     void (*came)(void *arg);
     void *arg;
     json_object *json; /* NULL: none so far */
@@ -23,11 +24,11 @@ struct figures {
 };
 
 struct figures *figures_new(const struct options *opts, struct redis_conn *conn,
-                            void (*came)(void *arg), void *arg)
+                            enum script_id script, void (*came)(void *arg), void *arg)
 {
     struct figures *f = mem_alloc(sizeof *f);
 
-    *f = (struct figures){.opts = opts, .conn = conn, .came = came, .arg = arg};
+    *f = (struct figures){.opts = opts, .conn = conn, .script = script, .came = came, .arg = arg};
     return f;
 }
 
@@ -44,7 +45,7 @@ static void complain(struct figures *f, const char *why)
     unsigned times;
 
     if (log_repeat_may(&f->said, why, &times))
-        log_event(EV_script_error, LOG_S("script", "status_figures"), LOG_S("error", why),
+        log_event(EV_script_error, LOG_S("script", scripts_name(f->script)), LOG_S("error", why),
                   LOG_I("times", times));
 }
 
@@ -78,7 +79,7 @@ bool figures_ask(struct figures *f)
         return true;
     if (!redis_conn_is_up(f->conn) || (f->json && clock_mono_ms() - f->at_ms < YOUNG_MS))
         return false;
-    script_call_init(&call, SCRIPT_STATUS_FIGURES);
+    script_call_init(&call, f->script);
     script_call_key(&call, keys_make(&a, prefix, KEY_CLOCK));
     script_call_arg_str(&call, arena_printf(&a, "%s:", prefix));
     for (const char *const *domain = options_domain_names(); *domain; domain++)

@@ -1,5 +1,6 @@
 /*
- * figures.h: what a status shows that only Redis knows: tasks, queues, instances, backlogs (lua/status_figures.lua).
+ * figures.h: what a status and metrics show that only Redis knows: tasks, queues, instances, backlogs (lua/status_figures.lua,
+ * lua/metrics_figures.lua).
  *
  * Asked for when somebody asks for a status, never else: an idle daemon pays nothing. Whoever asks waits a moment for them
  * (control.c), and is told the last ones when Redis does not answer.
@@ -13,9 +14,9 @@
 
 struct figures;
 
-/* `came` is called when what figures_ask() has asked for is there, or will not come. All arguments are borrowed. */
+/* `script`: SCRIPT_STATUS_FIGURES, or SCRIPT_METRICS_FIGURES, which tells what metrics show and no more. `came` is called when what figures_ask() has asked for is there, or will not come. All arguments are borrowed. */
 struct figures *figures_new(const struct options *opts, struct redis_conn *conn,
-                            void (*came)(void *arg), void *arg);
+                            enum script_id script, void (*came)(void *arg), void *arg);
 void figures_free(struct figures *f); /* accepts NULL */
 
 /* True: asked for, `came` follows. False: those that are there are young enough, or Redis is not. */

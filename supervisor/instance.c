@@ -228,6 +228,8 @@ static void take_tick(struct instance *i, const reply_t *reply)
     if (is_self)
         i->renewed_ms = i->tick_sent_ms;
     set_leader(i, reply_str(reply_at(reply, 2)), reply_str(reply_at(reply, 3)), is_self);
+    atomic_fetch_add(&i->scoreboard->global.leases_expired, expired > 0 ? (uint64_t)expired : 0);
+    atomic_fetch_add(&i->scoreboard->global.tasks_moved, moved > 0 ? (uint64_t)moved : 0);
     if (expired > 0)
         log_event(EV_leases_expired, LOG_I("leases", expired));
     if (moved > 0)

@@ -12,7 +12,7 @@
 #include "supervisor/config.h"
 #include "supervisor/setup.h"
 #include "supervisor/supervisor.h"
-
+#include "supervisor/textfile.h"
 
 /* Each mistake has a line, as far as the log takes them; who wants more has claudebenchd -t. */
 enum { LOGGED_ERRORS = LOG_EVENTS_PER_SECOND };
@@ -38,7 +38,7 @@ static void change_done(struct change *c)
 static bool is_for_workers(const char *name)
 {
     size_t len = strlen(name);
-    return strncmp(name, "supervisor.", 11) != 0 &&
+    return strncmp(name, "supervisor.", 11) != 0 && strncmp(name, "metrics.", 8) != 0 &&
            (len < 8 || strcmp(name + len - 8, ".workers") != 0);
 }
 
@@ -111,6 +111,7 @@ static void apply(struct supervisor *s, const struct change *c, int fd)
         supervisor_set_log_level(s, (enum log_subsystem)i, -1);
     instance_resume(s->instance);
     assign_options_changed(s->assign);
+    textfile_options_changed(s->textfile);
 }
 
 static const char *member(json_object *o, const char *key)
@@ -142,6 +143,7 @@ static json_object *accept_change(struct supervisor *s, const struct change *c)
     json_object *answer = json_object_new_object();
 
     s->reload.count++;
+    atomic_fetch_add(&s->scoreboard->global.reloads, 1);
     s->reload.loaded_ms = clock_wall_ms();
     s->reload.began_ms = services_are_settled(&s->services) ? 0 : clock_mono_ms();
     json_object_put(s->reload.restart);
@@ -170,6 +172,7 @@ static json_object *refuse(struct supervisor *s, const struct options_errors *er
     json_object *lines = json_object_new_array();
 
     s->reload.refused++;
+    atomic_fetch_add(&s->scoreboard->global.reloads_refused, 1);
     for (size_t i = 0; i < errs->len; i++) {
         CB_CLEANUP(buf_done) struct buf line = BUF_INIT;
         one_line(errs, i, &line);

@@ -22,6 +22,7 @@
 #include "supervisor/scheduler.h"
 #include "supervisor/setup.h"
 #include "supervisor/signals.h"
+#include "supervisor/textfile.h"
 #include "supervisor/todo_sweep.h"
 
 #include <fcntl.h>
@@ -229,6 +230,9 @@ static void on_up(void *arg)
 {
     struct supervisor *s = arg;
 
+    if (s->had_redis)
+        atomic_fetch_add(&s->scoreboard->global.redis_reconnects, 1);
+    s->had_redis = true;
     durable_look(s->durable);
     handon_resume(s->handon);
     leftover_look(s->leftover, s->redis);
@@ -399,7 +403,15 @@ static void on_figures(void *arg)
 {
     struct supervisor *s = arg;
 
-    control_figures_came(s->control);
+    control_figures_came(s->control, s->figures);
+}
+
+static void on_metrics_figures(void *arg)
+{
+    struct supervisor *s = arg;
+
+    control_figures_came(s->control, s->metrics_figures);
+    textfile_figures_came(s->textfile);
 }
 
 static int make_parts(struct supervisor *s, const char *secret, struct inherit *in,
@@ -421,8 +433,13 @@ static int make_parts(struct supervisor *s, const char *secret, struct inherit *
     s->assign = assign_new(s->base, s->opts, &s->target, s->redis, s->instance);
     s->scheduler = scheduler_new(s->base, s->opts, s->scoreboard, s->instance, s->redis);
     s->event_care = event_care_new(s->base, s->opts, s->instance, s->redis);
-    s->figures = figures_new(s->opts, s->redis, on_figures, s);
+    s->figures = figures_new(s->opts, s->redis, SCRIPT_STATUS_FIGURES, on_figures, s);
+    s->metrics_figures = figures_new(s->opts, s->redis, SCRIPT_METRICS_FIGURES, on_metrics_figures,
+                                     s);
+    s->textfile = textfile_new(s);
     s->audit = audit_new(s->base, s->opts, s->redis);
+    audit_go_on(s->audit, (int64_t)atomic_load(&s->scoreboard->global.audit_records),
+                (int64_t)atomic_load(&s->scoreboard->global.audit_lost));
     s->durable = durable_new(s->base, s->scoreboard, s->redis);
     s->todo_sweep = todo_sweep_new(s->base, s->opts, s->redis);
     make_workers(s, in);
@@ -510,7 +527,9 @@ void supervisor_done(struct supervisor *s)
     handon_free(s->handon);
     scheduler_free(s->scheduler);
     event_care_free(s->event_care);
+    textfile_free(s->textfile);
     figures_free(s->figures);
+    figures_free(s->metrics_figures);
     todo_sweep_free(s->todo_sweep);
     durable_free(s->durable);
     instance_free(s->instance);

@@ -31,6 +31,7 @@ struct inherit;
 struct pidfile;
 struct scheduler;
 struct signals;
+struct textfile;
 struct todo_sweep;
 
 struct supervisor {
@@ -61,6 +62,8 @@ struct supervisor {
     struct scheduler *scheduler;
     struct event_care *event_care;
     struct figures *figures;
+    struct figures *metrics_figures;
+    struct textfile *textfile;
     struct todo_sweep *todo_sweep;
     struct durable *durable;
     struct control *control;
@@ -69,6 +72,7 @@ struct supervisor {
     struct reload reload;
     struct upgrade upgrade;
     int64_t started_ms; /* monotonic */
+    bool had_redis;     /* there was a connection */
     bool is_advised;    /* what should be changed in Redis has been said */
     int exit_code;
 };

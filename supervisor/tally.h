@@ -16,6 +16,14 @@ struct tally_method {
     uint64_t refused;
     uint64_t total_us;
     uint64_t buckets[SCOREBOARD_BUCKETS];
+    uint64_t bounded[SCOREBOARD_BOUNDS];
+    uint64_t codes[SCOREBOARD_CODES];
+};
+
+struct tally_script {
+    char name[32];
+    uint64_t calls;
+    uint64_t total_us;
 };
 
 struct tally {
@@ -23,8 +31,14 @@ struct tally {
     uint64_t duplicates;
     uint64_t commits;
     uint64_t reconnects;
+    uint64_t nameless[SCOREBOARD_CODES];
+    uint64_t claims[SCOREBOARD_CLAIMS];
+    uint64_t hook_events[SCOREBOARD_HOOK_EVENTS][SCOREBOARD_DECISIONS];
+    uint64_t fallbacks;
     struct tally_method *methods; /* in the order in which they were met */
     size_t len;
+    struct tally_script *scripts; /* the same */
+    size_t nscripts;
 };
 
 #define TALLY_INIT                                                                                 \

@@ -8,6 +8,7 @@
  *   print_tables faults-mdoc       what Redis refuses, and what is done about it, in claudebenchd(8)
  *   print_tables keys-mdoc         the list of keys in claudebench-keys(7)
  *   print_tables methods-mdoc      the list of methods in claudebench-methods(7)
+ *   print_tables metrics-mdoc    the list of metrics in claudebenchd(8)
  *   print_tables acl               etc/redis-claudebench.acl
  */
 #include "common/compat.h"
@@ -15,6 +16,7 @@
 #include "common/exitcode.h"
 #include "common/keys.h"
 #include "common/log.h"
+#include "common/metrics.h"
 #include "common/options_doc.h"
 #include "common/redis_link.h"
 #include "common/rights.h"
@@ -103,6 +105,21 @@ static void put_methods(struct buf *out)
     }
 }
 
+static void put_metrics(struct buf *out)
+{
+    buf_puts(out, ".Bl -tag -width Ds\n");
+    for (size_t i = 0; i < METRIC_COUNT; i++) {
+        const struct metric *m = &metrics[i];
+        buf_printf(out, ".It Li %s", m->name);
+        for (size_t l = 0; l < METRIC_LABELS && m->labels[l]; l++)
+            buf_printf(out, "%s%s", l == 0 ? " Brq Li " : " , ", m->labels[l]);
+        buf_printf(out, "\n%s%s.\n", metric_type_name(m->type),
+                   m->source == METRIC_ALL ? ", of all hosts" : "");
+        put_sentences(m->help, out);
+    }
+    buf_puts(out, ".El\n");
+}
+
 /* Not a hash, so that Redis refuses the file until an administrator has put his own in. */
 static void put_acl(struct buf *out)
 {
@@ -120,6 +137,7 @@ static const struct {
     {"faults-mdoc", put_faults},
     {"keys-mdoc", put_keys},
     {"methods-mdoc", put_methods},
+    {"metrics-mdoc", put_metrics},
     {"acl", put_acl},
 };
 
@@ -136,6 +154,6 @@ int main(int argc, char **argv)
     }
     fprintf(stderr,
             "usage: print_tables options-sample|options-mdoc|events-mdoc|faults-mdoc|keys-mdoc|"
-            "methods-mdoc|acl\n");
+            "methods-mdoc|metrics-mdoc|acl\n");
     return EXITCODE_USAGE;
 }

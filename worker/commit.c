@@ -11,7 +11,11 @@
 
 enum {
     REPLY_MEMBERS = 3, /* of lua/include/commit.lua: a code for each request, errors, the backlog */
-    REPLIES_DUPLICATE = -1,
+    REPLIES_DUPLICATE = -1, /* the codes of lua/include/commit.lua */
+    COMMIT_DONE = 0,
+    COMMIT_PARKED = 2,
+    COMMIT_CLAIMED_NONE = 3,
+    COMMIT_CLAIMED = 4,
     CODE_INTERNAL = -32603,
     CODE_RATE_LIMITED = -32000,
     CODE_CIRCUIT_OPEN = -32001,
@@ -224,7 +228,40 @@ static void log_outcome(const struct request *r, int64_t code)
               LOG_S("reason", r->dead_reason ? r->dead_reason : r->message));
 }
 
-/* A parked claim (code 2) counts like an answered one: for this worker it is done. */
+/* What came of a claim, of its own or of a completion that asked for the next task. */
+static void count_claim(struct scoreboard_slot *slot, const struct request *r, int64_t code)
+{
+    enum scoreboard_claim claim;
+
+    if (code == COMMIT_CLAIMED)
+        claim = CLAIM_CLAIMED;
+    else if (code == COMMIT_CLAIMED_NONE)
+        claim = CLAIM_EMPTY;
+    else if (code == COMMIT_PARKED)
+        claim = CLAIM_WAITING;
+    else if (r->handler->method != METHOD_task_claim)
+        return;
+    else
+        claim = code < 0 ? CLAIM_REFUSED : CLAIM_REPEATED;
+    atomic_fetch_add_explicit(&slot->claims[claim], 1, memory_order_relaxed);
+}
+
+static void count_decisions(struct scoreboard_slot *slot, const struct request *r)
+{
+    uint64_t n = r->prep.counted ? r->prep.counted : 1;
+    enum scoreboard_hook_event event = r->handler->method == METHOD_hook_user_prompt
+                                           ? HOOK_EVENT_USER_PROMPT
+                                           : HOOK_EVENT_PRE_TOOL;
+
+    for (unsigned i = 0; i < SCOREBOARD_DECISIONS; i++)
+        if (r->prep.counts & 1u << i) {
+            atomic_fetch_add_explicit(&slot->decisions[i], n, memory_order_relaxed);
+            if (r->handler->method != METHOD_hook_spool)
+                atomic_fetch_add_explicit(&slot->hook_events[event][i], n, memory_order_relaxed);
+        }
+}
+
+/* A parked claim counts like an answered one: for this worker it is done. */
 static void count_request(struct supervised *sup, const struct request *r, int64_t code)
 {
     struct scoreboard_slot *slot = sup->slot;
@@ -236,14 +273,17 @@ static void count_request(struct supervised *sup, const struct request *r, int64
         return;
     }
     log_outcome(r, code);
-    if (!r->handler)
+    enum scoreboard_code kind = scoreboard_code(code);
+    if (!r->handler) {
+        atomic_fetch_add_explicit(&slot->nameless[kind], 1, memory_order_relaxed);
         return;
-    for (unsigned i = 0; i < SCOREBOARD_DECISIONS && code == 0; i++)
-        if (r->prep.counts & 1u << i)
-            atomic_fetch_add_explicit(&slot->decisions[i], r->prep.counted ? r->prep.counted : 1,
-                                      memory_order_relaxed);
+    }
+    if (code == COMMIT_DONE && r->prep.counts)
+        count_decisions(slot, r);
+    count_claim(slot, r, code);
     struct scoreboard_method *m = &slot->methods[r->handler->method];
     atomic_fetch_add_explicit(&m->requests, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&m->codes[kind], 1, memory_order_relaxed);
     if (r->refused || code == CODE_RATE_LIMITED || code == CODE_CIRCUIT_OPEN)
         atomic_fetch_add_explicit(&m->refused, 1, memory_order_relaxed);
     else if (code < 0)

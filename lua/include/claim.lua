@@ -140,6 +140,7 @@ end
 
 -- Leases tasks. Returns the array of their JSON, the memo ("id token id token …"), and whether the queue is paused. All of it is put together
 -- before the first lease is written: a task that cannot be shown must not leave others half leased.
+-- The worker that commits counts claims by the code of the request: 4 = it has got something, 3 = there was nothing.
 local function claim_take(a)
     local worker, incarnation, limit = ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
     local queue = ARGV[a + 6]
@@ -188,6 +189,7 @@ local function claim_take(a)
         end
     end
     claim_hand_over(worker, assigned)
+    current.code = #out > 0 and 4 or 3
     if claim_was_mute then
         call('HDEL', instance_key(worker), 'mu')
         load_renew(worker)

@@ -195,7 +195,7 @@ for i = 1, N do
         if gate then
             gate.leave(i, not result and code)
         end
-        codes[i] = not result and code or r.replayed and 1 or 0
+        codes[i] = not result and code or r.replayed and 1 or r.code or 0
         local list = ARGV[r.at + 2]
         if list ~= '0' and codes[i] ~= PARKED then
             local texts = replies[list]

@@ -10,7 +10,7 @@
 --       entry id, number of its reply list (0 = nobody waits), id as JSON, deadline (wall ms, 0 = none),
 --       hash of the params (11 bytes, '' = no outcome is kept), actor, session, agent, trace, number of its
 --       keys, number of its arguments, the arguments, and behind them, with a hash, the scope of the idempotency key
--- Returns { {code per request: 0 done, 1 replayed, 2 parked, -1 duplicate, else the error's code},
+-- Returns { {code per request: 0 done, 1 replayed, 2 parked, 3 and 4 a claim that got nothing or something, -1 duplicate, else the error's code},
 --           {number of the request (0: the group) and text of each internal error}, length of the stream }
 --
 -- A script defines  local function op(r)  that returns the result's JSON [, memo], or nil, code, message, data

@@ -170,6 +170,33 @@ def status_figures_bounded():
     equal(got["backlog"]["task"], {"length": 1, "oldest_ms": 0})
 
 
+@case("metrics_figures: counts, what was ever, backlogs, dead letters; as many commands however much there is; no writes")
+def metrics_figures():
+    def ask():
+        before = s.dump(skip=())
+        commands = int(s.redis.info("stats")["total_commands_processed"])
+        got = json.loads(s.eval("metrics_figures", [s.key("clock")], [s.prefix + ":", "task", "system"]))
+        commands = int(s.redis.info("stats")["total_commands_processed"]) - commands
+        equal(s.dump(skip=()), before)
+        return got, commands
+
+    fresh()
+    empty, least = ask()
+    equal((empty["ever"], empty["dead_letters"], set(empty["tasks"].values())),
+          ({"created": 0, "completed": 0, "failed": 0, "cancelled": 0}, 0, {0}))
+    for i in range(120):
+        s.create("x", queue=f"q{i:03}")
+        s.register(f"a{i}", "i")
+    s.claim(queue="q000")
+    s.redis.call("XADD", s.key("requests:task"), "*", "origin", "1000-0")
+    s.redis.call("XADD", s.key("stream:dead"), "*", "reason", "x")
+    got, most = ask()
+    equal((got["ever"]["created"], got["dead_letters"], got["tasks"]["pending"], got["tasks"]["in_progress"]), (120, 1, 119, 1))
+    equal((got["backlog"]["system"], got["backlog"]["task"]["length"]), ({"length": 0}, 1))
+    check(got["backlog"]["task"]["oldest_ms"] > 10**12, "since its first entry")
+    check(most <= least + 1 and most < 40, f"{least} commands, {most} with much to look at")
+
+
 @case("at most 10000 instances: one that ended longest ago makes room for a new one, else it is refused")
 def instance_bound():
     fresh()

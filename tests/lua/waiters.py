@@ -6,6 +6,7 @@ from scripts import Request, Scripts
 
 s = None
 WAKE = {"claimed": False, "tasks": [], "wake": True}
+CLAIMED_NONE, CLAIMED = 3, 4  # codes of lua/include/commit.lua
 EMPTY = {"claimed": False, "tasks": []}
 PARKED = 2
 
@@ -62,7 +63,7 @@ def finds():
     fresh()
     equal(s.claim("w")["result"], EMPTY)
     s.create("t")
-    equal(s.wait("w"), 0)
+    equal(s.wait("w"), CLAIMED)
     equal(answers("w")[0]["claimed"], True)
     equal(waiters(), set())
 
@@ -246,7 +247,7 @@ def own_deadline():
     s.age(1.1)
     equal(s.tick()["waited"], 1)
     equal(answers("w"), [EMPTY])
-    equal(s.commit("task_claim", [Request(*s.claim_args("n"), 30000)], [30000, 1000]).codes, [0])
+    equal(s.commit("task_claim", [Request(*s.claim_args("n"), 30000)], [30000, 1000]).codes, [CLAIMED_NONE])
     equal(waiters(), set())
 
 
@@ -283,7 +284,7 @@ def repeated():
     s.create("t")
     equal([s.replies("the-old-reply-list"), answers("second")], [[], []])
     equal(s.replies("the-new-reply-list"), [{"jsonrpc": "2.0", "id": "again", "result": WAKE}])
-    equal(s.wait("w", **same), 0)
+    equal(s.wait("w", **same), CLAIMED)
     first = answers("w")[0]
     equal(first["claimed"], True)
     equal(s.wait("w", **same), 1)  # now there is an outcome to replay
@@ -298,7 +299,7 @@ def repeat_finds():
     s.redis.call("RENAME", s.key("waiters:queue:default"), s.key("elsewhere"))  # a task comes that wakes nobody
     s.create("t")
     s.redis.call("RENAME", s.key("elsewhere"), s.key("waiters:queue:default"))
-    equal(s.wait("w", **same), 0)
+    equal(s.wait("w", **same), CLAIMED)
     equal(waiters(), set())
 
 

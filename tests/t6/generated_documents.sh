@@ -41,7 +41,7 @@ sh "$top_srcdir/tools/splice.sh" "$top_srcdir/man/claudebench.yaml.5" options-md
 result "claudebench.yaml(5) has a place for it" $?
 same "claudebench.yaml(5) is current" "$top_srcdir/man/claudebench.yaml.5" "$tmp/page"
 
-for list in claudebenchd.8:events claudebenchd.8:faults claudebench-keys.7:keys claudebench-methods.7:methods; do
+for list in claudebenchd.8:events claudebenchd.8:faults claudebenchd.8:metrics claudebench-keys.7:keys claudebench-methods.7:methods; do
     page=${list%:*} name=${list#*:}-mdoc
     "$print" "$name" >"$tmp/mdoc" && [ -s "$tmp/mdoc" ]
     result "the list $name can be made" $?

@@ -457,7 +457,7 @@ START_TEST(all_errors_are_reported)
             "t:7:3: duplicate key \"lease_ms\" (first on line 6)\n"
             "t:1:1: a: unknown option (expected config_version, instance, redis, supervisor, "
             "domains, cluster, "
-            "task, events, limits, hooks, audit, postgres, archive, log or methods)\n"
+            "task, events, limits, hooks, audit, postgres, archive, metrics, log or methods)\n"
             "t:3:13: redis.embedded: \"yes\" is not a boolean (expected true or false)\n"
             "t:6:13: task.lease_ms: \"1\" is too small (expected milliseconds, 100 to 86400000)\n"
             "t:8:9: events: is a section (expected a mapping with transport, maxlen, max_bytes, "

@@ -112,6 +112,56 @@ START_TEST(scripts_are_added_up_when_a_worker_goes)
 }
 END_TEST
 
+START_TEST(methods_are_added_up_by_name)
+{
+    struct scoreboard *sb = NULL;
+    int fd = scoreboard_create(&sb, NULL);
+    struct scoreboard_slot *old = &sb->slots[1], *new = &sb->slots[2];
+
+    snprintf(old->methods[0].name, sizeof old->methods[0].name, "task.create");
+    atomic_store(&old->methods[0].requests, 1);
+    atomic_store(&old->methods[0].codes[CODE_OK], 1);
+    scoreboard_retire(sb, old);
+    /* After an upgrade in place a method is in front of it. */
+    snprintf(new->methods[0].name, sizeof new->methods[0].name, "task.before");
+    snprintf(new->methods[1].name, sizeof new->methods[1].name, "task.create");
+    atomic_store(&new->methods[0].requests, 10);
+    atomic_store(&new->methods[1].requests, 100);
+    atomic_store(&new->methods[1].codes[CODE_OK], 100);
+    scoreboard_retire(sb, new);
+    scoreboard_retire(sb, new);
+    uint64_t before = 0, create = 0, ok = 0;
+    for (size_t i = 0; i < SCOREBOARD_METHODS; i++) {
+        const struct scoreboard_method *m = &sb->retired.methods[i];
+        if (strcmp(m->name, "task.before") == 0)
+            before += atomic_load(&m->requests);
+        if (strcmp(m->name, "task.create") == 0) {
+            create += atomic_load(&m->requests);
+            ok += atomic_load(&m->codes[CODE_OK]);
+        }
+    }
+    ck_assert_uint_eq(before, 20);
+    ck_assert_uint_eq(create, 201);
+    ck_assert_uint_eq(ok, 201);
+    scoreboard_detach(sb);
+    close(fd);
+}
+END_TEST
+
+START_TEST(codes)
+{
+    ck_assert_int_eq(scoreboard_code(0), CODE_OK);
+    ck_assert_int_eq(scoreboard_code(4), CODE_OK);
+    ck_assert_int_eq(scoreboard_code(-1), CODE_OTHER);
+    ck_assert_int_eq(scoreboard_code(INT64_MIN), CODE_OTHER);
+    ck_assert_str_eq(scoreboard_code_name(CODE_OTHER), "other");
+    for (int i = CODE_FIRST_ERROR; i < SCOREBOARD_CODES; i++) {
+        const char *name = scoreboard_code_name((enum scoreboard_code)i);
+        ck_assert_int_eq(scoreboard_code(strtoll(name, NULL, 10)), i);
+    }
+}
+END_TEST
+
 START_TEST(entries)
 {
     static struct scoreboard_slot slot;
@@ -269,6 +319,8 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, strangers_are_refused);
     tcase_add_test(tc, reset_keeps_nothing);
     tcase_add_test(tc, scripts_are_added_up_when_a_worker_goes);
+    tcase_add_test(tc, methods_are_added_up_by_name);
+    tcase_add_test(tc, codes);
     tcase_add_test(tc, entries);
     tcase_add_test(tc, a_writer_that_died_half_way_names_nothing);
     tcase_add_test(tc, entries_are_never_torn);

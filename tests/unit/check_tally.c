@@ -53,6 +53,42 @@ START_TEST(sums)
 }
 END_TEST
 
+START_TEST(all_kinds_of_counters)
+{
+    static struct scoreboard_slot slot;
+    struct tally one = TALLY_INIT;
+    struct tally two = TALLY_INIT;
+
+    count(&slot, 0, "task.claim", 3, 100); /* a bound belongs to its bucket */
+    count(&slot, 0, "task.claim", 1, 6000000);
+    atomic_store(&slot.methods[0].codes[scoreboard_code(-32005)], 2);
+    atomic_store(&slot.nameless[scoreboard_code(-32601)], 3);
+    atomic_store(&slot.claims[CLAIM_EMPTY], 4);
+    atomic_store(&slot.hook_events[HOOK_EVENT_USER_PROMPT][DECISION_DENY], 5);
+    atomic_store(&slot.decisions[DECISION_FALLBACK], 6);
+    snprintf(slot.scripts[9].name, sizeof slot.scripts[9].name, "task_claim");
+    scoreboard_observe_script(&slot.scripts[9], 3, 700);
+    tally_add_slot(&one, &slot);
+    tally_add_slot(&two, &slot);
+    tally_add(&two, &one);
+    const struct tally_method *m = find(&two, "task.claim");
+    ck_assert_uint_eq(m->bounded[1], 6);
+    for (size_t i = 0; i < SCOREBOARD_BOUNDS; i++) /* what is slower than all of them is in none */
+        ck_assert_uint_eq(m->bounded[i], i == 1 ? 6 : 0);
+    ck_assert_uint_eq(m->codes[scoreboard_code(-32005)], 4);
+    ck_assert_uint_eq(two.nameless[scoreboard_code(-32601)], 6);
+    ck_assert_uint_eq(two.claims[CLAIM_EMPTY], 8);
+    ck_assert_uint_eq(two.hook_events[HOOK_EVENT_USER_PROMPT][DECISION_DENY], 10);
+    ck_assert_uint_eq(two.fallbacks, 12);
+    ck_assert_uint_eq(two.nscripts, 1);
+    ck_assert_str_eq(two.scripts[0].name, "task_claim");
+    ck_assert_uint_eq(two.scripts[0].calls, 2);
+    ck_assert_uint_eq(two.scripts[0].total_us, 1400);
+    tally_done(&one);
+    tally_done(&two);
+}
+END_TEST
+
 /* A sick worker writes names without an end, and ever new ones: we neither overrun nor grow. */
 START_TEST(hostile_names)
 {
@@ -78,6 +114,7 @@ END_TEST
 static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, sums);
+    tcase_add_test(tc, all_kinds_of_counters);
     tcase_add_test(tc, hostile_names);
 }
 

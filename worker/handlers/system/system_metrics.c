@@ -187,13 +187,14 @@ static void put_ms(struct buf *out, const char *name, const struct method_sum *s
     buf_printf(out, "%.3f", (double)scoreboard_percentile_us(sum->buckets, p) / 1000.0);
 }
 
-/* Workers of one build number the methods alike. */
+/* Workers of one build number the methods alike; those that are gone may have been of another one. */
 static void put_method(struct buf *out, const struct scoreboard *board, int id)
 {
     struct method_sum sum = {0};
 
-    if (strcmp(board->retired.methods[id].name, methods[id].name) == 0)
-        add_slot_method(&board->retired.methods[id], &sum);
+    for (size_t i = 0; i < SCOREBOARD_METHODS; i++)
+        if (strcmp(board->retired.methods[i].name, methods[id].name) == 0)
+            add_slot_method(&board->retired.methods[i], &sum);
     for (size_t i = 0; i < SCOREBOARD_SLOTS; i++)
         if (strcmp(board->slots[i].methods[id].name, methods[id].name) == 0)
             add_slot_method(&board->slots[i].methods[id], &sum);
@@ -223,7 +224,8 @@ static void put_script(struct buf *out, const struct scoreboard *board, int id)
     struct scoreboard_script sum = {.calls = 0};
 
     snprintf(sum.name, sizeof sum.name, "%s", scripts_name((enum script_id)id));
-    scoreboard_add_script(&sum, &board->retired.scripts[id]);
+    for (size_t i = 0; i < SCOREBOARD_SCRIPTS; i++)
+        scoreboard_add_script(&sum, &board->retired.scripts[i]);
     for (size_t i = 0; i < SCOREBOARD_SLOTS; i++)
         scoreboard_add_script(&sum, &board->slots[i].scripts[id]);
     uint64_t calls = get(&sum.calls);
