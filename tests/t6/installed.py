@@ -34,6 +34,7 @@ def install():
                  "claudebench/claudebench.yaml.example", "init.d/claudebench", "default/claudebench", "logrotate.d/claudebench",
                  "systemd/system/claudebench.service", "systemd/user/claudebench.service", "sysusers.d/claudebench.conf",
                  "tmpfiles.d/claudebench.conf", "claudebench/rules.d/10-dangerous-operations.yaml",
+                 "claudebench/monitoring/claudebench.rules.yml", "claudebench/monitoring/claudebench-dashboard.json",
                  "bash-completion/completions/claudebench", "zsh/site-functions/_claudebench", "vendor_completions.d/claudebench.fish"):
         find(name)
     if os.path.exists(procs.binary("claudebench-top")):
