@@ -74,6 +74,8 @@ const struct cli_verb *const cli_verbs[] = {
     &verb_archive_status,
     &verb_archive_migrate,
     &verb_doctor,
+    &verb_backup,
+    &verb_restore,
     NULL,
 };
 

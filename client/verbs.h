@@ -57,6 +57,8 @@ extern const struct cli_verb verb_ctl_leader;
 extern const struct cli_verb verb_events;
 extern const struct cli_verb verb_audit;
 extern const struct cli_verb verb_doctor;
+extern const struct cli_verb verb_backup;
+extern const struct cli_verb verb_restore;
 
 /* `top` is a program of its own, claudebench-top: here it is found and executed, there it is carried out. Both have the same table
  * of options. */

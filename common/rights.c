@@ -64,7 +64,9 @@ void rights_put_user(struct buf *out, enum rights_user user, const char *name, c
     buf_printf(out, "user %s reset on #%s", name, hash);
     if (user == RIGHTS_DAEMON)
         put_daemon(out, prefix);
-    else
+    else if (user == RIGHTS_CLIENT)
         put_client(out, prefix);
+    else
+        buf_puts(out, " -@all +replconf +sync"); /* sent by redis-cli --rdb */
     buf_puts(out, "\n");
 }

@@ -1,17 +1,18 @@
 /*
- * rights.h: the two Redis users, and the least that each may do (rights.def).
+ * rights.h: the Redis users, and the least that each may do (rights.def).
  *
  * The daemon's user, for the supervisor and its workers, has all keys of the prefix, the channels of its events, and only
  * commands that they send. The client's, for claudebench, adds to request streams without being able to read them, takes
  * replies from lists whose names it has drawn itself, and reads the public streams. Neither has KEYS, SCAN, FLUSH*, CONFIG
- * SET, DEBUG, SHUTDOWN, ACL.
+ * SET, DEBUG, SHUTDOWN, ACL. The third, of the embedded server only, takes backups and nothing else: SYNC gives all data, so
+ * neither of the others has it.
  */
 #ifndef CB_RIGHTS_H
 #define CB_RIGHTS_H
 
 #include "common/buf.h"
 
-enum rights_user { RIGHTS_DAEMON, RIGHTS_CLIENT };
+enum rights_user { RIGHTS_DAEMON, RIGHTS_CLIENT, RIGHTS_BACKUP };
 
 /* Appends "user NAME on #HASH …" and a newline, for redis.conf and ACL files. `hash`: the password's SHA-256 in
  * hexadecimal. A script's inner commands are checked like any other, so the line has what scripts do as well. */

@@ -5,7 +5,10 @@
 #include "common/compat.h"
 #include "common/spawn.h"
 
+#include "common/mem.h"
+
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -165,6 +168,27 @@ pid_t spawn_process(const struct spawn_plan *plan, struct cb_error *err)
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         ;
     return cb_error_set(err, code, "%s: %s", plan->path, strerror(code));
+}
+
+static bool is_program(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
+}
+
+char *spawn_find(const char *name)
+{
+    const char *path = getenv("PATH");
+
+    for (const char *p = path ? path : "/usr/local/bin:/usr/bin:/bin"; *p;) {
+        size_t len = strcspn(p, ":");
+        char *candidate = mem_printf("%.*s/%s", (int)len, p, name);
+        if (*p == '/' && is_program(candidate))
+            return candidate;
+        free(candidate);
+        p += len + (p[len] == ':');
+    }
+    return NULL;
 }
 
 int spawn_own_dir(char *out, size_t size)

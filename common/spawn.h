@@ -34,6 +34,9 @@ struct spawn_plan {
 /* Returns the pid, or -1 with err->code = errno and a text that names the program. */
 pid_t spawn_process(const struct spawn_plan *plan, struct cb_error *err);
 
+/* The first program of that name in an absolute folder of PATH; NULL when there is none. The caller frees. */
+char *spawn_find(const char *name);
+
 /* The directory of the running binary (from /proc/self/exe), without a slash at the end. */
 int spawn_own_dir(char *out, size_t size);
 

@@ -7,7 +7,7 @@
 
 #include "common/exitcode.h"
 #include "common/mem.h"
-#include "supervisor/lockfile.h"
+#include "common/lockfile.h"
 
 #include <sys/stat.h>
 

@@ -1,7 +1,7 @@
 /*
  * redis_config.c: see redis_config.h.
  *
- * Two users, `daemon` and `client`, with the rights of common/rights.h.
+ * Three users, `daemon`, `client` and `backup`, with the rights of common/rights.h.
  *
  * The default user is off and has no password, so nobody can be it; yet it keeps all rights, because
  * Redis loads its append-only file as that user and checks EXEC: with -@all every transaction in the file,
@@ -38,6 +38,8 @@ static const char *const fixed_lines[] = {
     "maxmemory-policy noeviction",
     "hash-max-listpack-value 1024",
     "hash-max-listpack-entries 128",
+    "repl-diskless-sync yes", /* a backup is a replica for once: straight to it, */
+    "repl-diskless-sync-delay 0", /* at once */
     "lazyfree-lazy-expire yes", /* a generation of idempotency outcomes is large */
 };
 
@@ -75,6 +77,7 @@ static void put_users(const struct redis_config *cfg, struct buf *out)
     buf_puts(out, "user default off resetpass ~* &* +@all\n");
     rights_put_user(out, RIGHTS_DAEMON, "daemon", cfg->daemon_hash, prefix);
     rights_put_user(out, RIGHTS_CLIENT, "client", cfg->client_hash, prefix);
+    rights_put_user(out, RIGHTS_BACKUP, "backup", cfg->backup_hash, prefix);
 }
 
 void redis_config_put(const struct redis_config *cfg, struct buf *out)

@@ -12,6 +12,7 @@ struct redis_config {
     const char *socket;      /* unix socket */
     const char *daemon_hash; /* SHA-256 of the passwords, hex */
     const char *client_hash;
+    const char *backup_hash;
 };
 
 void redis_config_put(const struct redis_config *cfg, struct buf *out);

@@ -7,7 +7,7 @@
 #include "common/exitcode.h"
 #include "common/mem.h"
 #include "common/redis_link.h"
-#include "supervisor/lockfile.h"
+#include "common/lockfile.h"
 #include "supervisor/secret.h"
 
 #include <sys/stat.h>
@@ -96,7 +96,8 @@ int redis_dir_open(struct redis_dir *d, const struct options *opts, bool shared,
                              opts->redis.dir);
     if (find_socket(d, opts->redis.url, err) < 0 || make_dirs(d, shared, err) < 0 ||
         take_ownership(d, err) < 0 || load_password(d, "daemon", 0600, d->daemon_hash, err) < 0 ||
-        load_password(d, "client", 0640, d->client_hash, err) < 0)
+        load_password(d, "client", 0640, d->client_hash, err) < 0 ||
+        load_password(d, "backup", 0600, d->backup_hash, err) < 0)
         return -1;
     return 0;
 }

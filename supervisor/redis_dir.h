@@ -15,6 +15,7 @@ struct redis_dir {
     int owner_fd;   /* supervisor.lock */
     char daemon_hash[65];
     char client_hash[65];
+    char backup_hash[65];
 };
 
 /* Creates what is missing and takes supervisor.lock. `shared`: the group may reach client.password.

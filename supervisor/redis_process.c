@@ -22,33 +22,11 @@ enum { LINE_MAX_BYTES = 400, LOCK_FD = 3 };
 
 /* ---- find ---- */
 
-static bool is_program(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
-}
-
-/* The first absolute folder of PATH that has it; NULL when none has. */
-static char *find_in_path(const char *name)
-{
-    const char *path = getenv("PATH");
-
-    for (const char *p = path ? path : "/usr/local/bin:/usr/bin:/bin"; *p;) {
-        size_t len = strcspn(p, ":");
-        char *candidate = mem_printf("%.*s/%s", (int)len, p, name);
-        if (*p == '/' && is_program(candidate))
-            return candidate;
-        free(candidate);
-        p += len + (p[len] == ':');
-    }
-    return NULL;
-}
-
 int redis_process_find(char **ret, struct cb_error *err)
 {
-    *ret = find_in_path("redis-server");
+    *ret = spawn_find("redis-server");
     if (!*ret)
-        *ret = find_in_path("valkey-server");
+        *ret = spawn_find("valkey-server");
     if (*ret)
         return 0;
     return cb_error_set(err, EXITCODE_UNAVAILABLE,
@@ -64,7 +42,8 @@ static int make_config(const struct redis_process_plan *plan, struct cb_error *e
     struct redis_config cfg = {.opts = plan->opts,
                                .socket = plan->dir->socket,
                                .daemon_hash = plan->dir->daemon_hash,
-                               .client_hash = plan->dir->client_hash};
+                               .client_hash = plan->dir->client_hash,
+                               .backup_hash = plan->dir->backup_hash};
     int fd = memfd_create("redis-config", MFD_CLOEXEC);
 
     if (fd < 0)

@@ -7,7 +7,7 @@
 #include "common/exitcode.h"
 #include "common/mem.h"
 #include "common/spawn.h"
-#include "supervisor/lockfile.h"
+#include "common/lockfile.h"
 #include "supervisor/secret.h"
 
 #include <fcntl.h>

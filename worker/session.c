@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/redis_cluster.h"
+#include "common/schema.h"
 
 enum {
     LOOK_MS = 200,
@@ -17,9 +18,6 @@ enum {
     REQUEUE_MEMBERS = 4, /* of lua/requeue.lua's reply */
     ROUNDS_MAX = 1000,
 };
-
-/* The schemas of the data that the compiled-in scripts can work on (lua/tick.lua writes it). */
-enum { SCHEMA_MIN = 1, SCHEMA_MAX = 1 };
 
 int session_init(struct session *s, const struct options *opts, struct supervised *sup,
                  const char *domain, const char *consumer, struct cb_error *err)

@@ -1,9 +1,9 @@
 /*
- * check_lockfile.c: supervisor/lockfile, pidfile and secret: one holder at a time, over forks and deaths;
+ * check_lockfile.c: lockfile, pidfile and secret: one holder at a time, over forks and deaths;
  * secrets are drawn once, whole, with their mode.
  */
 #include "common/compat.h"
-#include "supervisor/lockfile.h"
+#include "common/lockfile.h"
 
 #include "common/exitcode.h"
 #include "supervisor/pidfile.h"

@@ -3,7 +3,7 @@
  * could each lock a file of that name.
  */
 #include "common/compat.h"
-#include "supervisor/lockfile.h"
+#include "common/lockfile.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
