@@ -37,6 +37,17 @@ void pg_result_free(PGresult **result)
     *result = NULL;
 }
 
+void pg_put_element(struct buf *out, const char *s)
+{
+    buf_putc(out, '"');
+    for (; *s; s++) {
+        if (*s == '"' || *s == '\\')
+            buf_putc(out, '\\');
+        buf_putc(out, *s);
+    }
+    buf_putc(out, '"');
+}
+
 /* ---- errors ---- */
 
 /* What libpq and the server say has several lines. */

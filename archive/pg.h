@@ -13,6 +13,7 @@
 #define CB_ARCHIVE_PG_H
 
 #include "common/backoff.h"
+#include "common/buf.h"
 #include "common/err.h"
 
 #include <libpq-fe.h>
@@ -83,6 +84,9 @@ int pg_flush(struct pg *pg, struct cb_error *err);
 int pg_result_error(const PGresult *result, struct cb_error *err);
 /* Waits until there is something to read, at most `ms`; for notifications. 1: there is; 0: there is not; -1: lost. */
 int pg_wait_readable(struct pg *pg, int ms, struct cb_error *err);
+
+/* Appends an element of an array, as in {"a","b"}, for a parameter. */
+void pg_put_element(struct buf *out, const char *s);
 
 void pg_result_free(PGresult **result); /* CB_CLEANUP */
 

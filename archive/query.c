@@ -4,6 +4,7 @@
 #include "common/compat.h"
 #include "archive/query.h"
 
+#include "archive/pg.h"
 #include "archive/records.h"
 #include "common/json.h"
 
@@ -112,7 +113,6 @@ static void where_time(struct query *q, const struct kind *k, const char *compar
         buf_printf(&q->sql, " AND t.%s %s " AT_US, k->time, compare, bind(q, number(q, ms * 1000)));
 }
 
-/* {"a","b"}: an array of PostgreSQL's. */
 static void where_ids(struct query *q, const struct kind *k, const struct query_filter *f)
 {
     struct buf list CB_CLEANUP(buf_done) = BUF_INIT;
@@ -120,13 +120,8 @@ static void where_ids(struct query *q, const struct kind *k, const struct query_
     if (f->nids == 0)
         return;
     for (int i = 0; i < f->nids; i++) {
-        buf_puts(&list, i ? ",\"" : "{\"");
-        for (const char *p = f->ids[i]; *p; p++) {
-            if (*p == '"' || *p == '\\')
-                buf_putc(&list, '\\');
-            buf_putc(&list, *p);
-        }
-        buf_putc(&list, '"');
+        buf_putc(&list, i ? ',' : '{');
+        pg_put_element(&list, f->ids[i]);
     }
     buf_putc(&list, '}');
     buf_printf(&q->sql, " AND t.%s = ANY ($%d::text[])", k->id,

@@ -14,6 +14,7 @@
 #include "archive/keeper.h"
 #include "archive/migrate.h"
 #include "archive/open.h"
+#include "archive/outbox.h"
 #include "archive/walk.h"
 #include "common/clock.h"
 #include "common/exitcode.h"
@@ -23,6 +24,7 @@
 
 enum {
     BLOCK_MS = 1000,
+    WAKE_MS = 100, /* the same for who serves the outbox: how soon a notification is heard */
     NAP_MS = 200,
     LAG_MS = 2000,       /* how often it is asked how far behind we are */
     REGISTER_MS = 60000, /* how often we say that we are there */
@@ -38,6 +40,7 @@ struct archiver {
     struct pg *pg;
     struct store *store;
     struct keeper keeper;
+    struct outbox outbox;
     struct walk walk;
     bool is_walk_due; /* as soon as the reader is registered */
     const char *walk_reason;
@@ -47,8 +50,9 @@ struct archiver {
     struct event_id archived; /* the last event that is in PostgreSQL, as far as we know */
     struct event_id sent;     /* the last event of what is under way; 0: none ends with it */
     int nsent, rows_sent;
-    int stuck;   /* looks at the lag that found events given to nobody who is there */
-    int careful; /* so many events are still to be written record by record */
+    bool is_more; /* of the outbox, at once */
+    int stuck;    /* looks at the lag that found events given to nobody who is there */
+    int careful;  /* so many events are still to be written record by record */
     int64_t lag_at_ms, keeper_at_ms;
     int64_t drain_ms; /* since when it is to leave; 0: it is not */
     struct log_repeat said;
@@ -144,6 +148,7 @@ static int prepare_schema(struct archiver *a, struct cb_error *err)
 static int open_pg(struct archiver *a, struct cb_error *err)
 {
     keeper_reset(&a->keeper);
+    outbox_reset(&a->outbox);
     if (pg_connect(a->pg, err) != 0 || prepare_schema(a, err) != 0)
         return -1;
     a->archived = (struct event_id){0, 0};
@@ -365,7 +370,8 @@ static int turn(struct archiver *a, bool *ret_is_redis, struct cb_error *err)
     int64_t now = clock_mono_ms();
 
     *ret_is_redis = true;
-    int n = take_events(a, is_busy ? 0 : BLOCK_MS, &upto, err);
+    int idle_ms = outbox_is_ours(&a->outbox) ? WAKE_MS : BLOCK_MS;
+    int n = take_events(a, is_busy || a->is_more ? 0 : idle_ms, &upto, err);
     if (n < 0 || (a->is_walk_due && begin_walk(a, ret_is_redis, err) != 0))
         return -1;
     if (n > 0 && a->careful > 0) {
@@ -395,9 +401,11 @@ static int turn(struct archiver *a, bool *ret_is_redis, struct cb_error *err)
     if (n > 0 && now < a->keeper_at_ms)
         return 0;
     a->keeper_at_ms = now + KEEPER_MS;
-    if (finish_sent(a, ret_is_redis, err) != 0)
+    if (finish_sent(a, ret_is_redis, err) != 0 || keeper_turn(&a->keeper, ret_is_redis, err) < 0)
         return -1;
-    return keeper_turn(&a->keeper, ret_is_redis, err) < 0 ? -1 : 0;
+    int more = outbox_turn(&a->outbox, ret_is_redis, err);
+    a->is_more = more > 0;
+    return more < 0 ? -1 : 0;
 }
 
 static int look_at_lag(struct archiver *a, struct cb_error *err)
@@ -452,6 +460,7 @@ static int get_ready(struct archiver *a, bool *ret_is_redis, struct cb_error *er
     if (status > 0) { /* other data: none of what we had in hand is of these */
         abandon(a);
         keeper_reset(&a->keeper);
+        outbox_reset(&a->outbox);
         pg_disconnect(a->pg);
         return 0;
     }
@@ -525,6 +534,7 @@ static int archiver_init(struct archiver *a, const struct options *opts, struct 
     a->pg = pg_new(&config);
     a->store = store_new(a->pg);
     keeper_init(&a->keeper, &a->source, a->pg, a->store);
+    outbox_init(&a->outbox, &a->source, a->pg);
     batch_init(&a->batches[0]);
     batch_init(&a->batches[1]);
     return 0;
@@ -536,6 +546,7 @@ static void archiver_done(struct archiver *a)
     batch_done(&a->batches[0]);
     batch_done(&a->batches[1]);
     keeper_done(&a->keeper);
+    outbox_done(&a->outbox);
     store_free(a->store);
     pg_free(a->pg);
     source_done(&a->source);
