@@ -22,13 +22,20 @@ static const struct redis_node *node_of(const struct redis_link *link)
 }
 
 /* In a cluster others may serve us while this node cannot be reached, or will not do. One that refuses us is no
- * worse than the others; where a slot is being moved there is nobody else. */
+ * worse than the others; where a slot is being moved there is nobody else. A sentinel whose master is not there may be cut
+ * off from the others, and behind a failover: another one is asked first. */
 static void note_failure(struct redis_link *link, enum redis_fault fault)
 {
+    const struct redis_target *t = link->target;
     bool is_here = fault == REDIS_AUTH || fault == REDIS_MOVED || fault == REDIS_MIGRATING;
+    bool is_found = link->node.port != 0;
 
-    if (link->target->cluster && link->state != LINK_READY && link->addresses_left == 0 && !is_here)
-        redis_cluster_failed(link->target->cluster, node_of(link));
+    if (link->state == LINK_READY || link->addresses_left > 0)
+        return;
+    if (t->cluster && !is_here)
+        redis_cluster_failed(t->cluster, node_of(link));
+    if (t->sentinels && is_found && !redis_fault_passes(fault))
+        redis_sentinels_doubt(t->sentinels);
 }
 
 int link_lose(struct redis_link *link, enum redis_fault fault, struct cb_error *err,
@@ -152,7 +159,6 @@ static int check_role(struct redis_link *link, const reply_t *reply, struct cb_e
 {
     if (strcmp(reply_str(reply_at(reply, 0)), "master") == 0)
         return 0;
-    redis_sentinels_doubt(link->target->sentinels);
     return link_lose(link, REDIS_READONLY, err,
                      "ROLE: it is no master, although a sentinel says so");
 }

@@ -36,7 +36,7 @@ int redis_sentinels_new(const char *master, const char *nodes, const char *user,
 void redis_sentinels_free(struct redis_sentinels *s); /* accepts NULL */
 /* Another password for all of them. Returns whether it was another. */
 bool redis_sentinels_set_password(struct redis_sentinels *s, const char *password);
-/* What was found is no master: another one is asked first the next time. */
+/* What was found is no master, or not there: another one is asked first the next time. */
 void redis_sentinels_doubt(struct redis_sentinels *s);
 
 struct redis_sentinel_search;

@@ -233,6 +233,23 @@ START_TEST(replica_is_refused)
 }
 END_TEST
 
+/* So it is when nobody is there any more, or somebody else is: the sentinel is cut off from the others, and is not told. */
+START_TEST(sentinel_behind_a_failover)
+{
+    static const char *const olds[] = {NULL, "HTTP/1.1 400 Bad Request\r\n"};
+    int new = sentinel_of(fake(MASTER_HELLO));
+    for (size_t i = 0; i < CB_ARRAY_LEN(olds); i++) {
+        int ports[] = {sentinel_of(fake(olds[i])), new};
+        struct redis_target t = target_of(2000, ports, 2);
+        struct cb_error err;
+        ck_assert_int_ne(try_open(&t, &err), 0);
+        ck_assert_msg(try_open(&t, &err) == 0, "%s", err.text);
+        redis_target_done(&t);
+    }
+    end_fakes();
+}
+END_TEST
+
 START_TEST(role_may_be_denied)
 {
     int port = sentinel_of(fake(ROLE_DENIED));
@@ -289,6 +306,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, refused);
     tcase_add_test(tc, answers_that_are_none);
     tcase_add_test(tc, replica_is_refused);
+    tcase_add_test(tc, sentinel_behind_a_failover);
     tcase_add_test(tc, role_may_be_denied);
     tcase_add_test(tc, from_an_event_loop);
 }
