@@ -180,6 +180,12 @@ static void report_error(const char *what, const struct requests_reply *reply)
     buf_done(&text);
 }
 
+static bool is_sentence(const char *text)
+{
+    size_t len = strlen(text);
+    return len > 0 && strchr(".?!", text[len - 1]);
+}
+
 int session_report(const char *what, const struct requests_reply *reply)
 {
     switch (reply->outcome) {
@@ -193,9 +199,9 @@ int session_report(const char *what, const struct requests_reply *reply)
         break;
     case REQUESTS_UNKNOWN:
         if (reply->idem[0])
-            cli_say("%s: the outcome is unknown: %s. Repeat it with --idem %s: that has an effect "
+            cli_say("%s: the outcome is unknown: %s%s Repeat it with --idem %s: that has an effect "
                     "only if the first did not.",
-                    what, reply->message, reply->idem);
+                    what, reply->message, is_sentence(reply->message) ? "" : ".", reply->idem);
         else
             cli_say("%s: %s", what, reply->message);
         break;

@@ -238,10 +238,10 @@ static bool is_ours(void *arg, int fd)
     return true; /* the first connection has looked */
 }
 
-static bool will_do(void *arg, const struct redis_info *info)
+static int will_do(void *arg, const struct redis_info *info, struct cb_error *err)
 {
     (void)arg;
-    return !info->is_replica;
+    return info->is_replica ? redis_info_refuse_replica(err) : 0;
 }
 
 static void is_up(void *arg)

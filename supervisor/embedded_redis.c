@@ -282,17 +282,18 @@ bool embedded_redis_contact(struct embedded_redis *e, int fd)
     return pid == e->pid;
 }
 
-bool embedded_redis_accept(struct embedded_redis *e, const struct redis_info *info)
+int embedded_redis_accept(struct embedded_redis *e, const struct redis_info *info,
+                          struct cb_error *err)
 {
     if (info->process_id == (int64_t)e->pid) {
         e->has_answered = e->has_ever_answered = true;
         set_problem(e, NULL);
         log_repeat_over(&e->said);
-        return true;
+        return 0;
     }
-    log_event(EV_redis_unsuitable, LOG_S("problem", "another redis-server answers on our socket"),
-              LOG_I("pid", info->process_id));
-    return false;
+    return cb_error_set(err, EXITCODE_CONFIG,
+                        "another redis-server answers on our socket, pid %" PRId64,
+                        info->process_id);
 }
 
 /* ---- interface ---- */

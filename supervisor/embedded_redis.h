@@ -40,8 +40,9 @@ void embedded_redis_free(struct embedded_redis *e); /* accepts NULL; the server 
 void embedded_redis_launch(struct embedded_redis *e);
 /* A server has accepted our password over the socket `fd`. False: it is not the one we look after. */
 bool embedded_redis_contact(struct embedded_redis *e, int fd);
-/* The INFO of that connection. False: it is another process's. */
-bool embedded_redis_accept(struct embedded_redis *e, const struct redis_info *info);
+/* The INFO of that connection. 0, or -1: it is another process's. */
+int embedded_redis_accept(struct embedded_redis *e, const struct redis_info *info,
+                          struct cb_error *err);
 /* A child was reaped; true when it was our server. */
 bool embedded_redis_reaped(struct embedded_redis *e, pid_t pid, int status);
 /* Ends it in order (SIGTERM); hooks.gone tells when. */

@@ -452,18 +452,18 @@ static void on_info(void *arg, const reply_t *reply)
 {
     struct redis_conn *c = arg;
     struct redis_info info = {0};
+    struct cb_error why = {0};
 
     if (!reply)
         return;
     if (reply_is_error(reply)) {
-        struct cb_error why = {0};
         reply_error(reply, &why);
         fail(c, (enum redis_fault)why.code, why.text);
         return;
     }
     redis_info_parse(reply_str(reply), &info);
-    if (!c->hooks.accept(c->hooks.arg, &info))
-        fail(c, REDIS_LOST, "this server will not do");
+    if (c->hooks.accept(c->hooks.arg, &info, &why) < 0)
+        fail(c, REDIS_LOST, why.text);
     else
         become_up(c);
 }

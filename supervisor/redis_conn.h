@@ -25,8 +25,8 @@ struct redis_conn_hooks {
     bool is_quiet; /* it logs nothing: another connection to the same server does */
     /* A server has accepted our password (it may still be loading). Return false to hang up. */
     bool (*contact)(void *arg, int fd);
-    /* INFO of a new connection. Return false to hang up and try again later. */
-    bool (*accept)(void *arg, const struct redis_info *info);
+    /* INFO of a new connection. Return -1, with the reason, to hang up and try again later. */
+    int (*accept)(void *arg, const struct redis_info *info, struct cb_error *err);
     /* Commands may be sent from now on. */
     void (*up)(void *arg);
     /* The last try was refused (user, password); another follows at once. The target may be changed now. */

@@ -106,6 +106,11 @@ int redis_info_check(const struct redis_info *info, const char *prefix, struct c
                         NEEDED_MINOR);
 }
 
+int redis_info_refuse_replica(struct cb_error *err)
+{
+    return cb_error_set(err, EXITCODE_CONFIG, "this Redis is a replica, it takes no writes");
+}
+
 const char *redis_info_advice(const struct redis_info *info, size_t n)
 {
     const char *found[2];

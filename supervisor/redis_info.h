@@ -30,6 +30,8 @@ struct redis_info {
 void redis_info_parse(const char *text, struct redis_info *info);
 /* 0, or -1 (EXITCODE_CONFIG) when this Redis cannot serve us: too old, or a Cluster and our keys are not all in one slot. */
 int redis_info_check(const struct redis_info *info, const char *prefix, struct cb_error *err);
+/* -1: what is said of one that is a replica. */
+int redis_info_refuse_replica(struct cb_error *err);
 /* The n-th (from 0) piece of advice about a setting, or NULL when there is no more. */
 const char *redis_info_advice(const struct redis_info *info, size_t n);
 

@@ -197,26 +197,36 @@ static void give_advice(struct supervisor *s, const struct redis_info *info)
     s->is_advised = true;
 }
 
+/* A server that will not do is tried every few seconds. */
+static int say_unsuitable(struct supervisor *s, const struct cb_error *err)
+{
+    unsigned times;
+
+    if (log_repeat_may(&s->unsuitable_said, err->text, &times))
+        log_event(EV_redis_unsuitable, LOG_S("problem", err->text), LOG_I("times", times));
+    return -1;
+}
+
 /* Too old at the start is a mistake of whoever configured us; later it is weather. */
-static bool on_accept(void *arg, const struct redis_info *info)
+static int on_accept(void *arg, const struct redis_info *info, struct cb_error *err)
 {
     struct supervisor *s = arg;
-    struct cb_error err = {0};
 
-    if (s->embedded && !embedded_redis_accept(s->embedded, info))
-        return false;
-    if (redis_info_check(info, s->opts->redis.prefix, &err) < 0) {
-        log_event(EV_redis_unsuitable, LOG_S("problem", err.text));
+    if (s->embedded && embedded_redis_accept(s->embedded, info, err) < 0)
+        return say_unsuitable(s, err);
+    if (redis_info_check(info, s->opts->redis.prefix, err) < 0) {
+        say_unsuitable(s, err);
         if (!s->health.was_ready && !stop_is_stopping(&s->stop))
-            supervisor_fail(s, err.code, err.text);
-        return false;
+            supervisor_fail(s, err->code, err->text);
+        return -1;
     }
     if (info->is_replica) {
-        log_event(EV_redis_unsuitable, LOG_S("problem", "it is a replica"));
-        return false;
+        redis_info_refuse_replica(err);
+        return say_unsuitable(s, err);
     }
+    log_repeat_over(&s->unsuitable_said);
     give_advice(s, info);
-    return true;
+    return 0;
 }
 
 /* The operator may have put the password file right instead of Redis. */

@@ -74,6 +74,7 @@ struct supervisor {
     int64_t started_ms; /* monotonic */
     bool had_redis;     /* there was a connection */
     bool is_advised;    /* what should be changed in Redis has been said */
+    struct log_repeat unsuitable_said;
     int exit_code;
 };
 

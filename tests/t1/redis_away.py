@@ -164,6 +164,9 @@ def replica():
     with FakeDaemon(redis=redis, ready=False) as d:
         wait_until(lambda: d.events("redis_unsuitable"), 5, "refused")
         equal(status(d)["redis"]["state"], "down")
+        equal(status(d)["reasons"][0], "redis is down: this Redis is a replica, it takes no writes")
+        wait_until(lambda: d.events("redis_lost"), 10, "tried again")
+        equal(len(d.events("redis_unsuitable")), 1, d.log_tail())
         with redis.client() as r:
             r.call("REPLICAOF", "NO", "ONE")
         wait_until(lambda: status(d)["redis"]["state"] == "up", 10, "used")

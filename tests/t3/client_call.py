@@ -166,6 +166,7 @@ def nobody_answers():
         procs.kill(pid, signal.SIGSTOP)
     try:
         done = expect(call("--timeout", "300", "task.create", '{"text":"unknown"}'), 69, "outcome is unknown")
+        check(b"is claudebenchd running? Repeat it" in done.stderr, done.stderr)
         key = re.search(r"--idem (\S+?)[: ]", done.stderr.decode()).group(1)
         done = expect(call("--timeout", "300", "task.list"), 69, "no reply in time")
         check(b"unknown" not in done.stderr, done.stderr)
