@@ -33,6 +33,10 @@ extern const char *const system_quorum_statuses[];
 /* A reader of the event stream that is a part of us. */
 bool system_event_group_is_own(const char *group);
 
+/* The rows of common/keys_audit.def, for lua/include/keys_audit.lua. */
+void system_audit_operation(const struct handler_context *ctx, struct arena *arena,
+                            struct arg_list *keys, struct arg_list *args);
+
 enum { SYSTEM_STATE_BYTES = 65536 }; /* of the shared state */
 
 /* One item of a batch. */
