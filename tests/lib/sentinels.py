@@ -79,6 +79,14 @@ class Sentinel:
         except (OSError, RespError):
             return False
 
+    def could_promote(self):
+        """It knows a replica that it may make the master, were this one to die."""
+        try:
+            return any(f[b"flags"] == b"slave" and f[b"master-link-status"] == b"ok"
+                       for f in (dict(zip(r[::2], r[1::2])) for r in self.ask("replicas", NAME)))
+        except (OSError, RespError, KeyError):
+            return False
+
     def end(self):
         procs.kill(self.process.pid, 18)
         self.process.kill()
@@ -130,14 +138,31 @@ class Watched:
         self.master = new
 
     def wait_told(self, timeout=15):
-        """All sentinels tell of the master, and of its replica."""
-        tap.wait_until(lambda: all(s.master_port() == self.master.port and s.knows("replicas", 1) for s in self.sentinels), timeout,
+        """All sentinels tell of the master, and may promote its replica."""
+        tap.wait_until(lambda: all(s.master_port() == self.master.port and s.could_promote() for s in self.sentinels), timeout,
                        "the sentinels agree")
 
     def demote(self):
         """Another one is made master while this one lives."""
-        self.sentinels[0].ask("failover", NAME)
+        def is_begun():
+            try:
+                return self.sentinels[0].ask("failover", NAME) == b"OK"
+            except RespError as problem:
+                if problem.code in ("INPROG", "NOGOODSLAVE"):  # the last one is not over for all of them
+                    return False
+                raise
+
+        tap.wait_until(is_begun, 20, "the sentinel begins", step=0.05)
         self.wait_promoted()
+
+    @staticmethod
+    def wait_follows(server):
+        """The sentinels have made it a replica: of one that lives, after eight seconds."""
+        def is_replica():
+            with server.client() as r:
+                return r.call("ROLE")[0] == b"slave"
+
+        tap.wait_until(is_replica, 30, "the old master is a replica", step=0.01)
 
     # What a Daemon wants to know of its Redis.
 

@@ -2,7 +2,7 @@
 """failover.py: the master dies, is demoted or is cut off, and its replica takes its place (FAULTS F18, F19).
 
 Who waits for the replica's acknowledgement before it counts anything as said loses nothing. Daemons and agents find the
-master through a proxy, as they would through a virtual address.
+master through a proxy, as they would through a virtual address; or the daemon and claudebench ask Redis Sentinels.
 """
 
 import json
@@ -11,6 +11,7 @@ import time
 import network
 from cbtest import *
 from proxy import Proxy
+from sentinels import Watched, sentinel_daemon
 
 CONFIG = {"domains": {"task": {"workers": 3}, "system": {"workers": 2}}, "task": {"backoff_ms": 100, "max_attempts": 20},
           "redis": {"timeout_ms": 1000}}
@@ -95,6 +96,16 @@ class Probes:
         check(reply.ok, short(reply.raw))
         return time.monotonic() - began
 
+    def by_client(self, d):
+        """The same by claudebench, which finds the master by itself. The repeats have one key: they are one task."""
+        self.n += 1
+        key = f"probe-{self.n}"
+        self.load.journal.attempted([key])
+        began = time.monotonic()
+        call = ["call", "task.create", json.dumps({"text": key}), "--idem", key]
+        wait_until(lambda: d.client(*call, timeout=40).returncode == 0, 30, "claudebench has found the master")
+        return time.monotonic() - began
+
 
 def failover(tasks, turns, rate):
     dice = rng("failover")
@@ -133,6 +144,45 @@ def failover(tasks, turns, rate):
 if FAULTS or LONG:  # the short form, with our own client, is t2/acks.py
     add_case("the master is killed or demoted under load, twenty times: nothing is lost that the replica had acknowledged",
              lambda: failover(3000, 20, 60), faults="F18")
+
+
+def by_sentinels(tasks, turns, rate):
+    """Nobody but the sentinels promotes, and nobody tells the daemon of it. The agents are told by the test."""
+    dice = rng("sentinels")
+    with Watched(count=3, quorum=2) as redis:
+        d = sentinel_daemon(redis, CONFIG).start()
+        with Load(d, tasks=tasks, agents=4, producers=2, rate=rate, lease_ms=3000, replicas=1) as load:
+            probes = Probes(d, load)
+            for turn in range(turns):
+                pause(load, dice.uniform(0.3, 1.5))
+                old = redis.master
+                is_demoted = turn % 3 == 1  # it lives: what blocks there gets UNBLOCKED, what writes READONLY
+                if is_demoted:
+                    redis.demote()
+                    redis.wait_follows(old)  # until then it goes on by itself, and what it takes nobody acknowledges
+                else:
+                    old.kill9()
+                    redis.wait_promoted()
+                load.check()
+                figure("promoted_s", probes.one())
+                figure("client_s", probes.by_client(d))
+                name = f"redis://127.0.0.1:{redis.master.port} (master mymaster)"
+                wait_until(lambda n=name: (status(d)["redis"]["state"], status(d)["redis"]["url"]) == ("up", n), 10,
+                           lambda n=name: f"the supervisor has {n}, too: {status(d)['redis']}, {d.log_tail(15)}")
+                if not is_demoted:
+                    redis.follow(old)
+                redis.wait_in_step()
+                redis.wait_told()
+            load.finish(60)
+        load.verdict(60, slots=SLOTS, table=True)
+        wait_until(lambda: d.client("status").returncode == 0, 10, "healthy")
+        equal(d.events("child_died"), [])
+        d.stop()
+
+
+if FAULTS or LONG:  # once, and without load: t4/sentinel.py
+    add_case("three sentinels, whose master is killed or demoted under load: nothing is lost that the replica had acknowledged",
+             lambda: by_sentinels(1600, 6, 40), faults="F18")
 
 
 class OldSide:
