@@ -50,7 +50,7 @@ static int take_key(struct redis_link *from, struct redis_link *to, const char *
         return 0;
     snprintf(number, sizeof number, "%" PRId64, reply_int(until) > 0 ? reply_int(until) : 0);
     const char *argv[] = {"RESTORE", key, number, reply_str(value), "REPLACE", "ABSTTL"};
-    const size_t lens[] = {7, len, strlen(number), reply_len(value), 7, 6};
+    const size_t lens[] = {7, len, strlen(number), reply_bytes(value), 7, 6};
     redis_link_append(to, 6, argv, lens);
     (*sent)++;
     return 0;
@@ -73,9 +73,9 @@ static int copy_page(struct redis_link *from, struct redis_link *to, const reply
     size_t sent = 0;
 
     for (size_t pass = 0; pass < 2; pass++) {
-        for (size_t i = 0; i < reply_len(keys); i++) {
+        for (size_t i = 0; i < reply_count(keys); i++) {
             const char *key = reply_str(reply_at(keys, i));
-            size_t len = reply_len(reply_at(keys, i));
+            size_t len = reply_bytes(reply_at(keys, i));
             const char *dump[] = {"DUMP", key}, *until[] = {"PEXPIRETIME", key};
             const size_t dump_lens[] = {4, len}, until_lens[] = {11, len};
             if (but && strcmp(key, but) == 0)
@@ -117,7 +117,7 @@ int restore_copy(struct redis_link *from, struct redis_link *to, const char *pre
             return lost(err, "the private redis-server");
         if (copy_page(from, to, reply_at(page, 1), meta, err) != 0)
             return -1;
-        done += (int64_t)reply_len(reply_at(page, 1));
+        done += (int64_t)reply_count(reply_at(page, 1));
         snprintf(note, sizeof note, "%" PRId64 " keys", done);
         progress_update(progress, done, keys, note);
         snprintf(cursor, sizeof cursor, "%s", reply_str(reply_at(page, 0)));

@@ -192,9 +192,9 @@ static int sift_page(struct redis_link *link, const char *prefix, char cursor[24
     if (redis_link_callv(link, &page, err, "SCAN", cursor, "COUNT", "1000", NULL) != 0)
         return -1;
     const reply_t *keys = reply_at(page, 1);
-    for (size_t i = 0; i < reply_len(keys); i++) {
+    for (size_t i = 0; i < reply_count(keys); i++) {
         const char *key = reply_str(reply_at(keys, i));
-        size_t len = reply_len(reply_at(keys, i));
+        size_t len = reply_bytes(reply_at(keys, i));
         const char *argv[] = {"UNLINK", key};
         const size_t lens[] = {6, len};
         if (!is_wanted(key, len, prefix))
@@ -247,9 +247,9 @@ static int call_script(struct restore_server *s, const char *prefix, const char 
     script_call_done(&call);
     if (status != 0)
         return failed(err, "mending");
-    return reply_len(reply) > 0 ? 0
-                                : cb_error_set(err, EXITCODE_DATAERR,
-                                               "the snapshot has nothing of prefix %s", prefix);
+    return reply_bytes(reply) > 0 ? 0
+                                  : cb_error_set(err, EXITCODE_DATAERR,
+                                                 "the snapshot has nothing of prefix %s", prefix);
 }
 
 int restore_server_mend(struct restore_server *s, const char *prefix, int64_t db,
