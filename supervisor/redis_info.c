@@ -99,11 +99,13 @@ int redis_info_check(const struct redis_info *info, const char *prefix, struct c
             "this Redis is a Cluster, and redis.prefix \"%s\" has no hash tag: without one the "
             "keys are scattered over its nodes; make it \"{%s}\"",
             prefix, prefix);
+    if (info->major < 1)
+        return cb_error_set(err, EXITCODE_UNAVAILABLE,
+                            "INFO does not tell the version: is this a Redis?");
     if (info->major > NEEDED_MAJOR || (info->major == NEEDED_MAJOR && info->minor >= NEEDED_MINOR))
         return 0;
     return cb_error_set(err, EXITCODE_CONFIG, "Redis %s is too old, %d.%d or later is needed",
-                        info->version[0] ? info->version : "(unknown version)", NEEDED_MAJOR,
-                        NEEDED_MINOR);
+                        info->version, NEEDED_MAJOR, NEEDED_MINOR);
 }
 
 int redis_info_refuse_replica(struct cb_error *err)

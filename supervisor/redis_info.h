@@ -28,7 +28,8 @@ struct redis_info {
 
 /* Takes what is there out of INFO's text (any sections); what is not there keeps its value. */
 void redis_info_parse(const char *text, struct redis_info *info);
-/* 0, or -1 (EXITCODE_CONFIG) when this Redis cannot serve us: too old, or a Cluster and our keys are not all in one slot. */
+/* 0, or -1 when this Redis cannot serve us. EXITCODE_CONFIG: it is too old, or a Cluster and our keys are not all in one slot.
+ * EXITCODE_UNAVAILABLE: it does not say what it is, which is no proof of anything. */
 int redis_info_check(const struct redis_info *info, const char *prefix, struct cb_error *err);
 /* -1: what is said of one that is a replica. */
 int redis_info_refuse_replica(struct cb_error *err);

@@ -216,7 +216,7 @@ static int on_accept(void *arg, const struct redis_info *info, struct cb_error *
         return say_unsuitable(s, err);
     if (redis_info_check(info, s->opts->redis.prefix, err) < 0) {
         say_unsuitable(s, err);
-        if (!s->health.was_ready && !stop_is_stopping(&s->stop))
+        if (err->code == EXITCODE_CONFIG && !s->health.was_ready && !stop_is_stopping(&s->stop))
             supervisor_fail(s, err->code, err->text);
         return -1;
     }

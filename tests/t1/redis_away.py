@@ -144,6 +144,15 @@ def too_old():
     check("6.2.14 is too old" in text, text)
 
 
+@case("a server whose INFO says nothing is waited for: that is no reason never to be started again", faults="F22")
+def not_a_redis():
+    odd = OldRedis("nothing:1\r\n")
+    with external(f"unix://{odd.path}") as d:
+        d.start(ready=False)
+        wait_until(lambda: d.events("redis_lost"), 10, "tried again")
+        check("INFO does not tell the version" in status(d)["reasons"][0], status(d)["reasons"])
+
+
 @case("advice about eviction and persistence is given once", faults="F22")
 def advice():
     redis = PrivateRedis(aof=False, lines=["maxmemory 100mb"])

@@ -54,17 +54,22 @@ START_TEST(old_versions_are_refused)
 {
     static const struct {
         const char *version;
-        bool will_do;
-    } cases[] = {{"6.2.14", false},     {"7.0.0", true}, {"7.2", true}, {"8.0.1", true},
-                 {"255.255.255", true}, {"", false},     {"x", false}};
+        int code;
+    } cases[] = {{"6.2.14", EXITCODE_CONFIG},
+                 {"7.0.0", 0},
+                 {"7.2", 0},
+                 {"8.0.1", 0},
+                 {"255.255.255", 0},
+                 {"", EXITCODE_UNAVAILABLE},
+                 {"x", EXITCODE_UNAVAILABLE}};
     for (size_t i = 0; i < CB_ARRAY_LEN(cases); i++) {
         struct redis_info info = {0};
         struct cb_error err = {0};
         char text[64];
         snprintf(text, sizeof text, "redis_version:%s\r\n", cases[i].version);
         redis_info_parse(text, &info);
-        ck_assert_int_eq(redis_info_check(&info, "cb", &err), cases[i].will_do ? 0 : -1);
-        ck_assert_int_eq(err.code, cases[i].will_do ? 0 : EXITCODE_CONFIG);
+        ck_assert_int_eq(redis_info_check(&info, "cb", &err), cases[i].code == 0 ? 0 : -1);
+        ck_assert_int_eq(err.code, cases[i].code);
     }
 }
 END_TEST
