@@ -20,6 +20,11 @@ void backoff_init_spread(struct backoff *b, int64_t min_ms, int64_t first_ms, in
     b->first_ms = first_ms;
 }
 
+void backoff_set_spread(struct backoff *b, int64_t first_ms)
+{
+    b->first_ms = first_ms < b->max_ms ? first_ms : b->max_ms;
+}
+
 void backoff_reset(struct backoff *b)
 {
     b->failures = 0;

@@ -20,6 +20,8 @@ struct backoff {
 void backoff_init(struct backoff *b, int64_t min_ms, int64_t max_ms);
 /* … whose first wait with full jitter is spread over [min, first] already. */
 void backoff_init_spread(struct backoff *b, int64_t min_ms, int64_t first_ms, int64_t max_ms);
+/* Another first, for what comes after the next success; at most the maximum. */
+void backoff_set_spread(struct backoff *b, int64_t first_ms);
 /* Call after a success: the next wait starts from min again. */
 void backoff_reset(struct backoff *b);
 /* The wait before the next try, in ms, and one failure more. */

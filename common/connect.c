@@ -176,6 +176,11 @@ void connect_backoff(const struct redis_target *target, enum connect_role role, 
         backoff_init(ret, RETRY_MIN_MS, max_ms);
 }
 
+void connect_backoff_idle(const struct redis_target *target, bool is_idle, struct backoff *b)
+{
+    backoff_set_spread(b, is_idle && !target->unix_path ? RETRY_MAX_MS : RETRY_SPREAD_MS);
+}
+
 bool connect_renew_password(const struct options *opts, enum connect_role role,
                             struct redis_target *target)
 {

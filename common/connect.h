@@ -29,6 +29,9 @@ bool connect_renew_password(const struct options *opts, enum connect_role role,
  * of a daemon beside its Redis come back at once. With sentinels pauses stay so short that a promotion is found soon. */
 void connect_backoff(const struct redis_target *target, enum connect_role role,
                      struct backoff *ret);
+/* For a client, before a pause: whether it only waits for something to come (events, a task), so that nobody waits for it. Over a
+ * network its first pause is spread over five seconds then: hundreds of clients are such ones. With a request in hand it is two. */
+void connect_backoff_idle(const struct redis_target *target, bool is_idle, struct backoff *b);
 /* True when those pauses begin with one: a lost connection is not replaced at once. */
 bool connect_is_herd(const struct redis_target *target, enum connect_role role);
 

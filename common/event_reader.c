@@ -627,6 +627,7 @@ struct event_reader *event_reader_new(const struct event_reader_config *config)
     r->key = keys_make(&r->arena, config->prefix, KEY_EVENTS);
     r->has_place = config->since && event_id_parse(config->since, &r->place);
     connect_backoff(config->target, CONNECT_CLIENT, &r->backoff);
+    connect_backoff_idle(config->target, config->is_following, &r->backoff);
     return r;
 }
 

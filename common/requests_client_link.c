@@ -11,6 +11,7 @@
 #include "common/requests_client_int.h"
 
 #include "common/clock.h"
+#include "common/connect.h"
 #include "common/keys.h"
 #include "common/mem.h"
 #include "common/methods.h"
@@ -106,6 +107,7 @@ static void wire_drop(struct requests_client *rc, const char *why, int64_t wait_
 
 void wire_lost(struct requests_client *rc, const char *why)
 {
+    connect_backoff_idle(rc->target, rc->open && requests_client_is_parked(rc), &rc->backoff);
     wire_drop(rc, why, backoff_next_full_jitter(&rc->backoff));
 }
 

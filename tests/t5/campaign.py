@@ -89,6 +89,7 @@ ROWS = [
     row("F35", "priority, order and aging under a mixed load", [], ["t4/backlog.py"]),
     row("F36", "soak: ten minutes of 2 000 tasks a second, workers killed and connections cut (an hour in check-long)", ["t5/soak.py"],
         bound=30 * MINUTE),
+    row("F37", "500 clients lose Redis at the same moment, for a moment and for a while", ["t5/herd.py"]),
     row("F38", "100 clients publish the same thing at once; deaths in between", [], ["t5/same_thing.py", "t2/requests.py"]),
     row("F39", "quorum abuse", ["t4/votes.py", "lua/quorum.py"]),
     row("F40", "a circuit breaker with 16 processes: its downstream fails and recovers, probes are killed", ["lua/gate.py"],

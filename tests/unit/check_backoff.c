@@ -73,6 +73,27 @@ START_TEST(full_jitter_may_begin_wide)
 }
 END_TEST
 
+/* What comes next may be drawn from more, but never from more than the most. */
+START_TEST(full_jitter_spread_is_set)
+{
+    int64_t most = 0;
+
+    rnd_seed(4);
+    for (int round = 0; round < 500; round++) {
+        struct backoff b;
+        backoff_init_spread(&b, 50, 2000, 5000);
+        backoff_set_spread(&b, round % 2 ? 5000 : 100000);
+        int64_t wait = backoff_next_full_jitter(&b);
+        ck_assert_int_le(wait, 5000);
+        most = wait > most ? wait : most;
+        backoff_set_spread(&b, 2000);
+        backoff_reset(&b);
+        ck_assert_int_le(backoff_next_full_jitter(&b), 2000);
+    }
+    ck_assert_int_ge(most, 4700);
+}
+END_TEST
+
 /* A herd of 1000 that fails together comes back spread over the whole interval. */
 START_TEST(full_jitter_spreads)
 {
@@ -132,6 +153,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, short_brake_stays_short);
     tcase_add_test(tc, full_jitter_within_bounds);
     tcase_add_test(tc, full_jitter_may_begin_wide);
+    tcase_add_test(tc, full_jitter_spread_is_set);
     tcase_add_test(tc, full_jitter_spreads);
     tcase_add_test(tc, resets);
     tcase_add_test(tc, never_overflows);
