@@ -446,7 +446,6 @@ static int make_parts(struct supervisor *s, const char *secret, struct inherit *
     s->figures = figures_new(s->opts, s->redis, SCRIPT_STATUS_FIGURES, on_figures, s);
     s->metrics_figures = figures_new(s->opts, s->redis, SCRIPT_METRICS_FIGURES, on_metrics_figures,
                                      s);
-    s->textfile = textfile_new(s);
     s->audit = audit_new(s->base, s->opts, s->redis);
     audit_go_on(s->audit, (int64_t)atomic_load(&s->scoreboard->global.audit_records),
                 (int64_t)atomic_load(&s->scoreboard->global.audit_lost));
@@ -459,6 +458,9 @@ static int make_parts(struct supervisor *s, const char *secret, struct inherit *
     s->watch = watch_new(&s->services);
     stop_init(&s->stop, s);
     health_init(&s->health, s);
+    s->textfile = textfile_new(s, err);
+    if (!s->textfile)
+        return -1;
     return control_open(s, s->opts->supervisor.control_socket, in, &s->control, err);
 }
 

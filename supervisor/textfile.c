@@ -5,6 +5,7 @@
 #include "common/compat.h"
 #include "supervisor/textfile.h"
 
+#include "common/exitcode.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "supervisor/figures.h"
@@ -249,12 +250,16 @@ void textfile_options_changed(struct textfile *t)
     event_active(t->timer, EV_TIMEOUT, 0);
 }
 
-struct textfile *textfile_new(struct supervisor *s)
+struct textfile *textfile_new(struct supervisor *s, struct cb_error *err)
 {
     struct textfile *t = mem_alloc(sizeof *t);
 
     *t = (struct textfile){.s = s, .pipe = {-1, -1}};
-    cb_assert(pipe2(t->pipe, O_CLOEXEC | O_NONBLOCK) == 0);
+    if (pipe2(t->pipe, O_CLOEXEC | O_NONBLOCK) < 0) {
+        cb_error_set(err, EXITCODE_SOFTWARE, "a pipe for metrics.textfile: %s", strerror(errno));
+        free(t);
+        return NULL;
+    }
     t->timer = evtimer_new(s->base, on_timer, t);
     t->done_event = event_new(s->base, t->pipe[0], EV_READ | EV_PERSIST, on_done, t);
     cb_assert(t->timer && t->done_event);

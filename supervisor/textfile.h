@@ -8,10 +8,13 @@
 #ifndef CB_TEXTFILE_H
 #define CB_TEXTFILE_H
 
+#include "common/err.h"
+
 struct supervisor;
 struct textfile;
 
-struct textfile *textfile_new(struct supervisor *s);
+/* NULL when there are no descriptors for it, with *err. */
+struct textfile *textfile_new(struct supervisor *s, struct cb_error *err);
 /* Removes the file: what is not written any more is not to be taken for what is. Waits for the disk, but not for ever. Accepts NULL. */
 void textfile_free(struct textfile *t);
 
