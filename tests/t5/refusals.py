@@ -5,6 +5,7 @@ daemon and by claudebench, with the right exit status, asked again without a sto
 import json
 import os
 import re
+import subprocess
 import time
 
 from cbtest import *
@@ -18,11 +19,12 @@ def kill_others(r):
 
 
 class Refusal:
-    """`begin` and `end` take the connection of the test; words: in the client's message, and in the status."""
+    """`begin` and `end` take the connection of the test; words: in the client's message, and in the status. `prepare`: before the
+    daemon starts; what it returns is for the section redis of the configuration."""
 
-    def __init__(self, name, begin, end, client, code, status, with_call=True):
+    def __init__(self, name, begin, end, client, code, status, prepare=None):
         self.name, self.begin, self.end, self.client, self.code, self.status = name, begin, end, client, code, status
-        self.with_call = with_call
+        self.prepare = prepare or (lambda redis, r: {})
 
 
 def set_config(**options):
@@ -64,6 +66,44 @@ def want_password(redis, r):
     kill_others(r)
 
 
+def have_user(redis, r):
+    redis.password_file = f"{redis.dir}/own.password"
+    with open(os.open(redis.password_file, os.O_CREAT | os.O_WRONLY, 0o600), "w", encoding="ascii") as f:
+        f.write("right\n")
+    right_password(redis, r)
+    return {"user": "own", "password_file": redis.password_file}
+
+
+def right_password(redis, r):
+    r.call("ACL", "SETUSER", "own", "on", "resetpass", ">right", "~*", "&*", "+@all")
+
+
+def other_password(redis, r):
+    r.call("ACL", "SETUSER", "own", "resetpass", ">other")
+    kill_others(r)
+
+
+def have_much(redis, r):
+    """So that the load takes a while: each key is one of the moments at which the server looks for commands."""
+    for name, value in {"rdbcompression": "no", "loading-process-events-interval-bytes": "1024"}.items():
+        r.call("CONFIG", "SET", name, value)
+    r.pipeline([["SET", f"other:{i}", "x" * 1500] for i in range(3000)])
+    return {}
+
+
+def load_again(redis, r):
+    r.call("CONFIG", "SET", "key-load-delay", "20000")  # µs
+    redis.busy = redis.client()
+    redis.busy.send("DEBUG", "RELOAD")
+    wait_until(lambda: says(redis, "LOADING"), 10, "it loads")
+
+
+def end_loading(redis, r):
+    r.call("CONFIG", "SET", "key-load-delay", "0")
+    equal(redis.busy.read(30), b"OK")
+    redis.busy.close()
+
+
 def take_rights(redis, r):
     r.call("ACL", "SETUSER", "default", "-xadd", "-evalsha")
 
@@ -81,16 +121,16 @@ def be_busy(redis, r):
     r.call("CONFIG", "SET", "busy-reply-threshold", "50")
     redis.busy = redis.client()
     redis.busy.send("EVAL", "while true do end", 0)
-    wait_until(lambda: says_busy(redis), 5, "it is busy")
+    wait_until(lambda: says(redis, "BUSY"), 5, "it is busy")
 
 
-def says_busy(redis):
+def says(redis, code):
     try:
         with redis.client(timeout=2) as other:
             other.call("PING")
             return False
     except RespError as problem:
-        return problem.code == "BUSY"
+        return problem.code == code
 
 
 def end_busy(redis, r):
@@ -112,6 +152,9 @@ REFUSALS = [
             "this Redis is a replica that has lost its master (MASTERDOWN "),
     Refusal("NOAUTH", want_password, set_config(requirepass=""), "Redis wants a password (NOAUTH ", 77,
             "redis refuses user or password: "),
+    Refusal("WRONGPASS", other_password, right_password, "Redis does not know this user or password (WRONGPASS ", 77,
+            "redis refuses user or password: ", have_user),
+    Refusal("LOADING", load_again, end_loading, "Redis is loading its data (LOADING ", 69, "redis is loading", have_much),
     Refusal("NOPERM", take_rights, give_rights, "the ACL does not give us the right (NOPERM ", 77,
             "the ACL does not give us the right (NOPERM "),
     Refusal("MAXCLIENTS", be_full, set_config(maxclients=1000), "Redis has no room for another connection (ERR max number of clients reached)", 69,
@@ -133,7 +176,8 @@ def asked(r):
 
 
 def refused(refusal):
-    with PrivateRedis(lines=MAIN) as redis, Daemon(redis, config=CONFIG) as d, redis.client(timeout=20) as r:
+    with PrivateRedis(lines=MAIN) as redis, redis.client(timeout=20) as r, \
+            Daemon(redis, config=merge(CONFIG, {"redis": refusal.prepare(redis, r)})) as d:
         wanted = refusal.status if isinstance(refusal.status, tuple) else (refusal.status,)
         refusal.begin(redis, r)
         try:
@@ -154,6 +198,33 @@ def refused(refusal):
         equal(d.events("child_died"), [])
         lines = [line for line in d.log().splitlines() if refusal.name in line]
         check(len(lines) <= 20, f"{len(lines)} lines say {refusal.name}")
+
+
+@case("UNBLOCKED: who blocks is sent away: workers and a claim that waits come back, and nobody notices")
+def unblocked():
+    with PrivateRedis(lines=MAIN) as redis, Daemon(redis, config=CONFIG) as d, redis.client() as r:
+        claim = procs.start([procs.binary("claudebench"), "call", "task.claim", '{"workerId":"w","wait_ms":30000}'],
+                            env={"CLAUDEBENCH_CONFIG": d.config_path}, stdout=subprocess.PIPE)
+        wait_until(lambda: r.call("HLEN", "cb:waiters") == 1, 10, "the claim waits")
+        sent_away = wait_until(lambda: unblock_all(r), 10, "all workers and the claim block")
+        note(f"{sent_away} were sent away")
+        wait_until(lambda: r.call("HLEN", "cb:waiters") == 1 and len(blocked(r)) >= sent_away, 10, "they block again")
+        equal(d.client("task", "add", "after").returncode, 0, "served")
+        equal(json.loads(claim.communicate(timeout=20)[0])["tasks"][0]["text"], "after", "the claim that waited has it")
+        check(d.client("status").returncode == 0, "healthy")
+        equal(d.events("child_died"), [])
+
+
+def blocked(r):
+    """Ids of connections that wait in a blocking command."""
+    fields = [dict(w.split("=", 1) for w in row.split() if "=" in w) for row in r.text("CLIENT", "LIST").splitlines()]
+    return [f["id"] for f in fields if "b" in f["flags"]]
+
+
+def unblock_all(r):
+    """How many; 0 as long as somebody is still on his way."""
+    ids = blocked(r)
+    return len(ids) >= 4 and sum(r.pipeline([["CLIENT", "UNBLOCK", i, "ERROR"] for i in ids]))
 
 
 for one in REFUSALS:
