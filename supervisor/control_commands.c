@@ -7,17 +7,20 @@
  *   scale   wait_ms, domain, workers  so many workers, until a reload
  *   drain   wait_ms                   no workers, until a reload
  *   stop                              as TERM does
+ *   hand_on  domain, consumer          what a consumer that is gone had taken is handed on
  *   log_level  subsystem, level       what is logged of a subsystem, until a reload; without them: shows
  */
 #include "common/compat.h"
 #include "supervisor/control_commands.h"
 
 #include "common/log.h"
+#include "supervisor/durable.h"
+#include "supervisor/lineage.h"
 #include "supervisor/measure.h"
 #include "supervisor/status.h"
 #include "supervisor/supervisor.h"
 
-enum { WAIT_MS_MAX = 3600000 };
+enum { WAIT_MS_MAX = 3600000, CONSUMER_MAX = 1024 };
 
 /* ---- what was asked ---- */
 
@@ -86,6 +89,8 @@ static void do_ping(struct supervisor *s, json_object *request, struct control_a
 static void do_status(struct supervisor *s, json_object *request, struct control_answer *ret)
 {
     (void)request;
+    lineage_look(s->lineage); /* for whoever asks again: nobody waits for these */
+    durable_look(s->durable);
     ret->figures = s->figures;
     ret->make = status_object;
 }
@@ -160,6 +165,39 @@ static void do_drain(struct supervisor *s, json_object *request, struct control_
     ret->json = make_ok();
 }
 
+/* Whether the instance that a consumer is named after is this one, and the worker one that we have. */
+static bool is_alive(const struct supervisor *s, const char *consumer)
+{
+    size_t len = strlen(s->opts->instance.id);
+    const char *dot = strrchr(consumer, '.');
+
+    return strncmp(consumer, s->opts->instance.id, len) == 0 && consumer[len] == '/' && dot &&
+           services_have(&s->services, strtoull(dot + 1, NULL, 10));
+}
+
+/* Of an instance that is alive elsewhere its own daemon takes care; who asks (claudebench doctor) has seen that it is gone. What is
+ * handed on from one that is not takes effect once all the same: the XACK test decides. */
+static void do_hand_on(struct supervisor *s, json_object *request, struct control_answer *ret)
+{
+    const char *domain = get_string(request, "domain");
+    const char *consumer = get_string(request, "consumer");
+    struct service *service = domain ? services_find(&s->services, domain) : NULL;
+
+    if (!service || !consumer || !consumer[0] || strlen(consumer) > CONSUMER_MAX) {
+        refuse(ret, "domain or consumer is missing, unknown or too long");
+        return;
+    }
+    if (is_alive(s, consumer)) {
+        refuse(ret, "the consumer is a worker of this daemon, which is alive");
+        return;
+    }
+    const struct handon_item item = {
+        .domain = service->name, .consumer = consumer, .entry = "", .how = "consumer gone"};
+    log_command("hand_on");
+    handon_add(s->handon, &item);
+    ret->json = make_ok();
+}
+
 static json_object *levels_object(const struct supervisor *s)
 {
     json_object *o = json_object_new_object();
@@ -212,7 +250,7 @@ static const struct {
 } commands[] = {
     {"ping", do_ping, false},  {"status", do_status, false},       {"metrics", do_metrics, false},
     {"stop", do_stop, false},  {"reload", do_reload, true},        {"scale", do_scale, true},
-    {"drain", do_drain, true}, {"log_level", do_log_level, false},
+    {"drain", do_drain, true}, {"log_level", do_log_level, false}, {"hand_on", do_hand_on, true},
 };
 
 void control_command(struct supervisor *s, json_object *request, struct control_answer *ret)

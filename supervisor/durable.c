@@ -13,6 +13,7 @@ struct durable {
     struct scoreboard *scoreboard;
     struct redis_conn *conn;
     struct event *timer;
+    char fsync[16]; /* appendfsync as the server has it; "" = not known, or no append-only file */
 };
 
 static bool is_set(const reply_t *config, const char *name, const char *value)
@@ -25,10 +26,15 @@ static bool is_set(const reply_t *config, const char *name, const char *value)
 
 static void on_config(void *arg, const reply_t *reply)
 {
+    static const char *const words[] = {"always", "everysec", "no"};
     struct durable *d = arg;
     bool is_fsynced = is_set(reply, "appendonly", "yes") && is_set(reply, "appendfsync", "always");
 
     atomic_store(&d->scoreboard->global.is_fsynced, is_fsynced);
+    d->fsync[0] = '\0';
+    for (size_t i = 0; is_set(reply, "appendonly", "yes") && i < CB_ARRAY_LEN(words); i++)
+        if (is_set(reply, "appendfsync", words[i]))
+            snprintf(d->fsync, sizeof d->fsync, "%s", words[i]);
 }
 
 void durable_look(struct durable *d)
@@ -66,4 +72,9 @@ void durable_free(struct durable *d)
         return;
     event_free(d->timer);
     free(d);
+}
+
+const char *durable_fsync(const struct durable *d)
+{
+    return d ? d->fsync : "";
 }

@@ -16,5 +16,7 @@ struct durable *durable_new(struct event_base *base, struct scoreboard *scoreboa
 void durable_free(struct durable *d); /* accepts NULL */
 /* A server was found: it may be another one. */
 void durable_look(struct durable *d);
+/* appendfsync, as the server has it; "" = not known, or there is no append-only file. */
+const char *durable_fsync(const struct durable *d);
 
 #endif

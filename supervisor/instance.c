@@ -28,7 +28,6 @@ struct instance {
     struct instance_hooks hooks;
     struct event *timer;
     char incarnation[INCARNATION_LEN + 1];
-    char data_generation[GENERATION_LEN + 1];
     char secret_hash[65];
     char leader[132];
     char epoch[24];
@@ -103,6 +102,7 @@ static void put_tick_keys(struct script_call *call, struct arena *a, const struc
 static void put_tick_args(struct script_call *call, struct arena *a, const struct instance *i)
 {
     const struct options *opts = i->opts;
+    char generation[GENERATION_LEN + 1];
 
     script_call_arg_str(call, arena_printf(a, "%s:", opts->redis.prefix));
     script_call_arg_str(call, opts->instance.id);
@@ -120,7 +120,9 @@ static void put_tick_args(struct script_call *call, struct arena *a, const struc
     script_call_arg_int(call, opts->task.keep_finished_min_ms);
     script_call_arg_int(call, opts->task.keep_finished_bytes);
     script_call_arg_int(call, opts->task.aging_ms);
-    script_call_arg_str(call, i->data_generation);
+    rnd_token(generation, GENERATION_LEN);
+    script_call_arg_str(call,
+                        generation); /* data that are lost do not come back under their name */
     script_call_arg_int(call, !i->orphan[0]);
     script_call_arg_str(call, i->finished);
     i->hooks.measure(i->hooks.arg, i->is_leaving, call, a);
@@ -362,7 +364,6 @@ struct instance *instance_new(struct event_base *base, const struct options *opt
     i->memory_ms = clock_mono_ms() - MEMORY_MS;
     i->replicas = -1;
     rnd_token(i->incarnation, INCARNATION_LEN);
-    rnd_token(i->data_generation, GENERATION_LEN);
     secret_hash(secret, i->secret_hash);
     snprintf(scoreboard->global.instance_id, sizeof scoreboard->global.instance_id, "%s",
              opts->instance.id);

@@ -8,9 +8,10 @@
 #include "common/clock.h"
 #include "supervisor/circuits.h"
 #include "supervisor/config.h"
+#include "supervisor/durable.h"
 #include "supervisor/figures.h"
+#include "supervisor/lineage.h"
 #include "supervisor/supervisor.h"
-
 
 static void put_str(json_object *o, const char *key, const char *value)
 {
@@ -69,8 +70,18 @@ static json_object *redis_object(const struct supervisor *s)
         put_bool(o, "adopted", embedded_redis_is_adopted(s->embedded));
         put_int(o, "restarts", embedded_redis_restarts(s->embedded));
     }
+    put_str(o, "appendfsync", durable_fsync(s->durable));
     put_int(o, "used_memory", (int64_t)atomic_load(&g->used_memory));
     put_int(o, "max_memory", (int64_t)atomic_load(&g->max_memory));
+    return o;
+}
+
+static json_object *data_object(const struct supervisor *s)
+{
+    json_object *o = json_object_new_object();
+
+    put_str(o, "generation", lineage_generation(s->lineage));
+    put_str(o, "before", lineage_before(s->lineage));
     return o;
 }
 
@@ -336,6 +347,7 @@ json_object *status_object(struct supervisor *s)
     put_time(o, "since", s->health.since_ms);
     json_object_object_add(o, "config", config_object(s));
     json_object_object_add(o, "redis", redis_object(s));
+    json_object_object_add(o, "data", data_object(s));
     json_object_object_add(o, "leader", leader_object(s));
     json_object_object_add(o, "hosts", hosts_object(s));
     json_object_object_add(o, "circuits", circuits_array(s));

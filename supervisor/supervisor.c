@@ -14,6 +14,7 @@
 #include "supervisor/control.h"
 #include "supervisor/daemonize.h"
 #include "supervisor/durable.h"
+#include "supervisor/lineage.h"
 #include "supervisor/event_care.h"
 #include "supervisor/figures.h"
 #include "supervisor/inherit.h"
@@ -244,6 +245,7 @@ static void on_up(void *arg)
         atomic_fetch_add(&s->scoreboard->global.redis_reconnects, 1);
     s->had_redis = true;
     durable_look(s->durable);
+    lineage_look(s->lineage);
     handon_resume(s->handon);
     leftover_look(s->leftover, s->redis);
     instance_resume(s->instance);
@@ -450,6 +452,7 @@ static int make_parts(struct supervisor *s, const char *secret, struct inherit *
     audit_go_on(s->audit, (int64_t)atomic_load(&s->scoreboard->global.audit_records),
                 (int64_t)atomic_load(&s->scoreboard->global.audit_lost));
     s->durable = durable_new(s->base, s->scoreboard, s->redis);
+    s->lineage = lineage_new(s->base, s->opts, s->redis);
     s->todo_sweep = todo_sweep_new(s->base, s->opts, s->redis);
     make_workers(s, in);
     go_on(s, in);
@@ -544,6 +547,7 @@ void supervisor_done(struct supervisor *s)
     figures_free(s->metrics_figures);
     todo_sweep_free(s->todo_sweep);
     durable_free(s->durable);
+    lineage_free(s->lineage);
     instance_free(s->instance);
     publish_free(s->publish);
     watch_free(s->watch);

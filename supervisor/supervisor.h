@@ -25,6 +25,7 @@
 struct config;
 struct control;
 struct durable;
+struct lineage;
 struct event_care;
 struct figures;
 struct inherit;
@@ -66,6 +67,7 @@ struct supervisor {
     struct textfile *textfile;
     struct todo_sweep *todo_sweep;
     struct durable *durable;
+    struct lineage *lineage;
     struct control *control;
     struct health health;
     struct stop stop;

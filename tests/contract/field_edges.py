@@ -22,7 +22,7 @@ BASES = {"hook.register": {"name": "edges", "type": "pre_tool", "file": "edges.y
 INSTEAD = {("hook.todo_write", "task"): {"mode": "one", "task": {"id": "1", "subject": "x"}},
            ("task.complete", "taskId"): {"workerId": "w"}, ("schedule.add", "cron"): {"template": {"text": "x"}}}
 ONLY = {("hook.register", "file"): ["edges.yaml"], ("hook.register", "scope"): ["/", "/folder"], ("hook.todo_write", "mode"): ["list"],
-        ("system.discover", "method"): ["task.create", "system.discover"], ("task.list", "cursor"): [], ("task.audit", "cursor"): [],
+        ("system.discover", "method"): ["task.create", "system.discover"], ("task.list", "cursor"): [], ("task.audit", "cursor"): [], ("system.audit", "cursor"): [],
         ("schedule.add", "cron"): ["@daily", "* * * * *"], ("schedule.add", "timezone"): ["UTC"],
         ("system.heartbeat", "seen"): [{}, {"other": 5}],
         ("system.event.subscribe", "since"): ["$", "0", "123", "123-4"],

@@ -18,7 +18,7 @@ IS_CLUSTER = MODE == "cluster"
 
 EMBEDDED = "about the embedded redis-server"
 REPLICA = "makes a replica with REPLICAOF, which nodes refuse; t2/redis_cluster.py and t5/redis_cluster.py have a failover"
-ONE_SERVER = "changes the users of one server; the nodes of a cluster have the same ones (CB_TEST_REDIS=acl is about users)"
+ONE_SERVER = "changes the users or settings of one server; the nodes of a cluster have the same ones (CB_TEST_REDIS=acl is about users)"
 
 # program: reason; or {a part of the case's name: reason}
 LEFT_OUT = {
@@ -34,6 +34,8 @@ LEFT_OUT = {
                        "the master is killed": REPLICA},
         "t2/acl.py": EMBEDDED,
         "t6/rights_table.py": {"the ACL file": ONE_SERVER},
+        "t3/client_doctor.py": {"Redis without its file": ONE_SERVER, "files that others": EMBEDDED, "while the daemon is down": EMBEDDED,
+                                "Redis came back empty": ONE_SERVER},
         "t4/sentinel.py": "about Redis Sentinel, which watches no nodes of a cluster",
         "t5/oracle_itself.py": {"journal and ledger files": EMBEDDED},
     },

@@ -132,7 +132,7 @@ def hooked():
 
 @case("a list that was left behind a day ago is cancelled by whoever finds it")
 def left_behind():
-    with PrivateRedis() as redis:
+    with PrivateRedis(aof=True) as redis:
         with Daemon(redis) as d:
             write(d.caller(), ("x", "in_progress"), ("y", "pending"))
         with redis.client() as r:

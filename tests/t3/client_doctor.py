@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """client_doctor.py: `claudebench doctor`: nothing is wrong with tasks in every state, nor while they move; each kind of damage is
-found, where it is; --repair puts right what it may and nothing else."""
+found, where it is; --repair puts right what it may and nothing else. Keys, consumers, Redis and this host: the same."""
 
 import json
+import os
+import re
 import threading
+import time
 
 from cbtest import *
 
@@ -52,10 +55,15 @@ def every_state():
 def doctor(*args):
     done = daemon.client("doctor", "--json", *args)
     equal(done.stderr, b"")
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
-    equal(done.returncode, 1 if rows[-1]["findings"] else 0)
-    equal(rows[-1]["findings"], len(rows) - 1)
-    return rows[:-1], rows[-1]
+    *rows, totals = [json.loads(line) for line in done.stdout.splitlines()]
+    equal(done.returncode, 1 if totals["findings"] else 0)
+    for row in rows:
+        check(all(row[n] for n in ("check", "severity", "problem", "where", "text", "advice")), row)
+    equal(totals["repairable"], sum(row["repairable"] for row in rows))
+    equal(totals["notes"], sum(row["severity"] == "note" for row in rows))
+    rows = [row for row in rows if row["severity"] != "note"]
+    equal(totals["findings"], len(rows))
+    return rows, totals
 
 
 def clean():
@@ -67,6 +75,7 @@ def clean():
 
 def found(*args):  # (index/queue/role, problem, task)
     rows, _ = doctor(*args)
+    equal({row["check"] for row in rows} - {"tasks"}, set())
     return sorted(("/".join(row[n] for n in ("index", "queue", "role") if n in row), row["problem"], row.get("id")) for row in rows)
 
 
@@ -192,16 +201,169 @@ def words():
     r.call("ZADD", "cb:queue:delayed", "9999999999999", "t-1")
     done = daemon.client("doctor")
     equal(done.returncode, 1)
-    check(b"there is no such task" in done.stdout and b"2 findings" in done.stdout, done.stdout)
+    check(b"there is no such task" in done.stdout and b"2 findings" in done.stdout and b"--repair would" in done.stdout, done.stdout)
     equal(daemon.client("doctor", "--repair").returncode, 0)
-    gone = procs.run([procs.binary("claudebench"), "doctor"], env={"CLAUDEBENCH_REDIS_URL": "unix:///nowhere/redis.sock"})
-    equal(gone.returncode, 69, gone.stderr)
+    nowhere = f"{procs.subfolder('n')}/claudebench.yaml"
+    with open(nowhere, "w", encoding="ascii") as f:
+        f.write("config_version: 1\nredis: {url: 'unix:///nowhere/redis.sock', dir: /nowhere/redis}\n"
+                "supervisor: {state_dir: /nowhere/state, control_socket: /nowhere/control.sock}\n")
+    gone = procs.run([procs.binary("claudebench"), "doctor"], env={"CLAUDEBENCH_CONFIG": nowhere})
+    equal(gone.returncode, 69, (gone.stdout + gone.stderr).decode())
 
 
 @case("task.audit takes no cursor that leads to a key of another kind")
 def cursors():
     for cursor in ("x", "0 a 1 t-1", "9 a:b 1 t-1"):
         equal(c.ask("task.audit", {"cursor": cursor}).error["code"], -32602, cursor)
+
+
+# ---- beyond tasks ----
+
+def problems(*args, env=None, d=None):
+    """[(check, problem, where)], totals"""
+    done = (d or daemon).client("doctor", "--json", *args, env=env)
+    *rows, totals = [json.loads(line) for line in done.stdout.splitlines()]
+    equal(done.returncode, 1 if totals["findings"] else 0)
+    return sorted((row["check"], row["problem"], row["where"]) for row in rows if row["severity"] != "note"), totals
+
+
+def found_and_repaired(*wanted):
+    equal(problems()[0], sorted(wanted))
+    equal(problems()[0], sorted(wanted), "looking changes nothing")
+    left, totals = problems("--repair")
+    equal(left, [])
+    check(totals["repaired"] > 0, totals)
+    clean()
+
+
+def found_only(*wanted):
+    for args in ((), ("--repair",)):
+        equal(problems(*args)[0], sorted(wanted), args)
+
+
+@case("a key that never ends, or later than it should, and a stream above its cap: found and put right")
+def keys():
+    r.call("XADD", "cb:partition:lost", "*", "a", "b")
+    r.call("ZADD", "cb:partitions", str(int(time.time() * 1000)), "lost")
+    found_and_repaired(("keys", "no_ttl", "cb:partition:lost"))
+    r.call("PEXPIRE", "cb:partition:lost", "99999999")
+    found_and_repaired(("keys", "long_ttl", "cb:partition:lost"))
+    check(0 < r.call("PTTL", "cb:partition:lost") <= 3600000, "its time")
+    for i in range(0, 1500, 100):
+        r.pipeline([["XADD", "cb:partition:lost", "*", "a", "b"] for _ in range(100)])
+    found_and_repaired(("keys", "over_cap", "cb:partition:lost"))
+    check(1000 <= r.call("XLEN", "cb:partition:lost") <= 1300, "trimmed to its cap")
+
+
+@case("a key of another type, and one that is listed and not there: found, and left alone")
+def strange():
+    r.call("SET", "cb:batch:current", "x")
+    found_only(("keys", "wrong_type", "cb:batch:current"))
+    equal(r.text("GET", "cb:batch:current"), "x")
+    r.call("DEL", "cb:batch:current")
+    r.call("ZADD", "cb:instances:active", "99999999999999", "nobody \x1b[31m")
+    found_only(("keys", "missing", "cb:instance:nobody \x1b[31m"))
+    check(b"\x1b" not in daemon.client("doctor").stdout, "escaped")
+    r.call("ZREM", "cb:instances:active", "nobody \x1b[31m")
+    clean()
+
+
+@case("requests of a consumer that is gone: found, and handed on; the caller gets its reply")
+def consumers():
+    token_ = token()
+    r.call("MULTI")
+    r.call("XADD", "cb:requests:task", "*", "id", "1", "method", "task.queues", "params", "{}", "reply", token_)
+    r.call("XREADGROUP", "GROUP", "workers", "ghost/task/0.1", "COUNT", "1", "STREAMS", "cb:requests:task", ">")
+    r.call("EXEC")
+    found_and_repaired(("keys", "dead_consumer", "consumer ghost/task/0.1"))
+    check(b'"result"' in r.call("BLPOP", f"cb:reply:{token_}", "5")[1], "answered")
+
+
+@case("an instance that has been offline for long and holds tasks: found, and swept")
+def offline():
+    eff = int(r.call("HGET", "cb:clock", "eff"))
+    r.call("SADD", "cb:queue:instance:gone", "t-1")
+    r.call("HSET", "cb:instance:gone", "st", "OFFLINE", "kind", "agent")
+    r.call("ZADD", "cb:instances:offline", str(eff - 120000), "gone")
+    equal({p for _, p, _ in problems()[0]}, {"offline_holder", "no_task"})
+    equal(problems("--repair")[0], [])
+    r.call("DEL", "cb:instance:gone")
+    r.call("ZREM", "cb:instances:offline", "gone")
+    clean()
+
+
+@case("Redis without its file, with eviction, full, fsyncing never: each is found with what to do; set right, nothing is wrong")
+def settings():
+    for name, bad, good, problem in (("appendonly", "no", "yes", "aof"), ("maxmemory-policy", "allkeys-lru", "noeviction", "eviction"),
+                                     ("appendfsync", "no", "everysec", "appendfsync")):
+        r.call("CONFIG", "SET", name, bad)
+        # What the daemon knows is from its last look: the next one is on its way when it is asked.
+        wait_until(lambda p=problem: [found for _, found, _ in problems()[0]] == [p], 5, f"{problem} is found, and nothing else")
+        r.call("CONFIG", "SET", name, good)
+    wait_until(lambda: b"aof_rewrite_in_progress:0" in r.call("INFO", "persistence"), 10, "the file is there again")
+    used = int(re.search(rb"used_memory:(\d+)", r.call("INFO", "memory"))[1])
+    r.call("CONFIG", "SET", "maxmemory", str(used + used // 20))
+    check(("redis", "memory", "redis") in problems()[0], "full")
+    r.call("CONFIG", "SET", "maxmemory", "0")
+    wait_until(lambda: problems()[0] == [], 5, "the daemon has seen it, too")
+    r.call("HSET", "cb:meta", "schema", "9")
+    found_only(("data", "schema", "namespace"))
+    r.call("HSET", "cb:meta", "schema", "1")
+    clean()
+
+
+@case("files that others may read or write: found, and the rights taken away")
+def permissions():
+    for path, mode, kept in ((f"{daemon.redis_dir}/daemon.password", 0o644, 0o600), (f"{daemon.redis_dir}/client.password", 0o666, 0o640),
+                             (f"{daemon.dir}/control.sock", 0o777, 0o770), (f"{daemon.dir}/state", 0o777, 0o755)):
+        os.chmod(path, mode)
+        found_and_repaired(("host", "permissions", path))
+        equal(os.stat(path).st_mode & 0o777, kept, path)
+    os.chmod(f"{daemon.dir}/control.sock", 0o660)
+
+
+@case("decisions of hooks that nobody took for long are found; so is a clock that differs")
+def this_host():
+    spool = f"{daemon.dir}/state/hook/spool"
+    os.makedirs(os.path.dirname(spool), mode=0o700, exist_ok=True)
+    with open(spool, "w", encoding="ascii") as f:
+        f.write('{"at":"2026-01-01T00:00:00.000Z","decision":"none"}\n')
+    equal(problems()[0], [], "a new one is on its way")
+    old = time.time() - 7200
+    os.utime(spool, (old, old))
+    found_only(("host", "spool", f"{daemon.dir}/state/hook"))
+    os.unlink(spool)
+    shift = f"{procs.subfolder('k')}/shift"
+    with open(shift, "w", encoding="ascii") as f:
+        f.write("60000")
+    env = {"LD_PRELOAD": os.path.join(procs.top_builddir(), "tests/lib/clockshim.so"), "CBTEST_CLOCK": shift}
+    equal(problems(env=env)[0], [("host", "clock", "clock")])
+    clean()
+
+
+@case("Redis came back empty: what was lost is told, with how to get it back, until there are tasks again")
+def lost():
+    wait_until(lambda: daemon.client_json("status", "--json")["data"]["generation"], 5, "known")
+    r.call("FLUSHALL")
+    wait_until(lambda: daemon.client_json("status", "--json", )["data"]["before"], 5, "noticed")
+    wait_until(lambda: problems()[0] == [("data", "lost", "namespace")], 5, "lost is found, and nothing else")
+    check(b"claudebench restore" in daemon.client("doctor").stdout, "what to do")
+    create()
+    clean()
+
+
+@case("while the daemon is down, what is on this host is looked at, and what is not is said")
+def down():
+    other = Daemon(start=False)
+    other.start()
+    other.stop()
+    os.chmod(f"{other.redis_dir}/daemon.password", 0o604)
+    rows, totals = problems(d=other)
+    equal([p for _, p, _ in rows], ["down", "permissions"])
+    check(any("no worker answers" in text for text in totals["unchecked"]), totals)
+    other.config["audit"]["file"] = f"{other.dir}/no/such/folder/audit.jsonl"
+    other.write_config()
+    equal([p for _, p, _ in problems("--repair", d=other)[0]], ["down", "audit"])
 
 
 start()

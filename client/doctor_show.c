@@ -1,0 +1,116 @@
+/*
+ * doctor_show.c: what the doctor says: each finding with what it is, how bad, and what to do. See doctor.h.
+ */
+#include "common/compat.h"
+#include "client/doctor.h"
+
+#include "common/exitcode.h"
+
+static const char *const severities[] = {"note", "warning", "error"};
+
+static void put_member(struct buf *out, const char *name, const char *text)
+{
+    json_put_key(out, name);
+    json_put_cstr(out, text);
+}
+
+static void put_json(const struct doctor *d, const struct doctor_finding *f, struct buf *out)
+{
+    struct buf row CB_CLEANUP(buf_done) = BUF_INIT;
+
+    buf_puts(&row, "{");
+    put_member(&row, "check", f->check);
+    put_member(&row, "severity", severities[f->severity]);
+    put_member(&row, "problem", f->problem);
+    put_member(&row, "where", f->where);
+    put_member(&row, "text", f->text);
+    put_member(&row, "advice", f->advice);
+    buf_printf(&row, ",\"repairable\":%s", f->is_repairable ? "true" : "false");
+    if (f->members)
+        buf_puts(&row, f->members);
+    buf_puts(&row, "}");
+    session_put_json(out, (struct json_span){row.data, row.len}, d->term);
+}
+
+/* What it is on a line of its own, what to do on the next: both are sentences, too long for columns. */
+static void put_text(const struct doctor_finding *f, struct buf *out)
+{
+    buf_printf(out, "%-8s ", severities[f->severity]);
+    term_put(out, f->where, strlen(f->where));
+    buf_puts(out, ": ");
+    term_put(out, f->text, strlen(f->text));
+    buf_puts(out, "\n         ");
+    term_put(out, f->advice, strlen(f->advice));
+    buf_puts(out, "\n");
+}
+
+/* The worst first. */
+static void put_findings(const struct doctor *d, struct buf *out)
+{
+    for (int severity = DOCTOR_ERROR; severity >= DOCTOR_NOTE; severity--)
+        for (size_t i = 0; i < d->nfindings; i++) {
+            const struct doctor_finding *f = &d->findings[i];
+            if ((int)f->severity == severity && cli_is_set(d->cli, "json"))
+                put_json(d, f, out);
+            else if ((int)f->severity == severity)
+                put_text(f, out);
+        }
+}
+
+static void put_totals(const struct doctor *d, size_t wrong, size_t repairable, struct buf *out)
+{
+    buf_printf(out,
+               "{\"examined\":%" PRId64 ",\"findings\":%zu,\"notes\":%zu,\"repairable\":%zu"
+               ",\"not_compared\":%" PRId64 ",\"removed\":%" PRId64 ",\"recounted\":%" PRId64
+               ",\"repaired\":%" PRId64 ",\"unchecked\":[",
+               d->examined, wrong, d->nfindings - wrong, repairable, d->not_compared, d->removed,
+               d->recounted, d->repaired);
+    for (size_t i = 0; i < d->nunchecked; i++) {
+        if (i > 0)
+            buf_putc(out, ',');
+        json_put_cstr(out, d->unchecked[i]);
+    }
+    buf_puts(out, "]}\n");
+}
+
+static void put_summary(const struct doctor *d, size_t wrong, size_t repairable, struct buf *out)
+{
+    buf_printf(out,
+               "%" PRId64 " entries and %" PRId64 " things of this host examined: ", d->examined,
+               d->checked);
+    if (wrong)
+        buf_printf(out, "%zu finding%s", wrong, wrong == 1 ? "" : "s");
+    else
+        buf_puts(out, "nothing wrong");
+    if (cli_is_set(d->cli, "repair"))
+        buf_printf(out,
+                   "; %" PRId64 " entries removed, %" PRId64 " counts put right, %" PRId64
+                   " other repairs",
+                   d->removed, d->recounted, d->repaired);
+    else if (repairable)
+        buf_printf(out, "; --repair would put %zu right", repairable);
+    if (d->not_compared)
+        buf_printf(out, "; %" PRId64 " counts changed all the time and were not compared",
+                   d->not_compared);
+    buf_puts(out, "\n");
+    for (size_t i = 0; i < d->nunchecked; i++)
+        buf_printf(out, "not examined: %s\n", d->unchecked[i]);
+}
+
+int doctor_show(struct doctor *d)
+{
+    struct buf out CB_CLEANUP(buf_done) = BUF_INIT;
+    size_t wrong = 0, repairable = 0;
+
+    for (size_t i = 0; i < d->nfindings; i++) {
+        wrong += d->findings[i].severity != DOCTOR_NOTE;
+        repairable += d->findings[i].is_repairable;
+    }
+    put_findings(d, &out);
+    if (cli_is_set(d->cli, "json"))
+        put_totals(d, wrong, repairable, &out);
+    else
+        put_summary(d, wrong, repairable, &out);
+    int status = cli_write(&out);
+    return status == EXITCODE_OK && wrong ? EXITCODE_FAILURE : status;
+}
