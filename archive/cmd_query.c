@@ -117,26 +117,6 @@ static int read_command_line(struct listing *l)
 
 /* ---- the database ---- */
 
-/* Returns -1 to go on, or the exit code after a message. */
-static int check_schema(const struct listing *l)
-{
-    struct cb_error err = {0};
-    int version = 0;
-
-    if (migrate_version(l->a.pg, &version, &err) != 0)
-        return archive_failed("the archive", &err);
-    if (version >= migrate_latest())
-        return -1; /* a newer one: what is asked for may well be as it was */
-    if (version == 0)
-        cli_say("%s has no archive yet: claudebench archive migrate makes its tables",
-                pg_describe(l->a.pg));
-    else
-        cli_say("the archive's schema is %d, and this program wants %d: claudebench archive "
-                "migrate brings it up to date",
-                version, migrate_latest());
-    return EXITCODE_CONFIG;
-}
-
 static int query_failed(const struct listing *l, const struct cb_error *err)
 {
     struct cb_error again = {0};
@@ -318,7 +298,7 @@ int archive_query_run(const struct cli *cli)
     if (status < 0)
         status = archive_open(&l.a, cli);
     if (status < 0)
-        status = check_schema(&l);
+        status = archive_check_schema(&l.a);
     if (status >= 0)
         return status;
     l.filter.prefix = l.a.s.opts->redis.prefix;

@@ -13,6 +13,7 @@
 const struct cli_verb *const cli_verbs[] = {
     &verb_archive_query,
     &verb_archive_status,
+    &verb_archive_restore,
     &verb_archive_migrate,
     NULL,
 };

@@ -4,6 +4,7 @@
 #include "common/compat.h"
 #include "archive/open.h"
 
+#include "archive/migrate.h"
 #include "common/exitcode.h"
 
 struct pg_config archive_pg_config(const struct options *opts)
@@ -47,6 +48,25 @@ int archive_open(struct archive_session *a, const struct cli *cli)
     if (pg_connect(a->pg, &err) == 0)
         return -1;
     return archive_failed("PostgreSQL", &err);
+}
+
+int archive_check_schema(struct archive_session *a)
+{
+    struct cb_error err = {0};
+    int version = 0;
+
+    if (migrate_version(a->pg, &version, &err) != 0)
+        return archive_failed("the archive", &err);
+    if (version >= migrate_latest())
+        return -1; /* a newer one: what is asked for may well be as it was */
+    if (version == 0)
+        cli_say("%s has no archive yet: claudebench archive migrate makes its tables",
+                pg_describe(a->pg));
+    else
+        cli_say("the archive's schema is %d, and this program wants %d: claudebench archive "
+                "migrate brings it up to date",
+                version, migrate_latest());
+    return EXITCODE_CONFIG;
 }
 
 void archive_close(struct archive_session *a)

@@ -14,6 +14,8 @@ struct archive_session {
 
 /* Returns -1 to go on, or the exit code: 78 nothing is configured, 69 PostgreSQL cannot be reached. */
 int archive_open(struct archive_session *a, const struct cli *cli);
+/* Are its tables there, and not older than what we ask of them? -1 to go on, or the exit code after a message that says what to do. */
+int archive_check_schema(struct archive_session *a);
 void archive_close(struct archive_session *a); /* fits CB_CLEANUP; accepts zeroes */
 /* Prints the reason; returns the exit code. */
 int archive_failed(const char *what, const struct cb_error *err);

@@ -11,7 +11,7 @@
 #include "worker/handlers/task/task_tables.h"
 
 enum {
-    TRY_MS = 5000,
+    TRY_MS = 2000,
     LOOK_MS = 5000,  /* without a notification: one may have been lost with a connection */
     AGAIN_MS = 1000, /* while rows are left, or something is wrong */
     PAGE = 100,

@@ -38,6 +38,25 @@ const struct cli_verb verb_archive_query = {
     .run = archive_query_run,
 };
 
+static const struct cli_option restore_options[] = {
+    {0, "generation", "ID", "Of this generation (default: the last one that Redis does not have)."},
+    {0, NULL, NULL, NULL},
+};
+
+const struct cli_verb verb_archive_restore = {
+    .name = "archive restore",
+    .operands = "",
+    .min_operands = 0,
+    .max_operands = 0,
+    .summary = "Put open tasks and schedules of the archive back into an empty Redis.",
+    .notes =
+        "Runs as the daemon's user of Redis, while a daemon runs. May be repeated when it was\n"
+        "interrupted; until it ends nothing is claimed. Exit 66: there is nothing to restore;\n"
+        "73: Redis is not empty.\n",
+    .options = restore_options,
+    .run = archive_restore_run,
+};
+
 static const struct cli_option status_options[] = {
     {'j', "json", NULL, "Print it as one JSON object."},
     {0, NULL, NULL, NULL},

@@ -11,10 +11,12 @@
 #include "client/cli.h"
 
 extern const struct cli_verb verb_archive_query;
+extern const struct cli_verb verb_archive_restore;
 extern const struct cli_verb verb_archive_status;
 extern const struct cli_verb verb_archive_migrate;
 
 int archive_query_run(const struct cli *cli);
+int archive_restore_run(const struct cli *cli);
 int archive_status_run(const struct cli *cli);
 int archive_migrate_run(const struct cli *cli);
 

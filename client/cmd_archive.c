@@ -19,6 +19,11 @@ int archive_query_run(const struct cli *cli)
     return run_program(cli);
 }
 
+int archive_restore_run(const struct cli *cli)
+{
+    return run_program(cli);
+}
+
 int archive_status_run(const struct cli *cli)
 {
     return run_program(cli);

@@ -72,6 +72,7 @@ const struct cli_verb *const cli_verbs[] = {
     &verb_audit,
     &verb_archive_query,
     &verb_archive_status,
+    &verb_archive_restore,
     &verb_archive_migrate,
     &verb_doctor,
     &verb_backup,

@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""archive_outbox.py: each of 1000 rows of claudebench.outbox is one task, whatever dies in between. (t2/archive_outbox.py has the rest.)"""
+
+from cbtest import *
+from privpg import PrivatePostgres
+
+
+def database():
+    return PrivatePostgres.shared().database()
+
+
+def served(db, env=None, **config):
+    d = Daemon(config=merge({"postgres": {"conninfo": db.conninfo, "timeout_ms": 5000}, "domains": {"hook": {"workers": 0}}}, config),
+               env=env)
+    wait_until(lambda: d.events("archive_outbox"), 20, "somebody serves the outbox")
+    return d
+
+
+def wait_done(db, n, timeout=30):
+    wait_until(lambda: db.number("SELECT count(*) FROM claudebench.outbox WHERE done_at IS NOT NULL") == n, timeout, f"{n} rows are done")
+
+
+def tasks_of(d):
+    """Of Redis itself, by the list of all pending tasks."""
+    with d.connect() as r:
+        return [t.decode() for t in r.call("ZRANGE", d.key("queue:tasks:pending"), 0, -1)]
+
+
+def marks(d):
+    with d.connect() as r:
+        return set(r.call("HKEYS", d.key("outbox"))) - {b"keeper"}
+
+
+def equal_once(d, db, n):
+    """Each of n rows has a task of its own, and there is no other task."""
+    rows = [r[0] for r in db.rows("SELECT task_id FROM claudebench.outbox WHERE error IS NULL")]
+    equal((len(rows), len(set(rows))), (n, n))
+    equal(sorted(rows), sorted(tasks_of(d)), "the tasks of the rows are all that there are")
+    wait_until(lambda: not marks(d), 10, "no mark is left")
+
+
+def many(env=None, between=None):
+    db = database()
+    with served(db, env=env, domains={"archive": {"workers": 2}}) as d:
+        for i in range(10):
+            db.psql("SELECT claudebench.enqueue(json_build_object('text', 'x' || i)) FROM generate_series(1, 100) i")
+            if between and i == 5:
+                between(db)
+        wait_done(db, 1000)
+        equal_once(d, db, 1000)
+        return len(d.events("child_died"))
+
+
+@case("1000 rows are 1000 tasks: with two workers, and PostgreSQL killed in between")
+def restart():
+    server = PrivatePostgres.shared()
+
+    def kill(_):
+        server.kill()
+        server.start()
+
+    many(between=kill)
+
+
+@case("a worker that is killed at each step leaves nothing undone and does nothing twice")
+def killed():
+    need_failpoints(procs.binary("claudebench-archive"))
+    for point in ("before_create", "after_create", "after_done"):
+        once = f"{procs.subfolder('f')}/once"
+        equal(many(env=failpoints_env(f"outbox.{point}:kill:nth=4:once={once}")), 1, point)
+
+
+@case("a mark outlives everything: the row's outcome is lost, and a month later it is the same task")
+def late():
+    db = database()
+    with served(db) as d:
+        db.psql("SELECT claudebench.enqueue('{\"text\": \"x\"}')")
+        wait_done(db, 1)
+        task = db.value("SELECT task_id FROM claudebench.outbox")
+        wait_until(lambda: not marks(d), 10, "the mark is gone")
+        with d.connect() as r:
+            r.call("HSET", d.key("outbox"), "1", task, "77", "t-1")  # of the second one PostgreSQL has no row any more
+        db.psql("UPDATE claudebench.outbox SET done_at = NULL, task_id = NULL;"
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()")
+        wait_done(db, 1)
+        equal_once(d, db, 1)
+        equal(db.value("SELECT task_id FROM claudebench.outbox"), task)
+
+
+@case("a keeper that has lost its lock without knowing does nothing with the rows in its hand")
+def fenced():
+    db = database()
+    with served(db) as d:
+        with d.connect() as r:
+            r.call("HSET", d.key("outbox"), "keeper", "99")
+        db.psql("SELECT claudebench.enqueue('{\"text\": \"x\"}')")
+        wait_done(db, 1)
+        with d.connect() as r:
+            check(int(r.call("HGET", d.key("outbox"), "keeper")) > 99, "it has drawn a number again")
+        equal_once(d, db, 1)
+
+
+main()
