@@ -72,6 +72,10 @@ void link_encode(struct redis_link *link, int argc, const char *const *argv, con
 void redis_link_append(struct redis_link *link, int argc, const char *const *argv,
                        const size_t *lens)
 {
+    /* What is there already would be taken for the answer, and each answer for that of the command before. */
+    if (link->state == LINK_READY && link->nawaited == 0 && !link->is_listening &&
+        redis_link_reader_pending(&link->reader) > 0)
+        link_lose(link, REDIS_PROTOCOL, NULL, "protocol error: a reply nobody asked for");
     link_encode(link, argc, argv, lens);
     link->nawaited++;
 }

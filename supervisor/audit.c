@@ -489,6 +489,8 @@ static void advance(struct audit *a)
         write_start(a);
     } else if (a->is_dirty && a->opts->audit.fsync == AUDIT_FSYNC_EVERYSEC) {
         arm(a, SYNC_MS);
+    } else if (a->error[0] && !a->is_dirty && !is_behind(a)) {
+        trouble_over(a); /* what there seemed to be is not there */
     }
 }
 

@@ -381,8 +381,12 @@ int commit_repair(struct commit *c, const struct handler_context *ctx, struct ar
             return commit_take(c, reply, session->sup, weather, err);
         if (redis_link_is_lost(link) || redis_fault_is_elsewhere((enum redis_fault)err->code))
             return -1;
-        if (err->code == REDIS_NOSCRIPT) /* flushed again between loading and calling */
+        if (err->code == REDIS_NOSCRIPT) { /* flushed again between loading and calling */
+            supervised_wait(session->sup, backoff_next_full_jitter(&wait));
+            if (session->sup->is_orphan)
+                return -1;
             continue;
+        }
         say_retry(c, session, err);
         if (is_weather(err->code) || (c->script == SCRIPT_REFUSE && err->code == REDIS_AUTH)) {
             supervised_wait(session->sup, backoff_next_full_jitter(&wait));

@@ -116,6 +116,17 @@ static void say_trouble(struct consumer *c, const char *command, const struct cb
                   LOG_I("times", times));
 }
 
+/* Nothing was read, and the server is not to be believed: what it has given us all the same is handed on, else it would stay
+ * with us for as long as we live. */
+static int doubt_read(struct consumer *c, struct cb_error *err)
+{
+    supervised_wait(c->sup, backoff_next_full_jitter(&c->trouble));
+    if (session_hand_on(c->session, "", "not read", err) != 0 &&
+        redis_link_is_lost(c->session->link))
+        return -1;
+    return 0;
+}
+
 /* An error reply to XREADGROUP. Returns 0 to go on, -1 to reconnect. */
 static int read_trouble(struct consumer *c, const reply_t *reply, struct cb_error *err)
 {
@@ -134,6 +145,8 @@ static int read_trouble(struct consumer *c, const reply_t *reply, struct cb_erro
     say_trouble(c, "XREADGROUP", err);
     if (fault == REDIS_READONLY || fault == REDIS_PROTOCOL)
         return -1;
+    if (fault == REDIS_ERROR)
+        return doubt_read(c, err);
     supervised_wait(c->sup, backoff_next_full_jitter(&c->trouble));
     return 0;
 }
@@ -324,10 +337,28 @@ static int commit_span(struct consumer *c, size_t from, size_t len, bool is_last
     return status;
 }
 
+/* What was read is a batch, or nothing. Nothing, long before the time to block is over, comes from a server that does not block: it
+ * is not to set our pace. Returns 0, or -1 to reconnect. */
+static int note_read(struct consumer *c, const reply_t *read, int64_t asked_ms,
+                     struct cb_error *err)
+{
+    c->is_answered = true;
+    if (reply_type(read) != REPLY_NIL || c->sup->is_draining ||
+        clock_mono_ms() - asked_ms >= BLOCK_MS / 2) {
+        backoff_reset(&c->trouble);
+        log_repeat_over(&c->said);
+        return 0;
+    }
+    cb_error_set(err, REDIS_LOST, "nothing, before its time");
+    say_trouble(c, "XREADGROUP", err);
+    return doubt_read(c, err);
+}
+
 /* One turn of the loop: the batch in hand, then the next read. */
 static int turn(struct consumer *c, struct cb_error *err)
 {
     reply_t *read = NULL;
+    int64_t began_ms = clock_mono_ms();
     size_t fresh = sort_redelivered(c);
     int status = 0;
 
@@ -357,10 +388,10 @@ static int turn(struct consumer *c, struct cb_error *err)
         reply_free(read);
         return recover_at_last(c, NULL, err);
     }
-    if (read) {
-        backoff_reset(&c->trouble);
-        log_repeat_over(&c->said);
-        c->is_answered = true;
+    if (read && note_read(c, read, began_ms, err) != 0) {
+        release_batch(c);
+        reply_free(read);
+        return recover_at_last(c, NULL, err);
     }
     take_entries(c, read);
     return 0;

@@ -133,8 +133,13 @@ static int check_schema(struct session *s, struct redis_link *link, struct cb_er
     arena_done(&arena);
     if (status != 0)
         return -1;
+    if (reply_type(reply) == REPLY_NIL)
+        return 0;
+    const char *text = reply_type(reply) == REPLY_STRING ? reply_str(reply) : "";
+    if (!*text || text[strspn(text, "0123456789")]) /* that says nothing about the data */
+        return cb_error_set(err, REDIS_LOST, "unexpected reply to HGET");
     int64_t schema = reply_int(reply);
-    if (reply_type(reply) == REPLY_NIL || (schema >= SCHEMA_MIN && schema <= SCHEMA_MAX))
+    if (schema >= SCHEMA_MIN && schema <= SCHEMA_MAX)
         return 0;
     log_event(EV_schema_unsuitable, LOG_I("schema", schema), LOG_I("from", SCHEMA_MIN),
               LOG_I("to", SCHEMA_MAX));
@@ -247,6 +252,10 @@ static int hand_on_step(struct session *s, struct script_call *call, const char 
     }
     int64_t moved = reply_int(reply_at(reply, 0)), dead = reply_int(reply_at(reply, 1));
     *ret_rest = reply_int(reply_at(reply, 2));
+    if (moved < 0 || moved > HAND_ON_STEP || dead < 0 || dead > HAND_ON_STEP) {
+        reply_free(reply);
+        return cb_error_set(err, REDIS_LOST, "impossible numbers from the script requeue");
+    }
     if (moved > 0 || dead > 0)
         log_event(EV_requests_handed_on, LOG_S("consumer", s->consumer), LOG_I("requests", moved),
                   LOG_I("dead", dead), LOG_S("reason", how));

@@ -12,7 +12,8 @@
 
 tap.py cases and waiting · resp.py Redis client · procs.py processes · privredis.py PrivateRedis · users.py as whom ·
 daemon.py Daemon · caller.py Caller · schema.py JSON Schema subset · oracle.py the oracle of fault tests ·
-network.py hosts with addresses of their own, links that are cut · proxy.py black holes, an address that moves
+network.py hosts with addresses of their own, links that are cut · proxy.py black holes, an address that moves ·
+imposter.py a server that lies · measured.py what a program used
 """
 
 import procs

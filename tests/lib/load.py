@@ -29,15 +29,16 @@ class Load:
     lease_ms   of the claims
     replicas   nothing counts as said before so many replicas have it (ack replica:N of DESIGN §3). What happened on a master
                that was lost is then not looked at: the events are those that are there at the end
+    again      errors after which a request is repeated with the same idem, as nothing has happened
     is_lossy   Redis may lose its last writes: a task that it does not know any more is no failure of an agent's
     """
 
     def __init__(self, daemon, tasks, agents=4, producers=2, batch=20, claim=5, lease_ms=3000, work=None, rate=None,
-                 replicas=0, is_lossy=False):
+                 replicas=0, is_lossy=False, again=()):
         self.daemon = daemon
         self.tasks, self.batch, self.claim, self.lease_ms = tasks, batch, claim, lease_ms
         self.work = work or (lambda task: None)
-        self.replicas = replicas
+        self.replicas, self.again = replicas, again
         self.refusals = (-32005, -32004) if is_lossy else (-32005,)
         self.rate = rate  # tasks a second of all producers, None: as fast as it goes
         folder = procs.subfolder("o")
@@ -84,6 +85,13 @@ class Load:
     # ---- threads ----
 
     def _insist(self, caller, requests, stop):
+        replies = self._insist_once(caller, requests, stop)
+        while (refused := [i for i, r in enumerate(replies) if r is not None and r.code in self.again]):
+            for i, reply in zip(refused, self._insist_once(caller, [requests[i] for i in refused], stop)):
+                replies[i] = reply
+        return replies
+
+    def _insist_once(self, caller, requests, stop):
         """The replies; with `replicas` what they say is with so many. What is not known to be is asked again, same idem."""
         while True:
             losses = caller.losses

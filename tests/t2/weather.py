@@ -10,6 +10,7 @@ import time
 
 import scripts
 from cbtest import *
+from imposter import Imposter
 from powercut import PowerCut
 
 SLOTS = 4
@@ -305,6 +306,33 @@ def away():
         check(rate <= 20, f"{rate} log lines in one second")
         equal(d.events("child_died"), [])
         wait_until(lambda: d.client("status").returncode == 0, 8, "healthy again")
+
+
+@case("a server that answers with errors nobody asked for, nonsense, nothing at once, and wrong types: no worker is lost, nor what it was "
+      "given meanwhile", faults="F17")
+def lies():
+    with PrivateRedis() as redis:
+        imposter = Imposter(redis.socket)
+        with Daemon(redis, config={"domains": {"task": {"workers": 1}}, "redis": {"url": imposter.url}}) as d:
+            c = d.caller()
+            imposter.lie(b"-ERR no\r\n" * 20, commands=("XREADGROUP",))
+            rid = c.send("task.create", {"text": "x"})  # the worker is given it, and told something else
+            wait_until(lambda: imposter.told, 5, "a lie")
+            imposter.truth()
+            check(c.wait(rid, 15).ok, "done all the same")
+            imposter.lie(b"*-1\r\n", commands=("XREADGROUP",), is_early=True)
+            wait_until(lambda: imposter.told > 3, 5, "more lies")
+            time.sleep(0.3)
+            check(imposter.told < 100, f"{imposter.told} reads in a moment: a hot loop")
+            imposter.lie(b"*0\r\n", is_early=True)  # also to a worker that connects and asks for the schema
+            with redis.client() as r:
+                r.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            wait_until(lambda: imposter.told > 10, 10, "and more")
+            imposter.truth()
+            c.drop()
+            check(c.insist("task.create", {"text": "x"}, timeout=20).ok, "after")
+            equal(d.events("child_died"), [])
+        imposter.end()
 
 
 @case("a forged wrong type on the request stream: reported, and served once it is repaired")

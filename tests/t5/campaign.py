@@ -64,6 +64,8 @@ ROWS = [
     row("F15", "connections are killed, cut, reset, torn in the middle of requests and replies", [],
         ["t5/wire.py", "t2/weather.py", "t1/redis_away.py"]),
     row("F16", "black-holed connections; Redis stopped for 30 s", ["t5/black_hole.py"], ["t4/partition.py", "t1/redis_away.py"]),
+    row("F17", "a server that lies: garbage, lengths of gigabytes, deep arrays, wrong types, RESP3, floods of errors, to daemon, client "
+        "and hooks", ["t5/lies.py"], ["t2/weather.py"]),
     row("F18", "failover: the replica is promoted, twenty times; acknowledged by it is acknowledged", ["t2/acks.py"],
         ["t5/failover.py"]),
     row("F19", "the old master is still reachable by one host", [], ["t5/failover.py"]),

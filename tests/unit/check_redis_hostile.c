@@ -197,6 +197,29 @@ START_TEST(flood_of_errors)
 }
 END_TEST
 
+/* What is there before a command is written is not the answer to it. */
+START_TEST(answer_before_the_question)
+{
+    struct hostile_server s;
+    struct redis_link *link = NULL;
+    struct cb_error err = {0};
+    reply_t *reply = NULL;
+    hostile_server_start(&s, &(struct hostile_plan){.handshake = HOSTILE_HANDSHAKE,
+                                                    .payload = "-ERR one\r\n-ERR two\r\n"});
+    ck_assert_int_eq(redis_link_open(&s.target, NULL, &link, &err), 0);
+    redis_link_appendv(link, "GO", NULL);
+    ck_assert_int_eq(redis_link_read(link, 5000, &reply, &err), 0);
+    ck_assert_str_eq(reply_str(reply), "ERR one");
+    reply_free(reply);
+    reply = NULL;
+    redis_link_appendv(link, "PING", NULL);
+    ck_assert_int_eq(redis_link_read(link, 5000, &reply, &err), -1);
+    ck_assert_int_eq(err.code, REDIS_PROTOCOL);
+    redis_link_free(link);
+    hostile_server_done(&s);
+}
+END_TEST
+
 /* Flooded while it has a lot to write that nobody reads. */
 START_TEST(flood_while_writing)
 {
@@ -434,6 +457,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, endless_bulk_and_lines);
     tcase_add_test(tc, deep_nesting);
     tcase_add_test(tc, flood_of_errors);
+    tcase_add_test(tc, answer_before_the_question);
     tcase_add_test(tc, flood_while_writing);
     tcase_add_test(tc, reply_to_nothing);
     tcase_add_test(tc, half_replies);

@@ -1,0 +1,238 @@
+#!/usr/bin/env python3
+"""lies.py: a server that is believed and then lies (F17): garbage, lengths of gigabytes, arrays in arrays, wrong types, RESP3,
+floods, to the daemon under load (with the oracle), to each verb of the client and to hooks. Memory, CPU and log are bounded, nobody
+crashes, and all is well when the real server speaks again.
+
+What the reader of replies makes of such bytes by itself is in tests/unit/check_redis_hostile.c; one lie in short, tests/t2/weather.py.
+"""
+
+import collections
+import json
+import os
+import re
+import time
+
+import measured
+from cbtest import *
+from hooks import Hooks, event
+from imposter import Imposter
+
+CONFIG = {
+    "domains": {"task": {"workers": 3}, "system": {"workers": 1}, "hook": {"workers": 1}},
+    "task": {"backoff_ms": 100, "max_attempts": 20},
+}
+SLOTS = 5
+LEASE = 3000
+GROWTH_KIB = 48 << 10  # of a process' most memory, by lies that announce more than we take
+LARGE_KIB = 220 << 10  # … by one that is as large as we take: it is read, copied once, and thrown away
+CPU_BOUND = 0.6  # of a second's CPU time that all processes of a daemon may use in a second of lies
+LOG_BOUND = 40  # lines a second
+
+Told = collections.namedtuple("Told", "name data commands endless early growth cpu", defaults=((), False, False, GROWTH_KIB, CPU_BOUND))
+WRONG = {"a number": b":7\r\n", "a status": b"+OK\r\n", "nil": b"$-1\r\n", "no array": b"*-1\r\n", "an empty array": b"*0\r\n",
+         "a string": b"$3\r\nabc\r\n", "lists of lists": b"*2\r\n*1\r\n*1\r\n$1\r\nx\r\n:1\r\n",
+         "fifteen nils": b"*15\r\n" + b"$-1\r\n" * 15, "huge numbers": b"*15\r\n" + b":9223372036854775807\r\n" * 15,
+         "texts as numbers": b"*15\r\n" + b"$4\r\n-1e9\r\n" * 15}
+BROKEN = [
+    Told("another protocol", b"HTTP/1.1 400 Bad Request\r\nServer: x\r\n\r\n"),
+    Told("bytes", bytes(range(256)) * 64),
+    Told("a string of 2 GB", b"$2147483647\r\n" + b"x" * 65536, endless=True),
+    Told("a string of 64 EB", b"$9223372036854775807\r\n"),
+    Told("an array of 2^31", b"*2147483647\r\n" + b":1\r\n" * 4096, endless=True),
+    Told("arrays in arrays, 10^6 deep", b"*1\r\n" * 10**6),
+    Told("a line without an end", b"+" + b"x" * 65536, endless=True),
+    Told("RESP3", b">2\r\n$7\r\nmessage\r\n$1\r\nx\r\n%1\r\n+a\r\n:1\r\n"),
+    Told("a flood of errors", b"-ERR no\r\n" * 1000, endless=True),
+    Told("two replies to one command", b"+OK\r\n+OK\r\n"),
+    Told("as much as we take", b"$67000000\r\n" + b"x" * 67000000 + b"\r\n", growth=LARGE_KIB, cpu=4.0),  # what comes is read
+]
+REFUSED = [Told("errors", b"-ERR no\r\n", early=True), Told("errors, unknown ones", b"-WHAT \x1b[2J%n%s\r\n", early=True),
+           Told("errors, to scripts", b"-NOSCRIPT No matching script\r\n", commands=("EVALSHA",), early=True),
+           Told("moves that lead in circles", b"-MOVED 5 127.0.0.1:1\r\n", early=True),
+           Told("an error of 60 000 bytes", b"-ERR " + b"x" * 60000 + b"\r\n", early=True)]
+WORKS = ("EVALSHA", "XREADGROUP", "XREAD", "BLMPOP", "XADD", "XLEN", "XRANGE", "HMGET", "GET")  # after the greeting
+
+
+def wrong_types():
+    """Of every command from the greeting on, or only of what comes after it; of workers' reading and of scripts by themselves,
+    after it was done and in its place."""
+    for name, data in WRONG.items():
+        yield Told(f"{name} to everything", data, early=True)
+        yield Told(f"{name} to scripts, when they are done", data, commands=("EVALSHA",))
+        yield Told(f"{name} to scripts", data, commands=("EVALSHA",), early=True)
+        yield Told(f"{name} for requests", data, commands=("XREADGROUP",), early=True)
+
+
+def status(d):
+    return json.loads(d.client("status", "--json").stdout)
+
+
+def is_healthy(d):
+    return d.client("status").returncode == 0
+
+
+def peak_kib(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as f:
+        return int(re.search(r"VmHWM:\s+(\d+)", f.read()).group(1))
+
+
+def cpu_s(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as f:
+        words = f.read().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def log_rate(lines):
+    seconds = collections.Counter(re.search(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d|$", line).group() for line in lines)
+    return max(seconds.values(), default=0)
+
+
+class Watch:
+    """What a daemon uses from now on."""
+
+    def __init__(self, d):
+        self.d, self.pids, self.lines = d, [d.pid, *d.workers()], len(d.log().splitlines())
+        self.began, self.cpu = time.monotonic(), sum(map(cpu_s, self.pids))
+        self.peaks = {p: peak_kib(p) for p in self.pids}
+
+    def judge(self, told, is_over):
+        """is_over: healthy again, and nobody was replaced."""
+        d, name = self.d, told.name
+        check(d.running(), f"{name}: the daemon ended with {d.process.poll()}\n{d.log_tail()}")
+        took = time.monotonic() - self.began
+        if is_over:
+            equal([d.pid, *d.workers()], self.pids, f"{name}: nobody died\n{d.log_tail()}")
+        alive = [p for p in self.pids if procs.alive(p)]
+        used = sum(map(cpu_s, alive)) - self.cpu
+        growth = max(peak_kib(p) - self.peaks[p] for p in alive)
+        rate = log_rate(d.log().splitlines()[self.lines :])
+        check(used <= told.cpu * took, f"{name}: {used:.2f} s of CPU in {took:.1f} s")
+        check(growth <= told.growth, f"{name}: {growth} KiB more")
+        check(rate <= LOG_BOUND, f"{name}: {rate} lines in a second\n{d.log_tail(60)}")
+        return used / took, growth, rate
+
+
+def tell(imposter, d, told, seconds):
+    """Tells it to everybody for so long; the worst of what the daemon used."""
+    watch = Watch(d)
+    imposter.lie(told.data, told.commands, told.endless, told.early)
+    wait_until(lambda: time.monotonic() - watch.began >= seconds and imposter.told, seconds + 15, f"{told.name}: told", step=0.05)
+    used = watch.judge(told, False)
+    number = imposter.told
+    imposter.truth()
+    truth = time.monotonic()
+    wait_until(lambda: is_healthy(d), 25, lambda: f"{told.name}: healthy again\n{d.log_tail()}", step=0.02)
+    back = time.monotonic() - truth
+    watch.judge(told, True)
+    note(f"{told.name}: told {number} times; {used[0]:.2f} of a CPU, {used[1]} KiB more, {used[2]} lines a second; back after {back:.1f} s")
+
+
+def under_lies(lies, tasks, rate, seconds):
+    with PrivateRedis() as redis:
+        imposter = Imposter(redis.socket)
+        at_exit(imposter.end)
+        with Daemon(redis, config=merge(CONFIG, {"redis": {"url": imposter.url}})) as d:  # the load has its own way
+            with Load(d, tasks=tasks, agents=3, producers=2, rate=rate, lease_ms=LEASE, again=(-32603,)) as load:
+                for told in lies:
+                    tell(imposter, d, told, seconds)
+                    load.check()
+                load.finish(60)
+            load.verdict(60, slots=SLOTS)
+            equal(d.events("child_died"), [])
+
+
+@case("a server that stops speaking RESP: dropped, again and again, without a storm; nothing lost, nothing twice", faults="F17")
+def broken():
+    under_lies(BROKEN, 1200, 40, 2.0)
+
+
+@case("a server that refuses everything, in words that are known and not known", faults="F17")
+def refused():
+    under_lies(REFUSED, 600, 40, 2.0)
+
+
+@case("replies of the wrong type and size to scripts, reads and greetings, after the deed and in its place: no crash, no storm, "
+      "nothing lost, nothing twice", faults="F17")
+def wrong():
+    under_lies(wrong_types(), 1500, 30, 0.8)
+
+
+# ---- the client ----
+
+SANE = {0, 1, 64, 65, 66, 69, 70, 73, 75, 77}
+
+
+VERBS = [  # and whether they end by themselves
+    (["call", "--timeout", "2s", "system.health"], True),
+    (["call", "--timeout", "2s", "task.create", '{"text":"x"}'], True),
+    (["task", "list"], True),
+    (["task", "queues"], True),
+    (["events"], True),
+    (["status"], True),
+    (["schedule", "list"], True),
+    (["doctor"], True),
+    (["events", "--follow"], False),
+    (["work", "--exec", "true"], False),
+]
+SLOW_S = 4.0  # how long those that do not are let
+
+
+@case("every verb of the client against every lie: a sane exit status, bounded memory and time, no hot loop", faults="F17")
+def client():
+    lies = BROKEN + REFUSED + [Told(n, d, early=True) for n, d in WRONG.items()] + [
+        Told(f"{n}, after the greeting", d, commands=WORKS, early=True) for n, d in WRONG.items()]
+    codes = collections.Counter()
+    worst = [0, 0.0, 0.0]
+    with PrivateRedis() as redis, Daemon(redis, config=CONFIG) as d:
+        def one(words, ends):
+            imposter = Imposter(redis.socket)
+            config = f"{procs.subfolder('c')}/claudebench.yaml"
+            with open(config, "w", encoding="utf-8") as f:
+                f.write(yaml(merge(d.config, {"redis": {"url": imposter.url}})) + "\n")
+
+            def run(words, ends):
+                return measured.run([procs.binary("claudebench"), *words], {"CLAUDEBENCH_CONFIG": config}, 30 if ends else SLOW_S)
+
+            honest = run(words, ends)
+            check(honest.code in ({0, 1} if ends else {0, 143, -15}), f"{words}: {honest}")
+            for told in lies if words[0] == "call" else lies[::4]:
+                imposter.lie(told.data, told.commands, told.endless, told.early)
+                got = run(words, ends)
+                what = f"{' '.join(words)}, {told.name}: {got._replace(out=got.out[-600:])}"
+                check(got.code in SANE or (not ends and got.code in (143, -15)), what)
+                check(got.peak_kib - honest.peak_kib <= told.growth, what)
+                check(got.cpu_s <= 0.2 + told.cpu * got.took_s, what)
+                check(not ends or got.took_s < 25, what)
+                check(len(got.out) < 65536 * 2 and b"\x1b[2J" not in got.out, what)
+                codes[got.code] += 1
+                worst[:] = list(map(max, worst, (got.peak_kib - honest.peak_kib, got.cpu_s, got.took_s if ends else 0)))
+            imposter.truth()
+            check(run(words, ends).code == honest.code, "and honest again")
+            imposter.end()
+
+        in_threads([lambda w=words, e=ends: one(w, e) for words, ends in VERBS], 500)
+    note(f"exit statuses {dict(codes)}; at most {worst[0]} KiB more, {worst[1]:.2f} s of CPU, {worst[2]:.1f} s")
+
+
+@case("hooks decide by the same rules whatever the server says", faults="F17")
+def hook():
+    lies = BROKEN + REFUSED + [Told(n, d, early=True) for n, d in WRONG.items()] + [
+        Told(f"{n}, after the greeting", d, commands=WORKS, early=True) for n, d in WRONG.items()]
+    with PrivateRedis() as redis:
+        imposter = Imposter(redis.socket)
+        h = Hooks(url=imposter.url)
+        for told in lies:
+            imposter.lie(told.data, told.commands, told.endless, told.early)
+            began = time.monotonic()
+            h.run(event("boom")).denied("No booms.")
+            h.run(event("ls")).silent()
+            took = time.monotonic() - began
+            check(took < 5, f"{told.name}: {took:.1f} s for two decisions")
+        h.wait_spool(2 * len(lies))
+        imposter.end()
+
+
+if __name__ == "__main__":
+    arguments()
+    learn_schemas()
+    main(timeout=900)
