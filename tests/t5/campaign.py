@@ -85,7 +85,7 @@ ROWS = [
     row("F30", "10 000 documents that are no JSON, or nearly", [], ["contract/json_rules.py"]),
     row("F31", "payloads, results, ids and numbers of fields at their limits and above", [],
         ["contract/json_rules.py", "t2/requests.py"]),
-    row("F32", "texts, ids and keys that try to be something else", ["contract/hostile_text.py"]),
+    row("F32", "texts, ids and keys that try to be something else", ["contract/hostile_text.py", "t5/hostile_fields.py"]),
     row("F33", "the corpus of dangerous calls while hook workers die and hang and the rules break", ["t5/hook_faults.py"], ["t2/hooks.py"]),
     row("F34", "10 000 queued tasks are drained by 1, 2, 4 and 8 workers (claims from 1 000 000: bench/README.md)", [], ["t4/backlog.py"]),
     row("F35", "priority, order and aging under a mixed load", [], ["t4/backlog.py"]),
