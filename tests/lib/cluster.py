@@ -3,6 +3,7 @@
 import time
 
 import tap
+import users
 from privredis import PrivateRedis, free_port
 from resp import RespError
 
@@ -115,6 +116,10 @@ class Cluster:
         for node in self.nodes[3:]:
             self.add_replica(node, owner)
 
+    def login(self, prefix):
+        """As PrivateRedis.login(): users are known to each node by itself."""
+        return [node.login(prefix) for node in self.nodes][0]
+
     def add_replica(self, node, master):
         introduce(node, self.masters()[:1])
         tap.wait_until(lambda: is_ok(node, len(self.nodes)), 30, "the new node knows all", step=0.02)
@@ -169,9 +174,10 @@ class Cluster:
     def move_keys(self, source, target, count=20, pause=None):
         """All keys of the slot, `count` at a time; how many there were."""
         moved = 0
+        auth = ["AUTH2", *users.ADMIN] if users.ACL else []
         with source.client(timeout=60) as c:
             while keys := c.call("CLUSTER", "GETKEYSINSLOT", self.slot, count):
-                c.call("MIGRATE", "127.0.0.1", target.port, "", 0, 20000, "KEYS", *keys)
+                c.call("MIGRATE", "127.0.0.1", target.port, "", 0, 20000, *auth, "KEYS", *keys)
                 moved += len(keys)
                 if pause:
                     pause()

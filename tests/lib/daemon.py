@@ -100,7 +100,7 @@ class Daemon:
             FAST,
         )
         if users.ACL and redis is not None and "user" not in (config or {}).get("redis", {}):
-            known = isinstance(redis, PrivateRedis)  # else several of them
+            known = hasattr(redis, "login")  # else several of them, which have those of the usual prefix
             base["redis"].update(redis.login(prefix) if known else users.login(procs.folder(), prefix))
         self.config = merge(base, config or {})
         self.process = None
