@@ -12,7 +12,7 @@ s = None
 
 def fresh():
     s.redis.call("FLUSHALL")
-    equal(s.tick(register=1)["leads"], 1)
+    equal(s.tick(register=1, leader_lease=60000)["leads"], 1)
 
 
 def loads(which=""):
