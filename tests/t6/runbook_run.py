@@ -138,8 +138,10 @@ class RedisFull(Situation):
     def prepare(self):
         super().prepare()
         c = self.daemon.caller()
-        for size in (100000, 10000, 1000, 1):  # and at last not for small ones either
-            wait_until(lambda n=size: c.ask("task.create", {"text": "t", "payload": "x" * n}).code == -32007, 15, "memory is full")
+        wait_until(lambda: c.ask("task.create", {"text": "t", "payload": "x" * 100000}).code == -32007, 15, "memory is full")
+        with self.daemon.connect() as r:  # surely, and for small ones
+            used = int(re.search(r"used_memory:(\d+)", r.text("INFO", "memory"))[1])
+            r.call("CONFIG", "SET", "maxmemory", used * 9 // 10)
 
     def edit(self):
         self.daemon.config["redis"]["maxmemory"] = 64 << 20
