@@ -36,7 +36,7 @@ static void look_at_reasons(struct doctor *d)
         json_decode_string(reason.value, &text);
         doctor_find(d, "daemon", strcmp(state, "unhealthy") == 0 ? DOCTOR_ERROR : DOCTOR_WARNING,
                     "degraded", "daemon",
-                    "claudebench status shows it; RUNBOOKS in claudebenchd(8)", "%s",
+                    "claudebench status shows it; the runbook says what to do", "%s",
                     buf_peek(&text));
     }
 }
