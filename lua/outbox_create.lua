@@ -22,6 +22,7 @@ end
 -- @include create.lua
 local MAX_PENDING, NUMBER = tonumber(ARGV[3]), ARGV[4]
 local LIST_ARGS = 9
+local MARKS = 1000 -- there are never so many
 local QUEUE_FULL = -32007
 
 local function make(a)
@@ -54,10 +55,9 @@ want('stream', EVENTS)
 want('hash', META)
 if NUMBER == '' then
     local number, rows = I(next_number()), {}
-    local marks = call('HGETALL', OUTBOX)
-    for i = 1, #marks, 2 do
-        if marks[i] ~= KEEPER then
-            rows[#rows + 1] = marks[i]
+    for _, row in ipairs(call('HRANDFIELD', OUTBOX, MARKS)) do
+        if row ~= KEEPER then
+            rows[#rows + 1] = row
         end
     end
     call('HSET', OUTBOX, KEEPER, number)

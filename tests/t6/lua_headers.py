@@ -66,8 +66,8 @@ def includes():
 
 @case("flags are known ones; only scripts that create work may be refused at maxmemory")
 def flags():
-    may_be_refused = {"hook_register", "hook_todo_write", "schedule_add", "schedule_fire", "system_batch_process",
-                      "system_event_publish", "system_quorum_vote", "system_register", "system_state_sync",
+    may_be_refused = {"archive_restore", "hook_register", "hook_todo_write", "outbox_create", "schedule_add",
+                      "schedule_fire", "system_batch_process", "system_event_publish", "system_quorum_vote", "system_register", "system_state_sync",
                       "task_create", "task_create_batch"}
     for name in scripts.names():
         first = read(folder(f"{name}.lua")).splitlines()[0]
