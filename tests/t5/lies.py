@@ -172,7 +172,7 @@ VERBS = [  # and whether they end by themselves
     (["schedule", "list"], True),
     (["doctor"], True),
     (["events", "--follow"], False),
-    (["work", "--exec", "true"], False),
+    (["work", "--", "true"], False),
 ]
 SLOW_S = 4.0  # how long those that do not are let
 
