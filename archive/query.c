@@ -154,7 +154,7 @@ static void where_created(struct query *q, const struct query_filter *f)
 static int where_behind(struct query *q, const struct query_filter *f, const struct kind *k)
 {
     static const size_t parts[] = {[QUERY_TASKS] = 3, [QUERY_ATTEMPTS] = 4};
-    char *rest = arena_printf(&q->arena, "%s", f->after), *part[4];
+    char *rest = arena_printf(&q->arena, "%s", f->after), *part[4] = {NULL};
     size_t n = 0;
 
     for (char *p = rest; p && n < CB_ARRAY_LEN(part); n++) {

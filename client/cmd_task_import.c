@@ -441,7 +441,7 @@ static int check_queue(const struct cli *cli)
     struct buf params CB_CLEANUP(buf_done) = BUF_INIT;
     struct arena arena CB_CLEANUP(arena_done) = ARENA_INIT;
     struct field_value value;
-    struct field_problem problem;
+    struct field_problem problem = {0};
 
     buf_puts(&params, "{");
     int status = params_put_text(cli, &params, "queue");

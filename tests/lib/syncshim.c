@@ -32,11 +32,12 @@ static int is_incremental(int fd)
 static void note(long long size)
 {
     static int out = -1;
+    const char *path = getenv("CBTEST_SYNCED");
     char text[32];
     int len = snprintf(text, sizeof text, "%-20lld\n", size);
 
-    if (out < 0 && getenv("CBTEST_SYNCED"))
-        out = open(getenv("CBTEST_SYNCED"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (out < 0 && path)
+        out = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (out >= 0 && pwrite(out, text, (size_t)len, 0) < 0)
         abort();
 }
