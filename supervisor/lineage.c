@@ -60,14 +60,20 @@ static void remember(const struct lineage *l)
 static void on_generation(void *arg, const reply_t *reply)
 {
     struct lineage *l = arg;
-    const char *found = reply && !reply_is_error(reply) ? reply_str(reply) : "";
+    bool is_row = reply && reply_type(reply) == REPLY_ARRAY && reply_count(reply) == 2;
+    const char *found = is_row ? reply_str(reply_at(reply, 0)) : "";
+    bool is_restored = is_row && reply_bytes(reply_at(reply, 1)) > 0;
 
     if (!found || !found[0] || strlen(found) >= GENERATION_SIZE || strpbrk(found, " \t\r\n") ||
         strcmp(found, l->generation) == 0)
         return;
     if (l->generation[0])
         log_event(EV_data_changed, LOG_S("before", l->generation), LOG_S("now", found));
-    memcpy(l->before, l->generation, sizeof l->before);
+    /* Data that somebody has put back are what they are to be, even if there are none. */
+    if (is_restored)
+        l->before[0] = '\0';
+    else
+        memcpy(l->before, l->generation, sizeof l->before);
     snprintf(l->generation, sizeof l->generation, "%s", found);
     l->changed_ms = clock_wall_ms();
     remember(l);
@@ -76,7 +82,8 @@ static void on_generation(void *arg, const reply_t *reply)
 void lineage_look(struct lineage *l)
 {
     if (redis_conn_is_up(l->conn))
-        redis_conn_call(l->conn, on_generation, l, "HGET", l->key, "generation", NULL);
+        redis_conn_call(l->conn, on_generation, l, "HMGET", l->key, "generation", "restored_from",
+                        NULL);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)

@@ -215,7 +215,7 @@ def external():
             made = d.client_json("task", "add", "of the external one", "--json")["id"]
             r.call("SET", "cb:unique:q:k", "x", "PX", 3600000)
             equal(d.client("backup", path).returncode, 0)
-    with PrivateRedis() as redis, redis.client() as r:
+    with PrivateRedis(aof=True) as redis, redis.client() as r:
         r.call("SET", "stranger", "2")
         n = Daemon(redis=redis, start=False)
         took = restored(n, path)

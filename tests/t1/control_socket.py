@@ -32,11 +32,11 @@ def drain(s):
 def fields():
     with FakeDaemon() as d:
         s = status(d)
-        equal(sorted(s), ["audit", "circuits", "config", "figures", "figures_age_ms", "hooks", "hosts", "incarnation", "instance", "leader", "log", "methods", "pid",
+        equal(sorted(s), ["audit", "circuits", "config", "data", "figures", "figures_age_ms", "hooks", "hosts", "incarnation", "instance", "leader", "log", "methods", "pid",
                           "reasons", "redis", "requests", "since", "status", "uptime_ms", "version", "workers"])
         equal(sorted(s["audit"]), ["file", "hash", "id", "local_last_hour", "lost", "records", "seq", "state", "waiting"])
         equal((s["pid"], s["instance"], s["reasons"]), (d.pid, "test-host", []))
-        equal(sorted(s["redis"]), ["embedded", "max_memory", "since", "state", "url", "used_memory"])
+        equal(sorted(s["redis"]), ["appendfsync", "embedded", "max_memory", "since", "state", "url", "used_memory"])
         equal(s["redis"]["url"], d.redis.shown_url)
         wait_until(lambda: status(d)["redis"]["used_memory"] > 500000, 3, "memory is known")
         wait_until(lambda: status(d)["leader"]["is_self"], 3, "leads")
