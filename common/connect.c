@@ -160,8 +160,8 @@ int connect_target(const struct options *opts, enum connect_role role, struct re
 
 bool connect_is_herd(const struct redis_target *target, enum connect_role role)
 {
-    /* In a cluster the first try only finds out which node it is now. */
-    return role == CONNECT_CLIENT || (!target->unix_path && !target->cluster);
+    /* For a daemon in a cluster the first try only finds out which node it is now. */
+    return !target->unix_path && (role == CONNECT_CLIENT || !target->cluster);
 }
 
 void connect_backoff(const struct redis_target *target, enum connect_role role, struct backoff *ret)
@@ -178,7 +178,8 @@ void connect_backoff(const struct redis_target *target, enum connect_role role, 
 
 void connect_backoff_idle(const struct redis_target *target, bool is_idle, struct backoff *b)
 {
-    backoff_set_spread(b, is_idle && !target->unix_path ? RETRY_MAX_MS : RETRY_SPREAD_MS);
+    if (!target->unix_path)
+        backoff_set_spread(b, is_idle ? RETRY_MAX_MS : RETRY_SPREAD_MS);
 }
 
 bool connect_renew_password(const struct options *opts, enum connect_role role,

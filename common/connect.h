@@ -24,9 +24,9 @@ int connect_target(const struct options *opts, enum connect_role role, struct re
 bool connect_renew_password(const struct options *opts, enum connect_role role,
                             struct redis_target *target);
 
-/* The pauses between attempts to connect, with full jitter. Clients, and everybody who comes over a network, may be hundreds
- * that have lost the same server at the same moment: their first pause is spread over two seconds already. The few processes
- * of a daemon beside its Redis come back at once. With sentinels pauses stay so short that a promotion is found soon. */
+/* The pauses between attempts to connect, with full jitter. Over a network there may be hundreds that have lost the
+ * same server at the same moment: their first pause is spread over two seconds already. Whoever is on the host of its Redis comes
+ * back at once. With sentinels pauses stay so short that a promotion is found soon. */
 void connect_backoff(const struct redis_target *target, enum connect_role role,
                      struct backoff *ret);
 /* For a client, before a pause: whether it only waits for something to come (events, a task), so that nobody waits for it. Over a

@@ -203,7 +203,7 @@ START_TEST(too_many_clients_is_weather)
     static const char *const args[] = {"--maxclients", "1", NULL};
     struct redis_fixture *f = redis_fixture_start(args);
     struct redis_link *link = redis_fixture_link(f);
-    expect_open_fails(&f->target, REDIS_LOST);
+    expect_open_fails(&f->target, REDIS_MAXCLIENTS);
     redis_link_free(link);
     redis_fixture_free(f);
 }
