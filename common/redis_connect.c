@@ -2,8 +2,9 @@
  * redis_connect.c: see redis_connect.h.
  *
  * Names are looked up in a thread, which a dead name server may hold up while the supervisor goes on
- * reaping. A look-up that was not ready in time stays in a list of this process until somebody asks for
- * that host again. The list belongs to the main thread; the result changes hands through a pipe.
+ * reaping. A look-up that was not ready in time stays in a list of this process for whoever asks for
+ * that host again; others, which may give us a new name each time, take the place of what nobody came
+ * back for. The list belongs to the main thread; the result changes hands through a pipe.
  */
 #include "common/compat.h"
 #include "common/redis_connect.h"
@@ -23,6 +24,8 @@
 
 /* Together 9 s, whatever redis.timeout_ms is. */
 enum { KEEPALIVE_IDLE_S = 3, KEEPALIVE_EVERY_S = 2, KEEPALIVE_TRIES = 3, UNACKED_MS = 9000 };
+/* Who wants a result tries again within seconds. */
+enum { LOOKUPS_MAX = 32, LOOKUP_KEEP_MS = 60000 };
 
 /* A look-up under way: its result comes through the pipe. */
 struct lookup {
@@ -30,6 +33,7 @@ struct lookup {
     char *host;
     int port;
     int read_fd;
+    int64_t asked_ms; /* monotonic, when somebody wanted it last */
 };
 
 /* What the thread is given, and what it writes into the pipe. */
@@ -106,30 +110,6 @@ static struct lookup *lookup_find(const char *host, int port)
     return NULL;
 }
 
-/* NULL, with errno, when the system gives no pipe or no thread. */
-static struct lookup *lookup_start(const char *host, int port)
-{
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) < 0)
-        return NULL;
-    struct lookup_job *job = mem_alloc(sizeof *job);
-    *job = (struct lookup_job){.host = mem_strdup(host), .port = port, .write_fd = ends[1]};
-    int code = thread_start(job);
-    if (code != 0) {
-        close(ends[0]);
-        close(ends[1]);
-        free(job->host);
-        free(job);
-        errno = code;
-        return NULL;
-    }
-    struct lookup *l = mem_alloc(sizeof *l);
-    *l = (struct lookup){
-        .next = lookups, .host = mem_strdup(host), .port = port, .read_fd = ends[0]};
-    lookups = l;
-    return l;
-}
-
 static void lookup_free(struct lookup *lookup)
 {
     struct lookup **at = &lookups;
@@ -156,21 +136,79 @@ static bool lookup_wait(const struct lookup *lookup, int patience_ms)
     }
 }
 
+/* The end of a look-up that is ready. */
+static struct lookup_result lookup_take(struct lookup *lookup)
+{
+    struct lookup_result result = {0};
+    if (read(lookup->read_fd, &result, sizeof result) != sizeof result)
+        result = (struct lookup_result){.code = EAI_SYSTEM, .error = EIO};
+    lookup_free(lookup);
+    return result;
+}
+
+/* Forgets what is ready and was not asked for in so long. Returns how many are left. */
+static size_t lookups_reap(int64_t idle_ms)
+{
+    int64_t before = clock_mono_ms() - idle_ms;
+    size_t left = 0;
+    for (struct lookup *l = lookups, *next; l; l = next) {
+        next = l->next;
+        if (l->asked_ms > before || !lookup_wait(l, 0)) {
+            left++;
+            continue;
+        }
+        struct lookup_result result = lookup_take(l);
+        if (result.code == 0)
+            freeaddrinfo(result.list);
+    }
+    return left;
+}
+
+/* NULL, with err, when there are too many, or the system gives no pipe or no thread. */
+static struct lookup *lookup_start(const char *host, int port, struct cb_error *err)
+{
+    int ends[2];
+    if (lookups_reap(LOOKUP_KEEP_MS) >= LOOKUPS_MAX && lookups_reap(0) >= LOOKUPS_MAX) {
+        cb_error_set(err, REDIS_LOST,
+                     "cannot resolve %s: %d look-ups of other names have no answer yet", host,
+                     LOOKUPS_MAX);
+        return NULL;
+    }
+    if (pipe2(ends, O_CLOEXEC) < 0) {
+        resolve_failed(host, EAI_SYSTEM, errno, err);
+        return NULL;
+    }
+    struct lookup_job *job = mem_alloc(sizeof *job);
+    *job = (struct lookup_job){.host = mem_strdup(host), .port = port, .write_fd = ends[1]};
+    int code = thread_start(job);
+    if (code != 0) {
+        close(ends[0]);
+        close(ends[1]);
+        free(job->host);
+        free(job);
+        resolve_failed(host, EAI_SYSTEM, code, err);
+        return NULL;
+    }
+    struct lookup *l = mem_alloc(sizeof *l);
+    *l = (struct lookup){
+        .next = lookups, .host = mem_strdup(host), .port = port, .read_fd = ends[0]};
+    lookups = l;
+    return l;
+}
+
 static int resolve_name(const char *host, int port, int patience_ms, struct addrinfo **ret_list,
                         struct cb_error *err)
 {
-    struct lookup_result result = {.code = EAI_SYSTEM};
     struct lookup *l = lookup_find(host, port);
     if (!l)
-        l = lookup_start(host, port);
+        l = lookup_start(host, port, err);
     if (!l)
-        return resolve_failed(host, EAI_SYSTEM, errno, err);
+        return -1;
+    l->asked_ms = clock_mono_ms();
     if (!lookup_wait(l, patience_ms))
         return cb_error_set(err, REDIS_LOST, "cannot resolve %s: no answer within %d ms", host,
                             patience_ms);
-    if (read(l->read_fd, &result, sizeof result) != sizeof result)
-        result = (struct lookup_result){.code = EAI_SYSTEM, .error = EIO};
-    lookup_free(l);
+    struct lookup_result result = lookup_take(l);
     if (result.code != 0)
         return resolve_failed(host, result.code, result.error, err);
     *ret_list = result.list;

@@ -9,6 +9,7 @@
 #include "unit.h"
 
 #include "common/clock.h"
+#include "common/redis_connect.h"
 #include "redis_fixture.h"
 
 #include <arpa/inet.h>
@@ -262,6 +263,58 @@ START_TEST(slow_name_server)
 }
 END_TEST
 
+static int open_files(void)
+{
+    int n = 0;
+    for (int fd = 0; fd < 1024; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
+/* Somebody who names another host each time: what he left behind is bounded, and makes room once it is ready. */
+START_TEST(ever_other_names)
+{
+    struct cb_error err = {0};
+    struct addrinfo *list = NULL;
+    char host[32];
+    int gate[2];
+    ck_assert_int_eq(pipe2(gate, O_CLOEXEC), 0);
+    names.gate_fd = gate[0];
+    names.addresses[0] = "127.0.0.1";
+    for (int i = 0; i < 32; i++) {
+        snprintf(host, sizeof host, "n%d.test", i);
+        ck_assert_int_eq(redis_connect_resolve(host, 1, 0, &list, &err), -1);
+        ck_assert_ptr_nonnull(strstr(err.text, "no answer within"));
+    }
+    int before = open_files();
+    for (int i = 32; i < 40; i++) {
+        snprintf(host, sizeof host, "n%d.test", i);
+        ck_assert_int_eq(redis_connect_resolve(host, 1, 0, &list, &err), -1);
+        ck_assert_int_eq(err.code, REDIS_LOST);
+        ck_assert_ptr_nonnull(strstr(err.text, "32 look-ups of other names have no answer yet"));
+    }
+    ck_assert_int_eq(open_files(), before);
+    ck_assert_int_eq(redis_connect_resolve("n0.test", 1, 0, &list, &err), -1);
+    ck_assert_ptr_nonnull(strstr(err.text, "no answer within"));
+    names.gate_fd = -1;
+    close(
+        gate[1]); /* all of them are answered: nobody comes back for that, and yet there is room */
+    int64_t until = clock_mono_ms() + 10000;
+    while (redis_connect_resolve("other.test", 1, 10000, &list, &err) != 0) {
+        ck_assert_ptr_nonnull(strstr(err.text, "32 look-ups of other names"));
+        ck_assert_int_lt(clock_mono_ms(), until);
+        poll(NULL, 0, 5);
+    }
+    freeaddrinfo(list);
+    for (int i = 0; i < 32; i++) { /* leave none to the next test */
+        snprintf(host, sizeof host, "n%d.test", i);
+        if (redis_connect_resolve(host, 1, 10000, &list, &err) == 0)
+            freeaddrinfo(list);
+    }
+    close(gate[0]);
+}
+END_TEST
+
 /* One process for all tests (CK_FORK=no) must not hand names on. */
 static void reset_names(void)
 {
@@ -278,6 +331,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, next_address_when_refused);
     tcase_add_test(tc, next_address_when_silent);
     tcase_add_test(tc, slow_name_server);
+    tcase_add_test(tc, ever_other_names);
 }
 
 UNIT_MAIN("redis_connect", add_tests)
