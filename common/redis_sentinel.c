@@ -11,6 +11,7 @@
 #include "common/exitcode.h"
 #include "common/mem.h"
 
+#include <arpa/inet.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 
@@ -22,6 +23,7 @@ struct redis_sentinel_search {
     int timer_fd;
     struct redis_link
         *links[REDIS_SENTINELS_MAX]; /* by number of the node; NULL: not asked, or over */
+    size_t first;                    /* other searches may move the sentinels' own */
     size_t asked;                    /* so many were begun, from `first` on */
     size_t open;
     size_t refused;
@@ -170,6 +172,7 @@ struct redis_sentinel_search *redis_sentinel_search_new(struct redis_sentinels *
     struct redis_sentinel_search *search = mem_alloc(sizeof *search);
 
     search->sentinels = s;
+    search->first = s->first;
     search->timer_fd = -1;
     search->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (search->epoll_fd >= 0)
@@ -213,23 +216,44 @@ static void give_up(struct redis_sentinel_search *search, size_t number, int fau
     search->links[number] = NULL;
 }
 
-static void ask_next(struct redis_sentinel_search *search)
+static bool is_name(const char *host)
+{
+    struct in_addr address;
+    return !strchr(host, ':') && inet_pton(AF_INET, host, &address) != 1;
+}
+
+/* Returns whether a name was looked up, which may have taken a while. */
+static bool ask_next(struct redis_sentinel_search *search)
 {
     struct redis_sentinels *s = search->sentinels;
-    size_t number = (s->first + search->asked++) % s->len;
+    size_t number = (search->first + search->asked++) % s->len;
+    bool is_slow = is_name(s->nodes[number].host);
     struct cb_error err = {0};
     struct redis_link *link = NULL;
 
     search->next_ms = clock_mono_ms() + REDIS_SENTINEL_NEXT_MS;
     if (redis_link_start(&s->nodes[number], "claudebench", &link, &err) < 0) {
         give_up(search, number, err.code, err.text);
-        return;
+        return is_slow;
     }
     search->links[number] = link;
     search->open++;
     redis_link_appendv(link, "SENTINEL", "get-master-addr-by-name", s->master, NULL);
     if (watch(search, EPOLL_CTL_ADD, redis_link_fd(link), (uint32_t)number, EPOLLIN | EPOLLOUT) < 0)
         give_up(search, number, REDIS_LOST, strerror(errno));
+    return is_slow;
+}
+
+/* Asks whom it is time to ask. One name at most: whoever runs this must go on with other things between two of them. */
+static void ask_more(struct redis_sentinel_search *search, int64_t now)
+{
+    bool was_slow = false;
+
+    while (!was_slow && search->asked < search->sentinels->len && now < search->deadline_ms &&
+           (search->open == 0 || now >= search->next_ms))
+        was_slow = ask_next(search);
+    if (search->open == 0)
+        search->next_ms = now;
 }
 
 /* ---- answers ---- */
@@ -301,6 +325,9 @@ static int fail(struct redis_sentinel_search *search, struct cb_error *err)
     for (size_t i = 0; i < search->sentinels->len; i++)
         if (search->links[i])
             give_up(search, i, REDIS_LOST, "no answer in time");
+    /* Names that are slow to fail have left no time for the others: it is their turn the next time. */
+    if (search->asked < search->sentinels->len)
+        search->sentinels->first = (search->first + search->asked) % search->sentinels->len;
     bool is_refused = search->refused == search->sentinels->len;
     return cb_error_set(err, is_refused ? REDIS_AUTH : REDIS_LOST, "%s", search->why);
 }
@@ -319,10 +346,9 @@ int redis_sentinel_search_step(struct redis_sentinel_search *search, struct cb_e
             return 1;
     }
     int64_t now = clock_mono_ms();
-    while (search->asked < search->sentinels->len && now < search->deadline_ms &&
-           (search->open == 0 || now >= search->next_ms))
-        ask_next(search);
-    if (now >= search->deadline_ms || search->open == 0)
+    ask_more(search, now);
+    bool is_over = search->open == 0 && search->asked == search->sentinels->len;
+    if (now >= search->deadline_ms || is_over)
         return fail(search, err);
     arm_timer(search);
     return 0;

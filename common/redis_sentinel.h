@@ -3,7 +3,7 @@
  *
  * A link whose target has sentinels begins with a search (redis_link.c) and goes on to the master that it finds, so that
  * nobody else needs to know: each new connection asks anew, and so follows a failover. A search never blocks (but for
- * names of hosts, as redis_link_start says): it has one descriptor that is readable whenever there is something to do.
+ * names of hosts, as redis_link_start says, and one of them in a step): it has one descriptor that is readable whenever there is something to do.
  *
  * Sentinels are asked in order, the next one REDIS_SENTINEL_NEXT_MS after the last without giving that up; the first
  * answer counts, and who gave it is asked first the next time. One that is away so costs a process 100 ms, once.

@@ -10,6 +10,7 @@
 
 #include "common/clock.h"
 #include "common/redis_connect.h"
+#include "common/redis_sentinel.h"
 #include "redis_fixture.h"
 
 #include <arpa/inet.h>
@@ -315,6 +316,45 @@ START_TEST(ever_other_names)
 }
 END_TEST
 
+/* Sentinels by names that nobody resolves: an event loop waits for one of them at a time, and all of them get their turn. */
+START_TEST(sentinels_one_name_a_step)
+{
+    struct redis_sentinels *s = NULL;
+    struct cb_error err = {0};
+    struct redis_sentinel_search *search;
+    struct addrinfo *list = NULL;
+    int gate[2];
+    ck_assert_int_eq(pipe2(gate, O_CLOEXEC), 0);
+    names.gate_fd = gate[0];
+    ck_assert_int_eq(
+        redis_sentinels_new("m", "a.test:1 b.test:1 c.test:1 d.test:1", "", "", &s, &err), 0);
+    search = redis_sentinel_search_new(s, 60000, &err);
+    for (int i = 0; i < 3; i++) {
+        struct pollfd p = {.fd = redis_sentinel_search_fd(search), .events = POLLIN};
+        ck_assert_int_eq(poll(&p, 1, 10000), 1);
+        ck_assert_int_eq(redis_sentinel_search_step(search, &err), 0);
+    }
+    ck_assert_int_eq(redis_sentinel_search_step(search, &err), -1);
+    ck_assert_int_eq(err.code, REDIS_LOST);
+    ck_assert_ptr_nonnull(strstr(err.text, "sentinel a.test:1: "));
+    ck_assert_uint_eq(s->first, 0);
+    redis_sentinel_search_free(search);
+
+    search = redis_sentinel_search_new(s, 150, &err); /* no time for all */
+    while (redis_sentinel_search_step(search, &err) == 0)
+        continue;
+    ck_assert_uint_ge(s->first, 1);
+    ck_assert_uint_le(s->first, 2);
+    redis_sentinel_search_free(search);
+
+    close(gate[1]); /* leave none to the next test */
+    for (size_t i = 0; i < s->len; i++)
+        ck_assert_int_eq(redis_connect_resolve(s->nodes[i].host, 1, 10000, &list, &err), -1);
+    redis_sentinels_free(s);
+    close(gate[0]);
+}
+END_TEST
+
 /* One process for all tests (CK_FORK=no) must not hand names on. */
 static void reset_names(void)
 {
@@ -332,6 +372,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, next_address_when_silent);
     tcase_add_test(tc, slow_name_server);
     tcase_add_test(tc, ever_other_names);
+    tcase_add_test(tc, sentinels_one_name_a_step);
 }
 
 UNIT_MAIN("redis_connect", add_tests)
