@@ -111,9 +111,10 @@ class Watched:
 
     def follow(self, server):
         """Starts it, empty, as the replica of the master."""
-        server.lines = [*QUICK, f"replicaof 127.0.0.1 {self.master.port}"]
+        replicaof = f"replicaof 127.0.0.1 {self.master.port}"
+        server.lines.append(replicaof)
         server.start()
-        server.lines = list(QUICK)
+        server.lines.remove(replicaof)
         self.wait_in_step(server)
 
     def wait_in_step(self, server=None):
