@@ -20,6 +20,8 @@ def table():
     with open(os.path.join(procs.top_srcdir(), "common/rights.def"), encoding="utf-8") as f:
         found = ROW.findall(f.read())
     check(len(found) > 50, f"{len(found)} rows")
+    commands = [command for _, command in found]
+    equal(sorted({c for c in commands if commands.count(c) > 1}), [], "commands with more than one row")
     return {command: set(who.split(" | ")) for who, command in found}
 
 
