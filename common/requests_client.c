@@ -91,7 +91,7 @@ static void check_time(struct requests_client *rc)
     int64_t limit = silence_limit_ms(rc);
 
     if (limit && now >= limit)
-        wire_lost(rc, "Redis does not answer");
+        wire_lost(rc, REDIS_LOST, "Redis does not answer");
     expire_requests(rc, now);
     wait_check(rc, now);
     if (rc->open && !rc->main.link && now >= rc->retry_at_ms)

@@ -65,12 +65,12 @@ void answer_nothing(struct requests_client *rc, struct request *rq)
     if (confirmed >= 0)
         snprintf(reply->message, sizeof reply->message,
                  "done, but confirmed by only %d of %u replicas", confirmed, wanted);
-    else if (is_up)
+    else if (is_up || !rc->why[0])
         snprintf(reply->message, sizeof reply->message,
                  "no reply in time; is claudebenchd running?");
     else
-        snprintf(reply->message, sizeof reply->message, "%.200s; is claudebenchd running?",
-                 rc->why);
+        snprintf(reply->message, sizeof reply->message, "%.200s%s", rc->why,
+                 rc->why_fault == REDIS_LOST ? "; is claudebenchd running?" : "");
 }
 
 static void reply_read_error(struct requests_reply *reply, struct json_span error)

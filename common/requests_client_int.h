@@ -112,6 +112,7 @@ struct requests_client {
     unsigned losses;
     unsigned hops; /* redirections of a cluster since Redis has served us */
     char why[256]; /* the last connection error */
+    int why_fault; /* … as an enum redis_fault */
 };
 
 /* ---- requests_client_answer.c ---- */
@@ -164,8 +165,8 @@ bool wait_is_all(const struct requests_client *rc);
 void wire_new_token(struct requests_client *rc);
 /* Starts to connect; a failure counts as a loss. */
 void wire_start(struct requests_client *rc);
-/* The connections are of no use any more; the next ones are tried after a while. `why` may be NULL. */
-void wire_lost(struct requests_client *rc, const char *why);
+/* The connections are of no use any more; the next ones are tried after a while. `fault` is an enum redis_fault. */
+void wire_lost(struct requests_client *rc, int fault, const char *why);
 /* Queues what is new, and one pop behind it. */
 void wire_queue(struct requests_client *rc);
 /* Move bytes; either may lose the connections. */

@@ -52,8 +52,9 @@ static struct expect expect_shift(struct wire *w)
 
 /* ---- the connection ---- */
 
-static void note_why(struct requests_client *rc, const char *text)
+static void note_why(struct requests_client *rc, int fault, const char *text)
 {
+    rc->why_fault = fault;
     snprintf(rc->why, sizeof rc->why, "%s", text);
 }
 
@@ -88,36 +89,35 @@ static void wire_reset(struct requests_client *rc)
 }
 
 /* The next connection is tried at once. */
-static void wire_go_on(struct requests_client *rc, const char *why)
+static void wire_go_on(struct requests_client *rc, int fault, const char *why)
 {
-    note_why(rc, why);
+    note_why(rc, fault, why);
     wire_reset(rc);
     rc->retry_at_ms = clock_mono_ms();
 }
 
 /* The connections are of no use any more; the next one is tried after `wait_ms`. */
-static void wire_drop(struct requests_client *rc, const char *why, int64_t wait_ms)
+static void wire_drop(struct requests_client *rc, int fault, const char *why, int64_t wait_ms)
 {
-    if (why)
-        note_why(rc, why);
+    note_why(rc, fault, why);
     wire_reset(rc);
     rc->losses++;
     rc->retry_at_ms = clock_mono_ms() + wait_ms;
 }
 
-void wire_lost(struct requests_client *rc, const char *why)
+void wire_lost(struct requests_client *rc, int fault, const char *why)
 {
     connect_backoff_idle(rc->target, rc->open && requests_client_is_parked(rc), &rc->backoff);
-    wire_drop(rc, why, backoff_next_full_jitter(&rc->backoff));
+    wire_drop(rc, fault, why, backoff_next_full_jitter(&rc->backoff));
 }
 
 /* Redis does not let us in: no repeat will help. */
-static void wire_denied(struct requests_client *rc, int code, const char *why)
+static void wire_denied(struct requests_client *rc, int code, const struct cb_error *err)
 {
     struct buf text = BUF_INIT;
 
-    wire_lost(rc, why);
-    buf_printf(&text, "Redis refuses: %s", why);
+    wire_lost(rc, err->code, err->text);
+    buf_printf(&text, "Redis refuses: %s", err->text);
     while (rc->open)
         answer_refused(rc, rc->open, code, buf_peek(&text), "{}");
     buf_done(&text);
@@ -128,22 +128,22 @@ static void wire_failed(struct requests_client *rc, const struct cb_error *err)
 {
     switch (err->code) {
     case REDIS_AUTH:
-        wire_denied(rc, -32002, err->text);
+        wire_denied(rc, -32002, err);
         break;
     case REDIS_CROSSSLOT:
-        wire_denied(rc, -32603, err->text);
+        wire_denied(rc, -32603, err);
         break;
     case REDIS_MOVED: /* the next link leads there, and no connection was lost; nodes that disagree need a pause */
         if (rc->hops++ < REDIS_CLUSTER_HOPS)
-            wire_go_on(rc, err->text);
+            wire_go_on(rc, err->code, err->text);
         else
-            wire_lost(rc, err->text);
+            wire_lost(rc, err->code, err->text);
         break;
     case REDIS_MIGRATING:
-        wire_drop(rc, err->text, REDIS_CLUSTER_WAIT_MS);
+        wire_drop(rc, err->code, err->text, REDIS_CLUSTER_WAIT_MS);
         break;
     default:
-        wire_lost(rc, err->text);
+        wire_lost(rc, err->code, err->text);
     }
 }
 
@@ -363,7 +363,7 @@ static void take_entry_error(struct requests_client *rc, struct request *rq, con
     reply_error(r, &why);
     switch (why.code) {
     case REDIS_NOSCRIPT: /* forgotten since the last call: a new connection loads it again */
-        wire_drop(rc, reply_str(r), 0);
+        wire_drop(rc, why.code, reply_str(r), 0);
         break;
     case REDIS_OOM:
     case REDIS_MISCONF:
@@ -439,7 +439,7 @@ static void read_replies(struct requests_client *rc, struct wire *w)
             return;
         w->last_io_ms = clock_mono_ms();
         if (w->expect_len == 0) {
-            wire_lost(rc, "Redis sent a reply that nobody asked for");
+            wire_lost(rc, REDIS_PROTOCOL, "Redis sent a reply that nobody asked for");
             return;
         }
         take_reply(rc, w, r);

@@ -447,8 +447,30 @@ START_TEST(what_never_left_is_unsent)
     submit(&w, "task.create", "{}", 1, 200);
     ck_assert_int_eq(requests_client_next(w.rc, 5000, &reply), 1);
     ck_assert_int_eq(reply.outcome, REQUESTS_UNSENT);
-    ck_assert_uint_gt(strlen(reply.message), 0);
+    ck_assert_ptr_nonnull(strstr(reply.message, "; is claudebenchd running?"));
     requests_reply_done(&reply);
+    world_close(&w);
+}
+END_TEST
+
+/* Redis is there, and says why it does not serve us: that is no question of claudebenchd. */
+START_TEST(what_redis_refuses_is_said_as_it_is)
+{
+    struct world w;
+    bool is_said = false;
+    world_open(&w, &base_config);
+    reply_free(worker_call(&w, "REPLICAOF", "127.0.0.1", "1", NULL));
+    /* A deadline may find a new connection that was not refused yet. */
+    for (uint64_t tag = 1; tag <= 20 && !is_said; tag++) {
+        struct requests_reply reply = REQUESTS_REPLY_INIT;
+        submit(&w, "task.create", "{}", tag, 300);
+        ck_assert_int_eq(requests_client_next(w.rc, 5000, &reply), 1);
+        is_said = strstr(reply.message, "READONLY") != NULL;
+        if (is_said)
+            ck_assert_ptr_null(strstr(reply.message, "claudebenchd"));
+        requests_reply_done(&reply);
+    }
+    ck_assert(is_said);
     world_close(&w);
 }
 END_TEST
@@ -621,6 +643,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_lost_connection_repeats_what_is_open);
     tcase_add_test(tc, a_deadline_makes_the_outcome_unknown);
     tcase_add_test(tc, what_never_left_is_unsent);
+    tcase_add_test(tc, what_redis_refuses_is_said_as_it_is);
     tcase_add_test(tc, a_restarted_redis_gets_the_request_again);
     tcase_add_test(tc, a_silent_redis_is_noticed);
     tcase_add_test(tc, an_idle_client_is_not_taken_for_dead);
