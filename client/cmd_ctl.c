@@ -9,8 +9,10 @@
 #include "client/session.h"
 #include "client/show.h"
 #include "common/exitcode.h"
+#include "common/log.h"
 
 #include <poll.h>
+#include <string.h>
 #include <sys/pidfd.h>
 
 enum { ANSWER_MS = 10000, WAIT_S = 60, WAIT_S_MAX = 3600 };
@@ -356,6 +358,25 @@ static void put_members(struct buf *out, struct json_span object)
     }
 }
 
+/* The daemon checks this too, but its refusals mean "try again". */
+static int check_log_level(const struct cli *cli)
+{
+    const char *subsystem = cli->operands[0];
+    const char *level = cli->operands[1];
+
+    if (strcmp(subsystem, "all") != 0 && log_subsystem_find(subsystem) < 0) {
+        struct buf names CB_CLEANUP(buf_done) = BUF_INIT;
+        for (int i = 0; i < LOG_SUBSYSTEMS; i++)
+            buf_printf(&names, "%s, ", log_subsystem_name((enum log_subsystem)i));
+        return cli_wrong_use(cli->verb, "\"%s\" is no subsystem of the log (expected %sor all)",
+                             subsystem, buf_peek(&names));
+    }
+    if (strcmp(level, "default") != 0 && log_level_find(level) < 0)
+        return cli_wrong_use(
+            cli->verb, "\"%s\" is no level (expected error, warn, info, debug or default)", level);
+    return EXITCODE_OK;
+}
+
 static int run_log_level(const struct cli *cli)
 {
     struct ask a CB_CLEANUP(ask_done) = ASK_INIT;
@@ -365,6 +386,8 @@ static int run_log_level(const struct cli *cli)
 
     if (cli->noperands == 1)
         return cli_wrong_use(cli->verb, "which level? error, warn, info, debug or default");
+    if (cli->noperands == 2 && check_log_level(cli) != EXITCODE_OK)
+        return EXITCODE_USAGE;
     put_command(&line, "log_level");
     if (cli->noperands == 2) {
         json_put_key(&line, "subsystem");

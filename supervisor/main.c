@@ -17,7 +17,10 @@
 #include "supervisor/supervisor.h"
 
 #include <event2/event.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 
 static int complain(const struct cb_error *err)
@@ -191,8 +194,13 @@ static int dump(const struct options *opts)
     CB_CLEANUP(buf_done) struct buf text = BUF_INIT;
 
     options_dump(opts, &text, true);
-    fputs(buf_peek(&text), stdout);
-    return fflush(stdout) == 0 ? EXITCODE_OK : EXITCODE_FAILURE;
+    errno = 0;
+    /* fputs can fail where fflush then has nothing left to write. */
+    if (fputs(buf_peek(&text), stdout) != EOF && fflush(stdout) == 0)
+        return EXITCODE_OK;
+    if (errno != EPIPE) /* a reader that has enough is no surprise */
+        fprintf(stderr, "claudebenchd: cannot write: %s\n", strerror(errno));
+    return EXITCODE_FAILURE;
 }
 
 int main(int argc, char **argv)

@@ -78,6 +78,9 @@ def dump():
     equal((code, err), (0, ""))
     bare = lambda text: [line for line in text.split("\n") if not line.lstrip().startswith("#")]
     equal(bare(again), bare(out))
+    done = procs.run(["sh", "-c", 'exec "$0" -T >/dev/full', BINARY])
+    equal(done.returncode, 1)
+    check(b"cannot write" in done.stderr, done.stderr)
 
 
 @case("the pid file: ours, readable, replaced when stale, -p before the configuration")
