@@ -74,7 +74,7 @@ static enum pg_fault fault_of(const char *state)
     } rows[] = {
         {"08", PG_LOST},        {"57P0", PG_LOST},     {"57014", PG_LOST},     {"28", PG_REFUSED},
         {"3D", PG_REFUSED},     {"42501", PG_REFUSED}, {"53300", PG_REFUSED},  {"53", PG_FULL},
-        {"58030", PG_FULL},     {"54", PG_FULL},       {"25006", PG_READONLY}, {"40", PG_CONFLICT},
+        {"58030", PG_FULL},     {"54", PG_DATA},       {"25006", PG_READONLY}, {"40", PG_CONFLICT},
         {"55P03", PG_CONFLICT}, {"42", PG_SCHEMA},     {"3F", PG_SCHEMA},      {"26", PG_SCHEMA},
         {"0A", PG_SCHEMA},      {"22", PG_DATA},       {"23", PG_DATA},
     };
@@ -85,15 +85,29 @@ static enum pg_fault fault_of(const char *state)
     return PG_ERROR;
 }
 
+/*
+ * A limit of the program (class 54) is that of a record, too large for an index, say; but a server that has run out of transaction ids
+ * says the same. Messages may be translated, the names of functions are not.
+ */
+static bool is_out_of_ids(const PGresult *result, const char *state)
+{
+    const char *function = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
+
+    return strncmp(state, "54", 2) == 0 && function && strncmp(function, "GetNew", 6) == 0;
+}
+
 int pg_result_error(const PGresult *result, struct cb_error *err)
 {
     const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    enum pg_fault fault = PG_LOST;
     char text[sizeof err->text];
 
     put_line(text, sizeof text, message ? message : PQresultErrorMessage(result));
-    return cb_error_set(err, state ? (int)fault_of(state) : PG_LOST, "%s%s%s%s", text,
-                        state ? " (" : "", state ? state : "", state ? ")" : "");
+    if (state)
+        fault = is_out_of_ids(result, state) ? PG_FULL : fault_of(state);
+    return cb_error_set(err, (int)fault, "%s%s%s%s", text, state ? " (" : "", state ? state : "",
+                        state ? ")" : "");
 }
 
 static int lost(struct pg *pg, const char *what, struct cb_error *err)

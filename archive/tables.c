@@ -24,20 +24,28 @@ static const struct table_column task_columns[] = {
     {"metadata", COLUMN_JSON},   {"result", COLUMN_JSON},      {"error", COLUMN_JSON},
 };
 
-/* A version that is not newer may still be what there is: when Redis has lost the newer one. */
+/*
+ * A version that is not newer may still be what there is: when Redis has lost the newer one. What one worker has read before a task was
+ * deleted may come behind another one's word that it was: it is deleted all the same.
+ */
 static const char task_sql[] =
     "ON CONFLICT (generation, id, created_at) DO UPDATE SET version = excluded.version, "
     "state = excluded.state, text = excluded.text, queue = excluded.queue, "
     "priority = excluded.priority, roles = excluded.roles, worker = excluded.worker, "
     "attempt = excluded.attempt, max_attempts = excluded.max_attempts, crashes = excluded.crashes, "
-    "max_crashes = excluded.max_crashes, updated_at = excluded.updated_at, "
+    "max_crashes = excluded.max_crashes, "
     "ended_at = excluded.ended_at, due_at = excluded.due_at, is_dead = excluded.is_dead, "
     "dead_reason = excluded.dead_reason, waits_for = excluded.waits_for, "
     "on_failure = excluded.on_failure, unique_key = excluded.unique_key, "
     "partition = excluded.partition, schedule = excluded.schedule, "
     "scheduled_for = excluded.scheduled_for, backoff = excluded.backoff, "
     "lease_ms = excluded.lease_ms, payload = excluded.payload, metadata = excluded.metadata, "
-    "result = excluded.result, error = excluded.error, gone_at = NULL, gone_reason = NULL "
+    "result = excluded.result, error = excluded.error, "
+    "gone_at = CASE WHEN t.gone_reason = 'deleted' AND excluded.updated_at <= t.updated_at "
+    "THEN t.gone_at END, "
+    "gone_reason = CASE WHEN t.gone_reason = 'deleted' AND excluded.updated_at <= t.updated_at "
+    "THEN t.gone_reason END, updated_at = greatest(excluded.updated_at, CASE WHEN t.gone_reason = "
+    "'deleted' THEN t.updated_at END) "
     "WHERE excluded.version > t.version OR excluded.updated_at > t.updated_at";
 
 static const struct table_column task_end_columns[] = {
@@ -46,6 +54,7 @@ static const struct table_column task_end_columns[] = {
     {"worker", COLUMN_TEXT},      {"is_dead", COLUMN_BOOL},    {"gone_at", COLUMN_TIME},
     {"gone_reason", COLUMN_TEXT},
 };
+/* A walk takes for lost what was deleted before its event was read. */
 static const char task_end_sql[] =
     "ON CONFLICT (generation, id, created_at) DO UPDATE SET "
     "state = CASE WHEN t.ended_at IS NULL AND excluded.ended_at IS NOT NULL THEN excluded.state "
@@ -54,10 +63,13 @@ static const char task_end_sql[] =
     "updated_at = greatest(t.updated_at, excluded.updated_at), "
     "ended_at = coalesce(t.ended_at, excluded.ended_at), "
     "gone_at = CASE WHEN t.gone_reason = 'lost' AND excluded.ended_at IS NOT NULL THEN NULL "
+    "WHEN t.gone_reason = 'lost' AND excluded.gone_reason = 'deleted' THEN excluded.gone_at "
     "ELSE coalesce(t.gone_at, excluded.gone_at) END, "
     "gone_reason = CASE WHEN t.gone_reason = 'lost' AND excluded.ended_at IS NOT NULL THEN NULL "
+    "WHEN t.gone_reason = 'lost' AND excluded.gone_reason = 'deleted' THEN 'deleted' "
     "ELSE coalesce(t.gone_reason, excluded.gone_reason) END "
     "WHERE (t.ended_at IS NULL AND excluded.ended_at IS NOT NULL) "
+    "OR (t.gone_reason = 'lost' AND excluded.gone_reason = 'deleted') "
     "OR (t.gone_at IS NULL AND excluded.gone_at IS NOT NULL)";
 
 static const struct table_column attempt_columns[] = {

@@ -477,11 +477,12 @@ static int get_ready(struct archiver *a, bool *ret_is_redis, struct cb_error *er
     return 1;
 }
 
+/* A value that is not taken is a record's, and left out when records are written singly. When that is done already, it is no record's. */
 static void failed(struct archiver *a, bool is_redis, const struct cb_error *err)
 {
     if (is_redis) {
         redis_failed(a, err);
-    } else if (err->code == PG_DATA && pg_is_up(a->pg)) {
+    } else if (err->code == PG_DATA && pg_is_up(a->pg) && a->careful == 0) {
         abandon(a);
         a->careful = 2 * (int)a->opts->domains.archive.batch;
     } else {

@@ -56,7 +56,7 @@ want('hash', META)
 if NUMBER == '' then
     local number, rows = I(next_number()), {}
     for _, row in ipairs(call('HRANDFIELD', OUTBOX, MARKS)) do
-        if row ~= KEEPER then
+        if #row <= 18 and not string.find(row, '%D') then -- neither the keeper nor what somebody has put there by hand
             rows[#rows + 1] = row
         end
     end

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """archive.py: the archive in PostgreSQL has what Redis had, once, in any order of redelivery, and whatever dies in between."""
 
+import json
 import os
 import signal
 import time
@@ -203,17 +204,40 @@ def look_at_release(d, db):
     equal(db.rows(sql), [["w9", "released", "t"], ["w8", "running", "f"]])
 
 
+def look_at_deleted(d, db):
+    """Deleted is deleted: when a walk was there before the event, and when another worker's older view of it comes behind."""
+    c = d.caller()
+    task = c.call("task.create", {"text": "deleted", "queue": "unclaimed"})["id"]
+    wait_archived(d)
+    with d.connect() as r:
+        before = r.call("HGETALL", d.key(f"task:{task}"))
+        db.psql(f"UPDATE claudebench.task SET gone_at = now(), gone_reason = 'lost' WHERE id = '{task}'")
+        c.call("task.delete", {"id": task})
+        wait_archived(d)
+        sql = f"SELECT gone_reason, gone_at = updated_at, version FROM claudebench.task WHERE id = '{task}'"
+        equal(db.rows(sql), [["deleted", "t", "1"]])
+        r.call("HSET", d.key(f"task:{task}"), *before, "v", "2")
+        r.call("XADD", d.key("stream:events"), "*", "type", "task.updated", "id", task)
+        wait_archived(d)
+        equal(db.rows(sql), [["deleted", "t", "2"]])
+        r.call("DEL", d.key(f"task:{task}"))
+
+
 def look_at_refused(d, db):
-    """A record that PostgreSQL does not take, and names of none, among good ones."""
-    bad = d.caller().call("task.create", {"text": "bad"})["id"]
+    """Records that PostgreSQL does not take, of its encoding or too large for an index, and names of none, among good ones."""
+    bad, large = [d.caller().call("task.create", {"text": "bad", "queue": "unclaimed"})["id"] for _ in range(2)]
+    too_large = os.urandom(6000).hex()  # not to be compressed to what an index takes
     with d.connect() as r:
         r.call("HSET", d.key(f"task:{bad}"), "dr", b"\xff\xfe")
-        r.call("XADD", d.key("stream:events"), "*", "type", "task.updated", "ids", f"{bad} t-x t-99999999999999999999 nonsense")
+        r.call("HSET", d.key(f"task:{large}"), "ho", too_large)
+        audit = [r.call("XADD", d.key("stream:audit"), "*", "kind", "pre", "data", json.dumps({"session": session})).decode()
+                 for session in ("one", too_large, "two")]
+        r.call("XADD", d.key("stream:events"), "*", "type", "task.updated", "ids", f"{bad} {large} t-x t-99999999999999999999 nonsense")
     ids, _ = make_life(d)
     wait_archived(d)
     compare_all(d, db, ids)
-    wait_until(lambda: d.events("archive_refused"), 10, "it is in the log")
-    equal({e["id"] for e in d.events("archive_refused")}, {bad})
+    wait_until(lambda: db.number("SELECT count(*) FROM claudebench.audit_record WHERE session IN ('one', 'two')") == 2, 15, "the good ones")
+    equal({e["id"] for e in d.events("archive_refused")}, {bad, large, audit[1]})
 
 
 @case("tasks, attempts, instances, decisions, schedules, the audit trail: the rows say what Redis says, by the byte")
@@ -257,6 +281,7 @@ def life():
         check(metrics["events"] >= 20 and metrics["workers"] == 1 and metrics["refused"] == 0, str(metrics))
         look_at_audit(d, db)
         look_at_release(d, db)
+        look_at_deleted(d, db)
         look_at_refused(d, db)
 
 

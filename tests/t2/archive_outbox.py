@@ -2,6 +2,7 @@
 """archive_outbox.py: what users of PostgreSQL insert into claudebench.outbox becomes a task once their transaction is committed: each row
 once, whatever dies in between and however long that takes."""
 
+import os
 import time
 import signal
 
@@ -50,6 +51,23 @@ def life():
         with d.connect() as r:
             created = [e for e in r.call("XRANGE", d.key("stream:events"), "-", "+") if b"task.created" in e[1]]
         equal(len(created), 2, "an event each")
+
+
+@case("a user with the rights that the manual names may enqueue, and neither see tasks nor say that a row is done")
+def rights():
+    db = database()
+    with served(db) as d:
+        with open(os.path.join(procs.top_srcdir(), "man/claudebench-archive.7"), encoding="utf-8") as f:
+            grants = [line for line in f.read().splitlines() if line.startswith("GRANT ")]
+        equal(len(grants), 2)
+        db.psql("CREATE ROLE shop;" + "".join(grants))
+        for sql in ("SELECT claudebench.enqueue('{\"text\": \"a\"}')", "INSERT INTO claudebench.outbox (task) VALUES ('{\"text\": \"b\"}')"):
+            db.psql(f"SET ROLE shop; {sql}")
+        for sql in ("SELECT task FROM claudebench.outbox", "SELECT id FROM claudebench.task", "UPDATE claudebench.outbox SET done_at = NULL",
+                    "INSERT INTO claudebench.outbox (task, done_at) VALUES ('{\"text\": \"c\"}', now())"):
+            check(b"permission denied" in db.psql(f"SET ROLE shop; {sql}", check=False).stderr, sql)
+        wait_done(db, 2)
+        equal(len(d.caller().call("task.list", {})["tasks"]), 2)
 
 
 @case("a full queue keeps its own rows waiting, no others; they become tasks when there is room")

@@ -92,11 +92,12 @@ def fenced():
     db = database()
     with served(db) as d:
         with d.connect() as r:
-            r.call("HSET", d.key("outbox"), "keeper", "99")
+            r.call("HSET", d.key("outbox"), "keeper", "99", "no row", "t-1")  # and somebody has written to it by hand
         db.psql("SELECT claudebench.enqueue('{\"text\": \"x\"}')")
         wait_done(db, 1)
         with d.connect() as r:
             check(int(r.call("HGET", d.key("outbox"), "keeper")) > 99, "it has drawn a number again")
+            equal(r.call("HDEL", d.key("outbox"), "no row"), 1)
         equal_once(d, db, 1)
 
 
