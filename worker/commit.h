@@ -42,7 +42,8 @@ int commit_take(struct commit *c, const reply_t *reply, struct supervised *sup,
 /*
  * Runs a commit whose pipelined call failed, on the second link, until it is decided: NOSCRIPT loads the
  * script, OOM turns creating requests into refusals (-32007), an error of the script itself into -32603.
- * Returns 0, or -1 when the connection is lost again (the caller restores and comes back).
+ * Returns 0, or -1 when the connection is lost again, or Redis refuses even the refusal (REDIS_ERROR): the caller restores and
+ * comes back.
  */
 int commit_repair(struct commit *c, const struct handler_context *ctx, struct arena *arena,
                   struct session *session, struct gate_weather *weather, struct cb_error *err);

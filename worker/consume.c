@@ -26,7 +26,8 @@ enum {
     FAULT_WAIT_MIN_MS = 50,
     FAULT_WAIT_MAX_MS = 2000,
     CAREFUL_MS = 10000,
-    SLICE_US = 20000
+    SLICE_US = 20000,
+    SETTLE_TRIES = 5
 };
 
 struct consumer {
@@ -177,15 +178,17 @@ static size_t check_requests(struct consumer *c, size_t from, size_t len, int *r
     return done;
 }
 
-/* Repairs what failed or was cut off, on a connection that is made new as often as it takes. Returns 0, or
- * -1 when the worker is to leave first (then the supervisor hands the entries on). */
+/* Repairs what failed or was cut off, on a connection that is made new as often as it takes. What Redis has refused too
+ * often stays pending, and is handed on behind us, which counts: a request that it never takes ends as a dead letter, and the
+ * others are served meanwhile. Returns 0, or -1 when the worker is to leave first (then the supervisor hands the entries on). */
 static int settle(struct consumer *c, struct commit *list, struct cb_error *err)
 {
     for (struct commit *m = list; m; m = m->next) {
-        while (!m->is_done) {
+        for (int refusals = 0; !m->is_done && refusals < SETTLE_TRIES;) {
             if (!c->session->link && session_restore(c->session, err) != 0)
                 return -1;
             if (commit_repair(m, c->ctx, &c->arena, c->session, &c->weather, err) != 0) {
+                refusals += err->code == REDIS_ERROR;
                 outage_note(&c->session->outage, c->sup, err);
                 session_drop(c->session);
                 if (c->sup->is_orphan)
@@ -288,7 +291,8 @@ static int try_recover(struct consumer *c, struct commit *list, const struct cb_
         return -1;
     if (lost->code == REDIS_PROTOCOL)
         return give_back_unread(c, lost->text, err);
-    return session_hand_on(c->session, "", "connection lost", err);
+    return session_hand_on(c->session, "",
+                           lost->code == REDIS_ERROR ? "not committed" : "connection lost", err);
 }
 
 /* After a lost connection: finish what is in hand, then give back what never arrived. Tried until it is done;

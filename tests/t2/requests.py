@@ -342,6 +342,17 @@ def alone_too_large():
     equal(daemon.events("child_died"), [])
 
 
+@case("a Redis that refuses the refusal itself, each time: it is let go in the end, and the next one is served")
+def refusal_refused():
+    redis = PrivateRedis(lines=['rename-command XLEN ""'])  # the last thing that the commit's script does
+    with Daemon(redis=redis, config={"domains": {"task": {"workers": 1}}}) as d:
+        caller = d.caller(schemas=False)
+        for _ in range(2):
+            equal(caller.wait(caller.send("task.create", {"text": ""}), 30).code, -32602)
+        check(any(e["script"] == "refuse" for e in d.events("commit_retried")), d.log_tail(20))
+    redis.stop()
+
+
 if __name__ == "__main__":
     arguments()
     start()
