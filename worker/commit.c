@@ -216,16 +216,22 @@ void commit_build(struct commit *c, const struct handler_context *ctx, struct ar
     LOG_SN("trace", (r)->trace.at, (r)->trace.len)
 /* clang-format on */
 
-static void log_outcome(const struct request *r, int64_t code)
+/* `problem`: what the script failed with; NULL: it has answered the code itself, which is all that it tells us. */
+static void log_outcome(const struct request *r, int64_t code, const char *problem)
 {
+    const char *reason = r->dead_reason          ? r->dead_reason
+                         : r->message            ? r->message
+                         : problem               ? problem
+                         : code == CODE_INTERNAL ? "answered by the operation itself"
+                                                 : NULL;
+
     if (code >= 0 ||
         (code != CODE_INTERNAL && !r->dead_reason && !log_is_wanted(EV_request_refused)))
         return;
     enum log_event ev = code == CODE_INTERNAL ? EV_request_failed
                         : r->dead_reason      ? EV_dead_letter
                                               : EV_request_refused;
-    log_event(ev, LOG_REQUEST(r), LOG_I("code", code),
-              LOG_S("reason", r->dead_reason ? r->dead_reason : r->message));
+    log_event(ev, LOG_REQUEST(r), LOG_I("code", code), LOG_S("reason", reason));
 }
 
 /* What came of a claim, of its own or of a completion that asked for the next task. */
@@ -262,7 +268,8 @@ static void count_decisions(struct scoreboard_slot *slot, const struct request *
 }
 
 /* A parked claim counts like an answered one: for this worker it is done. */
-static void count_request(struct supervised *sup, const struct request *r, int64_t code)
+static void count_request(struct supervised *sup, const struct request *r, int64_t code,
+                          const char *problem)
 {
     struct scoreboard_slot *slot = sup->slot;
 
@@ -272,7 +279,7 @@ static void count_request(struct supervised *sup, const struct request *r, int64
         log_event(EV_commit_superseded, LOG_REQUEST(r));
         return;
     }
-    log_outcome(r, code);
+    log_outcome(r, code, problem);
     enum scoreboard_code kind = scoreboard_code(code);
     if (!r->handler) {
         atomic_fetch_add_explicit(&slot->nameless[kind], 1, memory_order_relaxed);
@@ -297,7 +304,15 @@ void commit_append(struct commit *c, struct redis_link *link)
     scripts_append(link, &c->call);
 }
 
-/* Each is {number of its request, text}; 0 is what the whole group paid for. */
+/* `errors`: each is {number of its request, text}; 0 is what the whole group paid for. NULL: none of this request. */
+static const char *problem_of(const reply_t *errors, size_t number)
+{
+    for (size_t i = 0; i < reply_count(errors); i++)
+        if (reply_int(reply_at(reply_at(errors, i), 0)) == (int64_t)number)
+            return reply_str(reply_at(reply_at(errors, i), 1));
+    return NULL;
+}
+
 static void log_script_errors(const struct commit *c, const reply_t *errors)
 {
     for (size_t i = 0; i < reply_count(errors); i++) {
@@ -323,7 +338,8 @@ int commit_take(struct commit *c, const reply_t *reply, struct supervised *sup,
         scripts_check_reply(c->script, codes, c->len, err) != 0)
         return -1;
     for (size_t i = 0; i < c->len; i++)
-        count_request(sup, c->requests[i], reply_int(reply_at(codes, i)));
+        count_request(sup, c->requests[i], reply_int(reply_at(codes, i)),
+                      problem_of(errors, i + 1));
     log_script_errors(c, errors);
     weather->backlog = reply_int(reply_at(reply, 2));
     atomic_fetch_add_explicit(&sup->slot->commits, 1, memory_order_relaxed);

@@ -159,7 +159,7 @@ def which_request():
         check(re.fullmatch(r"\d+-\d+", e["entry"]), e)
         equal(e["trace"], "-" if request == bare else TRACE, event)
         equal(e["method"], "-" if event == "dead_letter" else "task.create", event)
-    check("WRONGTYPE" in told["script_error", broken]["error"], told)
+    check("WRONGTYPE" in told["script_error", broken]["error"] and "WRONGTYPE" in told["request_failed", broken]["reason"], told)
 
 
 @case("a line that comes again and again is written five times a second, and says how many were left out")
