@@ -26,7 +26,8 @@ static int write_all(int fd, const char *data, size_t len, struct cb_error *err)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return cb_error_set(err, EXITCODE_FAILURE, "cannot be written: %s", strerror(errno));
+            return cb_error_set(err, EXITCODE_FAILURE, "the backup cannot be written: %s",
+                                strerror(errno));
         data += n;
         len -= (size_t)n;
     }

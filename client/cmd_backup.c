@@ -61,6 +61,8 @@ struct backup {
 static int failed(const struct cb_error *err)
 {
     cli_say("%s", err->text);
+    if (err->code == EXITCODE_FAILURE) /* the file, not Redis */
+        return EXITCODE_FAILURE;
     return err->code >= EXITCODE_USAGE && err->code <= EXITCODE_CONFIG ? err->code
                                                                        : EXITCODE_UNAVAILABLE;
 }

@@ -75,7 +75,7 @@ def under_load():
         piped = subprocess.run([procs.binary("claudebench"), "backup", "-"], env=procs.environment({"CLAUDEBENCH_CONFIG": d.config_path}),
                                stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False)
         check(piped.returncode == 0 and END.search(piped.stdout), piped.stderr.decode())
-        for args, code in (((path,), 73), (("--force", path), 0)):
+        for args, code in (((path,), 73), (("--force", path), 0), ((path + "/no/folder",), 1)):
             equal(d.client("backup", *args).returncode, code, str(args))
         equal(restore(d, "--force", path).returncode, 75, "refused while the daemon runs")
         with d.as_user("backup") as r:
