@@ -12,13 +12,16 @@
 
 enum { MONTHS_MAX = 256, PARTITIONED_MAX = 5 };
 
+/* Of several workers the one with the earlier events may commit later: what is archived does not go back by that. */
 static const char place_sql[] =
     "INSERT INTO claudebench.generation AS g (generation, prefix, events_upto, audit_upto, "
     "audit_entries, last_number, walked_at) "
     "VALUES ($1, $2, nullif($3, ''), coalesce(nullif($4, ''), '0-0'), $5::bigint, $6::bigint, "
     "CASE WHEN $7 = '1' THEN now() END) "
     "ON CONFLICT (generation) DO UPDATE SET prefix = excluded.prefix, last_seen_at = now(), "
-    "events_upto = coalesce(excluded.events_upto, g.events_upto), "
+    "events_upto = CASE WHEN g.events_upto IS NULL OR string_to_array(excluded.events_upto, '-')::"
+    "numeric[] > string_to_array(g.events_upto, '-')::numeric[] THEN excluded.events_upto "
+    "ELSE g.events_upto END, "
     "audit_upto = CASE WHEN $4 = '' THEN g.audit_upto ELSE excluded.audit_upto END, "
     "audit_entries = CASE WHEN $4 = '' THEN g.audit_entries ELSE excluded.audit_entries END, "
     "last_number = greatest(g.last_number, excluded.last_number), "

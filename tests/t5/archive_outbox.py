@@ -39,6 +39,14 @@ def equal_once(d, db, n):
     wait_until(lambda: not marks(d), 10, "no mark is left")
 
 
+def is_archived(d, db):
+    """What is said to be archived is the last event, though of two workers the one with earlier events may commit later."""
+    with d.connect() as r:
+        info = r.call("XINFO", "STREAM", d.key("stream:events"))
+    last = dict(zip(info[0::2], info[1::2]))[b"last-generated-id"].decode()
+    return db.value("SELECT events_upto FROM claudebench.generation") == last
+
+
 def many(env=None, between=None):
     db = database()
     with served(db, env=env, domains={"archive": {"workers": 2}}) as d:
@@ -48,6 +56,7 @@ def many(env=None, between=None):
                 between(db)
         wait_done(db, 1000)
         equal_once(d, db, 1000)
+        wait_until(lambda: is_archived(d, db), 20, "the archive says that it has the last event")
         return len(d.events("child_died"))
 
 
