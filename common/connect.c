@@ -158,19 +158,13 @@ int connect_target(const struct options *opts, enum connect_role role, struct re
     return 0;
 }
 
-bool connect_is_herd(const struct redis_target *target, enum connect_role role)
-{
-    /* For a daemon in a cluster the first try only finds out which node it is now. */
-    return !target->unix_path && (role == CONNECT_CLIENT || !target->cluster);
-}
-
 void connect_backoff(const struct redis_target *target, enum connect_role role, struct backoff *ret)
 {
     int64_t max_ms = target->sentinels ? RETRY_SENTINEL_MAX_MS
                      : target->cluster ? REDIS_CLUSTER_PAUSE_MS
                                        : RETRY_MAX_MS;
 
-    if (connect_is_herd(target, role))
+    if (role == CONNECT_CLIENT && !target->unix_path)
         backoff_init_spread(ret, RETRY_MIN_MS, RETRY_SPREAD_MS, max_ms);
     else
         backoff_init(ret, RETRY_MIN_MS, max_ms);

@@ -24,16 +24,14 @@ int connect_target(const struct options *opts, enum connect_role role, struct re
 bool connect_renew_password(const struct options *opts, enum connect_role role,
                             struct redis_target *target);
 
-/* The pauses between attempts to connect, with full jitter. Over a network there may be hundreds that have lost the
- * same server at the same moment: their first pause is spread over two seconds already. Whoever is on the host of its Redis comes
- * back at once. With sentinels pauses stay so short that a promotion is found soon. */
+/* The pauses between attempts to connect, with full jitter. Over a network there may be hundreds of clients that
+ * have lost the same server at the same moment: their first pause is spread over two seconds already. Daemons come back at once: they
+ * are few, and one that paused for long would be taken for dead (cluster.offline_ms). With sentinels pauses stay so short that a promotion is found soon. */
 void connect_backoff(const struct redis_target *target, enum connect_role role,
                      struct backoff *ret);
 /* For a client, before a pause: whether it only waits for something to come (events, a task), so that nobody waits for it. Over a
  * network its first pause is spread over five seconds then: hundreds of clients are such ones. With a request in hand it is two. */
 void connect_backoff_idle(const struct redis_target *target, bool is_idle, struct backoff *b);
-/* True when those pauses begin with one: a lost connection is not replaced at once. */
-bool connect_is_herd(const struct redis_target *target, enum connect_role role);
 
 /* Reads a password file: its first line, at most 512 bytes, not empty; mem_strdup'ed. 0 or -1. */
 int connect_read_password(const char *path, char **ret_password, struct cb_error *err);

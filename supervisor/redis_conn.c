@@ -236,8 +236,7 @@ static int64_t retry_ms(struct redis_conn *c, enum redis_fault fault, bool is_re
 {
     if (is_redirected)
         return 0;
-    bool is_looked_at = fault == REDIS_LOADING && !connect_is_herd(c->target, CONNECT_DAEMON);
-    return is_looked_at               ? LOADING_RETRY_MS
+    return fault == REDIS_LOADING     ? LOADING_RETRY_MS
            : fault == REDIS_MIGRATING ? REDIS_CLUSTER_WAIT_MS
                                       : backoff_next_full_jitter(&c->backoff);
 }

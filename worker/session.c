@@ -202,8 +202,6 @@ int session_restore(struct session *s, struct cb_error *err)
 
     session_drop(s);
     supervised_state(s->sup, was_connected ? WORKER_RECONNECT : WORKER_STARTING);
-    if (was_connected && connect_is_herd(&s->target, CONNECT_DAEMON))
-        wait_before_next_try(s, backoff_next_full_jitter(&s->backoff));
     for (;;) {
         supervised_turn(s->sup);
         if (try_restore(s, err) == 0)
