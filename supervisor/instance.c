@@ -102,7 +102,7 @@ static void put_tick_keys(struct script_call *call, struct arena *a, const struc
 static void put_tick_args(struct script_call *call, struct arena *a, const struct instance *i)
 {
     const struct options *opts = i->opts;
-    char generation[GENERATION_LEN + 1];
+    char *generation = arena_alloc(a, GENERATION_LEN + 1); /* the call keeps what it is given */
 
     script_call_arg_str(call, arena_printf(a, "%s:", opts->redis.prefix));
     script_call_arg_str(call, opts->instance.id);
@@ -120,9 +120,9 @@ static void put_tick_args(struct script_call *call, struct arena *a, const struc
     script_call_arg_int(call, opts->task.keep_finished_min_ms);
     script_call_arg_int(call, opts->task.keep_finished_bytes);
     script_call_arg_int(call, opts->task.aging_ms);
+    /* Data that are lost do not come back under their name. */
     rnd_token(generation, GENERATION_LEN);
-    script_call_arg_str(call,
-                        generation); /* data that are lost do not come back under their name */
+    script_call_arg_str(call, generation);
     script_call_arg_int(call, !i->orphan[0]);
     script_call_arg_str(call, i->finished);
     i->hooks.measure(i->hooks.arg, i->is_leaving, call, a);
