@@ -103,11 +103,12 @@ def supervisor_dies():
         d.stop()
 
 
-@case("every step again and again: workers die at their 9th request, and all work is done once")
+@case("every step again and again: workers die at their 25th commit, and all work is done once")
 def again_and_again():
-    env = failpoints_env(failpoint("after_commit", "kill", nth=9))
+    # One at a time, as a worker reads whose predecessor died: three that are back once a second must outdo who asks again each second.
+    env = failpoints_env(failpoint("after_commit", "kill", nth=25))
     with Daemon(env=env, config={"domains": {"task": {"workers": 3}}}) as d:
-        with Load(d, tasks=150, agents=2, batch=10) as load:
+        with Load(d, tasks=300, agents=2, batch=10) as load:
             spent = load.finish(40)
         note(f"{len(d.events('child_died'))} deaths, drained {spent:.1f} s later")
         wait_until(lambda: len(d.workers("task")) == 3, 5, "workers are back")
