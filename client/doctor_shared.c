@@ -178,22 +178,24 @@ static const char wrong_type[] = "somebody else wrote there: look at it with red
 static const struct {
     const char *problem;
     const char *text;
-    enum doctor_severity severity;
     const char *advice;
+    enum doctor_severity severity;
     bool is_repairable;
 } meanings[] = {
-    {"wrong_type", "is of another type than it should be", DOCTOR_ERROR, wrong_type, false},
-    {"over_cap", "has more entries than its cap", DOCTOR_WARNING, "", false},
-    {"over_bytes", "takes more memory than its cap", DOCTOR_WARNING,
-     "the leader trims it within seconds: is there one? (claudebench status)", false},
-    {"no_ttl", "would stay for ever", DOCTOR_WARNING, end_it, true},
-    {"long_ttl", "would stay for longer than it should", DOCTOR_WARNING, end_it, true},
-    {"missing", "is listed and does not exist", DOCTOR_WARNING,
-     "register it again, or unregister it", false},
-    {"dead_consumer", "is gone and has requests", DOCTOR_ERROR,
-     "claudebench doctor --repair has the daemon hand them on", true},
-    {"offline_holder", "has been offline for long and holds tasks", DOCTOR_ERROR,
-     "claudebench doctor --repair sweeps once; else their leases bring them back", true},
+    {"wrong_type", "is of another type than it should be", wrong_type, DOCTOR_ERROR, false},
+    {"over_cap", "has more entries than its cap", "", DOCTOR_WARNING, false},
+    {"over_bytes", "takes more memory than its cap",
+     "the leader trims it within seconds: is there one? (claudebench status)", DOCTOR_WARNING,
+     false},
+    {"no_ttl", "would stay for ever", end_it, DOCTOR_WARNING, true},
+    {"long_ttl", "would stay for longer than it should", end_it, DOCTOR_WARNING, true},
+    {"missing", "is listed and does not exist", "register it again, or unregister it",
+     DOCTOR_WARNING, false},
+    {"dead_consumer", "is gone and has requests",
+     "claudebench doctor --repair has the daemon hand them on", DOCTOR_ERROR, true},
+    {"offline_holder", "has been offline for long and holds tasks",
+     "claudebench doctor --repair sweeps once; else their leases bring them back", DOCTOR_ERROR,
+     true},
 };
 
 static char *key_of(const struct doctor *d, const char *family, const char *name)

@@ -78,15 +78,15 @@ static int lock(const char *dir, const char *name, int *ret_fd, struct cb_error 
 
 static bool has_files(const char *dir)
 {
-    DIR *d = opendir(dir);
-    const struct dirent *e;
-    bool has = false;
+    struct dirent **entries = NULL;
+    int n = scandir(dir, &entries, NULL, NULL);
 
-    while (d && (e = readdir(d)))
-        has = has || (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0);
-    if (d)
-        closedir(d);
-    return has || (!d && errno != ENOENT);
+    if (n < 0)
+        return errno != ENOENT;
+    for (int i = 0; i < n; i++)
+        free(entries[i]);
+    free(entries);
+    return n > 2; /* . and .. */
 }
 
 int restore_place_open(struct restore_place *p, const struct options *opts, bool force,

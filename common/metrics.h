@@ -27,10 +27,10 @@ enum metric_id {
 
 struct metric {
     const char *name; /* with the prefix */
-    enum metric_type type;
-    const char *labels[METRIC_LABELS]; /* names; NULL: no more */
-    enum metric_source source;
     const char *help;
+    const char *labels[METRIC_LABELS]; /* names; NULL: no more */
+    enum metric_type type;
+    enum metric_source source;
 };
 extern const struct metric metrics[METRIC_COUNT];
 

@@ -294,7 +294,7 @@ static void count_restart(const struct child *c)
     const char *const *names = options_domain_names();
 
     atomic_fetch_add(&g->restarts, 1);
-    for (size_t i = 0; names[i] && i < SCOREBOARD_DOMAINS; i++)
+    for (size_t i = 0; i < SCOREBOARD_DOMAINS && names[i]; i++)
         if (strcmp(names[i], c->domain) == 0)
             atomic_fetch_add(&g->restarts_by[i][c->end], 1);
 }

@@ -29,12 +29,14 @@ struct lineage {
 static void recall(struct lineage *l)
 {
     FILE *f = fopen(l->path, "re");
+    char changed[32] = "";
 
     if (!f)
         return;
-    if (fscanf(f, "%64s %64s %" SCNd64, l->generation, l->before, &l->changed_ms) != 3 ||
+    if (fscanf(f, "%64s %64s %31s", l->generation, l->before, changed) != 3 ||
         strcmp(l->before, "-") == 0)
         l->before[0] = '\0';
+    l->changed_ms = strtoll(changed, NULL, 10);
     (void)fclose(f);
 }
 
