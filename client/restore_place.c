@@ -76,17 +76,22 @@ static int lock(const char *dir, const char *name, int *ret_fd, struct cb_error 
                         dir);
 }
 
+static int is_file(const struct dirent *entry)
+{
+    return strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
+}
+
 static bool has_files(const char *dir)
 {
     struct dirent **entries = NULL;
-    int n = scandir(dir, &entries, NULL, NULL);
+    int n = scandir(dir, &entries, is_file, alphasort);
 
     if (n < 0)
         return errno != ENOENT;
     for (int i = 0; i < n; i++)
         free(entries[i]);
     free(entries);
-    return n > 2; /* . and .. */
+    return n > 0;
 }
 
 int restore_place_open(struct restore_place *p, const struct options *opts, bool force,
