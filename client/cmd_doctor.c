@@ -64,6 +64,23 @@ struct doctor_finding *doctor_find(struct doctor *d, const char *check,
     return f;
 }
 
+void doctor_keep_members(struct doctor_finding *f, struct json_span said)
+{
+    struct buf members CB_CLEANUP(buf_done) = BUF_INIT;
+    struct json_iter it;
+    struct json_item item;
+
+    json_iter_init(&it, said);
+    while (json_iter_next(&it, &item))
+        if (!json_string_equals(item.key, "problem")) {
+            buf_putc(&members, ',');
+            buf_append(&members, item.key.at, item.key.len);
+            buf_putc(&members, ':');
+            buf_append(&members, item.value.at, item.value.len);
+        }
+    f->members = mem_strdup(buf_peek(&members));
+}
+
 void doctor_unchecked(struct doctor *d, const char *fmt, ...)
 {
     char text[512];

@@ -58,6 +58,8 @@ struct doctor_finding *doctor_find(struct doctor *d, const char *check,
                                    enum doctor_severity severity, const char *problem,
                                    const char *where, const char *advice, const char *fmt, ...)
     __attribute__((format(printf, 7, 8)));
+/* What the daemon said of it goes into its JSON as it came, but for what every finding has. */
+void doctor_keep_members(struct doctor_finding *f, struct json_span said);
 void doctor_unchecked(struct doctor *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Before the next look: findings and what could not be looked at are forgotten. */
 void doctor_forget(struct doctor *d);

@@ -196,6 +196,8 @@ static const struct {
     {"offline_holder", "has been offline for long and holds tasks",
      "claudebench doctor --repair sweeps once; else their leases bring them back", DOCTOR_ERROR,
      true},
+    {"unknown", "has a problem that this claudebench has no words for",
+     "the daemon is newer than claudebench: --json shows what it says", DOCTOR_WARNING, false},
 };
 
 static char *key_of(const struct doctor *d, const char *family, const char *name)
@@ -240,18 +242,7 @@ static void take_finding(struct doctor *d, struct json_span finding)
     struct doctor_finding *f = doctor_find(d, "keys", meanings[i].severity, meanings[i].problem,
                                            where, advice, "%s%s", meanings[i].text, figures);
     f->is_repairable = meanings[i].is_repairable || is_trimmed;
-    struct buf members CB_CLEANUP(buf_done) = BUF_INIT;
-    struct json_iter it;
-    struct json_item item;
-    json_iter_init(&it, finding);
-    while (json_iter_next(&it, &item))
-        if (!json_string_equals(item.key, "problem")) {
-            buf_putc(&members, ',');
-            buf_append(&members, item.key.at, item.key.len);
-            buf_putc(&members, ':');
-            buf_append(&members, item.value.at, item.value.len);
-        }
-    f->members = mem_strdup(buf_peek(&members));
+    doctor_keep_members(f, finding);
 }
 
 static void say_unlisted(struct doctor *d)

@@ -513,20 +513,7 @@ static void report_entry(struct doctor *d, const char *json)
     struct doctor_finding *f = doctor_find(d, "tasks", meanings[i].severity, meanings[i].problem,
                                            place, meanings[i].advice, "%s", text);
     f->is_repairable = strstr(meanings[i].advice, "--repair") != NULL;
-    /* The finding as it came, but for what every finding has. */
-    struct json_item item;
-    struct json_iter it;
-    struct buf members = BUF_INIT;
-    json_iter_init(&it, finding);
-    while (json_iter_next(&it, &item))
-        if (!json_string_equals(item.key, "problem")) {
-            buf_putc(&members, ',');
-            buf_append(&members, item.key.at, item.key.len);
-            buf_putc(&members, ':');
-            buf_append(&members, item.value.at, item.value.len);
-        }
-    f->members = mem_strdup(buf_peek(&members));
-    buf_done(&members);
+    doctor_keep_members(f, finding);
 }
 
 static void report_count(struct doctor *d, const struct queue *q, size_t state)

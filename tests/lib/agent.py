@@ -105,7 +105,7 @@ def main():
         tasks = reply.result["tasks"]
         for task in tasks:
             ledger.begin(task["id"], task["attempt"], task["lease_token"], task["lease_until"])
-            time.sleep(args.work_ms / 1000)
+            time.sleep(args.work_ms / 1000)  # the work
             ledger.end(task["id"], task["attempt"], task["lease_token"])
         done = [("task.complete", {"id": t["id"], "lease_token": t["lease_token"]}, token()) for t in tasks]
         if done:
@@ -114,7 +114,7 @@ def main():
                     ledger.done(task["id"], task["attempt"], task["lease_token"])
                 refused += reply.code == -32005
         else:
-            time.sleep(0.02)
+            time.sleep(0.02)  # the pace of asking: a claim without a task does not wait
     print(refused)
 
 

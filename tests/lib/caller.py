@@ -289,11 +289,11 @@ class Caller:
                     raise
                 if trouble.code in ELSEWHERE:
                     self.drop()
-                time.sleep(0.1 if trouble.code in ELSEWHERE else 0.02)
+                time.sleep(0.1 if trouble.code in ELSEWHERE else 0.02)  # the pace of repeating; the deadline is above
             except OSError as trouble:
                 problem = trouble
                 self.drop()
-                time.sleep(0.01)
+                time.sleep(0.01)  # as above
 
     def _round(self, requests, missing, replies, each):
         """One sending of what is missing; takes replies for `each` seconds. The last problem, or None."""
@@ -315,7 +315,7 @@ class Caller:
             problem = problem or f"{len(rids)} without a reply for {each} s"
             self.drop()
         elif problem:
-            time.sleep(0.02)
+            time.sleep(0.02)  # as above
         return problem
 
     def learn_schemas(self, timeout=10.0):

@@ -127,7 +127,7 @@ class Load:
             if not self.producing:
                 break
             if self.rate:
-                time.sleep(self.batch * of / self.rate)
+                time.sleep(self.batch * of / self.rate)  # the load's rate
         caller.close()
 
     def _agent(self, index):
@@ -143,7 +143,7 @@ class Load:
                 tap.check(reply.ok, f"claim: {reply.raw[:300]!r}")
                 held = reply.result["tasks"]
                 if not held:
-                    time.sleep(0.02)
+                    time.sleep(0.02)  # the pace of asking: a claim without a task does not wait
                     continue
             for task in held:
                 self.ledger.begin(task["id"], task["attempt"], task["lease_token"], task["lease_until"])
