@@ -102,7 +102,7 @@ def walk():
     fresh()
     draw = rng("walk")
     held, partition_of = {}, {}
-    for _ in range(400):
+    for _ in range(600):
         what = draw.choice(["create", "batch", "claim", "claim", "complete", "complete", "fail", "release", "cancel", "tick", "update"])
         if what == "create":
             name = draw.choice(["a", "b", "c", ""])
@@ -133,7 +133,7 @@ def walk():
     for name in "abc":
         got = [(event, f["type"], (f.get("id") or f.get("ids")).split()) for event, f in entries(f"partition:{name}")]
         equal(got, want[name], f"partition {name}")
-        check(len(got) > 10, len(got))
+        check(got, f"nothing happened in partition {name}")
 
 
 @case("a partition keeps about its last 1000 events for an hour, and there are no more than 10000 of them")
