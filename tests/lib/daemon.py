@@ -336,6 +336,10 @@ class Daemon:
         tap.equal(done.returncode, 0, f"claudebench {' '.join(args)}: {done.stderr.decode(errors='replace')}")
         return json.loads(done.stdout)
 
+    def status(self):
+        """What `claudebench status --json` says, healthy or not: its exit code tells which."""
+        return json.loads(self.client("status", "--json").stdout)
+
     def workers(self, domain=None):
         """Pids of the living workers."""
         found = []

@@ -99,7 +99,7 @@ def decisions():
         denied = [e for _, e in d.stream("stream:events") if e["type"] == b"hook.denied"]
         equal([e.get("rule") for e in denied][0], b"dangerous-operations/delete-system")
         equal(len(denied), 3)
-        hooks = json.loads(d.client("status", "--json").stdout)["hooks"]
+        hooks = d.status()["hooks"]
         equal([hooks[n] for n in ("none", "modify", "ask", "deny", "fallbacks")], [1, 1, 1, 3, 0])
         equal(c.call("system.metrics")["hooks"]["deny"], 3)
 

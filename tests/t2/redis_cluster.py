@@ -2,7 +2,6 @@
 """redis_cluster.py: a Redis Cluster of three masters: who is found, what happens while the slot is moved, and after a
 failover. (Under load, with the oracle: t5/redis_cluster.py. The rest of the suite: make check-cluster.)"""
 
-import json
 import subprocess
 
 from cbtest import *
@@ -30,7 +29,7 @@ def create(d, text="x"):
 
 
 def redis_url(d):
-    return json.loads(d.client("status", "--json").stdout)["redis"]["url"]
+    return d.status()["redis"]["url"]
 
 
 @case("a prefix without a hash tag is refused at the start, with words", faults="F27")

@@ -20,7 +20,7 @@ def fill(r, n=N, start=0):
 
 def ready(d, n):
     def there():
-        return json.loads(d.client("status", "--json").stdout)["audit"]["records"] >= n
+        return d.status()["audit"]["records"] >= n
 
     wait_until(there, 10, "written")
 

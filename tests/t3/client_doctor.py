@@ -343,9 +343,9 @@ def this_host():
 
 @case("Redis came back empty: what was lost is told, with how to get it back, until there are tasks again")
 def lost():
-    wait_until(lambda: daemon.client_json("status", "--json")["data"]["generation"], 5, "known")
+    wait_until(lambda: daemon.status()["data"]["generation"], 5, "known")
     r.call("FLUSHALL")
-    wait_until(lambda: daemon.client_json("status", "--json", )["data"]["before"], 5, "noticed")
+    wait_until(lambda: daemon.status()["data"]["before"], 5, "noticed")
     wait_until(lambda: problems()[0] == [("data", "lost", "namespace")], 5, "lost is found, and nothing else")
     check(b"claudebench restore" in daemon.client("doctor").stdout, "what to do")
     create()

@@ -243,7 +243,7 @@ def go_on():
         return after
 
     def status():
-        return json.loads(d.client("status", "--json").stdout)
+        return d.status()
 
     def healthy():
         return status()["status"] == "healthy"

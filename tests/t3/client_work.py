@@ -188,11 +188,11 @@ def order_and_next():
     ledger = f"{procs.folder()}/ledger-{queue}"
     low = [add(queue, priority=10) for _ in range(10)]
     high = [add(queue, priority=90) for _ in range(10)]
-    before = json.loads(daemon.client("status", "--json").stdout)["methods"].get("task.claim", {}).get("requests", 0)
+    before = daemon.status()["methods"].get("task.claim", {}).get("requests", 0)
     w = Work("--drain", command=["sh", "-c", f"echo $CLAUDEBENCH_TASK_ID >> {ledger}"], queue=queue)
     equal(w.wait(), 0, w.said())
     equal(read_file(ledger).decode().split(), high + low)
-    after = json.loads(daemon.client("status", "--json").stdout)["methods"]["task.claim"]["requests"]
+    after = daemon.status()["methods"]["task.claim"]["requests"]
     check(after - before <= 4, f"{after - before} claims for 20 tasks")
 
 

@@ -42,7 +42,7 @@ def kinds(path):
 
 
 def status(d):
-    return json.loads(d.client("status", "--json").stdout)["audit"]
+    return d.status()["audit"]
 
 
 def written(d, n, path=None):
@@ -277,7 +277,7 @@ def two():
             add(r, 100)
             for d in (a, b):
                 written(d, 100)
-            leader = a if json.loads(a.client("status", "--json").stdout)["leader"]["is_self"] else b
+            leader = a if a.status()["leader"]["is_self"] else b
             leader.stop()
             add(r, 100, start=100)
             leader.start()
@@ -302,7 +302,7 @@ def options():
             equal(verify(d)["ok"], True)
     with Daemon(config={"audit": {"file": ""}}) as d, d.connect() as r:
         add(r, 3)
-        check("audit" not in json.loads(d.client("status", "--json").stdout), "no file")
+        check("audit" not in d.status(), "no file")
         check(not os.path.exists(f"{d.dir}/audit.jsonl"), "no file")
         equal(d.client("audit", "--verify").returncode, 66)
         shown = d.client("audit", "--json")

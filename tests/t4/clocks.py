@@ -2,7 +2,6 @@
 """clocks.py: clocks that are wrong and clocks that jump, on the hosts and under Redis (DESIGN §3, Time; FAULTS F28, F29):
 nobody is given up, no lease ends early, the leader stays."""
 
-import json
 import os
 import time
 
@@ -32,10 +31,6 @@ class Clock:
         with open(f"{self.path}.new", "w", encoding="ascii") as f:
             f.write(str(ms))
         os.rename(f"{self.path}.new", self.path)
-
-
-def status(d):
-    return json.loads(d.client("status", "--json").stdout)
 
 
 def kinds(d):
@@ -88,12 +83,12 @@ def skew():
     with PrivateRedis() as redis:
         daemons = [Daemon(redis, config=SMALL, instance=f"host-{i}", env=Clock(ms).env)
                    for i, ms in enumerate((300000, -300000, 0))]
-        epoch = status(daemons[0])["leader"]["epoch"]
-        started = status(daemons[0])["since"]
+        epoch = daemons[0].status()["leader"]["epoch"]
+        started = daemons[0].status()["since"]
         check(started > daemons[0].caller().call("system.get_state")["recentEvents"][-1]["at"], f"the shim works: {started}")
         agents = [Agent(d, f"a{i}") for i, d in enumerate(daemons)]
         work_for(agents, 5)
-        equal([trouble(daemons[0]), {status(d)["leader"]["epoch"] for d in daemons}], [[], {epoch}])
+        equal([trouble(daemons[0]), {d.status()["leader"]["epoch"] for d in daemons}], [[], {epoch}])
         with redis.client() as r:
             s, us = r.call("TIME")
         ages = [int(s) * 1000 + int(us) // 1000 - int(e["at"]) for _, e in daemons[0].stream("stream:events")]
@@ -111,13 +106,13 @@ def host_jumps():
         clocks = [Clock(), Clock()]
         daemons = [Daemon(redis, config=SMALL, instance=f"host-{i}", env=k.env) for i, k in enumerate(clocks)]
         workers = [d.workers() for d in daemons]
-        epoch = status(daemons[0])["leader"]["epoch"]
+        epoch = daemons[0].status()["leader"]["epoch"]
         agents = [Agent(d, f"a{i}") for i, d in enumerate(daemons)]
         for first, second in ((HOUR, 0), (HOUR, -HOUR), (-HOUR, HOUR), (0, 0)):
             clocks[0].set(first)
             clocks[1].set(second)
             work_for(agents, 2.5)
-        equal([trouble(daemons[0]), {status(d)["leader"]["epoch"] for d in daemons}], [[], {epoch}])
+        equal([trouble(daemons[0]), {d.status()["leader"]["epoch"] for d in daemons}], [[], {epoch}])
         equal([d.workers() for d in daemons], workers, "no worker was killed for it")
         for a in agents:
             a.end()
@@ -130,13 +125,13 @@ def host_jumps():
 def redis_jumps():
     with PrivateRedis() as redis:
         daemons = [Daemon(redis, config=SMALL, instance=f"host-{i}") for i in range(2)]
-        epoch = status(daemons[0])["leader"]["epoch"]
+        epoch = daemons[0].status()["leader"]["epoch"]
         agents = [Agent(d, f"a{i}") for i, d in enumerate(daemons)]
         with redis.client() as r:
             for ms in (-HOUR, HOUR, -HOUR, -HOUR, HOUR):
                 r.call("HINCRBY", "cb:clock", "at", ms)  # the time since the last tick is an hour more, or less
                 work_for(agents, 1.2)
-            equal([trouble(daemons[0]), {status(d)["leader"]["epoch"] for d in daemons}], [[], {epoch}])
+            equal([trouble(daemons[0]), {d.status()["leader"]["epoch"] for d in daemons}], [[], {epoch}])
             began = time.monotonic()
             wait_until(lambda: "task.lease_expired" in kinds(daemons[0]) or "task.reassigned" in kinds(daemons[0]), 6,
                        "without renewals the leases end")

@@ -6,7 +6,6 @@ Everything that the daemons, workers and agents say to Redis goes over these lin
 """
 
 import collections
-import json
 import os
 import re
 import time
@@ -46,12 +45,8 @@ def start():
     wait_until(all_well, 15, "all hosts are well")
 
 
-def status(d):
-    return json.loads(d.client("status", "--json").stdout)
-
-
 def all_well():
-    return all(status(d)["status"] == "healthy" and status(d)["hosts"]["seen"] == 3 for d in daemons)
+    return all(d.status()["status"] == "healthy" and d.status()["hosts"]["seen"] == 3 for d in daemons)
 
 
 def wall():
@@ -167,7 +162,7 @@ def cut_leader():
         wait_until(lambda: sorted(near.begun()) == sorted(ids), 15, near.said)
         after = leader(r)
         check(after[0] != name and after[1] > before[1], f"{before}, then {after}")
-        equal(status(far_daemon)["leader"]["is_self"], False, "the cut-off one does not think that it leads")
+        equal(far_daemon.status()["leader"]["is_self"], False, "the cut-off one does not think that it leads")
         healed = wall()
         host.heal()
         # The agent learns that its leases are over: its jobs are ended, and what they say is not told.
@@ -198,9 +193,9 @@ def partition():
             net.hosts[i].cut()
         figure("partition_found_s", (first(began, "partition.detected", 10) - began) / 1000)
         check(r.call("GET", "cb:partition:detected"), "the flag is set")
-        wait_until(lambda: status(daemons[0])["status"] == "unhealthy", 5, "the one that is left knows")
+        wait_until(lambda: daemons[0].status()["status"] == "unhealthy", 5, "the one that is left knows")
         # Those outside know that they are: Redis is gone for them.
-        wait_until(lambda: all(status(daemons[i])["redis"]["state"] == "down" for i in OTHERS), 10, "the others, too")
+        wait_until(lambda: all(daemons[i].status()["redis"]["state"] == "down" for i in OTHERS), 10, "the others, too")
         healed = wall()
         for i in OTHERS:
             net.hosts[i].heal()
@@ -255,9 +250,9 @@ def silent_host():
     wait_until(all_well, 15, "all hosts are well")
     host.cut()
     began = time.monotonic()
-    wait_until(lambda: status(d)["redis"]["state"] == "down", 20, "the supervisor notices")
+    wait_until(lambda: d.status()["redis"]["state"] == "down", 20, "the supervisor notices")
     figure("silence_noticed_s", time.monotonic() - began)
-    wait_until(lambda: all(w["state"] == "reconnect" for w in status(d)["workers"]), 20, lambda: f"the workers notice: {status(d)['workers']}")
+    wait_until(lambda: all(w["state"] == "reconnect" for w in d.status()["workers"]), 20, lambda: f"the workers notice: {d.status()['workers']}")
     figure("silence_noticed_s", time.monotonic() - began)
     host.heal()
     wait_until(all_well, 20, "all hosts are well")

@@ -3,7 +3,6 @@
 leader an epoch, a leader that was stopped for longer than its lease, and the hand-over at a graceful stop."""
 
 import collections
-import json
 import signal
 import time
 
@@ -11,10 +10,6 @@ from cbtest import *
 
 SMALL = {"domains": {"task": {"workers": 1}, "system": {"workers": 1}}, "supervisor": {"watchdog_ms": 60000}}
 TICK = 0.5
-
-
-def status(d):
-    return json.loads(d.client("status", "--json").stdout)
 
 
 def leader(redis):
@@ -150,8 +145,8 @@ def paused_leader(redis, daemons, seconds, meanwhile):
     finally:
         procs.kill(first.pid, signal.SIGCONT)
     now = leader(redis)
-    wait_until(lambda: status(first)["leader"]["id"] == now[0], 5, "it learns who leads")
-    check(not status(first)["leader"]["is_self"], "it does not lead")
+    wait_until(lambda: first.status()["leader"]["id"] == now[0], 5, "it learns who leads")
+    check(not first.status()["leader"]["is_self"], "it does not lead")
     holds_for(lambda: leader(redis) == now, 2, "the new one goes on in its epoch")
     return first, others, before, now
 

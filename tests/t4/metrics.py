@@ -1,16 +1,11 @@
 #!/usr/bin/env python3
 """metrics.py: what two daemons publish together against what the test knows; and what it costs (DESIGN §9)."""
 
-import json
 import time
 
 from cbtest import *
 
 SMALL = {"domains": {"task": {"workers": 2}, "system": {"workers": 1}, "hook": {"workers": 0}}}
-
-
-def status(d):
-    return json.loads(d.client("status", "--json").stdout)
 
 
 def metrics(c):
@@ -23,7 +18,7 @@ def hosts(redis, n=2):
 
 def handled(daemons):
     """Requests of the task domain that the workers of these daemons have counted so far: told by their scoreboards, at once."""
-    return sum(m["requests"] for d in daemons for name, m in status(d)["methods"].items() if name.startswith("task."))
+    return sum(m["requests"] for d in daemons for name, m in d.status()["methods"].items() if name.startswith("task."))
 
 
 class Ledger:
@@ -66,7 +61,7 @@ def counters():
                 # A worker counts after its commit: one that is killed in between is not to take a number with it here.
                 wait_until(lambda: handled(daemons) == ledger.sent, 5, lambda: f"{handled(daemons)} of {ledger.sent} counted")
                 procs.kill(daemons[0].workers("task")[0])
-                wait_until(lambda: status(daemons[0])["status"] == "healthy", 10, "replaced")
+                wait_until(lambda: daemons[0].status()["status"] == "healthy", 10, "replaced")
             if round_ == 2:
                 daemons[1].stop()  # what it counted last goes out with its farewell
                 daemons[1].start()

@@ -40,10 +40,6 @@ def events():
     return [e["type"].decode() for _, e in hosts[0].stream("stream:events") if e["type"].startswith(b"partition.")]
 
 
-def status(d):
-    return json.loads(d.client("status", "--json").stdout)
-
-
 def wall():
     with redis.client() as r:
         s, us = r.call("TIME")
@@ -82,7 +78,7 @@ def took(condition, limit, what):
 
 
 def all_see(n, of=hosts):
-    return [status(d)["hosts"]["seen"] for d in of] == [n] * len(of)
+    return [d.status()["hosts"]["seen"] for d in of] == [n] * len(of)
 
 
 @case("everybody sees everybody; system.health says so")
@@ -103,14 +99,14 @@ def one():
         figure("gossip_agreed_s", agreement(others, 4))
     took(lambda: all_see(4, others), 4, "all others see that it is silent")
     for d in others:
-        got = status(d)
+        got = d.status()
         equal([got["status"], got["hosts"]["silent"], "partition_since" in got["hosts"]], ["degraded", "host-4", False])
         check(any("host-4" in text for text in got["reasons"]), got["reasons"])
     health = hosts[0].caller().call("system.health")
     equal([health["status"], health["services"]["hosts"], health["reasons"]], ["degraded", "degraded", ["4 of 5 daemons are seen"]])
     freeze(hosts[4], signal.SIGCONT)
     took(lambda: all_see(HOSTS), 5, "all see all again")
-    wait_until(lambda: status(hosts[0])["status"] == "healthy", 2, "healthy")
+    wait_until(lambda: hosts[0].status()["status"] == "healthy", 2, "healthy")
     check(hosts[0].caller().call("system.health")["since"] > health["since"], "since")
     equal(events(), [])
 
@@ -123,8 +119,8 @@ def three():
             freeze(d)
         took(flag, 3, "the partition is detected")
         figure("partition_found_s", (told("partition.detected", began) - began) / 1000)
-        took(lambda: status(hosts[0])["status"] == status(hosts[1])["status"] == "unhealthy", 1, "and both know it")
-        equal(status(hosts[0])["hosts"]["known"], HOSTS)
+        took(lambda: hosts[0].status()["status"] == hosts[1].status()["status"] == "unhealthy", 1, "and both know it")
+        equal(hosts[0].status()["hosts"]["known"], HOSTS)
         health = hosts[0].caller().call("system.health")
         equal([health["status"], health["services"]["hosts"]], ["unhealthy", "down"])
         check("partition" in health["reasons"][0], health)
@@ -136,7 +132,7 @@ def three():
         took(lambda: all_see(HOSTS), 2, "and all see all")
         check(flag("recovery"), "the recovery is told")
         equal(events(), ["partition.detected", "partition.recovered"] * n)
-        wait_until(lambda: all(status(d)["status"] == "healthy" for d in hosts), 10, "all are healthy")
+        wait_until(lambda: all(d.status()["status"] == "healthy" for d in hosts), 10, "all are healthy")
 
 
 @case("a Redis that stands still for 6 s makes nobody silent", faults="F16")
@@ -160,7 +156,7 @@ def newcomer():
     wait_until(lambda: all_see(4, hosts[:4]), 5, "silent")
     with Daemon(redis, config=SMALL, instance="host-new", ready=False) as d:
         wait_until(lambda: d.events("daemon_ready"), 10, "ready")
-        wait_until(lambda: status(d)["hosts"] == {"seen": 5, "known": 6, "silent": "host-4"}, 5, "and sees who is missing")
+        wait_until(lambda: d.status()["hosts"] == {"seen": 5, "known": 6, "silent": "host-4"}, 5, "and sees who is missing")
         equal(d.client("status").returncode, 1)
     hosts[4].start(ready=False)
     wait_until(lambda: all_see(HOSTS), 10, "the killed one is back, the new one has left")

@@ -11,17 +11,13 @@ from sentinels import FakeSentinel, Watched, free_port, sentinel_daemon
 CONFIG = {"domains": {"task": {"workers": 1}, "system": {"workers": 1}, "hook": {"workers": 1}}, "redis": {"timeout_ms": 1000}}
 
 
-def status(d):
-    return json.loads(d.client("status", "--json").stdout)
-
-
 @case("the master dies: its replica, which the sentinels promote, is found within 5 s by daemon, workers and clients")
 def failover():
     with Watched(password="of-sentinels", down_ms=300) as redis:
         # The first of them is away, which nobody notices.
         d = sentinel_daemon(redis, CONFIG, nodes=[f"127.0.0.1:{free_port()}", *redis.nodes])
         with d.start():
-            equal(status(d)["redis"]["url"], f"redis://127.0.0.1:{redis.master.port} (master mymaster)")
+            equal(d.status()["redis"]["url"], f"redis://127.0.0.1:{redis.master.port} (master mymaster)")
             before = d.client("call", "task.create", '{"text":"before"}', "--ack", "replica:1")
             equal(before.returncode, 0, "claudebench finds the master")
             call = {"session_id": "s", "hook_event_name": "PreToolUse", "tool_name": "Bash", "tool_input": {"command": "ls"}}
@@ -33,7 +29,7 @@ def failover():
             wait_until(lambda: d.client("task", "add", "after", timeout=30).returncode == 0, 5, "served again")
             figure("promoted_s", time.monotonic() - began)
             wait_until(lambda: d.client("status").returncode == 0, 5, "healthy")
-            equal(status(d)["redis"]["url"], f"redis://127.0.0.1:{redis.master.port} (master mymaster)")
+            equal(d.status()["redis"]["url"], f"redis://127.0.0.1:{redis.master.port} (master mymaster)")
             equal(len(d.client("task", "list", "--json").stdout.splitlines()), 2, "what the replica had is there")
             equal(d.events("child_died"), [])
 
@@ -46,17 +42,17 @@ def wrong_answers():
         d = sentinel_daemon(main_, CONFIG, nodes=[away, fake.node])
         with d.start(ready=False):
             def reason(*parts):
-                reasons = wait_until(lambda: d.running() and (status(d)["reasons"] or [""]), 5, "a reason")
+                reasons = wait_until(lambda: d.running() and (d.status()["reasons"] or [""]), 5, "a reason")
                 return all(p in reasons[0] for p in parts)
 
             wait_until(lambda: d.client("status").returncode == 1, 5, "degraded")
             wait_until(lambda: reason(f"sentinel {away}: cannot connect: Connection refused",
-                                      f"sentinel {fake.node}: knows no master named mymaster"), 5, lambda: status(d)["reasons"])
+                                      f"sentinel {fake.node}: knows no master named mymaster"), 5, lambda: d.status()["reasons"])
             done = d.client("task", "add", "x")
             equal(done.returncode, 69, done.stderr)
             check(b"sentinel master mymaster: sentinel " in done.stderr and b"knows no master named" in done.stderr, done.stderr)
             fake.answer = ("127.0.0.1", str(replica.port))
-            wait_until(lambda: reason("ROLE: it is no master, although a sentinel says so"), 8, lambda: status(d)["reasons"])
+            wait_until(lambda: reason("ROLE: it is no master, although a sentinel says so"), 8, lambda: d.status()["reasons"])
             fake.answer = ("127.0.0.1", str(main_.port))
             d.wait_ready(10)
             check(d.client("task", "add", "x").returncode == 0, "served")

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """black_hole.py: connections that swallow everything without a word, and a Redis that is stopped for 30 s, under load (F16)."""
 
-import json
 import time
 
 from cbtest import *
@@ -14,10 +13,6 @@ CONFIG = {
 }
 SLOTS = 5
 LEASE = 3000
-
-
-def status(d):
-    return json.loads(d.client("status", "--json").stdout)
 
 
 def kinds(d):
@@ -52,15 +47,15 @@ def black_hole():
                 pause(load, 3)
                 pids, began = a.workers(), time.monotonic()
                 proxy.black_hole()
-                wait_until(lambda: status(a)["redis"]["state"] == "down", 12, "noticed")
+                wait_until(lambda: a.status()["redis"]["state"] == "down", 12, "noticed")
                 noticed = time.monotonic() - began
                 note(f"noticed after {noticed:.2f} s")
                 check(noticed <= 6.5, "redis.timeout_ms and a beat")
                 pause(load, 5)
-                equal(status(b)["leader"]["id"], "host-b")
+                equal(b.status()["leader"]["id"], "host-b")
                 proxy.heal()
                 healed = time.monotonic()
-                wait_until(lambda: status(a)["status"] == "healthy", 15, "healthy again")
+                wait_until(lambda: a.status()["status"] == "healthy", 15, "healthy again")
                 note(f"healthy {time.monotonic() - healed:.2f} s after the heal")
                 equal(a.workers(), pids, "no worker was taken for hung")
             load.finish(60)
@@ -81,14 +76,14 @@ def stopped():
             since, began = wall(redis), time.monotonic()
             redis.sigstop()
             for d in daemons:
-                wait_until(lambda d=d: status(d)["redis"]["state"] == "down", 12, "noticed")
+                wait_until(lambda d=d: d.status()["redis"]["state"] == "down", 12, "noticed")
             noticed = time.monotonic() - began
             note(f"noticed after {noticed:.2f} s")
             check(noticed <= 7.5, "redis.timeout_ms and a beat")
             pause(load, 30 - (time.monotonic() - began))
             redis.cont()
             back = time.monotonic()
-            wait_until(lambda: all(status(d)["status"] == "healthy" for d in daemons), 15, "healthy again")
+            wait_until(lambda: all(d.status()["status"] == "healthy" for d in daemons), 15, "healthy again")
             figure("redis_back_s", time.monotonic() - back)
             load.finish(60)
         load.verdict(60, slots=2 * SLOTS)
@@ -110,7 +105,7 @@ def reset():
                     pause(load, 0.2)
                 load.finish(40)
             load.verdict(40)
-            wait_until(lambda: status(d)["status"] == "healthy", 15, "healthy again")
+            wait_until(lambda: d.status()["status"] == "healthy", 15, "healthy again")
         proxy.end()
 
 

@@ -19,10 +19,6 @@ SLOTS = 5
 QUICK = ["repl-diskless-sync yes", "repl-diskless-sync-delay 0"]
 
 
-def status(d):
-    return json.loads(d.client("status", "--json").stdout)
-
-
 class Pair:
     """A master and its replica. Each has its place in the other's life."""
 
@@ -127,7 +123,7 @@ def failover(tasks, turns, rate):
                 pause(load, dice.uniform(0.2, 1.5))
             proxy.switch(pair.master.socket)
             figure("promoted_s", probes.one())
-            wait_until(lambda: status(d)["redis"]["state"] == "up", 10, "the supervisor has it, too")
+            wait_until(lambda: d.status()["redis"]["state"] == "up", 10, "the supervisor has it, too")
             if is_demoted:
                 pair.wait_in_step()
             else:
@@ -167,8 +163,8 @@ def by_sentinels(tasks, turns, rate):
                 figure("promoted_s", probes.one())
                 figure("client_s", probes.by_client(d))
                 name = f"redis://127.0.0.1:{redis.master.port} (master mymaster)"
-                wait_until(lambda n=name: (status(d)["redis"]["state"], status(d)["redis"]["url"]) == ("up", n), 10,
-                           lambda n=name: f"the supervisor has {n}, too: {status(d)['redis']}, {d.log_tail(15)}")
+                wait_until(lambda n=name: (d.status()["redis"]["state"], d.status()["redis"]["url"]) == ("up", n), 10,
+                           lambda n=name: f"the supervisor has {n}, too: {d.status()['redis']}, {d.log_tail(15)}")
                 if not is_demoted:
                     redis.follow(old)
                 redis.wait_in_step()
@@ -242,7 +238,7 @@ def split():
                 r.call("REPLICAOF", pair.master.address, pair.master.port)
             pair.wait_in_step()
             proxies[0].switch(pair.master.socket)
-            wait_until(lambda: all(status(d)["redis"]["state"] == "up" for d in daemons), 15, "both have the new one")
+            wait_until(lambda: all(d.status()["redis"]["state"] == "up" for d in daemons), 15, "both have the new one")
             load.finish(60)
         load.verdict(60, slots=2 * SLOTS)
         with pair.master.client() as r:

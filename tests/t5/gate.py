@@ -2,7 +2,6 @@
 """gate.py: F40 (a circuit breaker with 16 processes: its downstream fails and recovers, probes are killed) and F41 (a rate
 limit under a burst of 64 callers, with clocks that are wrong and jump, and workers that die)."""
 
-import json
 import os
 import random
 import threading
@@ -186,7 +185,7 @@ def breaker():
             wait_until(lambda: len(state().get("permits", b"").split()) == half_open, 60, "probes are at work")
             busy = []
             for d in (a, b):
-                busy += [w["pid"] for w in json.loads(d.client("status", "--json").stdout)["workers"] if w["domain"] == "test" and w["state"] == "handling" and w["pid"] > 0]
+                busy += [w["pid"] for w in d.status()["workers"] if w["domain"] == "test" and w["state"] == "handling" and w["pid"] > 0]
             downstream["delay"] = 5
             for pid in busy:
                 procs.kill(pid)

@@ -7,7 +7,6 @@ What the reader of replies makes of such bytes by itself is in tests/unit/check_
 """
 
 import collections
-import json
 import os
 import re
 import time
@@ -61,10 +60,6 @@ def wrong_types():
         yield Told(f"{name} to scripts, when they are done", data, commands=("EVALSHA",))
         yield Told(f"{name} to scripts", data, commands=("EVALSHA",), early=True)
         yield Told(f"{name} for requests", data, commands=("XREADGROUP",), early=True)
-
-
-def status(d):
-    return json.loads(d.client("status", "--json").stdout)
 
 
 def is_healthy(d):

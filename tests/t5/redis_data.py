@@ -2,7 +2,6 @@
 """redis_data.py: what Redis holds is at stake, under load: it is killed, its power is cut, it comes back empty, its memory or its
 disk is full (FAULTS F13, F14, F21, F24). Single steps of these are in tests/t2/weather.py and tests/t1/embedded.py."""
 
-import json
 import os
 import re
 import subprocess
@@ -22,10 +21,6 @@ LEASE = 3000
 KILLS = 10 if FAULTS else 2
 EVERY_S = 5.0 if FAULTS else 1.5
 RATE = 190
-
-
-def status(d):
-    return json.loads(d.client("status", "--json").stdout)
 
 
 def healthy(d):

@@ -163,10 +163,6 @@ REFUSALS = [
 ]
 
 
-def status(d):
-    return json.loads(d.client("status", "--json").stdout)
-
-
 def asked(r):
     """Connections and commands so far, refused ones included."""
     stats = r.info("stats")
@@ -184,7 +180,7 @@ def refused(refusal):
             done = d.client("call", "task.create", '{"text":"x"}', "--timeout", "1500ms", timeout=30)
             equal(done.returncode, refusal.code, done.stderr.decode())
             check(refusal.client.encode() in done.stderr, done.stderr.decode())
-            wait_until(lambda: any(w in "\n".join(status(d)["reasons"]) for w in wanted), 10, lambda: status(d)["reasons"])
+            wait_until(lambda: any(w in "\n".join(d.status()["reasons"]) for w in wanted), 10, lambda: d.status()["reasons"])
             if refusal.name != "BUSY":  # which answers no questions
                 before, began = asked(r), time.monotonic()
                 wait_until(lambda: time.monotonic() - began > 3, 10, "time")
@@ -193,7 +189,7 @@ def refused(refusal):
                 check(connections <= 60 and commands <= 600, f"{connections} connections, {commands} commands in 3 s")
         finally:
             refusal.end(redis, r)
-        wait_until(lambda: d.client("status").returncode == 0, 15, lambda: f"healthy: {status(d)['reasons']}")
+        wait_until(lambda: d.client("status").returncode == 0, 15, lambda: f"healthy: {d.status()['reasons']}")
         equal(d.client("task", "add", "after").returncode, 0, "served")
         equal(d.events("child_died"), [])
         lines = [line for line in d.log().splitlines() if refusal.name in line]

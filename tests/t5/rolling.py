@@ -2,7 +2,6 @@
 """rolling.py: workers, daemons and agents that are told to leave under load, and replaced (FAULTS F11, F12). What each signal means to
 one process is in tests/t1/stopping.py, reload.py, upgrade.py and tests/t3/client_work_ends.py."""
 
-import json
 import os
 import signal
 import time
@@ -183,7 +182,7 @@ def drain_daemons():
                 took = time.monotonic() - began
                 figure("daemon_leave_s", took)
                 check(took <= 5 + 2, f"{took:.2f} s")
-                equal(json.loads(b.client("status", "--json").stdout)["status"], "healthy")
+                equal(b.status()["status"], "healthy")
                 a.start(ready=False)
                 wait_until(lambda: healthy(a), 10, "ready again")
             load.finish(60)

@@ -4,7 +4,6 @@
 Forks and allocations fail by failshim.c, the rest by limits of the kernel that are set on running processes.
 """
 
-import json
 import os
 import resource
 import subprocess
@@ -22,10 +21,6 @@ CONFIG = {
 }
 SLOTS = 6
 LONG_S = 20 if FAULTS else 6
-
-
-def status(d):
-    return json.loads(d.client("status", "--json").stdout)
 
 
 def healthy(d):
@@ -153,10 +148,10 @@ def forkless_start():
     with Daemon(env=few.env, config=CONFIG, ready=False) as d:
         wait_until(lambda: len(d.events("child_start_failed")) >= 2 * SLOTS, 20, "tried again")
         check(d.running(), d.log_tail())
-        check("no thread" in status(d)["audit"]["error"], status(d)["audit"])
+        check("no thread" in d.status()["audit"]["error"], d.status()["audit"])
         few.set()
         recovers(d, "start")
-        wait_until(lambda: status(d)["audit"]["state"] == "ok", 5, "the audit file is written")
+        wait_until(lambda: d.status()["audit"]["state"] == "ok", 5, "the audit file is written")
         check(d.caller().ask("task.create", {"text": "x"}).ok, "served")
 
 

@@ -27,10 +27,6 @@ LOADING_S = 5  # so long at least, else the file was too small
 CPU_BOUND = 0.5  # of a second's CPU time that a daemon with its workers may use in a second in which Redis answers nobody
 
 
-def status(d):
-    return json.loads(d.client("status", "--json").stdout)
-
-
 def is_healthy(d):
     return d.client("status").returncode == 0
 
@@ -255,7 +251,7 @@ def loading():
         pids, mark = a.workers(), lines(a)
         redis.stop()
         megabytes = lengthen(redis.dir, AOF_BYTES)
-        wait_until(lambda: status(a)["redis"]["state"] == "down", 12, "noticed")
+        wait_until(lambda: a.status()["redis"]["state"] == "down", 12, "noticed")
         b = Daemon(redis, config=CONFIG, instance="host-b", ready=False)
         tree = [a.pid, *pids]
         cpu, began = cpu_s(tree), time.monotonic()
