@@ -280,6 +280,14 @@ class Daemon:
                 found.append(fields)
         return found
 
+    def logged(self, name, n=1, where=lambda fields: True, timeout=5.0):
+        """The lines of one event, as soon as there are `n`: what a script did is seen by others before its caller tells of it."""
+        def lines():
+            return [fields for fields in self.events(name) if where(fields)]
+
+        tap.wait_until(lambda: len(lines()) >= n, timeout, lambda: f"{n} of {name} in the log: {lines()}\n{self.log_tail()}")
+        return lines()
+
     # ---- Redis ----
 
     def connect(self, timeout=10.0):

@@ -28,7 +28,7 @@ def poison(action, trace):
         equal(letter["crashes"], b"3")
         check(trace.encode() in letter["reason"], letter)
         check(b"POISON" in letter["params"], letter)
-        said = d.events("dead_letter")
+        said = d.logged("dead_letter")
         equal([(e["id"], e["method"]) for e in said], [(entries[bad][0], "task.create")])
         check(trace in said[0]["reason"], said)
         deaths = [e for e in d.events("child_died") if e.get("service", "").startswith("task")]

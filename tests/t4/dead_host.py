@@ -65,7 +65,7 @@ def killed():
             note(f"all answered {time.monotonic() - began:.2f} s after the death")
             check(time.monotonic() - began < 8, "too late")
             created_once(b, ids, replies)
-            handed = [e for e in b.events("requests_handed_on") if e["consumer"].startswith("host-a/task")]
+            handed = b.logged("requests_handed_on", where=lambda e: e["consumer"].startswith("host-a/task"))
             equal([(e["how"], e["charged"], e["dead"]) for e in handed], [('"supervisor gone"', '""', "0")])
             equal(int(handed[0]["moved"]), len(taken))
             wait_until(lambda: not [n for n in consumers(redis) + consumers(redis, "system") if n.startswith("host-a/")], 5,
@@ -87,7 +87,7 @@ def zombie():
             a.kill9()
             replies = c.wait_all(ids, 15)
             created_once(b, ids, replies)
-            check([e for e in b.events("leftover_killed") if e["consumer"].startswith("host-a/task")], "its connection")
+            b.logged("leftover_killed", where=lambda e: e["consumer"].startswith("host-a/task"))  # its connection
             procs.kill(worker, signal.SIGCONT)
             wait_until(lambda: not procs.alive(worker), 10, "the worker leaves: its supervisor is gone")
             created_once(b, ids, replies)

@@ -62,7 +62,7 @@ def killed():
             goes_on(second)
             first.kill9()
             goes_on(second)
-            equal(len(second.events("leader_elected")), 1)
+            equal(len(second.logged("leader_elected")), 1)
             check_each_once(second, c, 4)
         finally:
             first.stop(check=False)
