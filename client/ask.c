@@ -7,8 +7,10 @@
 #include "common/clock.h"
 #include "common/exitcode.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 
 enum { ANSWER_BYTES_MAX = 4 * 1024 * 1024, READ_CHUNK = 16384 };
@@ -29,8 +31,11 @@ int ask_load(struct ask *a, const struct cli *cli)
 
 /* ---- the socket ---- */
 
-static int connect_control(const char *path)
+/* Waits for a daemon that has many others to accept first; connect() that does not block fails at once then. */
+static int connect_control(const char *path, int64_t timeout_ms)
 {
+    const struct timeval patience = {.tv_sec = timeout_ms / 1000,
+                                     .tv_usec = timeout_ms % 1000 * 1000};
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t len = strlen(path);
 
@@ -39,9 +44,11 @@ static int connect_control(const char *path)
         return -1;
     }
     memcpy(address.sun_path, path, len + 1);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
-        int saved = errno;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0 ||
+                    connect(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
+                    fcntl(fd, F_SETFL, O_NONBLOCK) != 0)) {
+        int saved = errno == EAGAIN ? ETIMEDOUT : errno;
         close(fd);
         errno = saved;
         return -1;
@@ -117,7 +124,7 @@ static int read_line(int fd, struct buf *out, int64_t until_ms)
 static int exchange(const char *path, const char *line, int64_t timeout_ms, struct buf *answer)
 {
     int64_t until = clock_mono_ms() + timeout_ms;
-    int fd = connect_control(path);
+    int fd = connect_control(path, timeout_ms);
 
     if (fd < 0)
         return -1;

@@ -3,10 +3,11 @@
 import json
 import os
 import shutil
+import signal
 import socket
-import time
+import subprocess
 
-from cbtest import case, check, equal, main, procs, wait_until
+from cbtest import case, check, equal, holds_for, main, procs, wait_until
 from supervised import Control, FakeDaemon, status, timed_status
 
 
@@ -213,7 +214,29 @@ def one_line():
         equal(got.count(b"\n"), 1)
         json.loads(got)
         s.close()
-        time.sleep(0)
+
+
+@case("a client waits for a daemon whose queue of connections is full, as long as for its answer")
+def full_queue():
+    with FakeDaemon() as d:
+        procs.kill(d.pid, signal.SIGSTOP)
+        waiting, full = [], False
+        while not full and len(waiting) < 5000:
+            s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            s.setblocking(False)
+            waiting.append(s)
+            try:
+                s.connect(f"{d.dir}/control.sock")
+            except BlockingIOError:
+                full = True
+        check(full, "the queue has an end")
+        asked = procs.start([procs.binary("claudebench"), "status"], env={"CLAUDEBENCH_CONFIG": d.config_path}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        holds_for(lambda: asked.poll() is None, 0.3, "it waits")
+        for s in waiting:
+            s.close()
+        procs.kill(d.pid, signal.SIGCONT)
+        out, err = asked.communicate(timeout=20)
+        equal((asked.returncode, out[:6]), (0, b"status"), err)
 
 
 if __name__ == "__main__":

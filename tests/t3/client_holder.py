@@ -203,8 +203,8 @@ def job_strangers():
 
     def send(text, half_close=True):
         s = socket.socket(socket.AF_UNIX)
+        s.connect("\0" + name)  # with a time-out it would fail at once while others wait to be accepted
         s.settimeout(10)
-        s.connect("\0" + name)
         try:
             s.sendall(text)
             if half_close:
