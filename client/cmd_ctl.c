@@ -55,7 +55,8 @@ const struct cli_verb verb_ctl_scale = {
     .min_operands = 2,
     .max_operands = 2,
     .summary = "Change a domain's number of workers, until a reload.",
-    .notes = NULL,
+    .notes = "Exit 0: done; 75: the workers were drained (ctl drain), and a reload has to bring\n"
+             "them back first; or, with --wait, they are not as wanted in time.\n",
     .options = wait_options,
     .run = run_scale,
 };

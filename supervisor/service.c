@@ -152,6 +152,9 @@ int services_scale(struct services *s, struct service *service, size_t workers,
 {
     size_t others = 0;
 
+    /* What brings workers back takes their numbers from the options: this one would never count. */
+    if (s->is_drained)
+        return cb_error_set(err, EBUSY, "the workers were drained: reload first");
     for (size_t i = 0; i < s->len; i++)
         others += &s->items[i] == service ? 0 : s->items[i].wanted;
     if (workers > SERVICE_WORKERS_MAX)

@@ -67,7 +67,7 @@ void services_renew(struct services *s, bool has_new_options, int options_fd);
 /* Workers leave, and none is started until services_renew(). */
 void services_drain(struct services *s);
 /* Sets how many workers a domain shall have, at most SERVICE_WORKERS_MAX; until services_renew(). Returns 0, or -1 with
- * a reason. */
+ * a reason: EBUSY after services_drain(), EINVAL when there would be too many. */
 int services_scale(struct services *s, struct service *service, size_t workers,
                    struct cb_error *err);
 /* NULL when there is no such domain. */

@@ -328,7 +328,12 @@ def any_order():
             else:
                 ctl(d, "reload")
 
-        steps = [lambda: change("HUP"), lambda: change("ctl"), lambda: ctl(d, "scale", "task", str(draw.randint(0, 6))),
+        def scale(workers):
+            done = d.client("ctl", "scale", "task", str(workers))
+            is_drained = b"the workers were drained: reload first" in done.stderr
+            equal(done.returncode, 75 if is_drained else 0, done.stderr.decode())
+
+        steps = [lambda: change("HUP"), lambda: change("ctl"), lambda: scale(draw.randint(0, 6)),
                  lambda: procs.kill(d.pid, signal.SIGTTIN), lambda: procs.kill(d.pid, signal.SIGTTOU), kill_one,
                  lambda: ctl(d, "drain"), lambda: procs.kill(d.pid, signal.SIGWINCH), lambda: procs.kill(d.pid, signal.SIGHUP),
                  lambda: d.set_modes(draw.choice(["", "task:crash", "task:stubborn", "task:config", "task:hung"]))]
@@ -374,6 +379,7 @@ def scaling():
 def drained():
     with Daemon() as d:
         c = d.caller()
+        refused = 0
         for how in ("ctl", "signal"):
             if how == "ctl":
                 ctl(d, "drain", "--wait")
@@ -382,9 +388,14 @@ def drained():
                 wait_until(lambda: not d.workers(), 10, "none is left")
             equal(d.workers(), [])
             check("drained: no workers until a reload" in status(d)["reasons"], status(d)["reasons"])
+            check("the workers were drained: reload first" in ctl(d, "scale", "task", "3", want=75), "it would have no effect")
+            procs.kill(d.pid, signal.SIGTTIN)
+            refused += 1
+            wait_until(lambda: len([e for e in events(d, "scale_refused") if e["service"] == "task"]) == refused, 10, "TTIN neither")
             rid = c.send("task.create", {"text": how})
             equal(d.backlog(), 1)
             ctl(d, "reload", "--wait")
+            equal(len(d.workers("task")), 2, "as configured")
             check(c.wait(rid).ok, "answered now")
             equal(status(d)["status"], "healthy")
 
