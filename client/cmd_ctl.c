@@ -55,8 +55,9 @@ const struct cli_verb verb_ctl_scale = {
     .min_operands = 2,
     .max_operands = 2,
     .summary = "Change a domain's number of workers, until a reload.",
-    .notes = "Exit 0: done; 75: the workers were drained (ctl drain), and a reload has to bring\n"
-             "them back first; or, with --wait, they are not as wanted in time.\n",
+    .notes =
+        "Exit 0: done; 64: there is no such domain, or that is too many; 75: the workers were\n"
+        "drained, and a reload has to bring them back; or --wait was too short.\n",
     .options = wait_options,
     .run = run_scale,
 };
@@ -126,24 +127,35 @@ static void put_number(struct buf *line, const char *key, int64_t n)
     buf_printf(line, "%" PRId64, n);
 }
 
-/* The daemon says no. */
-static int refused(const struct ask *a, const struct buf *why)
+/* Each of the mistakes that the daemon has found, when it lists any. */
+static void say_errors(const struct ask *a)
 {
     struct json_item errors, item;
     struct json_iter it;
 
-    if (!json_find(a->json, "errors", &errors) || errors.type != JSON_ARRAY) {
-        cli_say("%s", buf_peek(why));
-        return EXITCODE_TEMPFAIL;
-    }
+    if (!json_find(a->json, "errors", &errors) || errors.type != JSON_ARRAY)
+        return;
     json_iter_init(&it, errors.value);
     while (json_iter_next(&it, &item)) {
         struct buf text CB_CLEANUP(buf_done) = BUF_INIT;
         json_decode_string(item.value, &text);
         cli_say("%s", buf_peek(&text));
     }
+}
+
+/* The daemon says no, and with which exit code. */
+static int refused(const struct ask *a, const struct cli *cli, const struct buf *why)
+{
+    struct json_item item;
+    int64_t code = 0;
+
+    if (json_find(a->json, "code", &item))
+        json_decode_int(item.value, &code);
+    if (code == EXITCODE_USAGE)
+        return cli_wrong_use(cli->verb, "%s", buf_peek(why));
+    say_errors(a);
     cli_say("%s", buf_peek(why));
-    return EXITCODE_CONFIG;
+    return code > 0 && code <= UINT8_MAX ? (int)code : EXITCODE_TEMPFAIL;
 }
 
 /* Sends the command, which `line` has but for its end, and shows a refusal. -1 to go on, or the exit code. */
@@ -162,7 +174,7 @@ static int send_command(struct ask *a, const struct cli *cli, struct buf *line, 
         return code;
     if (cli_is_set(cli, "json") && (code = show_json(a->json)) != EXITCODE_OK)
         return code;
-    return ask_error(a, &why) ? refused(a, &why) : -1;
+    return ask_error(a, &why) ? refused(a, cli, &why) : -1;
 }
 
 /* Whether the workers are as wanted, when that was asked for. */
@@ -359,7 +371,7 @@ static void put_members(struct buf *out, struct json_span object)
     }
 }
 
-/* The daemon checks this too, but its refusals mean "try again". */
+/* The daemon checks this too, but knows nothing of operands. */
 static int check_log_level(const struct cli *cli)
 {
     const char *subsystem = cli->operands[0];

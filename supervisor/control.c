@@ -67,10 +67,11 @@ static void write_answer(struct client *c, json_object *o)
     json_object_put(o);
 }
 
-static void answer_error(struct client *c, const char *text)
+static void answer_error(struct client *c, const char *text, int code)
 {
     json_object *o = json_object_new_object();
     json_object_object_add(o, "error", json_object_new_string(text));
+    json_object_object_add(o, "code", json_object_new_int(code));
     write_answer(c, o);
 }
 
@@ -162,7 +163,7 @@ static void handle_request(struct client *c, json_object *request)
     if (answer.make)
         answer_when_there(c, answer.figures, answer.make);
     else if (!answer.json)
-        answer_error(c, answer.error);
+        answer_error(c, answer.error, answer.code);
     else if (answer.wait_ms > 0)
         answer_when_settled(c, answer.json, answer.wait_ms);
     else
@@ -181,7 +182,7 @@ static void handle_line(struct client *c, const char *line, size_t len)
     if (o && json_object_is_type(o, json_type_object))
         handle_request(c, o);
     else
-        answer_error(c, "not a JSON object");
+        answer_error(c, "not a JSON object", EXITCODE_USAGE);
     json_object_put(o);
     json_tokener_free(tok);
 }
@@ -264,8 +265,10 @@ static void on_pause_over(evutil_socket_t fd, short what, void *arg)
 }
 
 /* With a word, so that the client can say more than that it was cut off. */
-static void turn_away(int peer, const char *problem, const char *answer)
+static void turn_away(int peer, const char *problem, int code, const char *text)
 {
+    char answer[80];
+    snprintf(answer, sizeof answer, "{\"error\":\"%s\",\"code\":%d}\n", text, code);
     ssize_t ignored = send(peer, answer, strlen(answer), MSG_NOSIGNAL | MSG_DONTWAIT);
 
     (void)ignored;
@@ -286,9 +289,9 @@ static void on_acceptable(evutil_socket_t fd, short what, void *arg)
         return;
     }
     if (!peer_is_allowed(peer))
-        turn_away(peer, "peer is of another user and group", "{\"error\":\"not permitted\"}\n");
+        turn_away(peer, "peer is of another user and group", EXITCODE_NOPERM, "not permitted");
     else if (ctl->len >= CLIENTS_MAX)
-        turn_away(peer, "too many clients", "{\"error\":\"too many clients\"}\n");
+        turn_away(peer, "too many clients", EXITCODE_TEMPFAIL, "too many clients");
     else
         client_new(ctl, peer);
 }

@@ -13,6 +13,7 @@
 #include "common/compat.h"
 #include "supervisor/control_commands.h"
 
+#include "common/exitcode.h"
 #include "common/log.h"
 #include "supervisor/durable.h"
 #include "supervisor/lineage.h"
@@ -24,11 +25,12 @@ enum { WAIT_MS_MAX = 3600000, CONSUMER_MAX = 1024 };
 
 /* ---- what was asked ---- */
 
-static void refuse(struct control_answer *ret, const char *fmt, ...) CB_PRINTF(2, 3);
-static void refuse(struct control_answer *ret, const char *fmt, ...)
+static void refuse(struct control_answer *ret, int code, const char *fmt, ...) CB_PRINTF(3, 4);
+static void refuse(struct control_answer *ret, int code, const char *fmt, ...)
 {
     va_list ap;
 
+    ret->code = code;
     va_start(ap, fmt);
     vsnprintf(ret->error, sizeof ret->error, fmt, ap);
     va_end(ap);
@@ -46,7 +48,8 @@ static int get_int(json_object *request, const char *name, int64_t low, int64_t 
     *ret_n = json_object_get_int64(o);
     if (json_object_is_type(o, json_type_int) && *ret_n >= low && *ret_n <= high)
         return 0;
-    refuse(ret, "%s is not a whole number from %" PRId64 " to %" PRId64, name, low, high);
+    refuse(ret, EXITCODE_USAGE, "%s is not a whole number from %" PRId64 " to %" PRId64, name, low,
+           high);
     return -1;
 }
 
@@ -100,7 +103,7 @@ static void do_metrics(struct supervisor *s, json_object *request, struct contro
     const char *format = get_string(request, "format");
 
     if (format && strcmp(format, "json") != 0 && strcmp(format, "prometheus") != 0) {
-        refuse(ret, "format is not json or prometheus");
+        refuse(ret, EXITCODE_USAGE, "format is not json or prometheus");
         return;
     }
     ret->figures = s->metrics_figures;
@@ -125,6 +128,19 @@ static void do_reload(struct supervisor *s, json_object *request, struct control
         ret->wait_ms = 0;
 }
 
+static void refuse_domain(struct control_answer *ret, const char *domain)
+{
+    CB_CLEANUP(buf_done) struct buf names = BUF_INIT;
+
+    for (const char *const *name = options_domain_names(); *name; name++)
+        buf_printf(&names, "%s%s", names.len ? ", " : "", *name);
+    if (domain)
+        refuse(ret, EXITCODE_USAGE, "\"%s\" is no domain (expected one of %s)", domain,
+               buf_peek(&names));
+    else
+        refuse(ret, EXITCODE_USAGE, "domain is missing (expected one of %s)", buf_peek(&names));
+}
+
 static void do_scale(struct supervisor *s, json_object *request, struct control_answer *ret)
 {
     const char *domain = get_string(request, "domain");
@@ -133,19 +149,19 @@ static void do_scale(struct supervisor *s, json_object *request, struct control_
     int64_t workers;
 
     if (!service) {
-        refuse(ret, "domain is missing or unknown");
+        refuse_domain(ret, domain);
         return;
     }
     if (get_int(request, "workers", 0, SERVICE_WORKERS_MAX, -1, &workers, ret) < 0 ||
         get_wait(request, ret) < 0)
         return;
     if (workers < 0) {
-        refuse(ret, "workers is missing");
+        refuse(ret, EXITCODE_USAGE, "workers is missing");
         return;
     }
     size_t before = service->wanted;
     if (services_scale(&s->services, service, (size_t)workers, &err) < 0) {
-        refuse(ret, "%s", err.text);
+        refuse(ret, err.code == EBUSY ? EXITCODE_TEMPFAIL : EXITCODE_USAGE, "%s", err.text);
         return;
     }
     log_event(EV_workers_scaled, LOG_S("service", service->name), LOG_I("from", before),
@@ -184,11 +200,11 @@ static void do_hand_on(struct supervisor *s, json_object *request, struct contro
     struct service *service = domain ? services_find(&s->services, domain) : NULL;
 
     if (!service || !consumer || !consumer[0] || strlen(consumer) > CONSUMER_MAX) {
-        refuse(ret, "domain or consumer is missing, unknown or too long");
+        refuse(ret, EXITCODE_USAGE, "domain or consumer is missing, unknown or too long");
         return;
     }
     if (is_alive(s, consumer)) {
-        refuse(ret, "the consumer is a worker of this daemon, which is alive");
+        refuse(ret, EXITCODE_CONFLICT, "the consumer is a worker of this daemon, which is alive");
         return;
     }
     const struct handon_item item = {
@@ -228,11 +244,11 @@ static void do_log_level(struct supervisor *s, json_object *request, struct cont
 
     if (subsystem || level) {
         if (!subsystem || (!is_all && log_subsystem_find(subsystem) < 0)) {
-            refuse(ret, "there is no such subsystem of the log");
+            refuse(ret, EXITCODE_USAGE, "there is no such subsystem of the log");
             return;
         }
         if (!level || (!is_default && log_level_find(level) < 0)) {
-            refuse(ret, "level is not error, warn, info, debug or default");
+            refuse(ret, EXITCODE_USAGE, "level is not error, warn, info, debug or default");
             return;
         }
         set_levels(s, is_all ? -1 : log_subsystem_find(subsystem),
@@ -258,17 +274,17 @@ void control_command(struct supervisor *s, json_object *request, struct control_
     const char *name = get_string(request, "cmd");
 
     if (!name) {
-        refuse(ret, "cmd is missing");
+        refuse(ret, EXITCODE_USAGE, "cmd is missing");
         return;
     }
     for (size_t i = 0; i < CB_ARRAY_LEN(commands); i++) {
         if (strcmp(commands[i].name, name) != 0)
             continue;
         if (commands[i].is_change && stop_is_stopping(&s->stop))
-            refuse(ret, "the daemon stops");
+            refuse(ret, EXITCODE_TEMPFAIL, "the daemon stops");
         else
             commands[i].fn(s, request, ret);
         return;
     }
-    refuse(ret, "unknown cmd");
+    refuse(ret, EXITCODE_USAGE, "unknown cmd");
 }

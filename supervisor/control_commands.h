@@ -15,6 +15,7 @@ struct supervisor;
 struct control_answer {
     json_object *json; /* NULL: refused, see error. Belongs to the caller */
     char error[256];
+    int code;                /* of the refusal: what `claudebench ctl` exits with */
     int64_t wait_ms;         /* > 0: to be given when the workers are as wanted, or after so long */
     struct figures *figures; /* to be made when these are there: */
     json_object *(*make)(struct supervisor *s);

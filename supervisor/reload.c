@@ -7,6 +7,7 @@
 #include "supervisor/reload.h"
 
 #include "common/clock.h"
+#include "common/exitcode.h"
 #include "common/log.h"
 #include "common/sdnotify.h"
 #include "supervisor/config.h"
@@ -184,6 +185,7 @@ static json_object *refuse(struct supervisor *s, const struct options_errors *er
     json_object_object_add(
         answer, "error",
         json_object_new_string("the configuration is wrong; the one in force stays"));
+    json_object_object_add(answer, "code", json_object_new_int(EXITCODE_CONFIG));
     json_object_object_add(answer, "errors", lines);
     return answer;
 }

@@ -87,7 +87,8 @@ def nonsense():
             for line in (b"", b"x", b"{", b"[]", b"1", b"{}", b'{"cmd":1}', b'{"cmd":"launch"}', b'{"cmd":null}', b"\xff\xfe",
                          b'{"cmd":"ping"}}', b'{"cmd":"ping"} x', b"\0", b'{"cmd":' + b"[" * 300 + b"}"):
                 c.send(line + b"\n")
-                check("error" in c.answer(), f"{line!r}")
+                answer = c.answer()
+                check("error" in answer and answer["code"] == 64, f"{line!r}: {answer}")
             equal(c.ask("ping")["ok"], True)
 
 
@@ -170,7 +171,7 @@ def other_user():
                    "except OSError: pass\n"  # it may have hung up already: its word is there all the same
                    "print(s.recv(100))\n")
         done = procs.run(["python3", "-c", program, f"{d.dir}/control.sock"])
-        equal(done.stdout.strip(), b"b'{\"error\":\"not permitted\"}\\n'", done.stderr.decode())
+        equal(done.stdout.strip(), b"b'{\"error\":\"not permitted\",\"code\":77}\\n'", done.stderr.decode())
         equal(status(d)["status"], "healthy")
         check(d.events("control_client_error"), "said in the log")
         # The client says it: whether the socket's mode or the daemon keeps it out.

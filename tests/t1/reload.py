@@ -366,8 +366,10 @@ def scaling():
         procs.kill(d.pid, signal.SIGTTIN)
         wait_until(lambda: events(d, "scale_refused"), 5, "64 is the most")
         equal(len(pids(d)), 64)
-        for args in (("nothing", "1"), ("task", "65")):
-            ctl(d, "scale", *args, want=75)
+        said = ctl(d, "scale", "nothing", "1", want=64)
+        check('"nothing" is no domain (expected one of task, system, hook, archive, test)' in said, said)
+        check("0 to 64" in ctl(d, "scale", "task", "65", want=64), "the limit is said")
+        check("all domains together have at most 128" in ctl(d, "scale", "test", "64", want=64), "64 and 1 are there already")
         ctl(d, "scale", "task", "many", want=64)
         procs.kill(d.pid, signal.SIGHUP)
         wait_workers(d, 4)
