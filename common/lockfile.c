@@ -5,8 +5,11 @@
 #include "common/compat.h"
 #include "common/lockfile.h"
 
+#include "common/paths.h"
+
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 
 static pid_t read_pid(int fd)
 {
@@ -33,6 +36,17 @@ int lockfile_open(const char *path, pid_t *ret_pid, struct cb_error *err)
     close(fd);
     return cb_error_set(err, saved, "%s: %s", path,
                         saved == EWOULDBLOCK ? "locked by another process" : strerror(saved));
+}
+
+int lockfile_check(const char *path, struct cb_error *err)
+{
+    struct stat st;
+
+    if (lstat(path, &st) != 0)
+        return errno == ENOENT ? 0 : cb_error_set(err, errno, "%s: %s", path, strerror(errno));
+    if (S_ISLNK(st.st_mode))
+        return cb_error_set(err, ELOOP, "%s: is a symbolic link", path);
+    return paths_check_file(path, err);
 }
 
 int lockfile_write_pid(int fd, const char *path, struct cb_error *err)

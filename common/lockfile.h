@@ -15,6 +15,9 @@
  * somebody else holds the lock (then *ret_pid is what the file says, 0 if nothing), else an errno.
  */
 int lockfile_open(const char *path, pid_t *ret_pid, struct cb_error *err);
+/* Whether the file, when there is one, could be opened; touches nothing, and who holds the lock is no matter. Returns 0 or -1
+ * (err->code is an errno). */
+int lockfile_check(const char *path, struct cb_error *err);
 /* Writes our pid, and nothing else, into it. Returns 0 or -1. */
 int lockfile_write_pid(int fd, const char *path, struct cb_error *err);
 

@@ -9,6 +9,7 @@
 #include "common/spawn.h"
 #include "common/utf8.h"
 
+#include <fcntl.h>
 #include <pwd.h>
 #include <sys/stat.h>
 
@@ -187,7 +188,7 @@ static int make_parents(const char *path, mode_t mode, struct cb_error *err)
     return status;
 }
 
-static int check_dir(const char *path, struct cb_error *err)
+static int check_dir(const char *path, bool want_owner, struct cb_error *err)
 {
     struct stat st;
 
@@ -197,7 +198,7 @@ static int check_dir(const char *path, struct cb_error *err)
     }
     if (!S_ISDIR(st.st_mode))
         return cb_error_set(err, ENOTDIR, "%s is not a folder", path);
-    if (st.st_uid != geteuid() && st.st_uid != 0)
+    if (want_owner && st.st_uid != geteuid() && st.st_uid != 0)
         return cb_error_set(err, EPERM, "%s belongs to another user (%u)", path,
                             (unsigned)st.st_uid);
     if (st.st_mode & S_IWOTH)
@@ -211,7 +212,67 @@ int paths_make_dir(const char *path, mode_t mode, struct cb_error *err)
         return cb_error_set(err, ENOENT, "a folder without a name");
     if (make_parents(path, mode & 0077 ? 0755 : 0700, err) || make_one(path, mode, err))
         return -1;
-    return check_dir(path, err);
+    return check_dir(path, true, err);
+}
+
+static int check_access(const char *path, int mode, struct cb_error *err)
+{
+    if (faccessat(AT_FDCWD, path, mode, AT_EACCESS) == 0)
+        return 0;
+    int saved = errno;
+    return cb_error_set(err, saved, "%s: %s", path, strerror(saved));
+}
+
+/* The folder itself, or the one above it that is there. */
+static char *find_existing(const char *path)
+{
+    char *at = mem_strdup(path);
+    struct stat st;
+
+    while (lstat(at, &st) != 0 && (errno == ENOENT || errno == ENOTDIR)) {
+        char *parent = paths_dirname(at);
+        free(at);
+        at = parent;
+    }
+    return at;
+}
+
+static int check_place(const char *at, struct cb_error *err)
+{
+    struct stat st;
+
+    if (stat(at, &st) == 0 && !S_ISDIR(st.st_mode))
+        return cb_error_set(err, ENOTDIR, "%s is not a folder", at);
+    return check_access(at, W_OK | X_OK, err);
+}
+
+int paths_check_dir(const char *path, struct cb_error *err)
+{
+    char *at CB_CLEANUP(mem_free_ptr) = find_existing(path);
+    bool is_there = strcmp(at, path) == 0;
+
+    if (!path[0])
+        return cb_error_set(err, ENOENT, "a folder without a name");
+    if (is_there && check_dir(path, geteuid() != 0, err) != 0)
+        return -1;
+    if (check_place(at, err) == 0)
+        return 0;
+    return is_there ? -1 : cb_error_prefix(err, "%s cannot be made", path);
+}
+
+int paths_check_file(const char *path, struct cb_error *err)
+{
+    struct stat st;
+
+    if (lstat(path, &st) != 0 && errno == ENOENT) {
+        char *dir CB_CLEANUP(mem_free_ptr) = paths_dirname(path);
+        return check_access(dir, W_OK | X_OK, err);
+    }
+    if (check_access(path, W_OK, err) != 0)
+        return -1;
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        return cb_error_set(err, EISDIR, "%s: %s", path, strerror(EISDIR));
+    return 0;
 }
 
 char *paths_dirname(const char *path)

@@ -51,6 +51,14 @@ char *paths_rules_dir(const struct paths *p);
  */
 int paths_make_dir(const char *path, mode_t mode, struct cb_error *err);
 
+/*
+ * Whether paths_make_dir() could do that, and whether we could then make files there; makes nothing. Root, who may be asking for
+ * another user, is not told who owns the folder. Returns 0 or -1 (err->code is an errno).
+ */
+int paths_check_dir(const char *path, struct cb_error *err);
+/* Whether a file could be opened for writing, or made where it is not: opens nothing. Returns 0 or -1 (err->code is an errno). */
+int paths_check_file(const char *path, struct cb_error *err);
+
 /* The folder part of a path, "." when there is none; the caller frees. */
 char *paths_dirname(const char *path);
 

@@ -13,6 +13,7 @@
 #include "supervisor/daemonize.h"
 #include "supervisor/inherit.h"
 #include "supervisor/pidfile.h"
+#include "supervisor/preflight.h"
 #include "supervisor/setup.h"
 #include "supervisor/supervisor.h"
 
@@ -41,15 +42,21 @@ static void secure_stdio(void)
         close(fd);
 }
 
+static void print_errors(const struct options_errors *errs)
+{
+    CB_CLEANUP(buf_done) struct buf text = BUF_INIT;
+
+    options_errors_put(errs, &text);
+    fputs(buf_peek(&text), stderr);
+}
+
 static int load(struct config *config, struct options **ret)
 {
     struct options_errors errs = OPTIONS_ERRORS_INIT;
 
     if (config_load(config, ret, &errs) == 0)
         return EXITCODE_OK;
-    CB_CLEANUP(buf_done) struct buf text = BUF_INIT;
-    options_errors_put(&errs, &text);
-    fputs(buf_peek(&text), stderr);
+    print_errors(&errs);
     options_errors_done(&errs);
     return EXITCODE_CONFIG;
 }
@@ -179,14 +186,19 @@ static int start(struct options *opts, struct config *config, struct inherit *in
 }
 
 /* -t: also whether an upgrade in place is possible, when a running daemon asks that. */
-static int test(void)
+static int test(const struct options *opts, const struct config *config)
 {
+    struct options_errors errs = OPTIONS_ERRORS_INIT;
     struct cb_error err = {0};
 
     if (inherit_check(&err) < 0)
         return complain(&err);
-    printf("claudebenchd: the configuration is good\n");
-    return EXITCODE_OK;
+    int code = preflight(opts, config, &errs);
+    print_errors(&errs);
+    if (code == EXITCODE_OK)
+        printf("claudebenchd: the configuration is good%s\n", errs.len ? ", with warnings" : "");
+    options_errors_done(&errs);
+    return code;
 }
 
 static int dump(const struct options *opts)
@@ -228,7 +240,7 @@ int main(int argc, char **argv)
     cb_assert(opts);
     switch (args.mode) {
     case ARGS_TEST:
-        return test();
+        return test(opts, &config);
     case ARGS_DUMP:
         return dump(opts);
     default:

@@ -102,6 +102,42 @@ int redis_dir_open(struct redis_dir *d, const struct options *opts, bool shared,
     return 0;
 }
 
+static int check_files(const char *dir, struct cb_error *err)
+{
+    static const char *const locks[] = {"supervisor.lock", "lock"};
+    static const char *const users[] = {"daemon", "client", "backup"};
+
+    for (size_t i = 0; i < CB_ARRAY_LEN(locks); i++) {
+        char *path CB_CLEANUP(mem_free_ptr) = mem_printf("%s/%s", dir, locks[i]);
+        if (lockfile_check(path, err) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < CB_ARRAY_LEN(users); i++) {
+        char *path CB_CLEANUP(mem_free_ptr) = mem_printf("%s/%s.password", dir, users[i]);
+        if (secret_check(path, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int redis_dir_check(const struct options *opts, struct cb_error *err)
+{
+    struct redis_dir d = {.owner_fd = -1};
+    int status = find_socket(&d, opts->redis.url, err);
+
+    if (status == 0) {
+        char *run CB_CLEANUP(mem_free_ptr) = paths_dirname(d.socket);
+        status = paths_check_dir(opts->redis.dir, err) < 0 || paths_check_dir(run, err) < 0 ||
+                         check_files(opts->redis.dir, err) < 0
+                     ? -1
+                     : 0;
+        if (status < 0)
+            err->code = EXITCODE_CONFIG;
+    }
+    redis_dir_done(&d);
+    return status;
+}
+
 void redis_dir_done(struct redis_dir *d)
 {
     if (d->owner_fd >= 0)

@@ -22,6 +22,8 @@ struct redis_dir {
  * Returns 0, or -1 (err->code is an exit code). */
 int redis_dir_open(struct redis_dir *d, const struct options *opts, bool shared,
                    struct cb_error *err);
+/* Whether redis_dir_open() would find what it needs; makes nothing, and who holds the locks is no matter. Returns the same. */
+int redis_dir_check(const struct options *opts, struct cb_error *err);
 void redis_dir_done(struct redis_dir *d); /* accepts a struct of zeroes with owner_fd -1 */
 /* The lock that redis-server inherits: the fd, or -1 when somebody holds it. */
 int redis_dir_lock(const struct redis_dir *d, struct cb_error *err);

@@ -59,13 +59,12 @@ static int create(const char *path, mode_t mode, char **ret, struct cb_error *er
     return 0;
 }
 
-int secret_load(const char *path, mode_t mode, char **ret, struct cb_error *err)
+/* err->code is ENOENT when there is none. */
+static int read_secret(const char *path, char **ret, struct cb_error *err)
 {
     char line[256];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-    if (fd < 0 && errno == ENOENT)
-        return create(path, mode, ret, err);
     if (fd < 0)
         return cb_error_set(err, errno, "%s: %s", path, strerror(errno));
     ssize_t n = read(fd, line, sizeof line - 1);
@@ -79,6 +78,29 @@ int secret_load(const char *path, mode_t mode, char **ret, struct cb_error *err)
         return cb_error_set(err, EINVAL, "%s: the secret is empty or too short", path);
     *ret = mem_strdup(line);
     explicit_bzero(line, sizeof line);
+    return 0;
+}
+
+int secret_load(const char *path, mode_t mode, char **ret, struct cb_error *err)
+{
+    struct cb_error why = {0};
+
+    if (read_secret(path, ret, &why) == 0)
+        return 0;
+    if (why.code == ENOENT)
+        return create(path, mode, ret, err);
+    return cb_error_set(err, why.code, "%s", why.text);
+}
+
+int secret_check(const char *path, struct cb_error *err)
+{
+    struct cb_error why = {0};
+    char *secret = NULL;
+
+    if (read_secret(path, &secret, &why) < 0)
+        return why.code == ENOENT ? 0 : cb_error_set(err, why.code, "%s", why.text);
+    explicit_bzero(secret, strlen(secret));
+    free(secret);
     return 0;
 }
 

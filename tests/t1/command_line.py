@@ -69,6 +69,94 @@ def test_flag():
     check("/does/not/exist.yaml" in err, err)
 
 
+def tree(top):
+    return sorted((os.path.join(d, f), os.lstat(os.path.join(d, f)).st_mtime_ns) for d, dirs, files in os.walk(top) for f in dirs + files)
+
+
+@case("-t looks at all that a start opens, says where it is configured, makes nothing, and exits as the start does")
+def test_surroundings():
+    d = Daemon(start=False)
+    sup, no = d.config["supervisor"], f"{d.dir}/file/no"
+    with open(f"{d.dir}/file", "w", encoding="ascii"):
+        pass
+    d.write_config()
+    good = {"control_socket": sup["control_socket"], "pidfile": sup["pidfile"], "state_dir": sup["state_dir"]}
+
+    def wrong(section, name, value, what, code=78):
+        was = dict(d.config.get(section, {}))
+        d.config[section] = {**was, name: value}
+        d.write_config()
+        before = tree(d.dir)
+        got, out, err = run("-t", "-c", d.config_path)
+        equal((got, out), (code, ""), f"{section}.{name}: {err}")
+        check(re.search(rf"^{re.escape(d.config_path)}:\d+:\d+: {section}.{name}: .*{re.escape(what)}", err, re.M), err)
+        equal(tree(d.dir), before, "nothing was made")
+        equal(run("-c", d.config_path)[0], code, f"a start ends like that, too: {section}.{name}")
+        d.config[section] = was
+        d.write_config()
+
+    wrong("log", "destination", f"{d.dir}/absent/log", f"{d.dir}/absent: No such file or directory")
+    wrong("log", "destination", d.dir, "Is a directory")
+    for name in good:
+        wrong("supervisor", name, f"{no}/x", f"{no}/x cannot be made" if name == "state_dir" else f"{no} cannot be made")
+    os.symlink("elsewhere", f"{d.dir}/link")
+    wrong("supervisor", "pidfile", f"{d.dir}/link", "is a symbolic link")
+    wrong("supervisor", "control_socket", f"{d.dir}/file", "is no socket")
+    os.makedirs(f"{d.dir}/short", mode=0o700)
+    with open(f"{d.dir}/short/instance.secret", "w", encoding="ascii") as f:
+        f.write("x\n")
+    wrong("supervisor", "state_dir", f"{d.dir}/short", "too short")
+    os.makedirs(f"{d.dir}/open")
+    os.chmod(f"{d.dir}/open", 0o777)
+    wrong("supervisor", "state_dir", f"{d.dir}/open", "writable for everybody")
+    code, out, err = run("-t", "-c", d.config_path, "-p", f"{no}/pid")
+    equal((code, out, err), (78, "", f"supervisor.pidfile: {no} cannot be made: {d.dir}/file is not a folder\n"))
+    equal(run("-t", "-c", d.config_path, env={"CLAUDEBENCH_WORKER": "/x"})[0], 69)
+    equal(run("-t", "-c", d.config_path)[0], 0)
+
+
+@case("-t of an embedded Redis: its folder, its passwords, its program; of another one the password file")
+def test_redis():
+    folder = procs.subfolder("r")
+    text = ("config_version: 1\nsupervisor: { state_dir: %s/s, control_socket: %s/c, pidfile: %s/p }\nredis: { url: \"unix://%s/r\", dir: %s }\n"
+            % (folder, folder, folder, folder, "%s"))
+    path = config_file(text % f"{folder}/redis")
+    equal(run("-t", "-c", path)[0], 0)
+    equal(run("-t", "-c", path, env={"PATH": "/nonexistent"})[0], 69)
+    os.makedirs(f"{folder}/redis", mode=0o700)
+    with open(f"{folder}/redis/daemon.password", "w", encoding="ascii") as f:
+        f.write("x\n")
+    code, _, err = run("-t", "-c", path)
+    check(code == 78 and "daemon.password" in err and f"{path}:3:" in err, err)
+    code, _, err = run("-t", "-c", config_file("redis: { embedded: false, url: \"unix:///x\", password_file: /nonexistent }\n"))
+    equal(code, 69, err)
+    check("cannot read the password file /nonexistent" in err, err)
+
+
+@case("-t: rules and files that a daemon can start without are warnings; a daemon that runs is no mistake")
+def test_warnings():
+    rules = procs.subfolder("rules")
+    with open(f"{rules}/a.yaml", "w", encoding="ascii") as f:
+        f.write("groups: [{name: b, rules: [{nme: x}]}]\n")
+    with FakeDaemon() as d:
+        before = tree(f"{d.dir}/state")
+        code, out, err = run("-t", "-c", d.config_path)
+        equal((code, err), (0, ""))
+        equal(out, "claudebenchd: the configuration is good\n")
+        equal(tree(f"{d.dir}/state"), before, "nothing was made")
+        d.config["domains"]["hook"] = {"workers": 1}
+        d.config["hooks"] = {"rules_dir": rules}
+        d.config["metrics"] = {"textfile": f"{d.dir}/absent/x.prom"}
+        d.write_config()
+        code, out, err = run("-t", "-c", d.config_path)
+        equal((code, out), (0, "claudebenchd: the configuration is good, with warnings\n"))
+        check(re.search(rf"^{rules}/a.yaml:1:\d+: warning: .*nme", err, re.M), err)
+        check(re.search(rf"^{d.config_path}:\d+:\d+: warning: metrics.textfile: {d.dir}/absent: No such file", err, re.M), err)
+        d.config["hooks"] = {"rules_dir": f"{rules}/absent"}
+        d.write_config()
+        check("warning: hooks.rules_dir" in (err := run("-t", "-c", d.config_path)[2]) or f"{rules}/absent: warning" in err, err)
+
+
 @case("-T prints a configuration that reads back to itself")
 def dump():
     code, out, err = run("-T", "-c", config_file("config_version: 1\nsupervisor: { watchdog_ms: 777 }\n"))

@@ -47,7 +47,8 @@ def install():
     mine = os.path.join(os.path.dirname(find("claudebench.yaml.example")), "claudebench.yaml")
     with open(mine, "w", encoding="utf-8") as f:
         f.write(sample + "\n# mine\n")
-    done = procs.run([find("claudebenchd"), "-t", "-c", mine])
+    # What lies in DESTDIR does not find its own other half.
+    done = procs.run([find("claudebenchd"), "-t", "-c", mine], env={"CLAUDEBENCH_WORKER": find("libexec/claudebench/claudebench-worker")})
     equal(done.returncode, 0, done.stderr.decode())
     make("install")
     with open(mine, encoding="utf-8") as f:
