@@ -42,21 +42,26 @@ static int find(struct config *c, struct cb_error *err)
     return 0;
 }
 
-/* The background has no stderr. Without a syslog, as in most containers, the log is a file of the state folder. */
-static const char *background_log(struct options *opts)
+/* The background has no stderr. Without a syslog, as in most containers, the log is a file of the state folder. Asked for anew at each
+ * reload: a syslog may come up after us. */
+static const char *own_log(const struct config *c, struct options *opts)
 {
-    return log_has_syslog()
-               ? "syslog"
-               : arena_printf(&opts->strings, "%s/claudebenchd.log", opts->supervisor.state_dir);
+    if (c->args->is_daemon && !c->is_syslog_absent && log_has_syslog())
+        return "syslog";
+    return c->args->is_daemon
+               ? arena_printf(&opts->strings, "%s/claudebenchd.log", opts->supervisor.state_dir)
+               : "stderr";
 }
 
 static void apply_args(struct config *c, struct options *opts)
 {
-    c->is_own_log = c->args->is_daemon && strcmp(opts->log.destination, "stderr") == 0;
+    c->is_syslog_absent = strcmp(opts->log.destination, "syslog") == 0 && !log_has_syslog();
+    c->is_own_log = c->is_syslog_absent ||
+                    (c->args->is_daemon && strcmp(opts->log.destination, "stderr") == 0);
     if (c->args->is_verbose)
         opts->log.level = LOG_LEVEL_DEBUG;
     if (c->is_own_log)
-        opts->log.destination = background_log(opts);
+        opts->log.destination = own_log(c, opts);
     if (c->pidfile)
         opts->supervisor.pidfile = arena_printf(&opts->strings, "%s", c->pidfile);
 }
@@ -75,6 +80,12 @@ int config_load(struct config *c, struct options **ret, struct options_errors *e
     apply_args(c, opts);
     *ret = opts;
     return 0;
+}
+
+void config_log_destination(const struct config *c, const struct options *opts)
+{
+    if (c->is_syslog_absent)
+        log_event(EV_syslog_absent, LOG_S("destination", opts->log.destination));
 }
 
 const char *config_name(const struct config *c)

@@ -13,7 +13,8 @@ struct config {
     struct options_source source; /* file NULL: built-in defaults */
     char *pidfile;                /* of -p, absolute; NULL: none */
     bool is_system;               /* folders are for everybody */
-    bool is_own_log;              /* the log goes where we chose, in the background */
+    bool is_own_log;              /* the log goes where we chose */
+    bool is_syslog_absent;        /* …because log.destination is syslog, and there is none */
 };
 
 /* Before the working folder changes. */
@@ -24,6 +25,8 @@ void config_done(struct config *c);
  * wrong in *errs.
  */
 int config_load(struct config *c, struct options **ret, struct options_errors *errs);
+/* Says in the log that it is not where it was to be. */
+void config_log_destination(const struct config *c, const struct options *opts);
 /* The file, or what stands for it when there is none. */
 const char *config_name(const struct config *c);
 

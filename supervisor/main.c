@@ -62,12 +62,11 @@ static int load(struct config *config, struct options **ret)
 }
 
 /* Where the log is, when nobody would look for it there. */
-static void announce_log(const struct options *opts, bool is_own_choice)
+static void announce_log(const struct options *opts, const struct config *config)
 {
-    if (strcmp(opts->log.destination, "syslog") == 0 && !log_has_syslog())
-        fprintf(stderr, "claudebenchd: nobody listens on /dev/log: the log is lost\n");
-    else if (is_own_choice && opts->log.destination[0] == '/')
+    if (config->is_own_log && strcmp(opts->log.destination, "syslog") != 0)
         fprintf(stderr, "claudebenchd: there is no syslog: the log is %s\n", opts->log.destination);
+    config_log_destination(config, opts);
 }
 
 static int open_log(const struct options *opts, const struct config *config)
@@ -174,7 +173,7 @@ static int start(struct options *opts, struct config *config, struct inherit *in
     if (code == EXITCODE_OK)
         code = keep_options(opts, in);
     if (code == EXITCODE_OK) {
-        announce_log(opts, config->is_own_log);
+        announce_log(opts, config);
         log_config(config, is_refused);
         if (in)
             log_event(EV_upgraded, LOG_S("from", inherit_string(in, "version", "?")),

@@ -86,6 +86,9 @@ static void look_at_log(struct preflight *p)
     const char *to = p->opts->log.destination;
     struct cb_error err = {0};
 
+    if (p->config->is_syslog_absent)
+        options_errors_add(p->errs, NULL, 0, 0, "warning",
+                           "log.destination: there is no syslog: the log would be %s", to);
     if (to[0] != '/')
         return;
     if (p->config->is_own_log) /* its folder is made */

@@ -132,6 +132,7 @@ static void log_reloaded(const struct supervisor *s, const struct change *c)
     log_event(EV_config_reloaded, LOG_S("file", config_name(s->config)),
               LOG_S("changed", buf_peek(&names)),
               LOG_S("workers", c->is_for_workers ? "replace" : "keep"));
+    config_log_destination(s->config, s->opts);
     for (size_t i = 0; i < json_object_array_length(c->restart); i++) {
         json_object *o = json_object_array_get_idx(c->restart, i);
         log_event(EV_option_needs_restart, LOG_S("option", member(o, "option")),

@@ -202,8 +202,13 @@ def dump_of_flags():
 def background_without_syslog():
     if os.path.exists("/dev/log"):
         raise Skip("there is a syslog here")
+    for destination in ("stderr", "syslog"):
+        background_log(destination)
+
+
+def background_log(destination):
     d = Daemon(start=False)
-    d.config["log"].pop("destination")
+    d.config["log"]["destination"] = destination
     d.write_config()
     done = procs.run([BINARY, "-d", "-c", d.config_path], env={"CBTEST_DAEMON": d.dir}, timeout=20)
     path = f"{d.dir}/state/claudebenchd.log"
@@ -216,6 +221,7 @@ def background_without_syslog():
     with open(path, encoding="utf-8") as f:
         log = f.read()
     check("event=daemon_ready" in log and "event=daemon_stopped code=0" in log, log)
+    equal("event=syslog_absent" in log, destination == "syslog", "not as configured")
     procs.reap_orphans()
 
 

@@ -111,6 +111,27 @@ def syslog():
     equal(d.log(), "", "nothing on stderr")
 
 
+@case("a syslog that is configured and not there: the log is stderr, and says so; a reload finds one that is there by now")
+def absent_syslog():
+    log = Syslog()
+    os.rename(f"{log.dev}/log", f"{log.dev}/away")
+    d = Daemon(start=False, at=log, config={"log": {"destination": "syslog"}})
+    with d.start():
+        wait_until(lambda: "event=daemon_ready" in d.log(), 10, d.log_tail)
+        check(d.log().startswith("claudebenchd: there is no syslog: the log is stderr\n"), d.log())
+        equal([e["destination"] for e in d.events("syslog_absent")], ["stderr"])
+        d.client("ctl", "reload", "--wait")
+        equal(len(d.events("syslog_absent")), 2, "each reload says it again")
+        os.rename(f"{log.dev}/away", f"{log.dev}/log")
+        equal(d.client("ctl", "reload", "--wait").returncode, 0)
+        wait_until(lambda: any("event=config_reloaded" in line for line in log.lines), 10, "from now on it gets the lines")
+        before = d.log()
+        d.caller().refused("task.create", {"text": ""})
+        procs.kill(d.workers("task")[0])
+        wait_until(lambda: any("child_died" in line for line in log.lines), 10, "these, too")
+        equal(d.log(), before, "and stderr no more")
+
+
 @case("a syslog that does not read keeps nobody waiting: lines are lost and counted; one that is started anew gets the next")
 def deaf_syslog():
     log = Syslog()
