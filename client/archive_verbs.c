@@ -31,9 +31,8 @@ const struct cli_verb verb_archive_query = {
     .min_operands = 0,
     .max_operands = -1,
     .summary = "List tasks and attempts of the archive in PostgreSQL, the newest first.",
-    .notes =
-        "Exit 66: there is none of the IDs; 69: PostgreSQL cannot be reached; 78: no archive is\n"
-        "configured, or its schema is not one that this program reads.\n",
+    .notes = "Exit 66: there is none of the IDs; 69: PostgreSQL cannot be reached; 78: no archive "
+             "is configured, or its schema is not one that this program reads.\n",
     .options = query_options,
     .run = archive_query_run,
 };
@@ -49,10 +48,9 @@ const struct cli_verb verb_archive_restore = {
     .min_operands = 0,
     .max_operands = 0,
     .summary = "Put open tasks and schedules of the archive back into an empty Redis.",
-    .notes =
-        "Runs as the daemon's user of Redis, while a daemon runs. May be repeated when it was\n"
-        "interrupted; until it ends nothing is claimed. Exit 66: there is nothing to restore;\n"
-        "73: Redis is not empty.\n",
+    .notes = "Runs as the daemon's user of Redis, while a daemon runs. May be repeated when it was "
+             "interrupted; until it ends nothing is claimed. Exit 66: there is nothing to restore; "
+             "73: Redis is not empty.\n",
     .options = restore_options,
     .run = archive_restore_run,
 };
@@ -68,7 +66,7 @@ const struct cli_verb verb_archive_status = {
     .min_operands = 0,
     .max_operands = 0,
     .summary = "Show how far the archive in PostgreSQL reaches, and its schema.",
-    .notes = "Exit 0: its schema is the one that this program knows; 1: it is not; 69: PostgreSQL\n"
+    .notes = "Exit 0: its schema is the one that this program knows; 1: it is not; 69: PostgreSQL "
              "cannot be reached; 78: no archive is configured.\n",
     .options = status_options,
     .run = archive_status_run,
@@ -85,10 +83,9 @@ const struct cli_verb verb_archive_migrate = {
     .min_operands = 0,
     .max_operands = 0,
     .summary = "Bring the archive's tables in PostgreSQL up to date.",
-    .notes =
-        "The archive worker does the same when it connects; by hand it may be done as another\n"
-        "user, who may create tables. Exit 0: done, or nothing was left to do; 69, 78: see "
-        "status.\n",
+    .notes = "The archive worker does the same when it connects; by hand it may be done as another "
+             "user, who may create tables. Exit 0: done, or nothing was left to do; 69, 78: see "
+             "status.\n",
     .options = migrate_options,
     .run = archive_migrate_run,
 };

@@ -434,17 +434,19 @@ int cli_time(const struct cli *cli, const char *name, int64_t low, int64_t high,
 
 /* ---- help ---- */
 
-enum { HELP_COLUMN = 26, HELP_WIDTH = 100 };
+enum { HELP_COLUMN = 26, HELP_WIDTH = 80 };
 
-/* Text from HELP_COLUMN on, broken at spaces. */
-static void put_wrapped(struct buf *out, const char *text, size_t column)
+/* The text up to its end or to a line's, from `indent` on, where the line at hand is already, broken at spaces. Returns what is left. */
+static const char *put_wrapped(struct buf *out, const char *text, int indent)
 {
-    while (*text) {
-        size_t len = strcspn(text, " ");
-        if (column + len > HELP_WIDTH && column > HELP_COLUMN) {
+    size_t column = (size_t)indent;
+
+    while (*text && *text != '\n') {
+        size_t len = strcspn(text, " \n");
+        if (column + len > HELP_WIDTH && column > (size_t)indent) {
             out->len--; /* the space before the break */
-            buf_printf(out, "\n%*s", HELP_COLUMN, "");
-            column = HELP_COLUMN;
+            buf_printf(out, "\n%*s", indent, "");
+            column = (size_t)indent;
         }
         buf_append(out, text, len);
         column += len;
@@ -456,6 +458,7 @@ static void put_wrapped(struct buf *out, const char *text, size_t column)
         }
     }
     buf_putc(out, '\n');
+    return *text ? text + 1 : text;
 }
 
 static void put_option(struct buf *out, const struct cli_option *o)
@@ -486,7 +489,9 @@ void cli_put_help(const struct cli_verb *verb, struct buf *out)
     for (size_t i = 0; (o = cli_option_at(verb, i)); i++)
         put_option(out, o);
     if (verb->notes)
-        buf_printf(out, "\n%s", verb->notes);
+        buf_putc(out, '\n');
+    for (const char *line = verb->notes; line && *line;)
+        line = put_wrapped(out, line, 0);
 }
 
 static bool is_in_group(const struct cli_verb *verb, const char *group)
@@ -520,12 +525,9 @@ void cli_put_usage(struct buf *out, const char *group)
         buf_printf(out, "\n'claudebench %s COMMAND --help' shows a command's options.\n", group);
         return;
     }
-    buf_puts(
-        out,
-        "\nOptions:\n"
-        "  -c, --config=FILE       Read this configuration file.\n"
-        "  -h, --help              Show this help; 'claudebench COMMAND --help' shows a "
-        "command's.\n"
-        "      --version           Show the version; with --verbose also libraries and features.\n"
-        "\nManual: claudebench(1), claudebench-work(1), claudebench-hook(1).\n");
+    buf_puts(out, "\nOptions:\n"
+                  "  -c, --config=FILE       Read this configuration file.\n"
+                  "  -h, --help              Show this help; with a COMMAND: that command's.\n"
+                  "      --version           Show the version; with --verbose libraries, too.\n"
+                  "\nManual: claudebench(1), claudebench-work(1), claudebench-hook(1).\n");
 }

@@ -28,7 +28,7 @@ struct cli_verb {
     int max_operands; /* -1: any number */
     bool is_command;  /* the first operand ends our options (work -- COMMAND…) */
     const char *summary;
-    const char *notes; /* NULL or lines that end with a newline */
+    const char *notes; /* NULL or lines that end with a newline, however long: help wraps them */
     const struct cli_option *options;
     int (*run)(const struct cli *cli); /* returns the exit code */
 };

@@ -40,7 +40,7 @@ const struct cli_verb verb_backup = {
     .min_operands = 1,
     .max_operands = 1,
     .summary = "Write all data, as of one moment, into a file.",
-    .notes = "-: to stdout. May be run while tasks are worked on. FILE is secret: it holds all\n"
+    .notes = "-: to stdout. May be run while tasks are worked on. FILE is secret: it holds all "
              "tasks, and all else that this Redis holds.\n",
     .options = options,
     .run = run_backup,

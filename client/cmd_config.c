@@ -26,7 +26,7 @@ const struct cli_verb verb_config = {
     .max_operands = -1,
     .summary = "Show the effective configuration, or the values of single options.",
     .notes =
-        "Without options it prints what claudebenchd -T prints. It reads the files as they are\n"
+        "Without options it prints what claudebenchd -T prints. It reads the files as they are "
         "now: what a running daemon has not loaded yet, `claudebench ctl reload` puts in force.\n"
         "Exit 78: the configuration is wrong.\n",
     .options = config_options,

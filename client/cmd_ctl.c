@@ -43,7 +43,7 @@ const struct cli_verb verb_ctl_reload = {
     .min_operands = 0,
     .max_operands = 0,
     .summary = "Put a changed configuration in force.",
-    .notes = "Exit 0: done; 78: the configuration is wrong, the one in force stays; 75: the\n"
+    .notes = "Exit 0: done; 78: the configuration is wrong, the one in force stays; 75: the "
              "workers were not replaced in time.\n",
     .options = wait_options,
     .run = run_reload,
@@ -55,9 +55,8 @@ const struct cli_verb verb_ctl_scale = {
     .min_operands = 2,
     .max_operands = 2,
     .summary = "Change a domain's number of workers, until a reload.",
-    .notes =
-        "Exit 0: done; 64: there is no such domain, or that is too many; 75: the workers were\n"
-        "drained, and a reload has to bring them back; or --wait was too short.\n",
+    .notes = "Exit 0: done; 64: there is no such domain, or that is too many; 75: the workers were "
+             "drained, and a reload has to bring them back; or --wait was too short.\n",
     .options = wait_options,
     .run = run_scale,
 };
@@ -95,7 +94,7 @@ const struct cli_verb verb_ctl_log_level = {
     .min_operands = 0,
     .max_operands = 2,
     .summary = "Show or change what is logged, until a reload.",
-    .notes = "SUBSYSTEM is one of those shown, or `all`; LEVEL is error, warn, info, debug, or\n"
+    .notes = "SUBSYSTEM is one of those shown, or `all`; LEVEL is error, warn, info, debug, or "
              "`default` for log.level.\n",
     .options = json_only,
     .run = run_log_level,

@@ -43,7 +43,7 @@ const struct cli_verb verb_events = {
     .min_operands = 0,
     .max_operands = 0,
     .summary = "Show what happened: tasks, instances, leaders.",
-    .notes = "An event of your own: claudebench call system.event.publish "
+    .notes = "An event of your own:\n  claudebench call system.event.publish "
              "'{\"type\":\"deploy.done\"}'\n",
     .options = events_options,
     .run = run_events,

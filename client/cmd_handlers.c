@@ -24,7 +24,7 @@ const struct cli_verb verb_handlers = {
     .min_operands = 0,
     .max_operands = 1,
     .summary = "List the methods that can be called, and what they do.",
-    .notes = "w: it writes; c: it makes Redis larger, and is refused when memory is full; f: it\n"
+    .notes = "w: it writes; c: it makes Redis larger, and is refused when memory is full; f: it "
              "finishes work, and is served also then. See claudebench-methods(7).\n",
     .options = handlers_options,
     .run = run_handlers,

@@ -24,9 +24,8 @@ const struct cli_verb verb_instances = {
     .min_operands = 0,
     .max_operands = 0,
     .summary = "List daemons and agents, and which daemon leads.",
-    .notes =
-        "* is the leader; CAP: tasks that it takes at once; HELD: that it has; BEAT: heard of\n"
-        "so long ago. At most 100, those that are alive first.\n",
+    .notes = "* is the leader; CAP: tasks that it takes at once; HELD: that it has; BEAT: heard of "
+             "so long ago. At most 100, those that are alive first.\n",
     .options = instances_options,
     .run = run_instances,
 };

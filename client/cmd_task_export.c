@@ -35,11 +35,9 @@ const struct cli_verb verb_task_export = {
     .min_operands = 0,
     .max_operands = 0,
     .summary = "Print tasks as lines that task import takes.",
-    .notes =
-        "A line holds what task.create takes: text, priority, queue, roles, metadata, payload,\n"
-        "max_attempts, unique_key, partition. An import makes new tasks of them: with new ids, "
-        "pending,\n"
-        "not tried yet.\n",
+    .notes = "A line holds what task.create takes: text, priority, queue, roles, metadata, "
+             "payload, max_attempts, unique_key, partition. An import makes new tasks of them: "
+             "with new ids, pending, not tried yet.\n",
     .options = export_options,
     .run = run_task_export,
 };

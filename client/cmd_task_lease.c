@@ -29,8 +29,7 @@
         'j', "json", NULL, "Print the result as JSON."                                             \
     }
 #define OWN_TASK_NOTE                                                                              \
-    "A job of `claudebench work` needs no ID: it speaks of its own task, and what it says "        \
-    "counts\n"                                                                                     \
+    "A job of `claudebench work` needs no ID: it speaks of its own task, and what it says counts " \
     "when its command ends, whatever the exit status is.\n"
 
 /* ---- task claim ---- */

@@ -56,8 +56,8 @@ const struct cli_verb verb_task_resume = {
     .min_operands = 0,
     .max_operands = 1,
     .summary = "Let tasks of a queue be claimed again.",
-    .notes = "Without QUEUE: ends a `task pause` without one; queues that were paused by name\n"
-             "stay paused.\n",
+    .notes = "Without QUEUE: ends a `task pause` without one; queues that were paused by name stay "
+             "paused.\n",
     .options = json_only,
     .run = run_task_resume,
 };

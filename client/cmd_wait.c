@@ -45,9 +45,9 @@ const struct cli_verb verb_wait = {
     .max_operands = -1,
     .summary = "Wait until tasks have ended.",
     .notes =
-        "Prints each task's id and state when it is there. Exit 0: completed, or in the state\n"
-        "of --status; 1: it ended otherwise, and will not get there; 66: no such task; 75: the\n"
-        "time is over. With several: 0 when all of them are there, with --any when one is.\n",
+        "Prints each task's id and state when it is there. Exit 0: completed, or in the state of "
+        "--status; 1: it ended otherwise, and will not get there; 66: no such task; 75: the time "
+        "is over. With several: 0 when all of them are there, with --any when one is.\n",
     .options = wait_options,
     .run = run_wait,
 };

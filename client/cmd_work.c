@@ -56,12 +56,11 @@ const struct cli_verb verb_work = {
     .max_operands = -1,
     .is_command = true,
     .summary = "Register as a worker, claim tasks and run COMMAND for each.",
-    .notes =
-        "COMMAND gets the task as JSON on stdin, and CLAUDEBENCH_TASK_ID, CLAUDEBENCH_ATTEMPT and\n"
-        "CLAUDEBENCH_QUEUE in its environment. Exit 0 completes the task with its stdout as "
-        "result.\n"
-        "It may run `claudebench task progress 40`, and `task fail`, complete or release.\n"
-        "See claudebench-work(1).\n",
+    .notes = "COMMAND gets the task as JSON on stdin, and CLAUDEBENCH_TASK_ID, CLAUDEBENCH_ATTEMPT "
+             "and CLAUDEBENCH_QUEUE in its environment. Exit 0 completes the task with its stdout "
+             "as result.\n"
+             "It may run `claudebench task progress 40`, and `task fail`, complete or release.\n"
+             "See claudebench-work(1).\n",
     .options = work_options,
     .run = run_work,
 };

@@ -19,7 +19,7 @@ static const struct flag flags[] = {
     {'d', "daemon", NULL, "Go into the background; return when ready."},
     {'F', "foreground", NULL, "Stay in the foreground (the default)."},
     {'c', "config", "FILE", "Read this configuration file."},
-    {'t', "test", NULL, "Check the configuration and what it names, say what is wrong, and exit."},
+    {'t', "test", NULL, "Check the configuration, say what is wrong, and exit."},
     {'T', "dump", NULL, "Print the effective configuration and exit."},
     {'p', "pidfile", "FILE", "Use this pid file."},
     {'v', "verbose", NULL, "Log at level debug."},

@@ -68,6 +68,17 @@ def help_columns():
         equal({row.end() for row in rows}, {26}, part)
 
 
+@case("no line of any --help is wider than 80 columns")
+def help_width():
+    groups = ["", *sorted({v.split()[0] for v in verbs() if " " in v})]
+    for program, words in [*(("claudebench", v) for v in groups + verbs()), ("claudebenchd", "")]:
+        done = procs.run([procs.binary(program), *words.split(), "--help"])
+        equal(done.returncode, 0, done.stderr.decode())
+        text = done.stdout.decode()
+        equal([line for line in text.splitlines() if len(line) > 80 or line != line.rstrip()], [], f"{program} {words}")
+        check(text.endswith("\n"), text)
+
+
 @case("claudebench-work(1) has exactly the options of its --help")
 def work_options():
     text = page("claudebench-work.1").split("\n.Sh OPTIONS\n")[1].split("\n.Sh ENVIRONMENT")[0]
@@ -103,7 +114,7 @@ def hook_synopsis():
 
 @case("defaults and limits that the manual names are those of --help")
 def numbers():
-    done = procs.run([procs.binary("claudebench"), "work", "--help"]).stdout.decode()
+    done = " ".join(procs.run([procs.binary("claudebench"), "work", "--help"]).stdout.decode().split())
     check("default 10s" in done and "default 5s" in done and "at most 64" in done, done)
     text = page("claudebench-work.1")
     check("by default 10s" in text and "by default 5s" in text and "1 to 64" in text, "claudebench-work(1)")
