@@ -245,8 +245,10 @@ static int parse_globals(struct globals *g, int argc, char **argv)
             g->config = argv[++i];
         else if (strncmp(arg, "-c", 2) == 0 && arg[2])
             g->config = argv[i] + 2;
+        else if (strcmp(arg, "-c") == 0 || strcmp(arg, "--config") == 0)
+            return cli_wrong_use(NULL, "option %s needs a value (FILE)", arg);
         else
-            return cli_wrong_use(NULL, "unknown option %s, or its value is missing", arg);
+            return cli_wrong_use(NULL, "unknown option %s", arg);
     }
     g->used = i;
     return -1;

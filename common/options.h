@@ -208,7 +208,9 @@ struct options_errors {
 void options_errors_add(struct options_errors *errs, const char *file, int line, int col,
                         const char *option, const char *fmt, ...) CB_PRINTF(6, 7);
 void options_errors_done(struct options_errors *errs);
-/* Appends `file:line:col: option: problem (expected …)` lines, and "and N more errors". */
+/* Appends one of them, without the end of the line: `file:line:col: option: problem (expected …)`, from `option` on when it has no file. */
+void options_error_put(const struct options_error *e, struct buf *out);
+/* Appends a line for each, and "and N more errors". */
 void options_errors_put(const struct options_errors *errs, struct buf *out);
 
 /* ---- load ---- */

@@ -42,19 +42,24 @@ void options_errors_done(struct options_errors *errs)
     *errs = (struct options_errors)OPTIONS_ERRORS_INIT;
 }
 
+void options_error_put(const struct options_error *e, struct buf *out)
+{
+    if (e->file) {
+        utf8_put_escaped(out, e->file, strlen(e->file), 0);
+        if (e->line > 0)
+            buf_printf(out, ":%d:%d", e->line, e->col);
+        buf_puts(out, ": ");
+    }
+    if (e->option[0])
+        buf_printf(out, "%s: ", e->option);
+    buf_puts(out, e->text);
+}
+
 void options_errors_put(const struct options_errors *errs, struct buf *out)
 {
     for (size_t i = 0; i < errs->len; i++) {
-        const struct options_error *e = &errs->items[i];
-        if (e->file) {
-            utf8_put_escaped(out, e->file, strlen(e->file), 0);
-            if (e->line > 0)
-                buf_printf(out, ":%d:%d", e->line, e->col);
-            buf_puts(out, ": ");
-        }
-        if (e->option[0])
-            buf_printf(out, "%s: ", e->option);
-        buf_printf(out, "%s\n", e->text);
+        options_error_put(&errs->items[i], out);
+        buf_putc(out, '\n');
     }
     if (errs->total > errs->len)
         buf_printf(out, "and %zu more errors\n", errs->total - errs->len);

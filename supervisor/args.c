@@ -5,6 +5,7 @@
 #include "supervisor/args.h"
 
 #include "common/exitcode.h"
+#include "common/nearest.h"
 
 #include <getopt.h>
 
@@ -45,6 +46,7 @@ static void build_getopt(char *letters, struct option *longs)
     size_t n = 0;
 
     letters[n++] = '+';
+    letters[n++] = ':'; /* a value that is missing is told from an unknown option */
     for (size_t i = 0; i < CB_ARRAY_LEN(flags); i++) {
         letters[n++] = flags[i].letter;
         if (flags[i].value)
@@ -56,8 +58,37 @@ static void build_getopt(char *letters, struct option *longs)
     letters[n] = '\0';
 }
 
+static const char *flag_name(size_t i, const void *arg)
+{
+    (void)arg;
+    return i < CB_ARRAY_LEN(flags) ? flags[i].name : NULL;
+}
+
+/* What getopt_long() did not take, in our words: its own begin with the path by which we were started. `optopt` is 0 for a long
+ * option that it does not know, and the letter of one that it knows when that has a value too many. */
+static int wrong_use(int result, const char *word)
+{
+    const struct flag *f = flags;
+    const char *near = optopt ? NULL : nearest_name(word + strspn(word, "-"), flag_name, NULL);
+
+    while (f < flags + CB_ARRAY_LEN(flags) && f->letter != optopt)
+        f++;
+    bool is_known = f < flags + CB_ARRAY_LEN(flags);
+    if (is_known && result == ':')
+        fprintf(stderr, "claudebenchd: option -%c needs a value (%s)\n", f->letter, f->value);
+    else if (is_known)
+        fprintf(stderr, "claudebenchd: option --%s takes no value\n", f->name);
+    else if (optopt)
+        fprintf(stderr, "claudebenchd: unknown option -%c\n", optopt);
+    else
+        fprintf(stderr, "claudebenchd: unknown option %s%s%s%s\n", word,
+                near ? "; did you mean --" : "", near ? near : "", near ? "?" : "");
+    fprintf(stderr, "Try 'claudebenchd --help'.\n");
+    return EXITCODE_USAGE;
+}
+
 /* -1: go on. */
-static int take_flag(int letter, struct args *a)
+static int take_flag(int letter, const char *word, struct args *a)
 {
     switch (letter) {
     case 'd':
@@ -88,21 +119,21 @@ static int take_flag(int letter, struct args *a)
         print_help(stdout);
         return EXITCODE_OK;
     default:
-        fprintf(stderr, "Try 'claudebenchd --help'.\n");
-        return EXITCODE_USAGE;
+        return wrong_use(letter, word);
     }
 }
 
 int args_parse(int argc, char **argv, struct args *ret)
 {
-    char letters[2 * CB_ARRAY_LEN(flags) + 2];
+    char letters[2 * CB_ARRAY_LEN(flags) + 3];
     struct option longs[CB_ARRAY_LEN(flags) + 1] = {0};
     int letter;
 
     build_getopt(letters, longs);
     *ret = (struct args){0};
+    opterr = 0;
     while ((letter = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
-        int code = take_flag(letter, ret);
+        int code = take_flag(letter, argv[optind - 1], ret);
         if (code >= 0)
             return code;
     }

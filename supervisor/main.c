@@ -42,12 +42,16 @@ static void secure_stdio(void)
         close(fd);
 }
 
+/* Those in files begin with the file, where an editor finds them; the others with who says it. */
 static void print_errors(const struct options_errors *errs)
 {
-    CB_CLEANUP(buf_done) struct buf text = BUF_INIT;
-
-    options_errors_put(errs, &text);
-    fputs(buf_peek(&text), stderr);
+    for (size_t i = 0; i < errs->len; i++) {
+        CB_CLEANUP(buf_done) struct buf text = BUF_INIT;
+        options_error_put(&errs->items[i], &text);
+        fprintf(stderr, "%s%s\n", errs->items[i].file ? "" : "claudebenchd: ", buf_peek(&text));
+    }
+    if (errs->total > errs->len)
+        fprintf(stderr, "claudebenchd: and %zu more errors\n", errs->total - errs->len);
 }
 
 static int load(struct config *config, struct options **ret)

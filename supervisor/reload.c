@@ -159,15 +159,6 @@ static json_object *accept_change(struct supervisor *s, const struct change *c)
 
 /* ---- refusing it ---- */
 
-static void one_line(const struct options_errors *errs, size_t i, struct buf *out)
-{
-    const struct options_errors one = {.items = &errs->items[i], .len = 1, .total = 1};
-
-    options_errors_put(&one, out);
-    if (out->len > 0 && out->data[out->len - 1] == '\n')
-        out->data[--out->len] = '\0';
-}
-
 static json_object *refuse(struct supervisor *s, const struct options_errors *errs)
 {
     json_object *answer = json_object_new_object();
@@ -177,7 +168,7 @@ static json_object *refuse(struct supervisor *s, const struct options_errors *er
     atomic_fetch_add(&s->scoreboard->global.reloads_refused, 1);
     for (size_t i = 0; i < errs->len; i++) {
         CB_CLEANUP(buf_done) struct buf line = BUF_INIT;
-        one_line(errs, i, &line);
+        options_error_put(&errs->items[i], &line);
         json_object_array_add(lines, json_object_new_string(buf_peek(&line)));
         if (i < LOGGED_ERRORS)
             log_event(EV_config_refused, LOG_S("problem", buf_peek(&line)),

@@ -46,10 +46,18 @@ def help_and_version():
 
 @case("a wrong command line: 64 and a hint on stderr")
 def usage():
-    for args in (["-x"], ["--nonsense"], ["operand"], ["-c"], ["-t", "operand"], ["--daemon=yes"]):
+    for args, said in ((["-x"], "unknown option -x"), (["--nonsense"], "unknown option --nonsense"), (["operand"], "what is 'operand'? There are no operands."),
+                       (["-c"], "option -c needs a value (FILE)"), (["-T", "--pidfile"], "option -p needs a value (FILE)"),
+                       (["-t", "operand"], "what is 'operand'? There are no operands."), (["-tx"], "unknown option -x"), (["--test", "-xt"], "unknown option -x"),
+                       (["--daemon=yes"], "option --daemon takes no value"), (["--demon"], "unknown option --demon; did you mean --daemon?")):
         code, out, err = run(*args)
-        equal((code, out), (64, ""), f"{args}")
-        check("--help" in err, err)
+        equal((code, out, err), (64, "", f"claudebenchd: {said}\nTry 'claudebenchd --help'.\n"), f"{args}")
+    for args in (["-T", "-c", "/nonexistent"], ["-t", "-c", "/nonexistent"], ["-c", "/nonexistent"]):
+        equal(run(*args), (78, "", "claudebenchd: the configuration /nonexistent (from -c) does not exist\n"), f"{args}")
+    for words, said in ((["-T"], "unknown option -T"), (["-c"], "option -c needs a value (FILE)"), (["--config"], "option --config needs a value (FILE)")):
+        done = procs.run([procs.binary("claudebench"), *words])
+        equal((done.returncode, done.stdout), (64, b""))
+        equal(done.stderr.decode(), f"claudebench: {said}\nTry 'claudebench --help'.\n")
 
 
 @case("-t: good is 0, bad is 78 with every error")
@@ -110,7 +118,7 @@ def test_surroundings():
     os.chmod(f"{d.dir}/open", 0o777)
     wrong("supervisor", "state_dir", f"{d.dir}/open", "writable for everybody")
     code, out, err = run("-t", "-c", d.config_path, "-p", f"{no}/pid")
-    equal((code, out, err), (78, "", f"supervisor.pidfile: {no} cannot be made: {d.dir}/file is not a folder\n"))
+    equal((code, out, err), (78, "", f"claudebenchd: supervisor.pidfile: {no} cannot be made: {d.dir}/file is not a folder\n"))
     equal(run("-t", "-c", d.config_path, env={"CLAUDEBENCH_WORKER": "/x"})[0], 69)
     equal(run("-t", "-c", d.config_path)[0], 0)
 
