@@ -59,10 +59,16 @@ static int read_time(const struct cli *cli, const char *name, int64_t *ret_ms)
     const char *s = cli_value(cli, name, NULL);
     int64_t ms;
 
-    if (!s || rfc3339_parse(s, strlen(s), ret_ms) == 0)
+    if (!s)
         return -1;
-    if (interval_parse(s, false, &ms) == 0) {
-        *ret_ms = clock_wall_ms() - ms;
+    bool is_time = rfc3339_parse(s, strlen(s), &ms) == 0;
+    bool is_length = !is_time && interval_parse(s, false, &ms) == 0;
+    if (is_length)
+        ms = clock_wall_ms() - ms;
+    if ((is_time || is_length) && ms <= 0)
+        return cli_wrong_use(cli->verb, "--%s: \"%s\" is not after the beginning of 1970", name, s);
+    if (is_time || is_length) {
+        *ret_ms = ms;
         return -1;
     }
     return cli_wrong_use(cli->verb,

@@ -7,16 +7,33 @@
 
 #include "archive/worker.h"
 #include "common/exitcode.h"
+#include "common/utf8.h"
 
 #include <signal.h>
 
 const struct cli_verb *const cli_verbs[] = {
-    &verb_archive_query,
-    &verb_archive_status,
-    &verb_archive_restore,
-    &verb_archive_migrate,
-    NULL,
+    &verb_archive_query, &verb_archive_status, &verb_archive_restore, &verb_archive_migrate, NULL,
 };
+
+/* PostgreSQL takes no text that is not UTF-8. The name of a file may be what it likes. Returns -1 to go on, or the exit code. */
+static int check_text(const struct cli *cli)
+{
+    for (size_t i = 0; i < cli->nvalues; i++) {
+        const struct cli_value *v = &cli->values[i];
+        if (!v->value || strcmp(v->option->name, "config") == 0 ||
+            utf8_valid_len(v->value, strlen(v->value)) == strlen(v->value))
+            continue;
+        cli_say("--%s is not UTF-8", v->option->name);
+        return EXITCODE_DATAERR;
+    }
+    for (int i = 0; i < cli->noperands; i++)
+        if (utf8_valid_len(cli->operands[i], strlen(cli->operands[i])) !=
+            strlen(cli->operands[i])) {
+            cli_say("\"%s\" is not UTF-8", cli->operands[i]);
+            return EXITCODE_DATAERR;
+        }
+    return -1;
+}
 
 int main(int argc, char **argv)
 {
@@ -33,6 +50,8 @@ int main(int argc, char **argv)
             strcmp(strchr(cli_verbs[i]->name, ' ') + 1, argv[2]) != 0)
             continue;
         int status = cli_parse(&cli, cli_verbs[i], argc - 3, argv + 3);
+        if (status < 0)
+            status = check_text(&cli);
         if (status < 0)
             status = cli_verbs[i]->run(&cli);
         cli_done(&cli);

@@ -172,6 +172,17 @@ def errors():
     for args in (["-s", "done"], ["--since", "yesterday"], ["--outcome", "x"], ["--attempts", "--dead"], ["--json", "--jsonl"],
                  ["--after", "x"], ["--after", "1:t-1:g:2"], ["--attempts", "--after", "1:t-1:g"], ["-n", "-1"]):
         equal(run(_config, "query", *args)[0], 64, args)
+    for option in ("--since", "--until"):
+        for value in ("99999999d", "1970-01-01T00:00:00Z"):
+            code, out, err = run(_config, "query", option, value)
+            equal((code, out), (64, ""), err)
+            check(f'{option}: "{value}" is not after the beginning of 1970' in err, err)
+        equal(run(_config, "query", option, "99999999999999999d")[0], 64)
+    for words in (["query", "-q", b"\xff"], ["query", "--search", b"a\xc3"], ["query", "--generation", b"\xed\xa0\x80"], ["restore", "--generation", b"\xff"]):
+        done = procs.run([procs.binary("claudebench"), "archive", *words, "-c", _config])
+        equal((done.returncode, b" is not UTF-8" in done.stderr), (65, True), done.stderr.decode())
+    done = procs.run([procs.binary("claudebench"), "archive", "query", b"t-\xff", "-c", _config])
+    equal((done.returncode, done.stderr), (65, b'claudebench: "t-\\xff" is not UTF-8\n'))
 
 
 main()
