@@ -296,7 +296,7 @@ void record_task_end(struct batch *b, const char *id, const struct record_end *e
     batch_int(b, T, created_us);
     batch_int(b, T, 0);
     batch_cstr(b, T, end->state ? end->state : "unknown");
-    batch_int(b, T, end->at_ms * 1000);
+    batch_int(b, T, end->at_ms * 1000 + (end->state ? 999 : 0)); /* tables.c: IS_TOLD */
     if (end->state)
         batch_int(b, T, end->at_ms * 1000);
     else

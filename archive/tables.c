@@ -26,27 +26,34 @@ static const struct table_column task_columns[] = {
 
 /*
  * A version that is not newer may still be what there is: when Redis has lost the newer one. What one worker has read before a task was
- * deleted may come behind another one's word that it was: it is deleted all the same.
+ * deleted, or ended and gone, may come behind another one's word that it was: it is so all the same, and only what the word did not
+ * say is taken. A version does not tell these apart, since such a word has none. Its time does: Redis' are whole milliseconds, and
+ * the time of an end that an event alone told is the last microsecond of its own (record_task_end()).
  */
+#define IS_TOLD                                                                                    \
+    "(t.ended_at IS NOT NULL AND excluded.updated_at < t.updated_at "                              \
+    "AND t.updated_at <> date_trunc('milliseconds', t.updated_at))"
+/* clang-format off */
+#define UNLESS_TOLD(column) column " = CASE WHEN " IS_TOLD " THEN t." column " ELSE excluded." column " END, "
 static const char task_sql[] =
     "ON CONFLICT (generation, id, created_at) DO UPDATE SET version = excluded.version, "
-    "state = excluded.state, text = excluded.text, queue = excluded.queue, "
-    "priority = excluded.priority, roles = excluded.roles, worker = excluded.worker, "
+    UNLESS_TOLD("state")
+    UNLESS_TOLD("worker")
+    UNLESS_TOLD("ended_at")
+    UNLESS_TOLD("due_at")
+    UNLESS_TOLD("is_dead")
+    "text = excluded.text, queue = excluded.queue, priority = excluded.priority, roles = excluded.roles, "
     "attempt = excluded.attempt, max_attempts = excluded.max_attempts, crashes = excluded.crashes, "
-    "max_crashes = excluded.max_crashes, "
-    "ended_at = excluded.ended_at, due_at = excluded.due_at, is_dead = excluded.is_dead, "
-    "dead_reason = excluded.dead_reason, waits_for = excluded.waits_for, "
-    "on_failure = excluded.on_failure, unique_key = excluded.unique_key, "
-    "partition = excluded.partition, schedule = excluded.schedule, "
-    "scheduled_for = excluded.scheduled_for, backoff = excluded.backoff, "
+    "max_crashes = excluded.max_crashes, dead_reason = excluded.dead_reason, waits_for = excluded.waits_for, "
+    "on_failure = excluded.on_failure, unique_key = excluded.unique_key, partition = excluded.partition, "
+    "schedule = excluded.schedule, scheduled_for = excluded.scheduled_for, backoff = excluded.backoff, "
     "lease_ms = excluded.lease_ms, payload = excluded.payload, metadata = excluded.metadata, "
     "result = excluded.result, error = excluded.error, "
-    "gone_at = CASE WHEN t.gone_reason = 'deleted' AND excluded.updated_at <= t.updated_at "
-    "THEN t.gone_at END, "
-    "gone_reason = CASE WHEN t.gone_reason = 'deleted' AND excluded.updated_at <= t.updated_at "
-    "THEN t.gone_reason END, updated_at = greatest(excluded.updated_at, CASE WHEN t.gone_reason = "
-    "'deleted' THEN t.updated_at END) "
+    "gone_at = CASE WHEN t.gone_reason = 'deleted' AND excluded.updated_at <= t.updated_at THEN t.gone_at END, "
+    "gone_reason = CASE WHEN t.gone_reason = 'deleted' AND excluded.updated_at <= t.updated_at THEN t.gone_reason END, "
+    "updated_at = greatest(excluded.updated_at, CASE WHEN t.gone_reason = 'deleted' OR " IS_TOLD " THEN t.updated_at END) "
     "WHERE excluded.version > t.version OR excluded.updated_at > t.updated_at";
+/* clang-format on */
 
 static const struct table_column task_end_columns[] = {
     {"id", COLUMN_TEXT},          {"created_at", COLUMN_TIME}, {"version", COLUMN_BIGINT},

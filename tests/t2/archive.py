@@ -223,13 +223,51 @@ def look_at_deleted(d, db):
         r.call("DEL", d.key(f"task:{task}"))
 
 
+def look_at_ended(d, db):
+    """An end that an event told of a task that Redis has no more stays one, when another worker's older view of it comes behind."""
+    c = d.caller()
+    for end, state, dead in (({"type": "task.completed", "worker": "w7"}, "completed", "f"), ({"type": "task.cancelled"}, "cancelled", "f"),
+                             ({"type": "task.failed", "dead": "1"}, "failed", "t")):
+        for is_known in (True, False):
+            task = c.call("task.create", {"text": "ended", "payload": {"n": 1}, "queue": "e"})["id"]
+            if is_known:
+                wait_archived(d)
+            c.call("task.claim", {"workerId": "w7", "queue": "e"})
+            # Whoever held it last is the worker, as far as that was seen, unless the event says who has completed it.
+            worker = "worker = 'w7'" if state == "completed" else "true"
+            sql = f"SELECT state, is_dead, ended_at IS NOT NULL, {worker}, version, text, payload FROM claudebench.task WHERE id = '{task}'"
+            with d.connect() as r:
+                key = d.key(f"task:{task}")
+                before = r.call("HGETALL", key)
+                fields = dict(zip(before[0::2], before[1::2]))
+                r.call("DEL", key)
+                r.call("XADD", d.key("stream:events"), "*", "id", task, *[w for pair in end.items() for w in pair])
+                wait_archived(d)
+                equal(db.rows(sql)[0][:4], [state, dead, "t", "t"], "by the event")
+                told = db.rows(f"SELECT updated_at, ended_at FROM claudebench.task WHERE id = '{task}'")
+
+                def view(*more):
+                    r.call("HSET", key, *before, "v", "7", *more)
+                    r.call("XADD", d.key("stream:events"), "*", "type", "task.updated", "id", task)
+                    wait_archived(d)
+
+                view()
+                equal(db.rows(sql), [[state, dead, "t", "t", "7", "ended", '{"n":1}']], "the older view tells what the event did not, and no more")
+                equal(db.rows(f"SELECT updated_at, ended_at FROM claudebench.task WHERE id = '{task}'"), told)
+                check(task not in [row[0] for row in db.rows("SELECT id FROM claudebench.open_task")], "not open")
+                # What is newer counts: it was brought back.
+                view("st", "pending", "up", int(fields[b"up"]) + 3600000)
+                equal(db.rows(sql)[0][:3], ["pending", "f", "f"])
+                r.call("DEL", key)
+
+
 def look_at_refused(d, db):
     """Records that PostgreSQL does not take, of its encoding or too large for an index, and names of none, among good ones."""
     bad, large = [d.caller().call("task.create", {"text": "bad", "queue": "unclaimed"})["id"] for _ in range(2)]
     too_large = os.urandom(6000).hex()  # not to be compressed to what an index takes
     with d.connect() as r:
         r.call("HSET", d.key(f"task:{bad}"), "dr", b"\xff\xfe")
-        r.call("HSET", d.key(f"task:{large}"), "ho", too_large)
+        r.call("HSET", d.key(f"task:{large}"), "ho", too_large, "v", "2")  # newer: it may be archived already
         audit = [r.call("XADD", d.key("stream:audit"), "*", "kind", "pre", "data", json.dumps({"session": session})).decode()
                  for session in ("one", too_large, "two")]
         r.call("XADD", d.key("stream:events"), "*", "type", "task.updated", "ids", f"{bad} {large} t-x t-99999999999999999999 nonsense")
@@ -282,6 +320,7 @@ def life():
         look_at_audit(d, db)
         look_at_release(d, db)
         look_at_deleted(d, db)
+        look_at_ended(d, db)
         look_at_refused(d, db)
 
 
