@@ -4,6 +4,7 @@ limit under a burst of 64 callers, with clocks that are wrong and jump, and work
 
 import os
 import random
+import signal
 import threading
 import time
 
@@ -25,6 +26,16 @@ def an_hour_ahead():
 
 def millis(entry):
     return int(entry.split("-")[0])
+
+
+def stumble(redis, draw, seconds):
+    """Redis stands still again and again, now and then in the middle of a commit."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        os.kill(redis.pid, signal.SIGSTOP)
+        time.sleep(draw.random() * 0.06)
+        os.kill(redis.pid, signal.SIGCONT)
+        time.sleep(draw.random() * 0.03)
 
 
 def events(d, *kinds):
@@ -74,7 +85,8 @@ class Crowd:
         return self.codes
 
 
-@case("F41: 64 callers, 2 hosts, 8 workers that are killed, a host with a wrong clock, jumps: never more than the limit in any window",
+@case("F41: 64 callers, 2 hosts, 8 workers that are killed, Redis that stumbles, a host with a wrong clock, jumps: never more than the "
+      "limit in any window",
       faults="F41")
 def rate_limit():
     draw = rng("f41")
@@ -92,7 +104,7 @@ def rate_limit():
             other = Crowd([a, b], 1, ask, actor="somebody else")
             until = time.monotonic() + 4 * window / 1000
             while time.monotonic() < until:
-                time.sleep(0.5)
+                stumble(redis, draw, 0.5)
                 workers = a.workers("task") + b.workers("task")
                 if workers:
                     procs.kill(draw.choice(workers))
@@ -105,14 +117,16 @@ def rate_limit():
                 time.sleep(window / 2000)
             codes = crowd.stop()
             alone = other.stop()
-            made = events(a, "task.created")
-            times = [at for at, e in made if e["actor"] == "the crowd"]
+            # What a commit went by is Redis' time at its beginning, which its events tell; their ids have the time when they were
+            # written, and a Redis that stands still between the two makes it a later one.
+            made = [e for _, e in events(a, "task.created")]
+            times = sorted(int(e["at"]) for e in made if e["actor"] == "the crowd")
             equal(len(times), codes[0], "an event for each that was admitted")
             equal(set(codes) | set(alone), {0, -32000})
-            most = most_in_a_window(times, window - 2 - 2 * tick * jumps)
+            most = most_in_a_window(times, window - 2 * tick * jumps)
             note(f"{codes}; most in a window: {most_in_a_window(times, window)}; the other: {alone}")
             check(most <= limit, f"{most} in a window")
-            check(most_in_a_window(times[:quiet], window - 2) <= limit, "before the jumps")
+            check(most_in_a_window(times[:quiet], window) <= limit, "before the jumps")
             check(len(times) >= 2 * limit, "and no fewer than it may")
             check(alone[0] >= limit, "the other actor has a limit of its own")
 
