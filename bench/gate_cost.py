@@ -18,6 +18,7 @@ import sys
 
 import procs
 import tap
+import users
 from privredis import PrivateRedis
 from scripts import Gate, Request, Scripts
 
@@ -31,7 +32,7 @@ class Counted(PrivateRedis):
     def start(self, wait=True):
         with open(f"{self.dir}/out", "ab") as out:
             self.process = procs.start(
-                ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={self.dir}/cg", "redis-server", "-"],
+                ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={self.dir}/cg", users.REAL, "-"],
                 stdin=subprocess.PIPE, stdout=out, stderr=out)
         self.process.stdin.write(self.config().encode())
         self.process.stdin.close()
