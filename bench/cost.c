@@ -37,11 +37,24 @@ static long rss_kb(pid_t pid)
     return kb;
 }
 
+static long largest_kb(const pid_t *pids, unsigned n)
+{
+    long largest = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        long kb = rss_kb(pids[i]);
+        largest = kb > largest ? kb : largest;
+    }
+    return largest;
+}
+
 static void read_cpu(struct env *env, struct cost *c)
 {
     c->client_s = cpu_of(getpid());
     c->redis_s = cpu_of(env->redis);
-    c->supervisor_s = cpu_of(env->daemon);
+    c->supervisor_s = 0;
+    for (unsigned i = 0; i < env->ndaemons; i++)
+        c->supervisor_s += cpu_of(env->daemons[i]);
     c->workers_s = 0;
     for (unsigned i = 0; i < env->nworkers; i++)
         c->workers_s += cpu_of(env->workers[i]);
@@ -51,12 +64,8 @@ static void read_rss(struct env *env, struct cost *c)
 {
     c->client_kb = rss_kb(getpid());
     c->redis_kb = rss_kb(env->redis);
-    c->supervisor_kb = rss_kb(env->daemon);
-    c->worker_kb = 0;
-    for (unsigned i = 0; i < env->nworkers; i++) {
-        long kb = rss_kb(env->workers[i]);
-        c->worker_kb = kb > c->worker_kb ? kb : c->worker_kb;
-    }
+    c->supervisor_kb = largest_kb(env->daemons, env->ndaemons);
+    c->worker_kb = largest_kb(env->workers, env->nworkers);
 }
 
 /* ---- Redis ---- */

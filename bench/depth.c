@@ -31,7 +31,9 @@ void depth_run(struct env *env, unsigned tasks, unsigned rounds, unsigned divide
         struct depth_round *round = &ret_depth->round[i];
         for (unsigned side = 0; side < 2; side++) {
             bool is_deep = side != i % 2; /* who goes first changes */
-            pair_run_side(env, &row, total, is_deep ? tasks : DEPTH_SHALLOW, false,
+            pair_run_side(env,
+                          &(struct pair_side){
+                              .row = &row, .total = total, .more = is_deep ? tasks : DEPTH_SHALLOW},
                           is_deep ? &round->deep : &round->shallow);
         }
         round->ratio = round->deep.p99_ms / round->shallow.p99_ms;

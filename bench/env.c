@@ -81,6 +81,16 @@ static void show_log(const struct env *env, const char *name)
         fprintf(stderr, "--- the end of %s\n%.*s", name, (int)n, text);
 }
 
+static void show_daemon_logs(const struct env *env)
+{
+    char name[32];
+
+    for (unsigned i = 0; i < ENV_DAEMONS_MAX; i++) {
+        snprintf(name, sizeof name, ENV_DAEMON_LOG, i);
+        show_log(env, name);
+    }
+}
+
 /* SIGTERM, and SIGKILL with a message when that does not help. A signal to us does not cut this short. */
 static void end_process(const struct env *env, pid_t *pid, const char *what)
 {
@@ -94,7 +104,7 @@ static void end_process(const struct env *env, pid_t *pid, const char *what)
         if (clock_mono_ms() > until) {
             fprintf(stderr, "claudebench-bench: %s did not end in %d s and was killed\n", what,
                     END_MS / 1000);
-            show_log(env, "daemon.log");
+            show_daemon_logs(env);
             kill(*pid, SIGKILL);
             until = INT64_MAX;
         }
@@ -151,7 +161,7 @@ static void close_at_exit(void)
         return;
     if (!stop_is_asked()) {
         show_log(open_env, "redis.log");
-        show_log(open_env, "daemon.log");
+        show_daemon_logs(open_env);
     }
     env_close(open_env);
 }
@@ -216,7 +226,8 @@ void env_open(struct env *env, const char *appendfsync, enum pin_layout layout)
         stop_failed("%s", err.text);
     env->target.timeout_ms = WAIT_MS;
     start_redis(env);
-    env_write_config(env, &(struct env_daemon){1, 1, 0, 64, false});
+    env_write_config(env, &(struct env_daemon){.task_workers = 1, .system_workers = 1, .batch = 64},
+                     0);
 }
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *where)
@@ -229,7 +240,7 @@ void env_close(struct env *env)
 {
     open_env = NULL;
     env_kill_workers(env);
-    env_stop_daemon(env);
+    env_stop_daemons(env);
     end_process(env, &env->redis, "redis-server");
     redis_target_done(&env->target);
     options_free(env->opts);
@@ -274,15 +285,18 @@ void env_flush(struct env *env)
     redis_link_free(link);
 }
 
-/* ---- the daemon and our own workers ---- */
+/* ---- the daemons and our own workers ---- */
 
+/* The one that was started last. */
 static bool daemon_is_ready(struct env *env)
 {
-    char path[256], line[1024];
+    char path[256], name[32], line[1024];
     bool is_ready = false;
+    unsigned number = env->ndaemons - 1;
 
-    must_live(&env->daemon, "claudebenchd does not start");
-    snprintf(path, sizeof path, "%s/daemon.log", env->dir);
+    must_live(&env->daemons[number], "claudebenchd does not start");
+    snprintf(name, sizeof name, ENV_DAEMON_LOG, number);
+    snprintf(path, sizeof path, "%s/%s", env->dir, name);
     FILE *f = fopen(path, "re");
     while (f && fgets(line, sizeof line, f))
         is_ready = is_ready || strstr(line, "event=daemon_ready");
@@ -291,28 +305,41 @@ static bool daemon_is_ready(struct env *env)
     return is_ready;
 }
 
-void env_start_daemon(struct env *env, const struct env_daemon *config)
+static void start_daemon(struct env *env, const struct env_daemon *config)
 {
-    char program[600], path[256], log[256];
+    char program[600], path[256], name[32], log[256];
+    unsigned number = env->ndaemons;
 
-    env_write_config(env, config);
+    env_write_config(env, config, number);
     snprintf(program, sizeof program, "%s/claudebenchd", env->bindir);
-    snprintf(path, sizeof path, "%s/claudebench.yaml", env->dir);
-    snprintf(log, sizeof log, "%s/daemon.log", env->dir);
+    snprintf(path, sizeof path, "%s/" ENV_CONFIG, env->dir, number);
+    snprintf(name, sizeof name, ENV_DAEMON_LOG, number);
+    snprintf(log, sizeof log, "%s/%s", env->dir, name);
     unlink(log);
     const char *argv[] = {program, "-c", path, NULL};
-    env->daemon = start(env, false, "daemon.log", argv);
+    env->daemons[env->ndaemons++] = start(env, false, name, argv);
     wait_until(daemon_is_ready, env, "claudebenchd does not get ready");
-    env_find_workers(env);
-    if (env->nworkers != config->task_workers + config->system_workers + config->hook_workers)
-        stop_failed("claudebenchd has %u workers", env->nworkers);
 }
 
-void env_stop_daemon(struct env *env)
+void env_start_daemons(struct env *env, const struct env_daemon *config)
 {
-    if (env->daemon)
+    unsigned instances = config->instances ? config->instances : 1;
+
+    cb_assert(env->ndaemons == 0 && instances <= ENV_DAEMONS_MAX);
+    while (env->ndaemons < instances)
+        start_daemon(env, config);
+    env_find_workers(env);
+    unsigned each = config->task_workers + config->system_workers + config->hook_workers;
+    if (env->nworkers != instances * each)
+        stop_failed("%u daemons have %u workers", instances, env->nworkers);
+}
+
+void env_stop_daemons(struct env *env)
+{
+    if (env->ndaemons)
         env->nworkers = 0;
-    end_process(env, &env->daemon, "claudebenchd");
+    while (env->ndaemons > 0)
+        end_process(env, &env->daemons[--env->ndaemons], "claudebenchd");
 }
 
 void env_fork_workers(struct env *env, unsigned count, env_fn *fn, const void *arg)
@@ -330,7 +357,7 @@ void env_fork_workers(struct env *env, unsigned count, env_fn *fn, const void *a
 
 void env_kill_workers(struct env *env)
 {
-    if (env->daemon) /* they are the daemon's */
+    if (env->ndaemons) /* they are the daemons' */
         return;
     while (env->nworkers > 0)
         end_process(env, &env->workers[--env->nworkers], "a bare server");

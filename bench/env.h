@@ -12,15 +12,19 @@
 
 #include <sys/types.h>
 
-enum { ENV_WORKERS_MAX = 32 };
+enum { ENV_WORKERS_MAX = 32, ENV_DAEMONS_MAX = 4 };
 
-/* What the daemon of a run is told. */
+#define ENV_CONFIG     "claudebench-%u.yaml"
+#define ENV_DAEMON_LOG "daemon-%u.log"
+
+/* What the daemons of a run are told. */
 struct env_daemon {
     unsigned task_workers;
     unsigned system_workers;
     unsigned hook_workers;
-    unsigned batch; /* of all domains: the largest group */
-    bool has_gate;  /* every method has a rate limit, never reached, and a circuit breaker */
+    unsigned batch;     /* of all domains: the largest group */
+    unsigned instances; /* so many daemons, each with these workers; 0: one */
+    bool has_gate;      /* every method has a rate limit, never reached, and a circuit breaker */
 };
 
 struct env {
@@ -31,8 +35,9 @@ struct env {
     enum pin_layout layout;
     struct options *opts; /* what the daemon is told; for the bare servers */
     pid_t redis;
-    pid_t daemon;                   /* 0: none */
-    pid_t workers[ENV_WORKERS_MAX]; /* all of the daemon's, or the bare servers */
+    pid_t daemons[ENV_DAEMONS_MAX];
+    unsigned ndaemons;
+    pid_t workers[ENV_WORKERS_MAX]; /* all of the daemons', or the bare servers */
     unsigned nworkers;
 };
 
@@ -44,17 +49,17 @@ void env_flush(struct env *env);
 /* A connection; the caller frees it. */
 struct redis_link *env_link(struct env *env, const char *name);
 
-/* claudebenchd and its workers, ready. */
-void env_start_daemon(struct env *env, const struct env_daemon *config);
-void env_stop_daemon(struct env *env);
+/* claudebenchd and its workers, ready: one of them, or as many as `config` says, on the one Redis. */
+void env_start_daemons(struct env *env, const struct env_daemon *config);
+void env_stop_daemons(struct env *env);
 
 /* Forks `count` processes that run fn(env, arg, number) and are counted as workers. */
 typedef void env_fn(struct env *env, const void *arg, unsigned number);
 void env_fork_workers(struct env *env, unsigned count, env_fn *fn, const void *arg);
 void env_kill_workers(struct env *env);
 
-/* env_daemon.c: the daemon's part of these. */
-void env_write_config(struct env *env, const struct env_daemon *config);
+/* env_daemon.c: the daemons' part of these; `number` counts them from 0. */
+void env_write_config(struct env *env, const struct env_daemon *config, unsigned number);
 void env_find_workers(struct env *env);
 
 #endif

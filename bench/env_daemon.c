@@ -1,5 +1,5 @@
 /*
- * env_daemon.c: see env.h: the daemon's configuration, and its workers' processes.
+ * env_daemon.c: see env.h: the daemons' configurations, and their workers' processes.
  */
 #include "common/compat.h"
 #include "bench/env.h"
@@ -8,16 +8,17 @@
 
 /* The limits that a queue of some 100 000 tasks would meet are raised, and what failed is not tried again before the
  * row is over; the rest is as it comes. */
-static char *make_config(const struct env *env, const struct env_daemon *config)
+static char *make_config(const struct env *env, const struct env_daemon *config, unsigned number)
 {
     struct buf out = BUF_INIT;
 
     buf_printf(&out,
                "config_version: 1\n"
-               "instance: { id: bench }\n"
+               "instance: { id: bench-%u }\n"
                "redis: { embedded: false, url: \"unix://%s/redis.sock\" }\n"
-               "supervisor: { pidfile: %s/pid, control_socket: %s/control.sock, state_dir: %s }\n",
-               env->dir, env->dir, env->dir, env->dir);
+               "supervisor: { pidfile: %s/pid-%u, control_socket: %s/control-%u.sock,\n"
+               "              state_dir: %s/state-%u }\n",
+               number, env->dir, env->dir, number, env->dir, number, env->dir, number);
     buf_printf(&out,
                "domains:\n"
                "  task: { workers: %u, batch: %u }\n"
@@ -35,13 +36,13 @@ static char *make_config(const struct env *env, const struct env_daemon *config)
     return buf_take(&out);
 }
 
-void env_write_config(struct env *env, const struct env_daemon *config)
+void env_write_config(struct env *env, const struct env_daemon *config, unsigned number)
 {
     char path[256];
-    char *text = make_config(env, config);
+    char *text = make_config(env, config, number);
     struct options_errors errors = OPTIONS_ERRORS_INIT;
 
-    snprintf(path, sizeof path, "%s/claudebench.yaml", env->dir);
+    snprintf(path, sizeof path, "%s/" ENV_CONFIG, env->dir, number);
     FILE *f = fopen(path, "we");
     if (!f || fputs(text, f) < 0 || fclose(f) != 0)
         stop_failed("cannot write %s", path);
@@ -68,19 +69,25 @@ static bool is_worker(long pid)
     return memmem(name, n, flag, sizeof flag) != NULL;
 }
 
-void env_find_workers(struct env *env)
+static void find_workers_of(struct env *env, pid_t daemon)
 {
     char path[64], text[4096];
 
-    snprintf(path, sizeof path, "/proc/%d/task/%d/children", env->daemon, env->daemon);
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", daemon, daemon);
     FILE *f = fopen(path, "re");
     size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
     if (f)
         fclose(f);
     text[n] = '\0';
-    env->nworkers = 0;
     char *end = text;
     for (long pid = strtol(text, &end, 10); pid > 0; pid = strtol(end, &end, 10))
         if (is_worker(pid) && env->nworkers < ENV_WORKERS_MAX)
             env->workers[env->nworkers++] = (pid_t)pid;
+}
+
+void env_find_workers(struct env *env)
+{
+    env->nworkers = 0;
+    for (unsigned i = 0; i < env->ndaemons; i++)
+        find_workers_of(env, env->daemons[i]);
 }

@@ -9,9 +9,9 @@
 #include "common/keys.h"
 #include "common/mem.h"
 
-#include <poll.h>
+#include <sys/epoll.h>
 
-enum { WAIT_MS = 10000 };
+enum { WAIT_MS = 10000, EVENTS = 64 };
 
 void load_stock_done(struct load_stock *stock)
 {
@@ -31,6 +31,9 @@ struct load *load_new(struct env *env, const struct row *row, struct load_stock 
     l->literal = row_literal(row);
     snprintf(l->stream, sizeof l->stream, "%s",
              keys_make(&arena, env->opts->redis.prefix, KEY_REQUESTS, row_domain(row)));
+    l->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (l->epoll < 0)
+        stop_failed("cannot watch connections");
     l->clients = mem_calloc(row->clients, sizeof *l->clients);
     for (unsigned i = 0; i < row->clients; i++)
         load_client_init(&l->clients[i], l, i);
@@ -43,6 +46,7 @@ void load_free(struct load *l)
 {
     for (unsigned i = 0; i < l->row->clients; i++)
         load_client_done(&l->clients[i]);
+    close(l->epoll);
     buf_done(&l->writer.params);
     free(l->clients);
     free(l->literal);
@@ -50,25 +54,40 @@ void load_free(struct load *l)
     free(l);
 }
 
+/* What is to be told of a client, when that is not what it was. */
+static void watch(struct load *l, struct load_client *c)
+{
+    uint32_t events = EPOLLIN | (redis_link_wants_write(c->link) ? EPOLLOUT : 0);
+    struct epoll_event event = {.events = events, .data.ptr = c};
+
+    if (events == c->watched)
+        return;
+    if (epoll_ctl(l->epoll, c->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, redis_link_fd(c->link),
+                  &event) != 0)
+        stop_failed("cannot watch a connection");
+    c->watched = events;
+}
+
+static void fill(struct load *l, struct load_client *c)
+{
+    load_client_fill(c);
+    watch(l, c);
+}
+
+/* What a turn costs depends on the clients that have something, not on how many there are. */
 static void wait_for_replies(struct load *l)
 {
-    struct pollfd fds[ROW_CLIENTS_MAX];
+    struct epoll_event events[EVENTS];
 
-    for (unsigned i = 0; i < l->row->clients; i++) {
-        const struct redis_link *link = l->clients[i].link;
-        fds[i] = (struct pollfd){.fd = redis_link_fd(link), .events = POLLIN};
-        if (redis_link_wants_write(link))
-            fds[i].events |= POLLOUT;
-    }
-    int n = poll(fds, l->row->clients, WAIT_MS);
+    int n = epoll_wait(l->epoll, events, EVENTS, WAIT_MS);
     stop_if_asked();
     if (n == 0)
         stop_failed("%s: redis does not answer", l->row->name);
-    for (unsigned i = 0; n > 0 && i < l->row->clients; i++) {
-        if (fds[i].revents & (POLLIN | POLLHUP | POLLERR))
-            load_client_read(&l->clients[i]);
-        if (fds[i].revents)
-            load_client_fill(&l->clients[i]);
+    for (int i = 0; i < n; i++) {
+        struct load_client *c = events[i].data.ptr;
+        if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+            load_client_read(c);
+        fill(l, c);
     }
 }
 
@@ -93,7 +112,7 @@ void load_run(struct load *l, unsigned total, struct load_result *ret_result)
     struct cost before = cost_before(l->env);
     int64_t begin = clock_mono_us();
     for (unsigned i = 0; i < l->row->clients; i++)
-        load_client_fill(&l->clients[i]);
+        fill(l, &l->clients[i]);
     while (l->answered < total)
         wait_for_replies(l);
     double seconds = (double)(clock_mono_us() - begin) / 1e6;

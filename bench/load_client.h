@@ -18,6 +18,7 @@ struct load {
     const struct row *row;
     struct load_stock *stock, *collect;
     struct load_client *clients;
+    int epoll;
     struct load_request *requests; /* of this run */
     unsigned first;                /* number of its first one: numbers go on from run to run */
     unsigned total, sent, answered, errors, short_replies, tasks;
@@ -37,6 +38,7 @@ struct load_client {
     unsigned nheld;
     unsigned in_flight;
     unsigned adds_due; /* replies to XADD or submit */
+    uint32_t watched;  /* epoll events; 0: not yet */
     bool is_popping;   /* a reply to the pop is due */
 };
 

@@ -3,6 +3,7 @@
  */
 #include "common/compat.h"
 #include "bench/depth.h"
+#include "bench/growth.h"
 #include "bench/report.h"
 
 #include "bench/stop.h"
@@ -11,7 +12,7 @@
 #include <fnmatch.h>
 #include <getopt.h>
 
-enum { GLOBS_MAX = 32, QUICK_DIVIDES = 20, ROUNDS = 3, IDLE_S = 10 };
+enum { GLOBS_MAX = 32, GROWS_MAX = 16, QUICK_DIVIDES = 20, ROUNDS = 3, IDLE_S = 10 };
 
 static const char *const modes[] = {"everysec", "off"};
 
@@ -24,6 +25,8 @@ struct arguments {
     unsigned depth;  /* 0: not asked for */
     const char *globs[GLOBS_MAX];
     size_t nglobs;
+    struct growth grows[GROWS_MAX];
+    size_t ngrows;
     const char *json;
 };
 
@@ -42,6 +45,11 @@ static const char help[] =
     "out\n"
     "  --depth TASKS       claims with so many tasks queued beside claims with 1000; without --row "
     "only these\n"
+    "  --grow ROW[,ROW…]:WHAT=N[,N…]\n"
+    "                      the rows with N of WHAT, growing; may be repeated; without --row only "
+    "these\n"
+    "                      WHAT: depth (tasks queued), workers, payload (bytes), instances,\n"
+    "                      clients, or connected (agents that wait beside)\n"
     "  --quick             a twentieth of the requests, one round, no idle: to see that it works\n"
     "  --json FILE         write all figures of all rounds there\n"
     "  -h, --help          this text\n";
@@ -51,7 +59,7 @@ static bool is_wanted(const struct arguments *args, const struct row *row)
     for (size_t i = 0; i < args->nglobs; i++)
         if (fnmatch(args->globs[i], row->name, 0) == 0)
             return true;
-    return args->nglobs == 0 && !args->depth;
+    return args->nglobs == 0 && !args->depth && !args->ngrows;
 }
 
 static int usage_error(const char *what)
@@ -103,6 +111,13 @@ static const char *take_option(int opt, const char *value, struct arguments *arg
         return parse_number(value, DEPTH_MAX, &args->depth) && args->depth > 0
                    ? NULL
                    : "--depth wants a number from 1 to 10000000";
+    case 'g': {
+        const char *problem = args->ngrows == GROWS_MAX
+                                  ? "too many --grow"
+                                  : growth_parse(value, &args->grows[args->ngrows]);
+        args->ngrows += !problem;
+        return problem;
+    }
     case 'q':
         args->divide = QUICK_DIVIDES;
         args->rounds = 1;
@@ -119,17 +134,13 @@ static const char *take_option(int opt, const char *value, struct arguments *arg
 /* Returns -1 to go on, else the exit code. */
 static int parse(int argc, char **argv, struct arguments *args)
 {
-    static const struct option longs[] = {{"row", required_argument, NULL, 'w'},
-                                          {"list", no_argument, NULL, 'l'},
-                                          {"rounds", required_argument, NULL, 'r'},
-                                          {"aof", required_argument, NULL, 'a'},
-                                          {"pin", required_argument, NULL, 'p'},
-                                          {"idle", required_argument, NULL, 'i'},
-                                          {"quick", no_argument, NULL, 'q'},
-                                          {"json", required_argument, NULL, 'j'},
-                                          {"help", no_argument, NULL, 'h'},
-                                          {"depth", required_argument, NULL, 'd'},
-                                          {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {
+        {"row", required_argument, NULL, 'w'},    {"list", no_argument, NULL, 'l'},
+        {"rounds", required_argument, NULL, 'r'}, {"aof", required_argument, NULL, 'a'},
+        {"pin", required_argument, NULL, 'p'},    {"idle", required_argument, NULL, 'i'},
+        {"quick", no_argument, NULL, 'q'},        {"json", required_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},         {"depth", required_argument, NULL, 'd'},
+        {"grow", required_argument, NULL, 'g'},   {NULL, 0, NULL, 0}};
     int opt;
 
     *args = (struct arguments){.rounds = ROUNDS, .divide = 1, .idle_s = IDLE_S};
@@ -145,7 +156,7 @@ static int parse(int argc, char **argv, struct arguments *args)
     }
     if (optind != argc)
         return usage_error("there is one argument too many");
-    if (args->depth && args->nglobs == 0)
+    if ((args->depth || args->ngrows) && args->nglobs == 0)
         return -1;
     for (const struct row *row = rows; row->name; row++)
         if (is_wanted(args, row))
@@ -160,6 +171,21 @@ static bool run_depth(struct env *env, struct report *report, const struct argum
     depth_run(env, args->depth, args->rounds, args->divide, &depth);
     report_depth(report, &depth);
     return !depth_is_bad(&depth);
+}
+
+/* All of them in each round, so that what else the machine does meets all of them alike. */
+static bool run_grows(struct env *env, struct report *report, struct arguments *args)
+{
+    bool is_good = true;
+
+    for (unsigned round = 0; round < args->rounds; round++)
+        for (size_t i = 0; i < args->ngrows; i++) {
+            growth_round(env, &args->grows[i], round, args->divide);
+            report_growth_progress(report, &args->grows[i], round);
+        }
+    for (size_t i = 0; i < args->ngrows; i++)
+        is_good = report_growth(report, &args->grows[i]) && is_good;
+    return is_good;
 }
 
 /* Both tables of one AOF setting. Returns false when a row's figures mean nothing. */
@@ -212,10 +238,14 @@ int main(int argc, char **argv)
         is_good = run_section(&env, report, &args) && is_good;
         if (args.depth)
             is_good = run_depth(&env, report, &args) && is_good;
-        if (args.idle_s && (!args.depth || args.nglobs > 0))
+        if (args.ngrows)
+            is_good = run_grows(&env, report, &args) && is_good;
+        if (args.idle_s && ((!args.depth && !args.ngrows) || args.nglobs > 0))
             run_rest(&env, report, args.idle_s);
         env_close(&env);
     }
     report_finish(report, args.json);
+    for (size_t i = 0; i < args.ngrows; i++)
+        growth_done(&args.grows[i]);
     return is_good ? EXITCODE_OK : EXITCODE_SOFTWARE;
 }

@@ -6,33 +6,44 @@
 
 #include "bench/bare.h"
 #include "bench/stock.h"
+#include "bench/waiting.h"
 
-void pair_run_side(struct env *env, const struct row *row, unsigned total, unsigned more,
-                   bool is_bare, struct load_result *ret_result)
+static void start_servers(struct env *env, const struct pair_side *side)
+{
+    const struct row *row = side->row;
+    unsigned instances = side->instances ? side->instances : 1;
+
+    if (side->is_bare)
+        bare_start(env, row, row->workers * instances);
+    else
+        env_start_daemons(env, &(struct env_daemon){.task_workers = row_workers(row, "task"),
+                                                    .system_workers = row_workers(row, "system"),
+                                                    .hook_workers = row_workers(row, "hook"),
+                                                    .batch = row_batch(row),
+                                                    .instances = instances,
+                                                    .has_gate = row->kind->has_gate});
+}
+
+void pair_run_side(struct env *env, const struct pair_side *side, struct load_result *ret_result)
 {
     struct load_stock stock;
-    unsigned warm_up = row_warm_up(row, total);
-    struct env_daemon daemon = {.task_workers = row_workers(row, "task"),
-                                .system_workers = row_workers(row, "system"),
-                                .hook_workers = row_workers(row, "hook"),
-                                .batch = row_batch(row),
-                                .has_gate = row->kind->has_gate};
+    unsigned warm_up = row_warm_up(side->row, side->total);
 
-    env_flush(env);
-    stock_prepare(env, row, warm_up + total, more, &stock);
-    if (is_bare)
-        bare_start(env, row, row->workers);
-    else
-        env_start_daemon(env, &daemon);
-    struct load *load = load_new(env, row, &stock, NULL);
+    if (!side->is_going_on)
+        env_flush(env);
+    stock_prepare(env, side->row, warm_up + side->total, side->more, &stock);
+    start_servers(env, side);
+    struct waiting *waiting = waiting_new(env, side->connected, !side->is_bare);
+    struct load *load = load_new(env, side->row, &stock, NULL);
     load_run(load, warm_up, ret_result);
-    load_run(load, total, ret_result);
+    load_run(load, side->total, ret_result);
     load_free(load);
+    waiting_free(waiting);
     load_stock_done(&stock);
-    if (is_bare)
+    if (side->is_bare)
         env_kill_workers(env);
     else
-        env_stop_daemon(env);
+        env_stop_daemons(env);
 }
 
 static int by_ratio(const void *a, const void *b)
@@ -54,11 +65,11 @@ void pair_run(struct env *env, const struct row *row, unsigned rounds, unsigned 
     ret_pair->rounds = rounds;
     for (unsigned i = 0; i < rounds; i++) {
         struct pair_round *round = &ret_pair->round[i];
-        bool is_bare_first = i % 2 == 0;
-        pair_run_side(env, row, total, 0, is_bare_first,
-                      is_bare_first ? &round->bare : &round->system);
-        pair_run_side(env, row, total, 0, !is_bare_first,
-                      is_bare_first ? &round->system : &round->bare);
+        for (unsigned side = 0; side < 2; side++) {
+            bool is_bare = side == i % 2; /* who goes first changes */
+            pair_run_side(env, &(struct pair_side){.row = row, .total = total, .is_bare = is_bare},
+                          is_bare ? &round->bare : &round->system);
+        }
         round->ratio = pair_rate(&round->system) / pair_rate(&round->bare);
     }
     qsort(ret_pair->round, rounds, sizeof ret_pair->round[0], by_ratio);

@@ -19,10 +19,18 @@ struct pair {
     struct pair_round round[PAIR_ROUNDS_MAX]; /* the smallest ratio first */
 };
 
-/* One side of one round, on an empty database: what it needs and `more` queued tasks, a warm-up, and `total` requests that
- * are measured. */
-void pair_run_side(struct env *env, const struct row *row, unsigned total, unsigned more,
-                   bool is_bare, struct load_result *ret_result);
+/* One side of one round: what the row needs and `more` queued tasks, a warm-up, and `total` requests that are measured. */
+struct pair_side {
+    const struct row *row;
+    unsigned total;
+    unsigned more;
+    unsigned
+        instances; /* daemons, each with the row's workers, and as many bare servers as these have together; 0: one */
+    unsigned connected; /* agents besides that wait for tasks of another queue (waiting.h) */
+    bool is_bare;
+    bool is_going_on; /* the database is as the side before has left it; else it is emptied */
+};
+void pair_run_side(struct env *env, const struct pair_side *side, struct load_result *ret_result);
 /* `total` requests a side and round. Who goes first changes from round to round. */
 void pair_run(struct env *env, const struct row *row, unsigned rounds, unsigned total,
               struct pair *ret_pair);

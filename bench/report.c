@@ -157,6 +157,69 @@ void report_depth(struct report *r, const struct depth *depth)
     fflush(stdout);
 }
 
+void report_growth_progress(const struct report *r, const struct growth *growth, unsigned round)
+{
+    fprintf(stderr, "%s: round %u of %u\n", growth_name(growth->what), round + 1, r->rounds);
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const double *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+static double middle(double *numbers, unsigned n)
+{
+    qsort(numbers, n, sizeof *numbers, by_number);
+    return numbers[n / 2];
+}
+
+/* Each figure's median over the rounds by itself; what is compared is of one round. */
+static void print_point(const struct report *r, const struct growth *growth,
+                        const struct growth_series *series, unsigned v)
+{
+    const struct growth_round *round = series->point[v].round, *first = series->point[0].round;
+    double rate[PAIR_ROUNDS_MAX], p50[PAIR_ROUNDS_MAX], p99[PAIR_ROUNDS_MAX],
+        redis[PAIR_ROUNDS_MAX], grown[PAIR_ROUNDS_MAX], ratio[PAIR_ROUNDS_MAX];
+
+    for (unsigned i = 0; i < r->rounds; i++) {
+        const struct load_result *l = &round[i].system;
+        rate[i] = pair_rate(l);
+        p50[i] = l->p50_ms;
+        p99[i] = l->p99_ms;
+        redis[i] = l->cost.redis_s * 1e6 / l->requests;
+        grown[i] = pair_rate(l) / pair_rate(&first[i].system);
+        ratio[i] = round[i].bare.requests ? pair_rate(l) / pair_rate(&round[i].bare) : 0;
+    }
+    printf("| %s | %u | %.0f | %.3f | %.3f | %.1f | %.0f %% | ", series->row.name,
+           series->point[v].value, middle(rate, r->rounds), middle(p50, r->rounds),
+           middle(p99, r->rounds), middle(redis, r->rounds), middle(grown, r->rounds) * 100);
+    if (growth_point_is_bad(&series->point[v], r->rounds))
+        printf("**void** |\n");
+    else if (growth_has_bare(growth->what))
+        printf("%.0f %% |\n", middle(ratio, r->rounds) * 100);
+    else
+        printf("|\n");
+}
+
+bool report_growth(struct report *r, const struct growth *growth)
+{
+    bool is_good = true;
+
+    printf("\nBy %s, medians of %u rounds:\n\n"
+           "| row | %s | req/s | p50 ms | p99 ms | redis µs | over the first | over bare |\n"
+           "|---|---:|---:|---:|---:|---:|---:|---:|\n",
+           growth_name(growth->what), r->rounds, growth_name(growth->what));
+    for (unsigned s = 0; s < growth->nseries; s++)
+        for (unsigned v = 0; v < growth->nvalues; v++) {
+            print_point(r, growth, &growth->series[s], v);
+            is_good = is_good && !growth_point_is_bad(&growth->series[s].point[v], r->rounds);
+        }
+    report_json_growth(r->json, growth, r->rounds);
+    fflush(stdout);
+    return is_good;
+}
+
 void report_task_bytes(struct report *r, double bytes)
 {
     printf("\nMemory: a queued task with a payload of %d bytes takes %.0f bytes of Redis beyond "

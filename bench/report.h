@@ -5,6 +5,7 @@
 #define CB_BENCH_REPORT_H
 
 #include "bench/depth.h"
+#include "bench/growth.h"
 #include "bench/pair.h"
 #include "bench/rest.h"
 
@@ -18,6 +19,10 @@ void report_pair(struct report *r, const struct pair *pair);
 void report_section_end(struct report *r);
 void report_idle(struct report *r, const struct rest_idle *idle);
 void report_depth(struct report *r, const struct depth *depth);
+/* On stderr: it takes minutes. */
+void report_growth_progress(const struct report *r, const struct growth *growth, unsigned round);
+/* Returns false when a point's figures mean nothing. */
+bool report_growth(struct report *r, const struct growth *growth);
 void report_task_bytes(struct report *r, double bytes);
 /* Writes the JSON to `path` when it is not NULL, and frees the report. Ends the program when it cannot. */
 void report_finish(struct report *r, const char *path);

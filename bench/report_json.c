@@ -145,6 +145,45 @@ void report_json_depth(struct report_json *j, const struct depth *depth)
     json_object_object_add(j->run, "depth", o);
 }
 
+static struct json_object *make_point(const struct growth_point *point, bool has_bare,
+                                      unsigned rounds)
+{
+    struct json_object *o = json_object_new_object(), *all = json_object_new_array();
+
+    add_int(o, "value", point->value);
+    json_object_object_add(o, "void", json_object_new_boolean(growth_point_is_bad(point, rounds)));
+    for (unsigned i = 0; i < rounds; i++) {
+        struct json_object *round = json_object_new_object();
+        if (has_bare)
+            json_object_object_add(round, "bare", make_side(&point->round[i].bare));
+        json_object_object_add(round, "system", make_side(&point->round[i].system));
+        json_object_array_add(all, round);
+    }
+    json_object_object_add(o, "all", all);
+    return o;
+}
+
+void report_json_growth(struct report_json *j, const struct growth *growth, unsigned rounds)
+{
+    struct json_object *list;
+
+    if (!json_object_object_get_ex(j->run, "growth", &list)) {
+        list = json_object_new_array();
+        json_object_object_add(j->run, "growth", list);
+    }
+    for (unsigned i = 0; i < growth->nseries; i++) {
+        const struct growth_series *series = &growth->series[i];
+        struct json_object *o = json_object_new_object(), *points = json_object_new_array();
+        add_text(o, "row", series->row.name);
+        add_text(o, "what", growth_name(growth->what));
+        for (unsigned v = 0; v < growth->nvalues; v++)
+            json_object_array_add(
+                points, make_point(&series->point[v], growth_has_bare(growth->what), rounds));
+        json_object_object_add(o, "points", points);
+        json_object_array_add(list, o);
+    }
+}
+
 void report_json_idle(struct report_json *j, const struct rest_idle *idle)
 {
     struct json_object *o = json_object_new_object();

@@ -1,11 +1,13 @@
 /*
  * report_json.h: the JSON of --json: {"program", "machine", "rounds", "runs": [{"aof", "pinned", "rows": [{…, "ratio",
- * "median", "all"}], "depth", "idle", "task_bytes"}]}. Times in seconds or as their names say.
+ * "median", "all"}], "growth": [{"row", "what", "points": [{"value",
+ * "void", "all"}]}], "depth", "idle", "task_bytes"}]}. Times in seconds or as their names say.
  */
 #ifndef CB_BENCH_REPORT_JSON_H
 #define CB_BENCH_REPORT_JSON_H
 
 #include "bench/depth.h"
+#include "bench/growth.h"
 #include "bench/machine.h"
 #include "bench/pair.h"
 #include "bench/rest.h"
@@ -14,8 +16,9 @@ struct report_json;
 struct report_json *report_json_new(const struct machine *machine, unsigned rounds);
 void report_json_section(struct report_json *j, const char *aof, const char *layout);
 void report_json_pair(struct report_json *j, const struct pair *pair);
-/* These two belong to the section that was begun last. */
+/* These belong to the section that was begun last. */
 void report_json_depth(struct report_json *j, const struct depth *depth);
+void report_json_growth(struct report_json *j, const struct growth *growth, unsigned rounds);
 void report_json_idle(struct report_json *j, const struct rest_idle *idle);
 void report_json_task_bytes(struct report_json *j, double bytes);
 /* The text, which the caller frees; the report is freed. */

@@ -12,10 +12,11 @@ enum { SETTLE_MS = 1500 };
 
 void rest_idle(struct env *env, unsigned seconds, struct rest_idle *ret_idle)
 {
-    static const struct env_daemon config = {REST_TASK_WORKERS, REST_SYSTEM_WORKERS, 0, 64, false};
+    static const struct env_daemon config = {
+        .task_workers = REST_TASK_WORKERS, .system_workers = REST_SYSTEM_WORKERS, .batch = 64};
 
     env_flush(env);
-    env_start_daemon(env, &config);
+    env_start_daemons(env, &config);
     stop_sleep_ms(SETTLE_MS); /* until the start is over */
     struct cost before = cost_before(env);
     stop_sleep_ms(seconds * 1000); /* this is the measurement */
@@ -29,7 +30,7 @@ void rest_idle(struct env *env, unsigned seconds, struct rest_idle *ret_idle)
                                    .redis_percent = c.redis_s / s * 100,
                                    .supervisor_kb = c.supervisor_kb,
                                    .worker_kb = c.worker_kb};
-    env_stop_daemon(env);
+    env_stop_daemons(env);
 }
 
 /* Batches without idempotency keys: nothing but the tasks, their queue and one event per hundred is left then. The

@@ -373,7 +373,7 @@ void step_shapes(const struct step *step, const struct options *opts, const char
 {
     struct task_ref tasks[STEP_TASKS_MAX];
     struct step_input in = {
-        .worker = "worker-00", .literal = literal, .items = items, .tasks = tasks};
+        .worker = "worker-000", .literal = literal, .items = items, .tasks = tasks};
     struct shape_writer sample = {.shape = ret_shape}, operation = {.shape = ret_operation};
 
     cb_assert(items <= STEP_TASKS_MAX);

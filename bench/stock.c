@@ -6,6 +6,7 @@
 
 #include "bench/bare.h"
 #include "bench/stop.h"
+#include "common/keys.h"
 
 enum { BATCH = 100 };
 
@@ -44,11 +45,27 @@ static unsigned tasks_for(const struct row *row, unsigned requests)
     return (requests + 2 * in_flight) * row->items;
 }
 
+static unsigned queued(struct env *env)
+{
+    struct arena arena CB_CLEANUP(arena_done) = ARENA_INIT;
+    struct redis_link *link = env_link(env, NULL);
+    reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
+    struct cb_error err;
+
+    const char *key = keys_make(&arena, env->opts->redis.prefix, KEY_QUEUE_DEFAULT);
+    if (redis_link_callv(link, &reply, &err, "ZCARD", key, NULL) != 0)
+        stop_failed("redis: %s", err.text);
+    redis_link_free(link);
+    return (unsigned)reply_int(reply);
+}
+
 void stock_prepare(struct env *env, const struct row *row, unsigned requests, unsigned more,
                    struct load_stock *ret_stock)
 {
     enum row_stock kind = row->kind->stock;
-    unsigned batches = (tasks_for(row, requests) + more + BATCH - 1) / BATCH;
+    unsigned wanted = tasks_for(row, requests) + more;
+    unsigned there = kind == STOCK_NONE || kind == STOCK_PENDING ? queued(env) : 0;
+    unsigned batches = wanted > there ? (wanted - there + BATCH - 1) / BATCH : 0;
     struct row make = {.name = row->name,
                        .kind = &row_kind_create_batch,
                        .clients = 1,

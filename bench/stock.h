@@ -7,7 +7,8 @@
 
 #include "bench/load.h"
 
-/* For so many requests of the row in all, and so many tasks more. The database is empty, nothing serves it. */
+/* For so many requests of the row in all, and so many tasks more; tasks that are queued already count. Nothing serves the
+ * database. */
 void stock_prepare(struct env *env, const struct row *row, unsigned requests, unsigned more,
                    struct load_stock *ret_stock);
 

@@ -90,7 +90,7 @@ static void check_step(const struct row *row, const struct step *step, const str
     struct shape_writer w = {.shape = NULL};
     char *literal = row_literal(row);
     struct step_input in = {.number = 70,
-                            .worker = "worker-07",
+                            .worker = "worker-007",
                             .literal = literal,
                             .items = row->items,
                             .tasks = tasks};
