@@ -12,7 +12,7 @@
 /* ---- processes ---- */
 
 /* With all threads. /proc/<pid>/stat would count in steps of 10 ms. */
-static double cpu_of(pid_t pid)
+double cost_cpu(pid_t pid)
 {
     struct timespec used;
     clockid_t clock;
@@ -50,14 +50,14 @@ static long largest_kb(const pid_t *pids, unsigned n)
 
 static void read_cpu(struct env *env, struct cost *c)
 {
-    c->client_s = cpu_of(getpid());
-    c->redis_s = cpu_of(env->redis);
+    c->client_s = cost_cpu(getpid());
+    c->redis_s = cost_cpu(env->redis);
     c->supervisor_s = 0;
     for (unsigned i = 0; i < env->ndaemons; i++)
-        c->supervisor_s += cpu_of(env->daemons[i]);
+        c->supervisor_s += cost_cpu(env->daemons[i]);
     c->workers_s = 0;
     for (unsigned i = 0; i < env->nworkers; i++)
-        c->workers_s += cpu_of(env->workers[i]);
+        c->workers_s += cost_cpu(env->workers[i]);
 }
 
 static void read_rss(struct env *env, struct cost *c)

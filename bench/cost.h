@@ -19,6 +19,8 @@ struct cost cost_before(struct env *env);
 /* What has been spent since; RSS as it is now. */
 struct cost cost_since(struct env *env, const struct cost *before);
 
+/* CPU seconds of a process so far, with all threads; 0 for pid 0. */
+double cost_cpu(pid_t pid);
 /* used_memory of Redis, bytes. */
 double cost_used_memory(struct env *env);
 

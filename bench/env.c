@@ -342,6 +342,21 @@ void env_stop_daemons(struct env *env)
         end_process(env, &env->daemons[--env->ndaemons], "claudebenchd");
 }
 
+pid_t env_fork(struct env *env, env_fn *fn, const void *arg)
+{
+    pid_t pid = fork_child(env, false);
+    if (pid == 0) {
+        fn(env, arg, 0);
+        _exit(0);
+    }
+    return pid;
+}
+
+void env_end(struct env *env, pid_t *pid, const char *what)
+{
+    end_process(env, pid, what);
+}
+
 void env_fork_workers(struct env *env, unsigned count, env_fn *fn, const void *arg)
 {
     cb_assert(count <= ENV_WORKERS_MAX && env->nworkers == 0);

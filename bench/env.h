@@ -25,6 +25,7 @@ struct env_daemon {
     unsigned batch;     /* of all domains: the largest group */
     unsigned instances; /* so many daemons, each with these workers; 0: one */
     bool has_gate;      /* every method has a rate limit, never reached, and a circuit breaker */
+    const char *assignment, *transport; /* task.assignment, events.transport; NULL: as they come */
 };
 
 struct env {
@@ -53,8 +54,11 @@ struct redis_link *env_link(struct env *env, const char *name);
 void env_start_daemons(struct env *env, const struct env_daemon *config);
 void env_stop_daemons(struct env *env);
 
-/* Forks `count` processes that run fn(env, arg, number) and are counted as workers. */
 typedef void env_fn(struct env *env, const void *arg, unsigned number);
+/* Forks a process that runs fn(env, arg, 0), and ends it. */
+pid_t env_fork(struct env *env, env_fn *fn, const void *arg);
+void env_end(struct env *env, pid_t *pid, const char *what);
+/* Forks `count` processes that run fn(env, arg, number) and are counted as workers. */
 void env_fork_workers(struct env *env, unsigned count, env_fn *fn, const void *arg);
 void env_kill_workers(struct env *env);
 

@@ -26,8 +26,13 @@ static char *make_config(const struct env *env, const struct env_daemon *config,
                "  hook: { workers: %u, batch: %u }\n",
                config->task_workers, config->batch, config->system_workers, config->batch,
                config->hook_workers, config->batch);
-    buf_puts(&out, "limits: { backlog: 100000000 }\n"
-                   "task: { max_pending: 100000000, backoff_ms: 3600000 }\n");
+    buf_printf(&out,
+               "limits: { backlog: 100000000 }\n"
+               "task:\n  { max_pending: 100000000, backoff_ms: 3600000%s%s }\n",
+               config->assignment ? ", assignment: " : "",
+               config->assignment ? config->assignment : "");
+    if (config->transport)
+        buf_printf(&out, "events: { transport: %s }\n", config->transport);
     if (config
             ->has_gate) /* the log of the last requests is full, and all of them are old: what costs most */
         buf_puts(&out,

@@ -22,7 +22,8 @@ struct arguments {
     const char *aof; /* NULL: both */
     enum pin_layout layout;
     unsigned idle_s; /* 0: neither idle nor memory */
-    unsigned depth;  /* 0: not asked for */
+    bool has_patterns;
+    unsigned depth; /* 0: not asked for */
     const char *globs[GLOBS_MAX];
     size_t nglobs;
     struct growth grows[GROWS_MAX];
@@ -50,6 +51,8 @@ static const char help[] =
     "these\n"
     "                      WHAT: depth (tasks queued), workers, payload (bytes), instances,\n"
     "                      clients, or connected (agents that wait beside)\n"
+    "  --patterns          push, pull and hybrid; stream, pub/sub and both; without --row only "
+    "these\n"
     "  --quick             a twentieth of the requests, one round, no idle: to see that it works\n"
     "  --json FILE         write all figures of all rounds there\n"
     "  -h, --help          this text\n";
@@ -59,7 +62,7 @@ static bool is_wanted(const struct arguments *args, const struct row *row)
     for (size_t i = 0; i < args->nglobs; i++)
         if (fnmatch(args->globs[i], row->name, 0) == 0)
             return true;
-    return args->nglobs == 0 && !args->depth && !args->ngrows;
+    return args->nglobs == 0 && !args->depth && !args->ngrows && !args->has_patterns;
 }
 
 static int usage_error(const char *what)
@@ -118,6 +121,9 @@ static const char *take_option(int opt, const char *value, struct arguments *arg
         args->ngrows += !problem;
         return problem;
     }
+    case 'P':
+        args->has_patterns = true;
+        return NULL;
     case 'q':
         args->divide = QUICK_DIVIDES;
         args->rounds = 1;
@@ -134,13 +140,19 @@ static const char *take_option(int opt, const char *value, struct arguments *arg
 /* Returns -1 to go on, else the exit code. */
 static int parse(int argc, char **argv, struct arguments *args)
 {
-    static const struct option longs[] = {
-        {"row", required_argument, NULL, 'w'},    {"list", no_argument, NULL, 'l'},
-        {"rounds", required_argument, NULL, 'r'}, {"aof", required_argument, NULL, 'a'},
-        {"pin", required_argument, NULL, 'p'},    {"idle", required_argument, NULL, 'i'},
-        {"quick", no_argument, NULL, 'q'},        {"json", required_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},         {"depth", required_argument, NULL, 'd'},
-        {"grow", required_argument, NULL, 'g'},   {NULL, 0, NULL, 0}};
+    static const struct option longs[] = {{"row", required_argument, NULL, 'w'},
+                                          {"list", no_argument, NULL, 'l'},
+                                          {"rounds", required_argument, NULL, 'r'},
+                                          {"aof", required_argument, NULL, 'a'},
+                                          {"pin", required_argument, NULL, 'p'},
+                                          {"idle", required_argument, NULL, 'i'},
+                                          {"quick", no_argument, NULL, 'q'},
+                                          {"json", required_argument, NULL, 'j'},
+                                          {"help", no_argument, NULL, 'h'},
+                                          {"depth", required_argument, NULL, 'd'},
+                                          {"grow", required_argument, NULL, 'g'},
+                                          {"patterns", no_argument, NULL, 'P'},
+                                          {NULL, 0, NULL, 0}};
     int opt;
 
     *args = (struct arguments){.rounds = ROUNDS, .divide = 1, .idle_s = IDLE_S};
@@ -156,12 +168,18 @@ static int parse(int argc, char **argv, struct arguments *args)
     }
     if (optind != argc)
         return usage_error("there is one argument too many");
-    if ((args->depth || args->ngrows) && args->nglobs == 0)
+    if ((args->depth || args->ngrows || args->has_patterns) && args->nglobs == 0)
         return -1;
     for (const struct row *row = rows; row->name; row++)
         if (is_wanted(args, row))
             return -1;
     return usage_error("no row matches");
+}
+
+/* What is asked for by name is all that is wanted. */
+static bool is_idle_wanted(const struct arguments *args)
+{
+    return args->nglobs > 0 || (!args->depth && !args->ngrows && !args->has_patterns);
 }
 
 static bool run_depth(struct env *env, struct report *report, const struct arguments *args)
@@ -185,6 +203,23 @@ static bool run_grows(struct env *env, struct report *report, struct arguments *
         }
     for (size_t i = 0; i < args->ngrows; i++)
         is_good = report_growth(report, &args->grows[i]) && is_good;
+    return is_good;
+}
+
+static bool run_patterns(struct env *env, struct report *report, const struct arguments *args)
+{
+    static struct pattern_result results[PATTERNS_MAX];
+    bool is_good = true;
+
+    for (unsigned round = 0; round < args->rounds; round++)
+        for (size_t i = 0; patterns[i].name; i++) {
+            results[i].pattern = &patterns[i];
+            pattern_round(env, &patterns[i], args->divide, &results[i].round[round]);
+        }
+    for (size_t i = 0; patterns[i].name; i++) {
+        report_pattern(report, &results[i], i == 0);
+        is_good = is_good && pattern_is_whole(&results[i], args->rounds);
+    }
     return is_good;
 }
 
@@ -240,7 +275,9 @@ int main(int argc, char **argv)
             is_good = run_depth(&env, report, &args) && is_good;
         if (args.ngrows)
             is_good = run_grows(&env, report, &args) && is_good;
-        if (args.idle_s && ((!args.depth && !args.ngrows) || args.nglobs > 0))
+        if (args.has_patterns)
+            is_good = run_patterns(&env, report, &args) && is_good;
+        if (args.idle_s && is_idle_wanted(&args))
             run_rest(&env, report, args.idle_s);
         env_close(&env);
     }

@@ -220,6 +220,28 @@ bool report_growth(struct report *r, const struct growth *growth)
     return is_good;
 }
 
+void report_pattern(struct report *r, const struct pattern_result *result, bool is_first)
+{
+    double p50[PATTERN_ROUNDS_MAX], p99[PATTERN_ROUNDS_MAX], rate[PATTERN_ROUNDS_MAX];
+
+    if (is_first)
+        printf("\nPatterns, medians of %u rounds:\n\n"
+               "| | pattern | p50 ms | p99 ms | /s | |\n|---|---|---:|---:|---:|---|\n",
+               r->rounds);
+    for (unsigned i = 0; i < r->rounds; i++) {
+        const struct pattern_round *round = &result->round[i];
+        p50[i] = round->p50_ms;
+        p99[i] = round->p99_ms;
+        rate[i] = round->at_once.done / round->at_once.seconds;
+    }
+    printf("| %c | %s | %.3f | %.3f | %.0f | %s |\n", result->pattern->letter,
+           result->pattern->name, middle(p50, r->rounds), middle(p99, r->rounds),
+           middle(rate, r->rounds),
+           pattern_is_whole(result, r->rounds) ? "" : "**not all arrived**");
+    report_json_pattern(r->json, result, r->rounds);
+    fflush(stdout);
+}
+
 void report_task_bytes(struct report *r, double bytes)
 {
     printf("\nMemory: a queued task with a payload of %d bytes takes %.0f bytes of Redis beyond "

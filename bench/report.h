@@ -7,6 +7,7 @@
 #include "bench/depth.h"
 #include "bench/growth.h"
 #include "bench/pair.h"
+#include "bench/pattern.h"
 #include "bench/rest.h"
 
 struct report;
@@ -23,6 +24,7 @@ void report_depth(struct report *r, const struct depth *depth);
 void report_growth_progress(const struct report *r, const struct growth *growth, unsigned round);
 /* Returns false when a point's figures mean nothing. */
 bool report_growth(struct report *r, const struct growth *growth);
+void report_pattern(struct report *r, const struct pattern_result *result, bool is_first);
 void report_task_bytes(struct report *r, double bytes);
 /* Writes the JSON to `path` when it is not NULL, and frees the report. Ends the program when it cannot. */
 void report_finish(struct report *r, const char *path);

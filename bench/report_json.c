@@ -184,6 +184,57 @@ void report_json_growth(struct report_json *j, const struct growth *growth, unsi
     }
 }
 
+static struct json_object *make_half(const struct pattern_half *h)
+{
+    struct json_object *o = json_object_new_object();
+    double n = h->done ? h->done : 1, us = 1e6 / n;
+
+    add_int(o, "asked", h->asked);
+    add_int(o, "done", h->done);
+    add_number(o, "seconds", h->seconds);
+    add_number(o, "per_s", h->done / h->seconds);
+    add_number(o, "client_us", h->cost.client_s * us);
+    add_number(o, "reader_us", h->reader_s * us);
+    add_number(o, "supervisor_us", h->cost.supervisor_s * us);
+    add_number(o, "workers_us", h->cost.workers_s * us);
+    add_number(o, "redis_us", h->cost.redis_s * us);
+    add_number(o, "commands", h->cost.commands / n);
+    add_number(o, "in_bytes", h->in_bytes / n);
+    add_number(o, "out_bytes", h->out_bytes / n);
+    add_int(o, "client_kib", h->cost.client_kb);
+    add_int(o, "supervisor_kib", h->cost.supervisor_kb);
+    add_int(o, "worker_kib", h->cost.worker_kb);
+    add_int(o, "redis_kib", h->cost.redis_kb);
+    return o;
+}
+
+void report_json_pattern(struct report_json *j, const struct pattern_result *result,
+                         unsigned rounds)
+{
+    const char letter[] = {result->pattern->letter, '\0'};
+    struct json_object *o = json_object_new_object(), *all = json_object_new_array(), *list;
+
+    if (!json_object_object_get_ex(j->run, "patterns", &list)) {
+        list = json_object_new_array();
+        json_object_object_add(j->run, "patterns", list);
+    }
+    add_text(o, "pattern", result->pattern->name);
+    add_text(o, "letter", letter);
+    json_object_object_add(o, "whole", json_object_new_boolean(pattern_is_whole(result, rounds)));
+    for (unsigned i = 0; i < rounds; i++) {
+        const struct pattern_round *r = &result->round[i];
+        struct json_object *round = json_object_new_object();
+        add_number(round, "p50_ms", r->p50_ms);
+        add_number(round, "p95_ms", r->p95_ms);
+        add_number(round, "p99_ms", r->p99_ms);
+        json_object_object_add(round, "alone", make_half(&r->alone));
+        json_object_object_add(round, "at_once", make_half(&r->at_once));
+        json_object_array_add(all, round);
+    }
+    json_object_object_add(o, "all", all);
+    json_object_array_add(list, o);
+}
+
 void report_json_idle(struct report_json *j, const struct rest_idle *idle)
 {
     struct json_object *o = json_object_new_object();

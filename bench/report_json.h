@@ -1,7 +1,7 @@
 /*
  * report_json.h: the JSON of --json: {"program", "machine", "rounds", "runs": [{"aof", "pinned", "rows": [{…, "ratio",
  * "median", "all"}], "growth": [{"row", "what", "points": [{"value",
- * "void", "all"}]}], "depth", "idle", "task_bytes"}]}. Times in seconds or as their names say.
+ * "void", "all"}]}], "patterns": [{"pattern", "letter", "whole", "all"}], "depth", "idle", "task_bytes"}]}. Times in seconds or as their names say.
  */
 #ifndef CB_BENCH_REPORT_JSON_H
 #define CB_BENCH_REPORT_JSON_H
@@ -10,6 +10,7 @@
 #include "bench/growth.h"
 #include "bench/machine.h"
 #include "bench/pair.h"
+#include "bench/pattern.h"
 #include "bench/rest.h"
 
 struct report_json;
@@ -19,6 +20,8 @@ void report_json_pair(struct report_json *j, const struct pair *pair);
 /* These belong to the section that was begun last. */
 void report_json_depth(struct report_json *j, const struct depth *depth);
 void report_json_growth(struct report_json *j, const struct growth *growth, unsigned rounds);
+void report_json_pattern(struct report_json *j, const struct pattern_result *result,
+                         unsigned rounds);
 void report_json_idle(struct report_json *j, const struct rest_idle *idle);
 void report_json_task_bytes(struct report_json *j, double bytes);
 /* The text, which the caller frees; the report is freed. */
