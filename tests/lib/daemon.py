@@ -132,13 +132,24 @@ class Daemon:
             )
         if ready:
             self.wait_ready()
-            open_now = procs.fd_list(self.pid)
+            open_now = self.settled_fds()
             self.fds_at_start = len(open_now) + self.more_fds + self.audit_fds(open_now)
         return self
 
     @property
     def pid(self):
         return self.process.pid
+
+    def settled_fds(self):
+        """Its descriptors, when they are the same twice, with a pause: the connection that said "ready" is closed by then."""
+        seen = [None, None]
+
+        def settled():
+            seen[:] = [seen[1], procs.fd_list(self.pid)]
+            return seen[0] == seen[1]
+
+        tap.wait_until(settled, 5, "its descriptors stay the same", step=0.01)
+        return seen[1]
 
     def audit_fds(self, open_now):
         """The audit file is opened when Redis is there, which may be after the daemon is ready."""

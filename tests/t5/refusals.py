@@ -148,7 +148,7 @@ REFUSALS = [
             "Redis has too few replicas and takes no writes (NOREPLICAS ", 75, "Redis has too few replicas and takes no writes (NOREPLICAS "),
     Refusal("READONLY", demote, promote, "this Redis is a replica, it takes no writes (READONLY ", 69,
             # What a command was told, what blocking reads were told, what the next connection finds out (ROLE).
-            ("this Redis is a replica, it takes no writes", "this Redis has become a replica (UNBLOCKED ")),
+            ("this Redis is a replica, it takes no writes", "Redis has ended a blocking read (UNBLOCKED ")),
     Refusal("MASTERDOWN", lose_master, promote, "this Redis is a replica that has lost its master (MASTERDOWN ", 69,
             "this Redis is a replica that has lost its master (MASTERDOWN "),
     Refusal("NOAUTH", want_password, set_config(requirepass=""), "Redis wants a password (NOAUTH ", 77,
