@@ -38,7 +38,8 @@ enum {
 
 static const struct cli_option import_options[] = {
     {'q', "queue", "QUEUE", "Queue of the lines that do not name one."},
-    {0, "strict", NULL, "Stop at the first bad line."},
+    {0, "strict", NULL,
+     "Stop at the first bad line. Up to 700 lines behind it may have been sent by then."},
     {0, "idem", "KEY",
      "Repeating an import of the same file under the same key adds no task twice (within "
      "limits.idempotency_ttl_ms)."},
@@ -319,12 +320,22 @@ static void send_again(struct import *im, int64_t *due)
 
 static struct batch *next_to_fill(struct import *im)
 {
+    struct batch *free_one = NULL;
+    int64_t oldest = im->last_number + 1;
+
     if (im->filling)
         return im->filling;
-    for (size_t i = 0; i < IMPORT_BATCHES; i++)
-        if (im->batches[i].state == BATCH_FREE)
-            return &im->batches[i];
-    return NULL;
+    for (size_t i = 0; i < IMPORT_BATCHES; i++) {
+        struct batch *b = &im->batches[i];
+        if (b->state == BATCH_FREE)
+            free_one = b;
+        else if (b->number < oldest)
+            oldest = b->number;
+    }
+    /* Of a slow worker's batch it is not known yet whether it is the last one. */
+    if (cli_is_set(im->cli, "strict") && im->last_number + 1 - oldest >= IMPORT_BATCHES)
+        return NULL;
+    return free_one;
 }
 
 static bool is_done(const struct import *im)

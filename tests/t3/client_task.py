@@ -310,7 +310,7 @@ def import_strict():
         equal(re.findall(r"line (\d+):", done.stderr.decode()), ["151"], done.stderr.decode())
         got = {t["text"] for t in listed(queue)}
         check({f"n{i}" for i in range(150)} <= got, "what stands before it is imported")
-        check(len(got) < 1200, f"{len(got)} imported")
+        check(len(got) <= 200 + 7 * 100, f"{len(got)} imported")  # its own batch, and those that may be in flight with it
 
 
 @case("task import: repeated under the same --idem it adds nothing, also with bad lines in it")
