@@ -16,7 +16,12 @@
 #include "common/mem.h"
 #include "common/scripts.h"
 
-#define PAGE "200"
+enum {
+    PAGE = 200, /* tasks that are read at once, and put back by one call of the script… */
+    CALL_BYTES = 2 << 20, /* …unless they are larger: Redis does nothing else meanwhile */
+    FETCH_BYTES = 16
+                  << 20, /* …and so many are read, as far as those before tell how large they are */
+};
 
 struct restore {
     const struct cli *cli;
@@ -184,23 +189,43 @@ static int open_cursor(struct restore *r)
     return -1;
 }
 
-static int restore_page(struct restore *r, const PGresult *rows)
+static void add_task(struct script_call *call, struct arena *a, const PGresult *rows, int row)
+{
+    for (int c = 0; c < PQnfields(rows); c++) {
+        struct buf text CB_CLEANUP(buf_done) = BUF_INIT;
+        size_t len = (size_t)PQgetlength(rows, row, c);
+        if (c != COLUMN_OF_TEXT) {
+            script_call_arg(call, PQgetvalue(rows, row, c), len);
+            continue;
+        }
+        json_put_string(&text, PQgetvalue(rows, row, c), len);
+        script_call_arg_str(call, arena_printf(a, "%s", buf_peek(&text)));
+    }
+}
+
+static size_t task_bytes(const PGresult *rows, int row)
+{
+    size_t bytes = 0;
+
+    for (int c = 0; c < PQnfields(rows); c++)
+        bytes += (size_t)PQgetlength(rows, row, c);
+    return bytes;
+}
+
+/* From row *row on, which it moves: as many as fit, and one in any case. */
+static int restore_some(struct restore *r, const PGresult *rows, int *row, size_t *bytes)
 {
     CB_CLEANUP(arena_done) struct arena a = ARENA_INIT;
     struct script_call call;
+    size_t total = 0, next = task_bytes(rows, *row);
 
     begin_call(r, &a, "tasks", &call);
-    for (int i = 0; i < PQntuples(rows); i++)
-        for (int c = 0; c < PQnfields(rows); c++) {
-            struct buf text CB_CLEANUP(buf_done) = BUF_INIT;
-            size_t len = (size_t)PQgetlength(rows, i, c);
-            if (c != COLUMN_OF_TEXT) {
-                script_call_arg(&call, PQgetvalue(rows, i, c), len);
-                continue;
-            }
-            json_put_string(&text, PQgetvalue(rows, i, c), len);
-            script_call_arg_str(&call, arena_printf(&a, "%s", buf_peek(&text)));
-        }
+    do {
+        add_task(&call, &a, rows, (*row)++);
+        total += next;
+        next = *row < PQntuples(rows) ? task_bytes(rows, *row) : CALL_BYTES;
+    } while (total + next < CALL_BYTES);
+    *bytes += total;
     fault_point("restore.page");
     return run_call(r, &call);
 }
@@ -208,15 +233,18 @@ static int restore_page(struct restore *r, const PGresult *rows)
 static int restore_tasks(struct restore *r)
 {
     struct cb_error err = {0};
-    int status = open_cursor(r), n = 1;
+    int status = open_cursor(r), n = PAGE;
 
     while (status < 0 && n > 0) {
         PGresult *rows CB_CLEANUP(pg_result_free) = NULL;
-        if (pg_exec(r->a.pg, "FETCH " PAGE " FROM open_tasks", &rows, &err) != 0)
+        char *sql CB_CLEANUP(mem_free_ptr) = mem_printf("FETCH %d FROM open_tasks", n);
+        size_t bytes = 1;
+        if (pg_exec(r->a.pg, sql, &rows, &err) != 0)
             return archive_failed("the archive", &err);
-        n = PQntuples(rows);
-        if (n > 0)
-            status = restore_page(r, rows);
+        for (int row = 0; status < 0 && row < PQntuples(rows);)
+            status = restore_some(r, rows, &row, &bytes);
+        size_t fitting = (size_t)PQntuples(rows) * FETCH_BYTES / bytes;
+        n = PQntuples(rows) == 0 ? 0 : fitting > PAGE ? PAGE : fitting < 1 ? 1 : (int)fitting;
     }
     if (status < 0 && pg_exec(r->a.pg, "COMMIT", NULL, &err) != 0)
         return archive_failed("the archive", &err);

@@ -113,6 +113,26 @@ def kinds():
         equal(d.client("archive", "restore").returncode, 73, "it is not empty any more")
 
 
+@case("large tasks come back in calls of a few MiB, byte by byte")
+def large():
+    need_failpoints(procs.binary("claudebench-archive"))
+    db = PrivatePostgres.shared().database()
+    payload = {"pad": "y" * 250000}
+    with Doomed(config=config(db)) as d:
+        c = d.caller()
+        ids = {c.call("task.create", {"text": str(i), "payload": {**payload, "i": i}})["id"]: i for i in range(40)}
+        wait_until(lambda: lag(d) == 0, 30, "all is archived")
+        end(d)
+    with Daemon(config=config(db)) as d:
+        died = d.client("archive", "restore", env=failpoints_env("restore.page:kill:nth=4"))
+        check(died.returncode != 0, "10 MB are more than three calls, though they are fewer than 200 tasks")
+        said = restored(d)
+        check("restored " in said and " tasks were there" in said, said)
+        c = d.caller()
+        for i, n in ids.items():
+            equal(c.call("task.get", {"id": i})["payload"], {**payload, "i": n})
+
+
 @case("Redis dies with its files under load, the restore dies in its middle: what was archived as open is back, once, and nothing else")
 def under_load():
     need_failpoints(procs.binary("claudebench-archive"))
