@@ -31,11 +31,11 @@ int ask_load(struct ask *a, const struct cli *cli)
 
 /* ---- the socket ---- */
 
-/* Waits for a daemon that has many others to accept first; connect() that does not block fails at once then. */
-static int connect_control(const char *path, int64_t timeout_ms)
+/* Waits so long for a daemon that has many others to accept first; connect() that does not block (0) fails at once then. */
+static int connect_control(const char *path, int64_t patience_ms)
 {
-    const struct timeval patience = {.tv_sec = timeout_ms / 1000,
-                                     .tv_usec = timeout_ms % 1000 * 1000};
+    const struct timeval patience = {.tv_sec = patience_ms / 1000,
+                                     .tv_usec = patience_ms % 1000 * 1000};
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t len = strlen(path);
 
@@ -44,7 +44,7 @@ static int connect_control(const char *path, int64_t timeout_ms)
         return -1;
     }
     memcpy(address.sun_path, path, len + 1);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (patience_ms > 0 ? 0 : SOCK_NONBLOCK), 0);
     if (fd >= 0 && (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0 ||
                     connect(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
                     fcntl(fd, F_SETFL, O_NONBLOCK) != 0)) {
@@ -121,20 +121,15 @@ static int read_line(int fd, struct buf *out, int64_t until_ms)
     }
 }
 
-static int exchange(const char *path, const char *line, int64_t timeout_ms, struct buf *answer)
+/* errno stays. */
+static void hang_up(struct ask *a)
 {
-    int64_t until = clock_mono_ms() + timeout_ms;
-    int fd = connect_control(path, timeout_ms);
-
-    if (fd < 0)
-        return -1;
-    int status = send_line(fd, line, until);
-    if (status == 0 || errno == EPIPE || errno == ECONNRESET) /* turned away: it says why */
-        status = read_line(fd, answer, until);
     int saved = errno;
-    close(fd);
+
+    if (a->is_asked)
+        close(a->fd);
+    a->is_asked = false;
     errno = saved;
-    return status;
 }
 
 /* ---- the answer ---- */
@@ -178,15 +173,30 @@ bool ask_error(const struct ask *a, struct buf *out)
     return true;
 }
 
-int ask_daemon_quietly(struct ask *a, const char *line, int64_t timeout_ms, struct cb_error *err)
+static int begin(struct ask *a, const char *line, int64_t patience_ms, int64_t timeout_ms,
+                 struct cb_error *err)
+{
+    const char *path = a->opts->supervisor.control_socket;
+
+    hang_up(a);
+    buf_reset(&a->answer);
+    a->until_ms = clock_mono_ms() + timeout_ms;
+    a->fd = connect_control(path, patience_ms);
+    a->is_asked = a->fd >= 0;
+    if (a->is_asked && (send_line(a->fd, line, a->until_ms) == 0 || errno == EPIPE ||
+                        errno == ECONNRESET)) /* turned away: it says why */
+        return -1;
+    hang_up(a);
+    return not_asked(path, errno, err);
+}
+
+/* An answer that is there. */
+static int read_answer(struct ask *a, struct cb_error *err)
 {
     struct buf why CB_CLEANUP(buf_done) = BUF_INIT;
     const char *path = a->opts->supervisor.control_socket;
     enum json_type type;
 
-    buf_reset(&a->answer);
-    if (exchange(path, line, timeout_ms, &a->answer) != 0)
-        return not_asked(path, errno, err);
     if (json_check(a->answer.data, a->answer.len, &a->json, &type, NULL) != 0 ||
         type != JSON_OBJECT)
         return fail(err, EXITCODE_SOFTWARE, "%s: the daemon's answer is not JSON", path);
@@ -197,6 +207,35 @@ int ask_daemon_quietly(struct ask *a, const char *line, int64_t timeout_ms, stru
     if (strcmp(buf_peek(&why), "too many clients") != 0)
         return -1;
     return fail(err, EXITCODE_TEMPFAIL, "%s: the daemon refuses: %s", path, buf_peek(&why));
+}
+
+/* Reads until then at most. */
+static int receive(struct ask *a, int64_t until_ms, struct cb_error *err)
+{
+    int status = read_line(a->fd, &a->answer, until_ms);
+
+    if (status != 0 && errno == ETIMEDOUT && clock_mono_ms() < a->until_ms)
+        return ASK_PENDING;
+    hang_up(a);
+    return status == 0 ? read_answer(a, err)
+                       : not_asked(a->opts->supervisor.control_socket, errno, err);
+}
+
+int ask_begin(struct ask *a, const char *line, int64_t timeout_ms, struct cb_error *err)
+{
+    return begin(a, line, 0, timeout_ms, err);
+}
+
+int ask_look(struct ask *a, struct cb_error *err)
+{
+    return receive(a, 0, err);
+}
+
+int ask_daemon_quietly(struct ask *a, const char *line, int64_t timeout_ms, struct cb_error *err)
+{
+    int code = begin(a, line, timeout_ms, timeout_ms, err);
+
+    return code < 0 ? receive(a, a->until_ms, err) : code;
 }
 
 int ask_daemon(struct ask *a, const char *line, int64_t timeout_ms)
@@ -211,6 +250,7 @@ int ask_daemon(struct ask *a, const char *line, int64_t timeout_ms)
 
 void ask_done(struct ask *a)
 {
+    hang_up(a);
     options_free(a->opts);
     buf_done(&a->answer);
 }

@@ -9,10 +9,16 @@
 #include "common/json.h"
 #include "common/options.h"
 
+#include <stdbool.h>
+#include <stdint.h>
+
 struct ask {
     struct options *opts;
     struct buf answer;
     struct json_span json; /* the answer, an object; points into it */
+    bool is_asked;         /* ask_begin(): the answer is to come from `fd` until `until_ms` */
+    int fd;
+    int64_t until_ms;
 };
 #define ASK_INIT                                                                                   \
     {                                                                                              \
@@ -31,6 +37,13 @@ int ask_load(struct ask *a, const struct cli *cli);
 int ask_daemon(struct ask *a, const char *line, int64_t timeout_ms);
 /* The same without a message, for who has a screen: err->code is the exit code, err->text says why. */
 int ask_daemon_quietly(struct ask *a, const char *line, int64_t timeout_ms, struct cb_error *err);
+/*
+ * The same in two steps, for who has other things to do meanwhile. ask_begin() returns -1 when it is asked; then ask_look(), which does not
+ * wait, returns ASK_PENDING as long as there is no answer and time is left: a->fd can be polled. Both otherwise return as above.
+ */
+enum { ASK_PENDING = -2 };
+int ask_begin(struct ask *a, const char *line, int64_t timeout_ms, struct cb_error *err);
+int ask_look(struct ask *a, struct cb_error *err);
 void ask_done(struct ask *a);
 
 /* The text of the answer's member "error", appended; false when there is none. */

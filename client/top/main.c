@@ -14,7 +14,7 @@
 #include <ncurses.h>
 #include <signal.h>
 
-enum { ANSWER_MS = 500, RATE_MS = 1000, WAIT_MAX_MS = 1000 };
+enum { ANSWER_MS = 2000, RATE_MS = 1000, WAIT_MAX_MS = 1000 };
 
 const struct cli_verb *const cli_verbs[] = {&verb_top, NULL};
 
@@ -42,16 +42,22 @@ static void take_answer(struct top *t)
     t->ask.answer = (struct buf)BUF_INIT;
 }
 
+/* Asks when it is time to, and takes what has come. A daemon that hangs is not waited for: keys are. */
 static void look(struct top *t)
 {
+    bool is_due = clock_mono_ms() >= t->next_ms && (!t->is_paused || t->next_ms == 0);
     struct cb_error err = {0};
+    int code = -1;
 
-    if (ask_daemon_quietly(&t->ask, "{\"cmd\":\"status\"}\n", ANSWER_MS, &err) < 0) {
-        t->trouble = (struct cb_error){0};
+    if (!t->ask.is_asked && !is_due)
+        return;
+    if (!t->ask.is_asked)
+        code = ask_begin(&t->ask, "{\"cmd\":\"status\"}\n", ANSWER_MS, &err);
+    if (code < 0 && (code = ask_look(&t->ask, &err)) == ASK_PENDING)
+        return;
+    t->trouble = err;
+    if (code < 0)
         take_answer(t);
-    } else {
-        t->trouble = err;
-    }
     t->next_ms = clock_mono_ms() + t->delay_ms;
 }
 
@@ -59,7 +65,8 @@ static void look(struct top *t)
 
 static int pause_ms(const struct top *t)
 {
-    int64_t left = t->is_paused ? WAIT_MAX_MS : t->next_ms - clock_mono_ms();
+    int64_t until = t->ask.is_asked ? t->ask.until_ms : t->next_ms;
+    int64_t left = t->is_paused && !t->ask.is_asked ? WAIT_MAX_MS : until - clock_mono_ms();
 
     return left < 0 ? 0 : left > WAIT_MAX_MS ? WAIT_MAX_MS : (int)left;
 }
@@ -69,10 +76,10 @@ static void loop(struct top *t)
     bool is_gone = false;
 
     while (!t->is_done && !is_gone && !terminal_signal()) {
-        if (clock_mono_ms() >= t->next_ms && (!t->is_paused || t->next_ms == 0))
-            look(t);
-        draw(t);
-        if (!terminal_wait(pause_ms(t), &is_gone))
+        look(t);
+        if (t->now.status.len > 0 || t->trouble.code) /* or the first answer is still to come */
+            draw(t);
+        if (!terminal_wait(pause_ms(t), t->ask.is_asked ? t->ask.fd : -1, &is_gone))
             continue;
         for (int key; !is_gone && (key = getch()) != ERR;)
             keys_press(t, key);

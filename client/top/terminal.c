@@ -142,11 +142,12 @@ bool terminal_is_utf8(void)
     return is_utf8;
 }
 
-bool terminal_wait(int timeout_ms, bool *ret_is_gone)
+bool terminal_wait(int timeout_ms, int fd, bool *ret_is_gone)
 {
-    struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
-    int n = poll(&in, 1, timeout_ms);
+    struct pollfd in[] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
+    int n = poll(in, CB_ARRAY_LEN(in), timeout_ms);
 
-    *ret_is_gone = n > 0 && (in.revents & (POLLHUP | POLLERR | POLLNVAL));
-    return n > 0 || (n < 0 && errno == EINTR); /* of another size: ncurses has a key for it */
+    *ret_is_gone = n > 0 && (in[0].revents & (POLLHUP | POLLERR | POLLNVAL));
+    /* Interrupted: of another size, and ncurses has a key for it. */
+    return n < 0 ? errno == EINTR : in[0].revents != 0;
 }

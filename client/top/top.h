@@ -58,8 +58,9 @@ void terminal_close(void); /* idempotent */
 /* The signal that is to end us, 0: none. */
 int terminal_signal(void);
 bool terminal_is_utf8(void);
-/* Waits for keys: true when there is one to read; false when the time is over or something came between. */
-bool terminal_wait(int timeout_ms, bool *ret_is_gone);
+/* Waits for keys, and for what can be read from `fd` (-1: nothing): true when there is a key; false when the time is over or something
+ * else came. */
+bool terminal_wait(int timeout_ms, int fd, bool *ret_is_gone);
 
 enum color { COLOR_PLAIN, COLOR_GOOD, COLOR_DOUBT, COLOR_BAD };
 int terminal_attr(enum color color); /* attributes for attrset() */

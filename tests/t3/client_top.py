@@ -4,6 +4,7 @@ given back whatever ends it."""
 
 import os
 import signal
+import threading
 
 import fake_control
 from cbtest import *
@@ -130,6 +131,37 @@ def away():
             t.wait_for("[1 workers]")
             t.press("q")
             equal(t.wait_end(), 0)
+
+
+@case("a daemon that hangs keeps no key waiting; when it goes on, so does the list")
+def hanging():
+    goes_on, hangs = threading.Event(), threading.Event()
+    goes_on.set()
+
+    def answer(_):
+        if not goes_on.is_set():
+            hangs.set()
+            goes_on.wait(60)
+        return fake_control.status()
+
+    with FakeControl(answer) as c, top(c) as t:
+        # A test that is held up between these lines finds top in doubt already: then it is tried again.
+        for _ in range(10):
+            t.press("1")
+            t.wait_for(lambda text: "[1 workers]" in text and "trying again" not in text)
+            hangs.clear()
+            goes_on.clear()
+            hangs.wait(60)
+            t.press("2")
+            lines = t.wait_for("[2 queues]")
+            was_in_doubt = "trying again" in "\n".join(lines)
+            goes_on.set()
+            if not was_in_doubt:
+                break
+        check(not was_in_doubt, lines)
+        t.wait_for(lambda text: "[2 queues]" in text and "trying again" not in text)
+        t.press("q")
+        equal(t.wait_end(), 0)
 
 
 @case("signals and a closed terminal end it; a crash, too, leaves the terminal as it was")
