@@ -133,14 +133,83 @@ def bash():
     check(not os.path.exists(f"{procs.folder()}/pwned"), "run")
 
 
-@case("zsh and fish, when they are there, can read theirs")
-def others():
-    for shell, name in (("zsh", "_claudebench"), ("fish", "claudebench.fish")):
-        if not shutil.which(shell):
-            note(f"no {shell}")
-            continue
-        done = procs.run([shell, "-n", os.path.join(procs.top_srcdir(), "completions", name)])
-        equal((done.returncode, done.stderr), (0, b""), shell)
+def shell_env():
+    return {"CLAUDEBENCH_CONFIG": daemon.config_path, "HOME": procs.subfolder("home"), "TERM": "dumb", "LC_ALL": "C.UTF-8",
+            "PATH": f"{os.path.abspath(procs.top_builddir())}:{os.environ['PATH']}"}
+
+
+def have(shell, name):
+    """Its syntax is looked at here; they are no dependencies, so that a machine without them says so and goes on."""
+    if not shutil.which(shell):
+        note(f"no {shell}")
+        return False
+    done = procs.run([shell, "-n", os.path.join(procs.top_srcdir(), "completions", name)])
+    equal((done.returncode, done.stderr), (0, b""), shell)
+    return True
+
+
+def in_fish(line):
+    """[(word, what is said about it)]"""
+    script = f"source {os.path.join(procs.top_srcdir(), 'completions/claudebench.fish')}; complete -C $argv[1]"
+    done = procs.run(["fish", "--no-config", "-c", script, line], env=shell_env())
+    equal((done.returncode, done.stderr), (0, b""))
+    return [tuple((row + "\t").split("\t")[:2]) for row in done.stdout.decode().splitlines()]
+
+
+@case("fish, when it is there: commands with what they do, options, values, files, commands; a hostile id is one word, never run")
+def fish():
+    if not have("fish", "claudebench.fish"):
+        return
+    words = dict(in_fish("claudebench sta"))
+    equal(list(words), ["status"])
+    check("workers" in words["status"], words)
+    check({"add", "list", "show"} <= {w for w, _ in in_fish("claudebench task ")}, "verbs")
+    equal([w for w, _ in in_fish("claudebench task list --sta")], ["--status="])
+    equal([w for w, _ in in_fish("claudebench task list --status=pen")], ["--status=pending"])
+    check("/etc/hostname" in [w for w, _ in in_fish("claudebench task import /etc/hostn")], "files")
+    check("ls" in [w for w, _ in in_fish("claudebench work -- ls")], "commands")
+    equal([w for w, _ in in_fish("claudebench task assign t-1 we")], [HOSTILE])
+    check(not os.path.exists(f"{procs.folder()}/pwned"), "run")
+
+
+# A zsh on a terminal of its own, which puts after each Tab what is on its line, or what it lists, into a file.
+IN_ZSH = r"""
+zmodload zsh/zpty || exit
+zpty shell zsh -f -i
+zpty -w shell "PROMPT= RPS1= ; fpath=(${(q)1} \$fpath); autoload -Uz compinit && compinit -u -C -d ${(q)4}; unsetopt beep; setopt no_list_ambiguous
+zstyle ':completion:*' menu false
+show() { zle complete-word; print -r -- \"\$BUFFER\" >${(q)2}.new; mv ${(q)2}.new ${(q)2}; BUFFER=; zle accept-line }
+zle -N complete-word .complete-word; zle -C complete-word .complete-word _main_complete; zle -N show; bindkey '^X' show; echo rea''dy"
+zpty -r shell seen '*ready*' || exit
+zpty -w -n shell $3$'\x18'
+while [[ ! -e $2 ]] && zpty -t shell; do
+    zpty -r -t shell seen || sleep 0.01
+done
+cat $2
+zpty -d shell
+"""
+
+
+def in_zsh(line):
+    """The line as Tab leaves it."""
+    shown = f"{procs.subfolder('zsh')}/shown"
+    done = procs.run(["zsh", "-f", "-c", IN_ZSH, "zsh", os.path.join(procs.top_srcdir(), "completions"), shown, line,
+                       f"{procs.folder()}/zcompdump"], env=shell_env(), timeout=60)
+    equal(done.stderr, b"")
+    return done.stdout.decode().rstrip("\n")
+
+
+@case("zsh, when it is there: commands, options, values, files, commands; a hostile id is quoted, never run")
+def zsh():
+    if not have("zsh", "_claudebench"):
+        return
+    equal(in_zsh("claudebench stat"), "claudebench status ")
+    equal(in_zsh("claudebench task list --stat"), "claudebench task list --status=", "no space behind =")
+    equal(in_zsh("claudebench task list --status=pen"), "claudebench task list --status=pending ")
+    equal(in_zsh("claudebench task import /etc/hostn"), "claudebench task import /etc/hostname ")
+    back = procs.run(["zsh", "-f", "-c", in_zsh("claudebench task assign t-1 we").replace("claudebench task assign t-1", "printf %s", 1)])
+    equal(back.stdout.decode(), HOSTILE)
+    check(not os.path.exists(f"{procs.folder()}/pwned"), "run")
 
 
 start()
