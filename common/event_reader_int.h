@@ -1,0 +1,101 @@
+/*
+ * event_reader_int.h: what the parts of the event reader share: event_reader.c has its connection, its place and its turns,
+ * event_reader_stream.c the stream and the channels beside it, event_reader_group.c the group.
+ *
+ * What was read and may be given is in `ready`; each turn (a page of the stream, a wait) puts some there. `place` is behind all that
+ * was read.
+ */
+#ifndef CB_EVENT_READER_INT_H
+#define CB_EVENT_READER_INT_H
+
+#include "common/event_reader.h"
+
+#include "common/arena.h"
+#include "common/backoff.h"
+#include "common/event_channel.h"
+#include "common/redis_link.h"
+
+#define EVENT_READER_PAGE_TEXT "500"
+enum {
+    EVENT_READER_PAGE = 500,
+    EVENT_READER_BLOCK_MS = 2000,
+};
+
+struct event_reader {
+    struct event_reader_config cfg;
+    struct arena arena;
+    const char *key;
+    struct redis_link *link;
+    struct event_channel *channel;
+    struct event_entry *ready; /* may be given */
+    struct event_entry *told;  /* by the channel; behind `place` */
+    struct event_entry *given; /* the last one */
+    struct event_id place;
+    bool has_place;
+    /* The stream had an entry of this id: if it has no more, those behind it may have gone, too. */
+    bool is_entry;
+    bool is_at_end;
+    bool has_gap;
+    struct event_gap gap;
+    struct backoff backoff;
+    int64_t retry_at_ms;
+    int64_t looked_ms; /* at the stream, with channels */
+
+    /* With a group. */
+    bool is_past_pending; /* what was given before and not acknowledged has been given again */
+    struct event_id pending_from;
+    struct event_id *unacked; /* read, rising */
+    size_t nunacked, unacked_cap;
+    size_t ndone; /* the first so many of them are done, and Redis does not know yet */
+};
+
+static inline bool is_before(struct event_id a, struct event_id b)
+{
+    return event_id_compare(a, b) < 0;
+}
+
+/* How long a blocking read may block. */
+static inline int event_reader_block_ms(int timeout_ms)
+{
+    return timeout_ms < 1                       ? 1
+           : timeout_ms < EVENT_READER_BLOCK_MS ? timeout_ms
+                                                : EVENT_READER_BLOCK_MS;
+}
+
+/* ---- event_reader.c ---- */
+
+/* What was read and not given, or not acknowledged, is read again. */
+void event_reader_hang_up(struct event_reader *r);
+
+/* ---- event_reader_stream.c ---- */
+
+struct stream_info {
+    struct event_id last; /* the last id that was given to any entry */
+    struct event_id first_entry, last_entry;
+    bool has_entries;
+    bool has_lost; /* entries have been removed */
+};
+
+void event_reader_list_free(struct event_entry **list);
+bool event_reader_is_wanted(const struct event_reader *r, const struct event_entry *e);
+void event_reader_set_gap(struct event_reader *r, struct event_id after, struct event_id before);
+/* An error reply as the reason of the failure. */
+int event_reader_check_reply(const reply_t *reply, struct cb_error *err);
+int event_reader_info(struct event_reader *r, struct stream_info *ret, struct cb_error *err);
+/* Have entries behind our place gone that we have not read? */
+int event_reader_look_for_gap(struct event_reader *r, struct cb_error *err);
+/* …when a page of `count` that begins with `first`, behind our place, has come. */
+int event_reader_look_before(struct event_reader *r, struct event_id first, size_t count,
+                             struct cb_error *err);
+/* Listens, when it is to. */
+int event_reader_open_channels(struct event_reader *r, struct cb_error *err);
+/* A page, or a wait for one. */
+int event_reader_stream_turn(struct event_reader *r, int timeout_ms, struct cb_error *err);
+
+/* ---- event_reader_group.c ---- */
+
+int event_reader_group_turn(struct event_reader *r, int timeout_ms, struct cb_error *err);
+/* Tells Redis of what is done. */
+int event_reader_send_acks(struct event_reader *r, struct cb_error *err);
+
+#endif
