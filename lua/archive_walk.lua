@@ -25,20 +25,11 @@ local function walk_set(stage, name, key, score, last)
 end
 
 local function walk_stage(stage, name, score, last)
-    local state, key = STAGES[stage], nil
-    if name then
-        key = index_key(state, name)
-    else
-        name, key = next_set(state, '', '')
-    end
-    while name do
-        local cursor = walk_set(stage, name, key, score, last)
-        if cursor then
-            return cursor
-        end
+    return each_set(STAGES[stage], name, function(set, key)
+        local cursor = walk_set(stage, set, key, score, last)
         last = nil
-        name, key = next_set(state, name, '')
-    end
+        return cursor
+    end)
 end
 
 local stage, name, score, last = string.match(ARGV[2], '^(%d+) (%S+) (%S+) (%S+)$')

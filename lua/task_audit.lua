@@ -155,14 +155,8 @@ local function walk_set(stage, name, key, score, last, look)
 end
 
 local function walk_state(stage, name, score, last)
-    local state, key = STAGES[stage], nil
-    if name then
-        key = index_key(state, name)
-    else
-        name, key = next_set(state, '', '')
-    end
-    while name do
-        local set = name
+    local state = STAGES[stage]
+    return each_set(state, name, function(set, key)
         local cursor = walk_set(stage, set, key, score, last, function(id, s)
             check_entry(state, set, id, s)
         end)
@@ -170,11 +164,8 @@ local function walk_state(stage, name, score, last)
             return cursor
         end
         examined, last = examined + 1, nil
-        if is_full() then
-            return stage .. ' ' .. set .. BEHIND_ALL
-        end
-        name, key = next_set(state, name, '')
-    end
+        return is_full() and stage .. ' ' .. set .. BEHIND_ALL or nil
+    end)
 end
 
 local function walk_dead(score, last)

@@ -52,6 +52,24 @@ local function index_key(stage, set)
     return role ~= '' and role_key(queue, role) or queue_key(queue)
 end
 
+-- look(set, key) for the sets of a stage, from the one that a cursor names (nil: the first) on, until it returns something, which is
+-- what this returns.
+local function each_set(stage, set, look)
+    local key
+    if set then
+        key = index_key(stage, set)
+    else
+        set, key = next_set(stage, '', '')
+    end
+    while set do
+        local found = look(set, key)
+        if found then
+            return found
+        end
+        set, key = next_set(stage, set, '')
+    end
+end
+
 -- A pending task with several roles lies in several sets: it is shown with the first one.
 local function is_first_set(roles, set)
     local role = string.match(set, '/(.*)$')
