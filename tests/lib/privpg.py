@@ -5,7 +5,7 @@
     with Daemon(config={"postgres": {"conninfo": db.conninfo}}) as d: …
     db.rows("SELECT id FROM claudebench.task")  # lists of texts
 
-One server for all cases of a program: PrivatePostgres.shared().
+One server for all cases of a program: PrivatePostgres.shared(); a database of it: database().
 """
 
 import glob
@@ -18,6 +18,7 @@ import tempfile
 
 import procs
 import tap
+from daemon import Daemon, merge
 
 USER = "nobody"
 
@@ -144,3 +145,24 @@ class PrivatePostgres:
     def remove(self):
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def database():
+    """A new one of the server that the program's cases share."""
+    return PrivatePostgres.shared().database()
+
+
+def archive_config(db, **more):
+    """Of a daemon with an archive in this database."""
+    return merge({"postgres": {"conninfo": db.conninfo, "timeout_ms": 5000}, "domains": {"hook": {"workers": 0}}}, more)
+
+
+def outbox_served(db, env=None, **config):
+    """A daemon that serves the database's outbox."""
+    d = Daemon(config=archive_config(db, **config), env=env)
+    tap.wait_until(lambda: d.events("archive_outbox"), 20, "somebody serves the outbox")
+    return d
+
+
+def wait_outbox(db, n, timeout=30):
+    tap.wait_until(lambda: db.number("SELECT count(*) FROM claudebench.outbox WHERE done_at IS NOT NULL") == n, timeout, f"{n} rows are done")

@@ -8,22 +8,16 @@ import time
 
 from cbtest import *
 from flood import completions, creations, flood
-from privpg import PrivatePostgres
+from privpg import PrivatePostgres, archive_config, database
 
 
 # Too long for make check.
 fault_case = case if FAULTS or LONG else lambda *_, **__: lambda function: function
 
 
-def database():
-    return PrivatePostgres.shared().database()
-
-
 def archived(db, ready=True, env=None, **config):
     """A daemon with an archive. `ready`: False: it is not to be healthy yet."""
-    d = Daemon(config=merge({"postgres": {"conninfo": db.conninfo, "timeout_ms": 5000}, "domains": {"hook": {"workers": 0}},
-                             "task": {"backoff_ms": 600000}},
-                            config), ready=ready, env=env, more_fds=4)
+    d = Daemon(config=merge(archive_config(db, task={"backoff_ms": 600000}), config), ready=ready, env=env, more_fds=4)
     wait_until(lambda: d.events("daemon_ready"), 20, "the daemon is ready")
     return d
 

@@ -7,28 +7,13 @@ import time
 import signal
 
 from cbtest import *
-from privpg import PrivatePostgres
-
-
-def database():
-    return PrivatePostgres.shared().database()
-
-
-def served(db, env=None, **config):
-    d = Daemon(config=merge({"postgres": {"conninfo": db.conninfo, "timeout_ms": 5000}, "domains": {"hook": {"workers": 0}}}, config),
-               env=env)
-    wait_until(lambda: d.events("archive_outbox"), 20, "somebody serves the outbox")
-    return d
-
-
-def wait_done(db, n, timeout=30):
-    wait_until(lambda: db.number("SELECT count(*) FROM claudebench.outbox WHERE done_at IS NOT NULL") == n, timeout, f"{n} rows are done")
+from privpg import database, outbox_served, wait_outbox
 
 
 @case("a row is a task when it is committed, with all that task.create takes; a rollback is none; what is wrong is said in the row")
 def life():
     db = database()
-    with served(db) as d:
+    with outbox_served(db) as d:
         started = time.monotonic()
         db.psql("BEGIN; SELECT claudebench.enqueue('{\"text\": \"never\"}'); ROLLBACK")
         db.psql("BEGIN; INSERT INTO claudebench.outbox (task) VALUES"
@@ -37,7 +22,7 @@ def life():
                 " ('{\"txet\": \"x\"}'), ('{\"text\": \"x\", \"text\": \"y\"}'), ('{\"text\": \"waits\", \"after\": [\"t-404\"]}'),"
                 " ('{\"text\": \"both\", \"delay_ms\": 1, \"run_at\": \"2030-01-01T00:00:00Z\"}');"
                 "SELECT claudebench.enqueue('{\"text\": \"elsewhere\"}', 'other'); COMMIT")
-        wait_done(db, 7)
+        wait_outbox(db, 7)
         check(time.monotonic() - started < 15, "by the notification")
         rows = db.rows("SELECT task_id, error->>'code', error->>'message', taken_at IS NULL FROM claudebench.outbox WHERE prefix = 'cb' ORDER BY id")
         reply = d.caller().ask("task.get", {"id": rows[0][0]})
@@ -56,7 +41,7 @@ def life():
 @case("a user with the rights that the manual names may enqueue, and neither see tasks nor say that a row is done")
 def rights():
     db = database()
-    with served(db) as d:
+    with outbox_served(db) as d:
         with open(os.path.join(procs.top_srcdir(), "man/claudebench-archive.7"), encoding="utf-8") as f:
             grants = [line for line in f.read().splitlines() if line.startswith("GRANT ")]
         equal(len(grants), 2)
@@ -66,22 +51,22 @@ def rights():
         for sql in ("SELECT task FROM claudebench.outbox", "SELECT id FROM claudebench.task", "UPDATE claudebench.outbox SET done_at = NULL",
                     "INSERT INTO claudebench.outbox (task, done_at) VALUES ('{\"text\": \"c\"}', now())"):
             check(b"permission denied" in db.psql(f"SET ROLE shop; {sql}", check=False).stderr, sql)
-        wait_done(db, 2)
+        wait_outbox(db, 2)
         equal(len(d.caller().call("task.list", {})["tasks"]), 2)
 
 
 @case("a full queue keeps its own rows waiting, no others; they become tasks when there is room")
 def full():
     db = database()
-    with served(db, task={"max_pending": 5}) as d:
+    with outbox_served(db, task={"max_pending": 5}) as d:
         db.psql("SELECT claudebench.enqueue(json_build_object('text', 'x' || i)) FROM generate_series(1, 130) i;"
                 "SELECT claudebench.enqueue('{\"text\": \"y\", \"queue\": \"other\"}')")
-        wait_done(db, 6)
+        wait_outbox(db, 6)
         equal(db.number("SELECT count(*) FROM claudebench.outbox WHERE task->>'queue' = 'other' AND task_id IS NOT NULL"), 1)
         c = d.caller()
         for task in c.call("task.claim", {"workerId": "w", "maxTasks": 5})["tasks"]:
             c.call("task.complete", {"id": task["id"], "lease_token": task["lease_token"]})
-        wait_done(db, 11)
+        wait_outbox(db, 11)
 
 
 main()

@@ -2,22 +2,7 @@
 """archive_outbox.py: each of 1000 rows of claudebench.outbox is one task, whatever dies in between. (t2/archive_outbox.py has the rest.)"""
 
 from cbtest import *
-from privpg import PrivatePostgres
-
-
-def database():
-    return PrivatePostgres.shared().database()
-
-
-def served(db, env=None, **config):
-    d = Daemon(config=merge({"postgres": {"conninfo": db.conninfo, "timeout_ms": 5000}, "domains": {"hook": {"workers": 0}}}, config),
-               env=env)
-    wait_until(lambda: d.events("archive_outbox"), 20, "somebody serves the outbox")
-    return d
-
-
-def wait_done(db, n, timeout=30):
-    wait_until(lambda: db.number("SELECT count(*) FROM claudebench.outbox WHERE done_at IS NOT NULL") == n, timeout, f"{n} rows are done")
+from privpg import PrivatePostgres, database, outbox_served, wait_outbox
 
 
 def tasks_of(d):
@@ -49,12 +34,12 @@ def is_archived(d, db):
 
 def many(env=None, between=None):
     db = database()
-    with served(db, env=env, domains={"archive": {"workers": 2}}) as d:
+    with outbox_served(db, env=env, domains={"archive": {"workers": 2}}) as d:
         for i in range(10):
             db.psql("SELECT claudebench.enqueue(json_build_object('text', 'x' || i)) FROM generate_series(1, 100) i")
             if between and i == 5:
                 between(db)
-        wait_done(db, 1000)
+        wait_outbox(db, 1000)
         equal_once(d, db, 1000)
         wait_until(lambda: is_archived(d, db), 20, "the archive says that it has the last event")
         return len(d.events("child_died"))
@@ -82,16 +67,16 @@ def killed():
 @case("a mark outlives everything: the row's outcome is lost, and a month later it is the same task")
 def late():
     db = database()
-    with served(db) as d:
+    with outbox_served(db) as d:
         db.psql("SELECT claudebench.enqueue('{\"text\": \"x\"}')")
-        wait_done(db, 1)
+        wait_outbox(db, 1)
         task = db.value("SELECT task_id FROM claudebench.outbox")
         wait_until(lambda: not marks(d), 10, "the mark is gone")
         with d.connect() as r:
             r.call("HSET", d.key("outbox"), "1", task, "77", "t-1")  # of the second one PostgreSQL has no row any more
         db.psql("UPDATE claudebench.outbox SET done_at = NULL, task_id = NULL;"
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()")
-        wait_done(db, 1)
+        wait_outbox(db, 1)
         equal_once(d, db, 1)
         equal(db.value("SELECT task_id FROM claudebench.outbox"), task)
 
@@ -99,11 +84,11 @@ def late():
 @case("a keeper that has lost its lock without knowing does nothing with the rows in its hand")
 def fenced():
     db = database()
-    with served(db) as d:
+    with outbox_served(db) as d:
         with d.connect() as r:
             r.call("HSET", d.key("outbox"), "keeper", "99", "no row", "t-1")  # and somebody has written to it by hand
         db.psql("SELECT claudebench.enqueue('{\"text\": \"x\"}')")
-        wait_done(db, 1)
+        wait_outbox(db, 1)
         with d.connect() as r:
             check(int(r.call("HGET", d.key("outbox"), "keeper")) > 99, "it has drawn a number again")
             equal(r.call("HDEL", d.key("outbox"), "no row"), 1)

@@ -5,11 +5,7 @@ open: nothing that was archived is lost, nothing that was completed is open agai
 import threading
 
 from cbtest import *
-from privpg import PrivatePostgres
-
-
-def config(db, **more):
-    return merge({"postgres": {"conninfo": db.conninfo, "timeout_ms": 5000}, "domains": {"hook": {"workers": 0}}}, more)
+from privpg import archive_config, database
 
 
 def lag(d):
@@ -47,8 +43,8 @@ def restored(d):
 
 @case("all kinds of open tasks come back as they were; what ended meanwhile has its effect; schedules; the archive goes on")
 def kinds():
-    db = PrivatePostgres.shared().database()
-    with Doomed(config=config(db)) as d:
+    db = database()
+    with Doomed(config=archive_config(db)) as d:
         c = d.caller()
 
         def add(**params):
@@ -78,7 +74,7 @@ def kinds():
     # Their ends were archived, and what they meant to others was not.
     db.psql(f"UPDATE claudebench.task SET state = 'completed', ended_at = now() WHERE id = '{second}';"
             f"UPDATE claudebench.task SET state = 'cancelled', ended_at = now() WHERE id = '{third}'")
-    with Daemon(config=config(db)) as d:
+    with Daemon(config=archive_config(db)) as d:
         c = d.caller()
         extra = c.call("task.create", {"text": "in the way"})["id"]
         refused = d.client("archive", "restore")
@@ -116,14 +112,14 @@ def kinds():
 @case("large tasks come back in calls of a few MiB, byte by byte")
 def large():
     need_failpoints(procs.binary("claudebench-archive"))
-    db = PrivatePostgres.shared().database()
+    db = database()
     payload = {"pad": "y" * 250000}
-    with Doomed(config=config(db)) as d:
+    with Doomed(config=archive_config(db)) as d:
         c = d.caller()
         ids = {c.call("task.create", {"text": str(i), "payload": {**payload, "i": i}})["id"]: i for i in range(40)}
         wait_until(lambda: lag(d) == 0, 30, "all is archived")
         end(d)
-    with Daemon(config=config(db)) as d:
+    with Daemon(config=archive_config(db)) as d:
         died = d.client("archive", "restore", env=failpoints_env("restore.page:kill:nth=4"))
         check(died.returncode != 0, "10 MB are more than three calls, though they are fewer than 200 tasks")
         said = restored(d)
@@ -136,9 +132,9 @@ def large():
 @case("Redis dies with its files under load, the restore dies in its middle: what was archived as open is back, once, and nothing else")
 def under_load():
     need_failpoints(procs.binary("claudebench-archive"))
-    db = PrivatePostgres.shared().database()
+    db = database()
     stop, completed = threading.Event(), []
-    with Doomed(config=config(db)) as d:
+    with Doomed(config=archive_config(db)) as d:
 
         def load():
             c = d.caller()
@@ -159,7 +155,7 @@ def under_load():
         worker.join()
     opened = open_of(db)
     finished = {r[0] for r in db.rows("SELECT id FROM claudebench.task WHERE ended_at IS NOT NULL")}
-    with Daemon(config=config(db)) as d:
+    with Daemon(config=archive_config(db)) as d:
         for nth in (1, 3):
             died = d.client("archive", "restore", env=failpoints_env(f"restore.page:kill:nth={nth}"))
             check(died.returncode != 0, "it was killed")
