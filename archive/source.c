@@ -71,14 +71,8 @@ int source_restore(struct source *s, struct cb_error *err)
     source_drop(s);
     supervised_state(s->sup, was_connected ? WORKER_RECONNECT : WORKER_STARTING);
     while (open_link(s, err) != 0) {
-        outage_note(&s->outage, s->sup, err);
-        if (s->sup->is_draining)
+        if (outage_wait(&s->outage, s->sup, s->opts, &s->target, &s->backoff, err) != 0)
             return -1;
-        supervised_wait(s->sup, err->code == REDIS_MIGRATING
-                                    ? REDIS_CLUSTER_WAIT_MS
-                                    : backoff_next_full_jitter(&s->backoff));
-        if (err->code == REDIS_AUTH)
-            connect_renew_password(s->opts, CONNECT_DAEMON, &s->target);
     }
     backoff_reset(&s->backoff);
     if (was_connected)

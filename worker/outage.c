@@ -6,9 +6,13 @@
 
 #include "common/clock.h"
 #include "common/log.h"
+#include "common/redis_cluster.h"
 #include "common/redis_link.h"
 
-enum { PATIENCE_MS = 2000 }; /* the supervisor may learn of it a moment later than we do */
+enum {
+    PATIENCE_MS = 2000, /* the supervisor may learn of it a moment later than we do */
+    LOOK_MS = 200,
+};
 
 static bool supervisor_says_it(const struct supervised *sup)
 {
@@ -44,6 +48,36 @@ void outage_note(struct outage *o, struct supervised *sup, const struct cb_error
     o->is_said = true;
     log_event(is_refused ? EV_redis_auth : EV_redis_lost, LOG_S("reason", err->text),
               LOG_S("next", "retry"));
+}
+
+/* The pauses grow to seconds. The supervisor tries as well: when it has found Redis again, nobody waits for a pause to end. Each
+ * worker looks at a moment of its own, so that they do not all come at once. */
+static void wait_before_next_try(struct supervised *sup, int64_t ms)
+{
+    const _Atomic int *state = &sup->board->global.redis_state;
+    bool was_away = atomic_load(state) != REDIS_STATE_UP;
+    int64_t until = clock_mono_ms() + ms;
+
+    for (int64_t left = ms; left > 0 && !sup->is_draining; left = until - clock_mono_ms()) {
+        supervised_wait(sup, left < LOOK_MS ? left : LOOK_MS);
+        bool is_away = atomic_load(state) != REDIS_STATE_UP;
+        if (was_away && !is_away)
+            return;
+        was_away = is_away;
+    }
+}
+
+int outage_wait(struct outage *o, struct supervised *sup, const struct options *opts,
+                struct redis_target *target, struct backoff *backoff, const struct cb_error *err)
+{
+    outage_note(o, sup, err);
+    if (sup->is_draining)
+        return -1;
+    wait_before_next_try(sup, err->code == REDIS_MIGRATING ? REDIS_CLUSTER_WAIT_MS
+                                                           : backoff_next_full_jitter(backoff));
+    if (err->code == REDIS_AUTH)
+        connect_renew_password(opts, CONNECT_DAEMON, target);
+    return 0;
 }
 
 void outage_over(struct outage *o, int64_t redis_id)

@@ -6,6 +6,8 @@
 #ifndef CB_WORKER_OUTAGE_H
 #define CB_WORKER_OUTAGE_H
 
+#include "common/backoff.h"
+#include "common/connect.h"
 #include "worker/supervised.h"
 
 struct outage {
@@ -16,6 +18,12 @@ struct outage {
 /* The connection is lost, or another attempt at one has failed: err->code is an enum redis_fault. Sets the
  * worker's state, so that the supervisor does not take one that waits for one that hangs. */
 void outage_note(struct outage *o, struct supervised *sup, const struct cb_error *err);
+/*
+ * The same, and waits until it may be tried again, beating: as long as `backoff` says, but not when the supervisor finds Redis meanwhile. A
+ * password that Redis has refused is read again. Returns 0, or -1: the worker is to drain.
+ */
+int outage_wait(struct outage *o, struct supervised *sup, const struct options *opts,
+                struct redis_target *target, struct backoff *backoff, const struct cb_error *err);
 /* Whether this worker is the one that may log what hits all workers of the host alike; once in LOG_REPEAT_MS. */
 bool outage_has_the_word(struct supervised *sup);
 /* Redis serves us (again). */

@@ -13,7 +13,6 @@
 #include "common/schema.h"
 
 enum {
-    LOOK_MS = 200,
     HAND_ON_STEP = 100,
     REQUEUE_MEMBERS = 4, /* of lua/requeue.lua's reply */
     ROUNDS_MAX = 1000,
@@ -179,23 +178,6 @@ static int try_restore(struct session *s, struct cb_error *err)
     return 0;
 }
 
-/* The pauses grow to seconds. The supervisor tries as well: when it has found Redis again, nobody waits for a pause to end. Each
- * worker looks at a moment of its own, so that they do not all come at once. */
-static void wait_before_next_try(struct session *s, int64_t ms)
-{
-    const _Atomic int *state = &s->sup->board->global.redis_state;
-    bool was_away = atomic_load(state) != REDIS_STATE_UP;
-    int64_t until = clock_mono_ms() + ms;
-
-    for (int64_t left = ms; left > 0 && !s->sup->is_draining; left = until - clock_mono_ms()) {
-        supervised_wait(s->sup, left < LOOK_MS ? left : LOOK_MS);
-        bool is_away = atomic_load(state) != REDIS_STATE_UP;
-        if (was_away && !is_away)
-            return;
-        was_away = is_away;
-    }
-}
-
 int session_restore(struct session *s, struct cb_error *err)
 {
     bool was_connected = s->link_id != 0;
@@ -208,14 +190,8 @@ int session_restore(struct session *s, struct cb_error *err)
             break;
         if (err->code == SESSION_UNSUITABLE)
             return -1;
-        outage_note(&s->outage, s->sup, err);
-        if (s->sup->is_draining)
+        if (outage_wait(&s->outage, s->sup, s->opts, &s->target, &s->backoff, err) != 0)
             return -1;
-        wait_before_next_try(s, err->code == REDIS_MIGRATING
-                                    ? REDIS_CLUSTER_WAIT_MS
-                                    : backoff_next_full_jitter(&s->backoff));
-        if (err->code == REDIS_AUTH)
-            connect_renew_password(s->opts, CONNECT_DAEMON, &s->target);
     }
     backoff_reset(&s->backoff);
     if (was_connected)
