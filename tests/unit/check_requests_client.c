@@ -1,140 +1,12 @@
 /*
- * check_requests_client.c: the caller's side of the stream protocol against a real Redis. A second
- * connection plays the worker: it reads the request stream and pushes replies.
+ * check_requests_client.c: the caller's side of the stream protocol: what it writes and reads, claims that wait, and what Redis refuses.
+ * (check_requests_client_lost.c: what is lost on the way.)
  */
 #include "common/compat.h"
-#include "unit.h"
+#include "requests_fixture.h"
 
 #include "common/clock.h"
 #include "common/exitcode.h"
-#include "common/mem.h"
-#include "common/requests_client.h"
-#include "redis_fixture.h"
-
-#define PREFIX "cb"
-
-struct world {
-    struct redis_fixture *f;
-    struct redis_link *worker;
-    struct requests_client *rc;
-    const char *stream;
-    size_t wanted; /* entries that are waited for */
-};
-
-static const struct requests_config base_config = {
-    .prefix = PREFIX,
-    .actor = "tester",
-    .client_name = "check",
-    .pop_ms = 200,
-};
-
-static void world_open(struct world *w, const struct requests_config *config)
-{
-    struct cb_error err = {0};
-    struct requests_config own = *config;
-    *w = (struct world){.f = redis_fixture_start(NULL), .stream = PREFIX ":requests:task"};
-    w->worker = redis_fixture_link(w->f);
-    own.target = &w->f->target;
-    ck_assert_msg(requests_client_open(&own, &w->rc, &err) == 0, "%s", err.text);
-}
-
-static void world_close(struct world *w)
-{
-    requests_client_free(w->rc);
-    redis_link_free(w->worker);
-    redis_fixture_free(w->f);
-}
-
-static void submit(struct world *w, const char *method, const char *params, uint64_t tag,
-                   int64_t timeout_ms)
-{
-    struct requests_call call = {
-        .method = method,
-        .params = params,
-        .params_len = strlen(params),
-        .tag = tag,
-        .timeout_ms = timeout_ms,
-    };
-    requests_client_submit(w->rc, &call);
-}
-
-/* One turn of an event loop. */
-static void turn(struct requests_client *rc, int most_ms)
-{
-    struct pollfd fds[REQUESTS_POLLFDS];
-    int wait;
-    requests_client_prepare(rc, fds, &wait);
-    if (wait < 0 || wait > most_ms)
-        wait = most_ms;
-    int n = poll(fds, REQUESTS_POLLFDS, wait);
-    requests_client_pump(rc, n > 0 ? fds : NULL);
-}
-
-static reply_t *worker_call(struct world *w, const char *command, const char *a, const char *b,
-                            const char *c)
-{
-    struct cb_error err = {0};
-    reply_t *r = NULL;
-    int rc = c   ? redis_link_callv(w->worker, &r, &err, command, a, b, c, NULL)
-             : b ? redis_link_callv(w->worker, &r, &err, command, a, b, NULL)
-             : a ? redis_link_callv(w->worker, &r, &err, command, a, NULL)
-                 : redis_link_callv(w->worker, &r, &err, command, NULL);
-    ck_assert_msg(rc == 0, "%s: %s", command, err.text);
-    return r;
-}
-
-static bool has_entries(void *arg)
-{
-    struct world *w = arg;
-    turn(w->rc, 5);
-    reply_t *r = worker_call(w, "XLEN", w->stream, NULL, NULL);
-    bool is_there = (size_t)reply_int(r) >= w->wanted;
-    reply_free(r);
-    return is_there;
-}
-
-/* The entries of the stream once there are `n`. */
-static reply_t *entries(struct world *w, size_t n)
-{
-    w->wanted = n;
-    fixture_wait_until(has_entries, w, 5000, "requests in the stream");
-    return worker_call(w, "XRANGE", w->stream, "-", "+");
-}
-
-static const char *field(const reply_t *all, size_t i, const char *name)
-{
-    const reply_t *fields = reply_at(reply_at(all, i), 1);
-    for (size_t k = 0; k + 1 < reply_count(fields); k += 2)
-        if (strcmp(reply_str(reply_at(fields, k)), name) == 0)
-            return reply_str(reply_at(fields, k + 1));
-    return NULL;
-}
-
-static void push(struct world *w, const char *token, const char *text)
-{
-    char key[128];
-    snprintf(key, sizeof key, PREFIX ":reply:%s", token);
-    reply_free(worker_call(w, "RPUSH", key, text, NULL));
-}
-
-static void answer(struct world *w, const reply_t *all, size_t i, const char *body)
-{
-    char *text = mem_printf("{\"jsonrpc\":\"2.0\",\"id\":\"%s\",%s}", field(all, i, "id"), body);
-    push(w, field(all, i, "reply"), text);
-    free(text);
-}
-
-static struct requests_reply next(struct world *w)
-{
-    struct requests_reply reply = REQUESTS_REPLY_INIT;
-    ck_assert_int_eq(requests_client_next(w->rc, 5000, &reply), 1);
-    return reply;
-}
-
-static bool span_is(struct json_span span, const char *text)
-{
-    return span.len == strlen(text) && memcmp(span.at, text, span.len) == 0;
-}
 
 /* ---- the wire ---- */
 
@@ -284,11 +156,6 @@ END_TEST
 
 /* ---- claims that wait ---- */
 
-static void kill_clients(struct world *w)
-{
-    reply_free(worker_call(w, "CLIENT", "KILL", "TYPE", "normal"));
-}
-
 #define EMPTY "\"result\":{\"claimed\":false,\"tasks\":[]}"
 #define WAKE  "\"result\":{\"claimed\":false,\"tasks\":[],\"wake\":true}"
 
@@ -365,188 +232,6 @@ START_TEST(a_submit_does_not_wait_for_a_claim_that_waits)
 }
 END_TEST
 
-START_TEST(a_lost_connection_repeats_a_claim_that_waits)
-{
-    struct world w;
-    world_open(&w, &base_config);
-    submit(&w, "task.claim", "{\"workerId\":\"w\",\"wait_ms\":30000}", 1, 0);
-    reply_free(entries(&w, 1));
-    submit(&w, "task.get", "{}", 2, 0); /* over the second connection */
-    reply_free(entries(&w, 2));
-    kill_clients(&w);
-    reply_t *all = entries(&w, 4);
-    ck_assert_str_eq(field(all, 0, "idem"), field(all, 2, "idem"));
-    ck_assert_ptr_nonnull(field(all, 2, "ttl_ms"));
-    ck_assert_str_ne(field(all, 0, "reply"), field(all, 2, "reply"));
-    answer(&w, all, 3, "\"result\":{}");
-    answer(&w, all, 2, EMPTY);
-    for (int i = 0; i < 2; i++) {
-        struct requests_reply reply = next(&w);
-        requests_reply_done(&reply);
-    }
-    ck_assert(requests_client_is_up(w.rc, NULL));
-    reply_free(all);
-    world_close(&w);
-}
-END_TEST
-
-/* ---- breakage ---- */
-
-START_TEST(a_lost_connection_repeats_what_is_open)
-{
-    struct world w;
-    world_open(&w, &base_config);
-    submit(&w, "task.create", "{\"text\":\"a\"}", 1, 10000);
-    submit(&w, "task.create", "{\"text\":\"b\"}", 2, 10000);
-    reply_t *first = entries(&w, 2);
-    kill_clients(&w);
-    reply_t *all = entries(&w, 4);
-    ck_assert_str_eq(field(all, 0, "id"), field(all, 2, "id"));
-    ck_assert_str_eq(field(all, 0, "idem"), field(all, 2, "idem"));
-    ck_assert_str_eq(field(all, 1, "params"), field(all, 3, "params"));
-    ck_assert_str_ne(field(all, 0, "reply"), field(all, 2, "reply"));
-    ck_assert_uint_ge(requests_client_losses(w.rc), 1);
-    answer(&w, all, 0, "\"result\":\"old\"");
-    answer(&w, all, 2, "\"result\":\"new\"");
-    answer(&w, all, 3, "\"result\":\"new\"");
-    for (int i = 0; i < 2; i++) {
-        struct requests_reply reply = next(&w);
-        ck_assert(span_is(reply.result, "\"new\""));
-        requests_reply_done(&reply);
-    }
-    ck_assert(requests_client_is_up(w.rc, NULL));
-    reply_free(first);
-    reply_free(all);
-    world_close(&w);
-}
-END_TEST
-
-START_TEST(a_deadline_makes_the_outcome_unknown)
-{
-    struct world w;
-    world_open(&w, &base_config);
-    submit(&w, "task.create", "{}", 1, 150);
-    struct requests_reply reply = next(&w);
-    ck_assert_int_eq(reply.outcome, REQUESTS_UNKNOWN);
-    ck_assert_uint_ge(strlen(reply.idem), 16);
-    ck_assert_int_ge(reply.latency_us, 149000); /* the deadline is in whole ms */
-    requests_reply_done(&reply);
-    world_close(&w);
-}
-END_TEST
-
-START_TEST(what_never_left_is_unsent)
-{
-    struct world w;
-    world_open(&w, &base_config);
-    struct requests_reply reply = REQUESTS_REPLY_INIT;
-    redis_fixture_kill(w.f);
-    turn(w.rc, 0); /* notices */
-    while (requests_client_is_up(w.rc, NULL))
-        turn(w.rc, 10);
-    submit(&w, "task.create", "{}", 1, 200);
-    ck_assert_int_eq(requests_client_next(w.rc, 5000, &reply), 1);
-    ck_assert_int_eq(reply.outcome, REQUESTS_UNSENT);
-    ck_assert_ptr_nonnull(strstr(reply.message, "; is claudebenchd running?"));
-    requests_reply_done(&reply);
-    world_close(&w);
-}
-END_TEST
-
-/* Redis is there, and says why it does not serve us: that is no question of claudebenchd. */
-START_TEST(what_redis_refuses_is_said_as_it_is)
-{
-    struct world w;
-    bool is_said = false;
-    world_open(&w, &base_config);
-    reply_free(worker_call(&w, "REPLICAOF", "127.0.0.1", "1", NULL));
-    /* A deadline may find a new connection that was not refused yet. */
-    for (uint64_t tag = 1; tag <= 20 && !is_said; tag++) {
-        struct requests_reply reply = REQUESTS_REPLY_INIT;
-        submit(&w, "task.create", "{}", tag, 300);
-        ck_assert_int_eq(requests_client_next(w.rc, 5000, &reply), 1);
-        is_said = strstr(reply.message, "READONLY") != NULL;
-        if (is_said)
-            ck_assert_ptr_null(strstr(reply.message, "claudebenchd"));
-        requests_reply_done(&reply);
-    }
-    ck_assert(is_said);
-    world_close(&w);
-}
-END_TEST
-
-START_TEST(a_restarted_redis_gets_the_request_again)
-{
-    struct world w;
-    world_open(&w, &base_config);
-    submit(&w, "task.create", "{}", 1, 20000);
-    reply_free(entries(&w, 1));
-    redis_fixture_kill(w.f);
-    redis_link_free(w.worker);
-    for (int i = 0; i < 5; i++)
-        turn(w.rc, 20);
-    ck_assert(!requests_client_is_up(w.rc, NULL));
-    redis_fixture_restart(w.f);
-    w.worker = redis_fixture_link(w.f);
-    reply_t *all = entries(&w, 1);
-    answer(&w, all, 0, "\"result\":{}");
-    struct requests_reply reply = next(&w);
-    ck_assert_int_eq(reply.outcome, REQUESTS_RESULT);
-    requests_reply_done(&reply);
-    reply_free(all);
-    world_close(&w);
-}
-END_TEST
-
-static bool has_lost(void *arg)
-{
-    struct world *w = arg;
-    turn(w->rc, 20);
-    return requests_client_losses(w->rc) > 0;
-}
-
-START_TEST(a_silent_redis_is_noticed)
-{
-    struct world w;
-    world_open(&w, &base_config);
-    w.f->target.timeout_ms = 300;
-    submit(&w, "task.create", "{}", 1, 20000);
-    reply_free(entries(&w, 1));
-    redis_fixture_stop(w.f);
-    int64_t from = clock_mono_ms();
-    fixture_wait_until(has_lost, &w, 5000, "the silence to be noticed");
-    ck_assert_int_ge(clock_mono_ms() - from, 200);
-    redis_fixture_cont(w.f);
-    w.f->target.timeout_ms = 5000;
-    reply_t *all = entries(&w, 2);
-    answer(&w, all, reply_count(all) - 1, "\"result\":{}");
-    struct requests_reply reply = next(&w);
-    ck_assert_int_eq(reply.outcome, REQUESTS_RESULT);
-    requests_reply_done(&reply);
-    reply_free(all);
-    world_close(&w);
-}
-END_TEST
-
-START_TEST(an_idle_client_is_not_taken_for_dead)
-{
-    struct world w;
-    world_open(&w, &base_config);
-    w.f->target.timeout_ms = 50;
-    for (int i = 0; i < 5; i++)
-        turn(w.rc, 30); /* nothing is expected, nothing comes */
-    submit(&w, "task.get", "{}", 1, 5000);
-    reply_t *all = entries(&w, 1);
-    answer(&w, all, 0, "\"result\":{}");
-    struct requests_reply reply = next(&w);
-    ck_assert_int_eq(reply.outcome, REQUESTS_RESULT);
-    ck_assert_uint_eq(requests_client_losses(w.rc), 0);
-    requests_reply_done(&reply);
-    reply_free(all);
-    world_close(&w);
-}
-END_TEST
-
 /* ---- memory, scripts ---- */
 
 START_TEST(finishing_goes_through_when_memory_is_full)
@@ -579,10 +264,7 @@ START_TEST(a_forgotten_script_is_loaded_again)
     for (size_t i = 0; i < 3; i++) {
         submit(&w, "task.claim", "{}", i, 5000);
         reply_t *all = entries(&w, 1);
-        answer(&w, all, 0, "\"result\":{}");
-        struct requests_reply reply = next(&w);
-        ck_assert_int_eq(reply.outcome, REQUESTS_RESULT);
-        requests_reply_done(&reply);
+        serve(&w, all, 0);
         reply_free(all);
         reply_free(worker_call(&w, "DEL", w.stream, NULL, NULL));
         reply_free(worker_call(&w, "SCRIPT", "FLUSH", NULL, NULL));
@@ -639,14 +321,6 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_wake_repeats_the_claim);
     tcase_add_test(tc, a_wake_is_the_result_when_nobody_waits_any_more);
     tcase_add_test(tc, a_submit_does_not_wait_for_a_claim_that_waits);
-    tcase_add_test(tc, a_lost_connection_repeats_a_claim_that_waits);
-    tcase_add_test(tc, a_lost_connection_repeats_what_is_open);
-    tcase_add_test(tc, a_deadline_makes_the_outcome_unknown);
-    tcase_add_test(tc, what_never_left_is_unsent);
-    tcase_add_test(tc, what_redis_refuses_is_said_as_it_is);
-    tcase_add_test(tc, a_restarted_redis_gets_the_request_again);
-    tcase_add_test(tc, a_silent_redis_is_noticed);
-    tcase_add_test(tc, an_idle_client_is_not_taken_for_dead);
     tcase_add_test(tc, finishing_goes_through_when_memory_is_full);
     tcase_add_test(tc, a_forgotten_script_is_loaded_again);
     tcase_add_test(tc, no_way_in);
