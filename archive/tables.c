@@ -130,13 +130,19 @@ static const struct table_column schedule_columns[] = {
     {"fired", COLUMN_BIGINT},    {"dropped", COLUMN_BIGINT}, {"document", COLUMN_JSON},
     {"updated_at", COLUMN_TIME},
 };
+/*
+ * A schedule ends without a new version. One that was removed has no version for that at all: what another worker has read before comes
+ * behind it in vain, by its time.
+ */
 static const char schedule_sql[] =
     "ON CONFLICT (generation, id) DO UPDATE SET version = excluded.version, "
     "status = excluded.status, fired = excluded.fired, dropped = excluded.dropped, "
     "document = excluded.document, updated_at = excluded.updated_at, removed_at = NULL "
-    "WHERE (excluded.version, excluded.fired + excluded.dropped) > (t.version, t.fired + "
-    "t.dropped) "
-    "OR excluded.updated_at > t.updated_at OR excluded.status <> t.status";
+    "WHERE (t.removed_at IS NULL OR t.removed_at <= excluded.updated_at) AND "
+    "((excluded.version, excluded.fired + excluded.dropped) > (t.version, t.fired + t.dropped) "
+    "OR excluded.updated_at > t.updated_at OR (excluded.version = t.version AND "
+    "excluded.fired + excluded.dropped = t.fired + t.dropped AND excluded.status = 'ended' AND "
+    "t.status <> 'ended'))";
 
 static const struct table_column schedule_end_columns[] = {
     {"id", COLUMN_TEXT},

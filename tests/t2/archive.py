@@ -220,39 +220,75 @@ def look_at_deleted(d, db):
 def look_at_ended(d, db):
     """An end that an event told of a task that Redis has no more stays one, when another worker's older view of it comes behind."""
     c = d.caller()
-    for end, state, dead in (({"type": "task.completed", "worker": "w7"}, "completed", "f"), ({"type": "task.cancelled"}, "cancelled", "f"),
-                             ({"type": "task.failed", "dead": "1"}, "failed", "t")):
-        for is_known in (True, False):
-            task = c.call("task.create", {"text": "ended", "payload": {"n": 1}, "queue": "e"})["id"]
-            if is_known:
-                wait_archived(d)
-            c.call("task.claim", {"workerId": "w7", "queue": "e"})
-            # Whoever held it last is the worker, as far as that was seen, unless the event says who has completed it.
-            worker = "worker = 'w7'" if state == "completed" else "true"
-            sql = f"SELECT state, is_dead, ended_at IS NOT NULL, {worker}, version, text, payload FROM claudebench.task WHERE id = '{task}'"
-            with d.connect() as r:
-                key = d.key(f"task:{task}")
-                before = r.call("HGETALL", key)
-                fields = dict(zip(before[0::2], before[1::2]))
-                r.call("DEL", key)
-                r.call("XADD", d.key("stream:events"), "*", "id", task, *[w for pair in end.items() for w in pair])
-                wait_archived(d)
-                equal(db.rows(sql)[0][:4], [state, dead, "t", "t"], "by the event")
-                told = db.rows(f"SELECT updated_at, ended_at FROM claudebench.task WHERE id = '{task}'")
+    for end, state, dead, is_known in (({"type": "task.completed", "worker": "w7"}, "completed", "f", True),
+                                       ({"type": "task.cancelled"}, "cancelled", "f", False),
+                                       ({"type": "task.failed", "dead": "1"}, "failed", "t", True)):
+        task = c.call("task.create", {"text": "ended", "payload": {"n": 1}, "queue": "e"})["id"]
+        if is_known:
+            wait_archived(d)
+        c.call("task.claim", {"workerId": "w7", "queue": "e"})
+        # Whoever held it last is the worker, as far as that was seen, unless the event says who has completed it.
+        worker = "worker = 'w7'" if state == "completed" else "true"
+        sql = f"SELECT state, is_dead, ended_at IS NOT NULL, {worker}, version, text, payload FROM claudebench.task WHERE id = '{task}'"
+        with d.connect() as r:
+            key = d.key(f"task:{task}")
+            before = r.call("HGETALL", key)
+            fields = dict(zip(before[0::2], before[1::2]))
+            r.call("DEL", key)
+            r.call("XADD", d.key("stream:events"), "*", "id", task, *[w for pair in end.items() for w in pair])
+            wait_archived(d)
+            equal(db.rows(sql)[0][:4], [state, dead, "t", "t"], "by the event")
+            told = db.rows(f"SELECT updated_at, ended_at FROM claudebench.task WHERE id = '{task}'")
 
-                def view(*more):
-                    r.call("HSET", key, *before, "v", "7", *more)
-                    r.call("XADD", d.key("stream:events"), "*", "type", "task.updated", "id", task)
-                    wait_archived(d)
+            def view(*more):
+                r.call("HSET", key, *before, "v", "7", *more)
+                r.call("XADD", d.key("stream:events"), "*", "type", "task.updated", "id", task)
+                wait_archived(d)
 
-                view()
-                equal(db.rows(sql), [[state, dead, "t", "t", "7", "ended", '{"n":1}']], "the older view tells what the event did not, and no more")
-                equal(db.rows(f"SELECT updated_at, ended_at FROM claudebench.task WHERE id = '{task}'"), told)
-                check(task not in [row[0] for row in db.rows("SELECT id FROM claudebench.open_task")], "not open")
-                # What is newer counts: it was brought back.
-                view("st", "pending", "up", int(fields[b"up"]) + 3600000)
-                equal(db.rows(sql)[0][:3], ["pending", "f", "f"])
-                r.call("DEL", key)
+            view()
+            equal(db.rows(sql), [[state, dead, "t", "t", "7", "ended", '{"n":1}']], "the older view tells what the event did not, and no more")
+            equal(db.rows(f"SELECT updated_at, ended_at FROM claudebench.task WHERE id = '{task}'"), told)
+            check(task not in [row[0] for row in db.rows("SELECT id FROM claudebench.open_task")], "not open")
+            # What is newer counts: it was brought back.
+            view("st", "pending", "up", int(fields[b"up"]) + 3600000)
+            equal(db.rows(sql)[0][:3], ["pending", "f", "f"])
+            r.call("DEL", key)
+
+
+def look_at_schedules(d, db):
+    """Older views of a schedule, which another worker has read, come behind its removal, its end and its new version in vain."""
+    c = d.caller()
+    c.call("schedule.add", {"id": "s3", "every_ms": 3600000, "template": {"text": "x"}})
+    wait_archived(d)
+    row = lambda columns: db.rows(f"SELECT {columns} FROM claudebench.schedule WHERE id = 's3'")[0]
+    with d.connect() as r:
+        older = r.call("HGET", d.key("schedules"), "s3")
+
+        def view(record):
+            r.call("HSET", d.key("schedules"), "s3", record)
+            r.call("XADD", d.key("stream:events"), "*", "type", "schedule.fired", "schedule", "s3")
+            wait_archived(d)
+
+        db.psql("UPDATE claudebench.schedule SET status = 'ended' WHERE id = 's3'")
+        view(older)
+        equal(row("status"), ["ended"])
+        c.call("schedule.pause", {"id": "s3"})
+        wait_archived(d)
+        newer = r.call("HGET", d.key("schedules"), "s3")
+        view(older)
+        equal(row("status"), ["paused"])
+        view(newer)
+        wait_until(lambda: time.time() * 1000 > int(float(row("extract(epoch FROM updated_at) * 1000")[0])) + 1, 5, "a later millisecond")
+        c.call("schedule.remove", {"id": "s3"})
+        wait_archived(d)
+        db.psql("UPDATE claudebench.schedule SET version = version - 1 WHERE id = 's3'")  # as if that had been archived last
+        view(newer)
+        equal(row("removed_at IS NOT NULL"), ["t"])
+        r.call("HDEL", d.key("schedules"), "s3")
+    c.call("schedule.add", {"id": "s3", "every_ms": 3600000, "template": {"text": "again"}})
+    wait_archived(d)
+    equal(row("status, removed_at IS NULL"), ["active", "t"], "what is newer counts")
+    c.call("schedule.remove", {"id": "s3"})
 
 
 def look_at_refused(d, db):
@@ -315,6 +351,7 @@ def life():
         look_at_release(d, db)
         look_at_deleted(d, db)
         look_at_ended(d, db)
+        look_at_schedules(d, db)
         look_at_refused(d, db)
 
 
