@@ -163,6 +163,14 @@ START_TEST(folders_are_made)
 }
 END_TEST
 
+static void make_file(const char *path)
+{
+    FILE *file = fopen(path, "w");
+
+    ck_assert_ptr_nonnull(file);
+    fclose(file);
+}
+
 START_TEST(folders_that_cannot_be_trusted)
 {
     struct cb_error err;
@@ -175,9 +183,7 @@ START_TEST(folders_that_cannot_be_trusted)
     free(path);
 
     path = mem_printf("%s/open/file", folder);
-    FILE *file = fopen(path, "w");
-    ck_assert_ptr_nonnull(file);
-    fclose(file);
+    make_file(path);
     ck_assert_int_eq(paths_make_dir(path, 0700, &err), -1);
     ck_assert_int_eq(err.code, ENOTDIR);
     ck_assert_int_eq(paths_make_dir(below, 0700, &err), -1);
@@ -185,6 +191,42 @@ START_TEST(folders_that_cannot_be_trusted)
     ck_assert_int_eq(paths_make_dir("", 0700, &err), -1);
     free(path);
     free(below);
+}
+END_TEST
+
+/* What would come of it is told, and nothing is made. */
+START_TEST(folders_and_files_are_looked_at)
+{
+    struct cb_error err;
+    const struct {
+        const char *name;
+        int dir, file; /* errno, 0: it can be */
+    } rows[] = {{"there", 0, EISDIR},         {"new/of/three/", 0, ENOENT}, {"there/new", 0, 0},
+                {"file", ENOTDIR, 0},         {"file/x", ENOTDIR, ENOTDIR}, {"open", EPERM, EISDIR},
+                {"dangling", ENOENT, ENOENT}, {"link", 0, EISDIR}};
+    char *path[4] = {mem_printf("%s/there", folder), mem_printf("%s/file", folder),
+                     mem_printf("%s/dangling", folder), mem_printf("%s/open", folder)};
+    char *link = mem_printf("%s/link", folder);
+    ck_assert(mkdir(path[0], 0700) == 0 && mkdir(path[3], 0700) == 0 && chmod(path[3], 0777) == 0);
+    ck_assert(symlink("nowhere", path[2]) == 0 && symlink("there", link) == 0);
+    make_file(path[1]);
+    for (size_t i = 0; i < CB_ARRAY_LEN(rows); i++) {
+        char *at = mem_printf("%s/%s", folder, rows[i].name);
+        struct stat before, after;
+        bool was_there = lstat(at, &before) == 0;
+        err.code = 0;
+        ck_assert_int_eq(paths_check_dir(at, &err), rows[i].dir ? -1 : 0);
+        ck_assert_msg(err.code == rows[i].dir, "%s: %s", at, err.code ? err.text : "good");
+        err.code = 0;
+        ck_assert_int_eq(paths_check_file(at, &err), rows[i].file ? -1 : 0);
+        ck_assert_msg(err.code == rows[i].file, "%s: %s", at, err.code ? err.text : "good");
+        ck_assert_int_eq(lstat(at, &after) == 0, was_there);
+        free(at);
+    }
+    ck_assert_int_eq(paths_check_dir("", &err), -1);
+    for (size_t i = 0; i < CB_ARRAY_LEN(path); i++)
+        free(path[i]);
+    free(link);
 }
 END_TEST
 
@@ -219,6 +261,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, names_that_cannot_be_shown_are_refused);
     tcase_add_test(tc, folders_are_made);
     tcase_add_test(tc, folders_that_cannot_be_trusted);
+    tcase_add_test(tc, folders_and_files_are_looked_at);
     tcase_add_test(tc, folder_part);
     tcase_add_test(tc, system_configuration);
 }
