@@ -72,7 +72,7 @@ void doctor_keep_members(struct doctor_finding *f, struct json_span said)
 
     json_iter_init(&it, said);
     while (json_iter_next(&it, &item))
-        if (!json_string_equals(item.key, "problem")) {
+        if (item.key.len > 0 && !json_string_equals(item.key, "problem")) {
             buf_putc(&members, ',');
             buf_append(&members, item.key.at, item.key.len);
             buf_putc(&members, ':');
@@ -114,7 +114,9 @@ int64_t doctor_number(struct json_span object, const char *name)
 
     if (json_find(object, name, &item))
         json_decode_int(item.value, &n);
-    return n;
+    return n < -DOCTOR_NUMBER_MAX  ? -DOCTOR_NUMBER_MAX
+           : n < DOCTOR_NUMBER_MAX ? n
+                                   : DOCTOR_NUMBER_MAX;
 }
 
 void doctor_text(struct json_span object, const char *name, char *text, size_t size)

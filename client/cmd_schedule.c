@@ -244,7 +244,7 @@ static void list_params(const struct listing *l, struct buf *params)
 /* Takes a page in; the cursor moves on. */
 static void list_page(struct listing *l, struct json_span result)
 {
-    struct json_item schedules, schedule, next;
+    struct json_item schedules, schedule;
     struct json_iter it;
 
     if (json_find(result, "schedules", &schedules) && schedules.type == JSON_ARRAY) {
@@ -256,11 +256,8 @@ static void list_page(struct listing *l, struct json_span result)
                 list_row(l, schedule.value);
         }
     }
-    buf_reset(&l->cursor);
-    l->is_done = !json_find(result, "next", &next) || next.type != JSON_STRING;
-    if (!l->is_done)
-        json_decode_string(next.value, &l->cursor);
-    else if (!cli_is_set(l->cli, "json") && (l->has_rows || l->term.is_tty))
+    l->is_done = !session_next_page(result, &l->cursor);
+    if (l->is_done && !cli_is_set(l->cli, "json") && (l->has_rows || l->term.is_tty))
         table_put(&l->table, l->term, &l->out);
 }
 

@@ -172,7 +172,7 @@ static void list_params(const struct listing *l, struct buf *params)
 /* Takes a page in; the cursor moves on. */
 static void list_page(struct listing *l, struct json_span result)
 {
-    struct json_item tasks, task, next;
+    struct json_item tasks, task;
     struct json_iter it;
 
     if (json_find(result, "tasks", &tasks) && tasks.type == JSON_ARRAY) {
@@ -180,10 +180,7 @@ static void list_page(struct listing *l, struct json_span result)
         while (l->left > 0 && json_iter_next(&it, &task))
             list_one(l, task.value);
     }
-    buf_reset(&l->cursor);
-    l->is_done = l->left <= 0 || !json_find(result, "next", &next) || next.type != JSON_STRING;
-    if (!l->is_done)
-        json_decode_string(next.value, &l->cursor);
+    l->is_done = !session_next_page(result, &l->cursor) || l->left <= 0;
 }
 
 /* Prints what there is; a table page by page would change its columns, so only JSON is written

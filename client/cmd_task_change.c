@@ -93,7 +93,7 @@ static void add_id(struct change *c, const char *id)
 
 static void take_page(struct change *c, struct json_span result, struct buf *cursor)
 {
-    struct json_item tasks, task, next;
+    struct json_item tasks, task;
     struct json_iter it;
     struct buf id CB_CLEANUP(buf_done) = BUF_INIT;
 
@@ -105,9 +105,7 @@ static void take_page(struct change *c, struct json_span result, struct buf *cur
             add_id(c, buf_peek(&id));
         }
     }
-    buf_reset(cursor);
-    if (json_find(result, "next", &next) && next.type == JSON_STRING)
-        json_decode_string(next.value, cursor);
+    session_next_page(result, cursor);
 }
 
 static void put_page_params(const struct change *c, const char *status, const struct buf *cursor,

@@ -134,7 +134,7 @@ static void put_page_params(const struct exporter *ex, struct buf *params)
 
 static void take_page(struct exporter *ex, struct json_span result)
 {
-    struct json_item tasks, task, id, next;
+    struct json_item tasks, task, id;
     struct json_iter it;
     struct buf text CB_CLEANUP(buf_done) = BUF_INIT;
 
@@ -149,10 +149,7 @@ static void take_page(struct exporter *ex, struct json_span result)
             snprintf(ex->ids[ex->count++], ID_MAX, "%s", buf_peek(&text));
         }
     }
-    buf_reset(&ex->cursor);
-    ex->has_more = json_find(result, "next", &next) && next.type == JSON_STRING;
-    if (ex->has_more)
-        json_decode_string(next.value, &ex->cursor);
+    ex->has_more = session_next_page(result, &ex->cursor);
 }
 
 static void next_page(struct exporter *ex)

@@ -150,8 +150,7 @@ static void take_page(struct queues *q, struct json_span result)
                 put_row(&q->table, queue.value);
         }
     }
-    buf_reset(&q->cursor);
-    show_put_member(&q->cursor, result, "next");
+    session_next_page(result, &q->cursor);
 }
 
 static int list_queues(struct queues *q, struct session *s)

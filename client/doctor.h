@@ -64,7 +64,8 @@ void doctor_unchecked(struct doctor *d, const char *fmt, ...) __attribute__((for
 /* Before the next look: findings and what could not be looked at are forgotten. */
 void doctor_forget(struct doctor *d);
 
-/* A member as an integer, 0 when there is none. */
+/* A member as an integer, 0 when there is none, and no larger than this: pages of them are added up. */
+#define DOCTOR_NUMBER_MAX (INT64_C(1) << 42)
 int64_t doctor_number(struct json_span object, const char *name);
 /* A member as text, cut to `size`; "" when there is none. */
 void doctor_text(struct json_span object, const char *name, char *text, size_t size);

@@ -4,7 +4,6 @@
 #include "common/compat.h"
 #include "client/doctor.h"
 
-#include "client/show.h"
 #include "common/clock.h"
 #include "common/keys.h"
 #include "common/mem.h"
@@ -16,7 +15,7 @@ static bool is_true(struct json_span object, const char *name)
 {
     struct json_item item;
 
-    return json_find(object, name, &item) && item.value.len == 4;
+    return json_find(object, name, &item) && item.type == JSON_BOOL && item.value.at[0] == 't';
 }
 
 /* ---- the daemon of this host ---- */
@@ -294,8 +293,7 @@ int doctor_shared_look(struct doctor *d)
             while (json_iter_next(&it, &item))
                 take_finding(d, item.value);
         }
-        buf_reset(&cursor);
-        show_put_member(&cursor, reply.result, "next");
+        session_next_page(reply.result, &cursor);
     } while (cursor.len);
     say_unlisted(d);
     return status;
@@ -303,19 +301,26 @@ int doctor_shared_look(struct doctor *d)
 
 /* ---- repair ---- */
 
+static void put_member(struct buf *out, struct json_span finding, const char *name, const char *key)
+{
+    struct json_item item;
+
+    if (!json_find(finding, name, &item))
+        return;
+    json_put_key(out, key);
+    buf_append(out, item.value.at, item.value.len);
+}
+
 /* Only the daemon closes connections and hands on what they had taken. */
 static void hand_on(struct doctor *d, struct json_span finding)
 {
     struct buf line CB_CLEANUP(buf_done) = BUF_INIT;
     struct buf why CB_CLEANUP(buf_done) = BUF_INIT;
     struct cb_error err = {0};
-    struct json_item item;
 
     buf_puts(&line, "{\"cmd\":\"hand_on\"");
-    if (json_find(finding, "name", &item))
-        buf_printf(&line, ",\"domain\":%.*s", (int)item.value.len, item.value.at);
-    if (json_find(finding, "consumer", &item))
-        buf_printf(&line, ",\"consumer\":%.*s", (int)item.value.len, item.value.at);
+    put_member(&line, finding, "name", "domain");
+    put_member(&line, finding, "consumer", "consumer");
     buf_puts(&line, "}\n");
     struct ask ask = {.opts = d->ask.opts, .answer = BUF_INIT};
     if (ask_daemon_quietly(&ask, buf_peek(&line), CALL_TIMEOUT_MS, &err) >= 0)
@@ -357,13 +362,9 @@ static int send_keys(struct doctor *d, const struct buf *keys)
 
 static void put_key(struct buf *keys, struct json_span finding)
 {
-    struct json_item item;
-
     buf_puts(keys, keys->len ? ",{" : "{");
-    if (json_find(finding, "family", &item))
-        buf_printf(keys, "\"family\":%.*s", (int)item.value.len, item.value.at);
-    if (json_find(finding, "name", &item))
-        buf_printf(keys, ",\"name\":%.*s", (int)item.value.len, item.value.at);
+    put_member(keys, finding, "family", "family");
+    put_member(keys, finding, "name", "name");
     buf_puts(keys, "}");
 }
 
@@ -377,7 +378,8 @@ int doctor_shared_repair(struct doctor *d)
         const struct doctor_finding *f = &d->findings[i];
         if (!f->is_repairable || strcmp(f->check, "keys") != 0)
             continue;
-        char *json CB_CLEANUP(mem_free_ptr) = mem_printf("{%s}", f->members + 1);
+        char *json CB_CLEANUP(mem_free_ptr) = mem_printf("{%s}",
+                                                         f->members + (f->members[0] == ','));
         struct json_span finding = {json, strlen(json)};
         if (strcmp(f->problem, "dead_consumer") == 0) {
             hand_on(d, finding);

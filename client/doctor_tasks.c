@@ -114,8 +114,7 @@ static int read_counts(struct doctor *d, bool is_behind)
             while (json_iter_next(&it, &queue))
                 take_queue(t, queue.value, is_behind);
         }
-        buf_reset(&cursor);
-        show_put_member(&cursor, reply.result, "next");
+        session_next_page(reply.result, &cursor);
     } while (cursor.len);
     return status;
 }
@@ -243,8 +242,7 @@ static int walk_indexes(struct doctor *d)
         if ((status = session_call(&d->s, "task.audit", &params, NULL, &reply)) >= 0)
             return status;
         take_page(t, reply.result);
-        buf_reset(&cursor);
-        show_put_member(&cursor, reply.result, "next");
+        session_next_page(reply.result, &cursor);
     } while (cursor.len);
     return status;
 }

@@ -25,7 +25,11 @@ bool peek_find(struct json_span value, const char *path, struct json_item *ret)
 
 int64_t peek_int(struct json_span value, const char *path)
 {
-    return (int64_t)peek_number(value, path);
+    double n = peek_number(value, path);
+
+    if (n > (double)PEEK_INT_MAX)
+        return PEEK_INT_MAX;
+    return n < (double)-PEEK_INT_MAX ? -PEEK_INT_MAX : (int64_t)n;
 }
 
 double peek_number(struct json_span value, const char *path)

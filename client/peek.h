@@ -13,6 +13,8 @@
 
 /* False when there is no such member, or it is null. "" is the value itself. */
 bool peek_find(struct json_span value, const char *path, struct json_item *ret);
+/* What is larger is shown as this, so that some of them can be added up. */
+#define PEEK_INT_MAX (INT64_C(1) << 53)
 /* 0 when it is no number. */
 int64_t peek_int(struct json_span value, const char *path);
 double peek_number(struct json_span value, const char *path);

@@ -232,3 +232,19 @@ int session_call(struct session *s, const char *method, const struct buf *params
     requests_client_call(s->rc, &call, reply);
     return reply->outcome == REQUESTS_RESULT ? -1 : session_report(method, reply);
 }
+
+bool session_next_page(struct json_span result, struct buf *cursor)
+{
+    struct buf next = BUF_INIT;
+    struct json_item item;
+
+    if (json_find(result, "next", &item))
+        json_decode_string(item.value, &next);
+    if (next.len > 0 && next.len == cursor->len && memcmp(next.data, cursor->data, next.len) == 0) {
+        cli_say("the same page comes again and again: there may be more than this");
+        buf_reset(&next);
+    }
+    buf_done(cursor);
+    *cursor = next;
+    return cursor->len > 0;
+}

@@ -56,4 +56,8 @@ void session_put_json(struct buf *out, struct json_span value, struct term term)
 int session_call(struct session *s, const char *method, const struct buf *params, const char *idem,
                  struct requests_reply *reply);
 
+/* Replaces the cursor by that of the next page, as a result says it; "" and false when there is none. One that does not move is
+ * none, after a message: else the walk would never end. */
+bool session_next_page(struct json_span result, struct buf *cursor);
+
 #endif

@@ -71,14 +71,18 @@ static const char *skip_value(const char *at, const char *end)
 
 void json_iter_init(struct json_iter *it, struct json_span container)
 {
-    cb_assert(container.len >= 2 && (*container.at == '{' || *container.at == '['));
-    it->at = container.at + 1;
-    it->end = container.at + container.len - 1;
-    it->is_object = *container.at == '{';
+    enum json_type type = json_type_of(container);
+    bool has_items = container.len >= 2 && (type == JSON_OBJECT || type == JSON_ARRAY);
+
+    it->at = has_items ? container.at + 1 : NULL;
+    it->end = has_items ? container.at + container.len - 1 : NULL;
+    it->is_object = has_items && type == JSON_OBJECT;
 }
 
 bool json_iter_next(struct json_iter *it, struct json_item *ret_item)
 {
+    if (!it->at)
+        return false;
     const char *at = skip_space(it->at, it->end);
     if (at < it->end && *at == ',')
         at = skip_space(at + 1, it->end);
@@ -119,8 +123,7 @@ bool json_find(struct json_span object, const char *name, struct json_item *ret_
     struct json_iter it;
     struct json_item item;
     json_iter_init(&it, object);
-    cb_assert(it.is_object);
-    while (json_iter_next(&it, &item)) {
+    while (it.is_object && json_iter_next(&it, &item)) {
         if (json_string_equals(item.key, name)) {
             *ret_item = item;
             return true;
@@ -208,9 +211,11 @@ static size_t decode_escape(const char **at, const char *end, char out[4])
     return put_utf8(code, out);
 }
 
+/* Of no string: nothing. */
 static struct json_span between_quotes(struct json_span literal)
 {
-    cb_assert(literal.len >= 2 && *literal.at == '"');
+    if (literal.len < 2 || *literal.at != '"')
+        return (struct json_span){"", 0};
     return (struct json_span){literal.at + 1, literal.len - 2};
 }
 
@@ -256,6 +261,8 @@ size_t json_decoded_len(struct json_span literal)
 
 bool json_string_equals(struct json_span literal, const char *s)
 {
+    if (literal.len < 2 || *literal.at != '"')
+        return false;
     struct json_span inner = between_quotes(literal);
     const char *at = inner.at, *end = inner.at + inner.len;
     size_t left = strlen(s);

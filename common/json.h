@@ -60,6 +60,8 @@ int json_check(const char *text, size_t len, struct json_span *ret_value, enum j
  *   struct json_item item;
  *   json_iter_init(&it, span);            // span is an object or an array
  *   while (json_iter_next(&it, &item)) …
+ * What others sent may be of any type: nothing else has members or elements, a text or equals one. Whoever must tell that from
+ * what is absent or empty looks at the type.
  */
 struct json_iter {
     const char *at;
@@ -71,7 +73,7 @@ bool json_iter_next(struct json_iter *it, struct json_item *ret_item);
 /* Number of members or elements. */
 size_t json_count(struct json_span container);
 
-/* Finds a member of a checked object by its decoded name; false when absent. */
+/* Finds a member of a checked value by its decoded name; false when it is absent, or the value no object. */
 bool json_find(struct json_span object, const char *name, struct json_item *ret_item);
 
 /* Type of a checked value, by its first byte. */
@@ -79,7 +81,7 @@ enum json_type json_type_of(struct json_span value);
 /* "null", "boolean", "number", "string", "array", "object". */
 const char *json_type_name(enum json_type type);
 
-/* Appends the decoded bytes (UTF-8) of a checked string literal. Never fails; \u0000 gives a NUL. */
+/* Appends the decoded bytes (UTF-8) of a checked string literal; of anything else none. \u0000 gives a NUL. */
 void json_decode_string(struct json_span literal, struct buf *out);
 /* Length in bytes of the decoded string, without decoding it. */
 size_t json_decoded_len(struct json_span literal);

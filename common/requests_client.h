@@ -31,6 +31,7 @@ enum {
     REQUESTS_WINDOW_MAX = 4096,
     REQUESTS_IDEM_SIZE = 129, /* bytes of an idempotency key, with its NUL */
     REQUESTS_POLLFDS = 2,     /* connections to poll */
+    REQUESTS_RETRY_MAX_MS = 86400000,
 };
 
 struct requests_config {
@@ -70,11 +71,11 @@ struct requests_reply {
     uint64_t tag;
     enum requests_outcome outcome;
     struct buf text;         /* RESULT, ERROR: the whole reply; the spans below point into it */
-    struct json_span result; /* RESULT */
-    int code;                /* ERROR: JSON-RPC code */
+    struct json_span result; /* RESULT: an object */
+    int code;                /* ERROR: JSON-RPC code, below 0 */
     char message[256];       /* ERROR: the message; UNKNOWN, UNSENT: why (last connection error) */
     struct json_span data;   /* ERROR: error.data, len 0 when there is none */
-    int64_t retry_after_ms;  /* ERROR: data.retry_after_ms, or -1 */
+    int64_t retry_after_ms;  /* ERROR: data.retry_after_ms, a day at most, or -1 */
     char idem
         [REQUESTS_IDEM_SIZE]; /* the key that was sent, "" = none: for saying how to repeat it */
     int64_t latency_us;       /* from submit to reply */

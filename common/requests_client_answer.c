@@ -73,12 +73,20 @@ void answer_nothing(struct requests_client *rc, struct request *rq)
                  rc->why_fault == REDIS_LOST ? "; is claudebenchd running?" : "");
 }
 
+/* Callers wait for as long as that: more than any limit or circuit can ask for is not believed. */
+static int64_t retry_after(int64_t ms)
+{
+    return ms < 0 ? -1 : ms < REQUESTS_RETRY_MAX_MS ? ms : REQUESTS_RETRY_MAX_MS;
+}
+
 static void reply_read_error(struct requests_reply *reply, struct json_span error)
 {
     struct json_item item;
     int64_t n;
 
-    if (json_find(error, "code", &item) && json_decode_int(item.value, &n) == 0)
+    reply->code = -32603; /* of an error without a code, or with one that cannot be */
+    if (json_find(error, "code", &item) && json_decode_int(item.value, &n) == 0 && n < 0 &&
+        n >= INT_MIN)
         reply->code = (int)n;
     if (json_find(error, "message", &item) && item.type == JSON_STRING) {
         struct buf text = BUF_INIT;
@@ -91,7 +99,7 @@ static void reply_read_error(struct requests_reply *reply, struct json_span erro
     reply->data = item.value;
     if (item.type == JSON_OBJECT && json_find(item.value, "retry_after_ms", &item) &&
         json_decode_int(item.value, &n) == 0)
-        reply->retry_after_ms = n;
+        reply->retry_after_ms = retry_after(n);
 }
 
 /* Fills a reply from its text, which json_check() has accepted. */
@@ -100,7 +108,7 @@ static void reply_read(struct requests_reply *reply)
     struct json_span document = {reply->text.data, reply->text.len};
     struct json_item item;
 
-    if (json_find(document, "result", &item)) {
+    if (json_find(document, "result", &item) && item.type == JSON_OBJECT) { /* as all are */
         reply->outcome = REQUESTS_RESULT;
         reply->result = item.value;
     } else if (json_find(document, "error", &item) && item.type == JSON_OBJECT) {
@@ -109,7 +117,8 @@ static void reply_read(struct requests_reply *reply)
     } else {
         reply->outcome = REQUESTS_ERROR;
         reply->code = -32603;
-        snprintf(reply->message, sizeof reply->message, "a reply with neither result nor error");
+        snprintf(reply->message, sizeof reply->message,
+                 "a reply without a result or an error that can be understood");
     }
 }
 

@@ -141,6 +141,36 @@ END_TEST
 
 /* --- Strings ------------------------------------------------------------------------------------ */
 
+/* What somebody sent may be of any type. */
+START_TEST(nothing_in_what_is_of_another_type)
+{
+    static const char *const scalars[] = {"7", "-", "true", "null", "\"{}\"", "\"", "", "[", "{"};
+    struct json_iter it;
+    struct json_item item;
+
+    for (size_t i = 0; i < CB_ARRAY_LEN(scalars); i++) {
+        struct json_span span = {scalars[i], strlen(scalars[i])};
+        json_iter_init(&it, span);
+        ck_assert(!json_iter_next(&it, &item));
+        ck_assert_uint_eq(json_count(span), 0);
+        ck_assert(!json_find(span, "a", &item));
+    }
+    struct json_span list = {"[\"a\",1]", 7};
+    ck_assert(!json_find(list, "a", &item));
+    static const char *const no_strings[] = {"7", "true", "null", "{\"a\":1}", "[\"a\"]", "", "\""};
+    for (size_t i = 0; i < CB_ARRAY_LEN(no_strings); i++) {
+        struct buf out = BUF_INIT;
+        struct json_span span = {no_strings[i], strlen(no_strings[i])};
+        json_decode_string(span, &out);
+        ck_assert_uint_eq(out.len, 0);
+        ck_assert_uint_eq(json_decoded_len(span), 0);
+        ck_assert(!json_string_equals(span, ""));
+        ck_assert(!json_string_equals(span, no_strings[i]));
+        buf_done(&out);
+    }
+}
+END_TEST
+
 START_TEST(decodes_strings)
 {
     static const struct {
@@ -287,6 +317,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, walks_nonsense);
     tcase_add_test(tc, counts);
     tcase_add_test(tc, finds_members);
+    tcase_add_test(tc, nothing_in_what_is_of_another_type);
     tcase_add_test(tc, decodes_strings);
     tcase_add_test(tc, compares_strings);
     tcase_add_test(tc, decodes_integers);

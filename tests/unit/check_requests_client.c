@@ -126,6 +126,39 @@ START_TEST(errors_are_read)
 }
 END_TEST
 
+/* What callers go by is bounded, whoever sent it. */
+START_TEST(what_cannot_be_is_not_believed)
+{
+    static const struct {
+        const char *said;
+        int code;
+        int64_t retry_after_ms;
+    } cases[] = {
+        {"\"result\":7", -32603, -1},
+        {"\"result\":[]", -32603, -1},
+        {"\"x\":{}", -32603, -1},
+        {"\"error\":{\"code\":0}", -32603, -1},
+        {"\"error\":{\"code\":-32000,\"data\":{\"retry_after_ms\":-1}}", -32000, -1},
+        {"\"error\":{\"code\":-4294967296,\"data\":{\"retry_after_ms\":9223372036854775807}}",
+         -32603, REQUESTS_RETRY_MAX_MS},
+    };
+    struct world w;
+    world_open(&w, &base_config);
+    for (size_t i = 0; i < CB_ARRAY_LEN(cases); i++) {
+        submit(&w, "task.get", "{}", i, 0);
+        reply_t *all = entries(&w, i + 1);
+        answer(&w, all, i, cases[i].said);
+        struct requests_reply reply = next(&w);
+        ck_assert_int_eq(reply.outcome, REQUESTS_ERROR);
+        ck_assert_int_eq(reply.code, cases[i].code);
+        ck_assert_int_eq(reply.retry_after_ms, cases[i].retry_after_ms);
+        requests_reply_done(&reply);
+        reply_free(all);
+    }
+    world_close(&w);
+}
+END_TEST
+
 START_TEST(a_window_bounds_what_is_in_flight)
 {
     struct world w;
@@ -317,6 +350,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, schedule_goes_to_the_task_stream);
     tcase_add_test(tc, replies_come_in_any_order_and_strangers_are_ignored);
     tcase_add_test(tc, errors_are_read);
+    tcase_add_test(tc, what_cannot_be_is_not_believed);
     tcase_add_test(tc, a_window_bounds_what_is_in_flight);
     tcase_add_test(tc, a_wake_repeats_the_claim);
     tcase_add_test(tc, a_wake_is_the_result_when_nobody_waits_any_more);

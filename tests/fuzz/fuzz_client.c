@@ -1,0 +1,330 @@
+/*
+ * fuzz_client.c: any results and errors to the verbs of the client, its doctor, its screens and its hooks: members that are missing,
+ * of another type, out of range, or say that there is always more.
+ *
+ * The first line of the input says who gets them (table below); each line behind it is what the reply to one request has besides
+ * its id: "result":{…}, or "error":{…}. When no line is left nobody may ask any more. The screen gets each line whole, as the
+ * daemon's answer. The verdicts of a hook become answers: a call that the daemon forbids is never let through.
+ */
+#include "common/compat.h"
+#include "client/ask.h"
+#include "client/doctor.h"
+#include "client/hook/hook.h"
+#include "client/status_screen.h"
+#include "client/verbs.h"
+#include "client/views.h"
+
+#include "common/mem.h"
+#include "tests/fuzz/fake_link.h"
+
+#include <sys/mman.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+enum { WORDS_MAX = 8, ENTRIES_MAX = 4096 };
+
+/* Instead of main.c. */
+const struct cli_verb *const cli_verbs[] = {NULL};
+const struct cli_verb *cli_find_verb(int argc, char **argv, int *ret_words)
+{
+    (void)argc, (void)argv;
+    *ret_words = 0;
+    return NULL;
+}
+
+static const struct row {
+    char letter;
+    const struct cli_verb *verb;
+    const char *words[WORDS_MAX];
+} rows[] = {
+    {'a', &verb_task_list, {"--json"}},
+    {'b', &verb_task_list, {NULL}},
+    {'c', &verb_task_show, {"1"}},
+    {'d', &verb_task_queues, {NULL}},
+    {'e', &verb_instances, {NULL}},
+    {'f', &verb_schedule_list, {NULL}},
+    {'g', &verb_schedule_show, {"1"}},
+    {'h', &verb_call, {"task.get", "{\"id\":\"1\"}"}},
+    {'i', &verb_task_add, {"text"}},
+    {'j', &verb_task_cancel, {"--all", "--status", "pending"}},
+    {'k', &verb_task_cancel, {"1", "2", "3"}},
+    {'l', &verb_task_export, {NULL}},
+    {'m', &verb_task_claim, {"w1"}},
+    {'n', &verb_handlers, {NULL}},
+    {'o', &verb_handlers, {"task.get"}},
+    {'p', &verb_task_update, {"1", "--priority", "3"}},
+    {'q', &verb_task_assign, {"1", "w1"}},
+    {'r', &verb_task_progress, {"1", "50", "--lease-token", "AAAAAAAAAAAAAAAAAAAA"}},
+    {'s', &verb_task_complete, {"1", "--lease-token", "AAAAAAAAAAAAAAAAAAAA"}},
+    {'t', &verb_task_pause, {"q"}},
+};
+
+/* ---- the server: a reply for each request, from the lines of the input ---- */
+
+struct input {
+    const char *at, *end;
+    char *ids[ENTRIES_MAX]; /* of requests that wait for their replies */
+    size_t nids;
+};
+
+static bool next_line(struct input *in, struct json_span *ret)
+{
+    if (in->at == in->end)
+        return false;
+    const char *eol = memchr(in->at, '\n', (size_t)(in->end - in->at));
+    *ret = (struct json_span){in->at, (size_t)((eol ? eol : in->end) - in->at)};
+    in->at = eol ? eol + 1 : in->end;
+    return true;
+}
+
+static void feed_string(struct redis_link *link, const struct buf *text)
+{
+    char head[32];
+    int n = snprintf(head, sizeof head, "$%zu\r\n", text->len);
+
+    fake_link_feed(link, head, (size_t)n);
+    fake_link_feed(link, buf_peek(text), text->len);
+    fake_link_feed(link, "\r\n", 2);
+}
+
+/* No more lines: whoever waits is turned away, and nobody is let in any more. */
+static void close_server(struct redis_link *link)
+{
+    static const char refusal[] = "-NOAUTH no more\r\n";
+
+    fake_server.closed = REDIS_AUTH;
+    fake_link_feed(link, refusal, sizeof refusal - 1);
+}
+
+static void answer_pop(struct input *in, struct redis_link *link)
+{
+    static const char head[] = "*2\r\n$1\r\nk\r\n*1\r\n";
+    struct buf reply CB_CLEANUP(buf_done) = BUF_INIT;
+    struct json_span line;
+
+    if (in->nids == 0 || !next_line(in, &line)) {
+        close_server(link);
+        return;
+    }
+    buf_printf(&reply, "{\"jsonrpc\":\"2.0\",\"id\":\"%s\",", in->ids[0]);
+    buf_append(&reply, line.at, line.len);
+    buf_putc(&reply, '}');
+    fake_link_feed(link, head, sizeof head - 1);
+    feed_string(link, &reply);
+    free(in->ids[0]);
+    memmove(in->ids, in->ids + 1, --in->nids * sizeof *in->ids);
+}
+
+static void take_command(void *arg, struct redis_link *link, int argc, const char *const *argv,
+                         const size_t *lens)
+{
+    struct input *in = arg;
+
+    if (strcmp(argv[0], "BLMPOP") == 0) {
+        answer_pop(in, link);
+        return;
+    }
+    for (int i = 1; i + 1 < argc && in->nids < ENTRIES_MAX; i++)
+        if (strcmp(argv[i], "id") == 0 && lens[i] == 2) {
+            in->ids[in->nids++] = mem_strndup(argv[i + 1], lens[i + 1]);
+            break;
+        }
+    fake_link_feed(link, "$3\r\n1-1\r\n", 9);
+}
+
+static bool nothing_more(void *arg, struct redis_link *link)
+{
+    (void)arg, (void)link;
+    return true; /* it came with the commands */
+}
+
+/* ---- who gets them ---- */
+
+static void run_verb(const struct row *row)
+{
+    char *argv[WORDS_MAX + 1] = {NULL};
+    struct cli cli;
+    int argc = 0;
+
+    for (; argc < WORDS_MAX && row->words[argc]; argc++)
+        argv[argc] = mem_strdup(row->words[argc]);
+    int status = cli_parse(&cli, row->verb, argc, argv);
+    if (status < 0)
+        status = row->verb->run(&cli);
+    cb_assert(status >= 0 && status < 128);
+    cli_done(&cli);
+    for (int i = 0; i < argc; i++)
+        free(argv[i]);
+}
+
+/* Of the daemon, the first line is the status. */
+static void take_status(struct doctor *d, struct input *in)
+{
+    struct json_span line;
+    enum json_type type;
+
+    d->is_running = next_line(in, &line) &&
+                    json_check(line.at, line.len, &d->ask.json, &type, NULL) == 0 &&
+                    type == JSON_OBJECT;
+    doctor_daemon_look(d);
+}
+
+static void run_doctor(struct input *in, bool is_repair, bool is_json)
+{
+    static char repair[] = "--repair", json[] = "--json";
+    char *argv[] = {is_repair ? repair : json, NULL};
+    struct cli cli;
+    struct doctor d = {.cli = &cli, .s = SESSION_INIT, .ask = ASK_INIT, .is_connected = true};
+
+    cb_assert(cli_parse(&cli, &verb_doctor, is_repair || is_json, argv) < 0);
+    cb_assert(session_load(&d.s, &cli) < 0 && ask_load(&d.ask, &cli) < 0);
+    take_status(&d, in);
+    if (session_connect(&d.s, NULL, 0, 0) < 0 && doctor_tasks_look(&d) < 0) {
+        doctor_tasks_report(&d);
+        int status = doctor_shared_look(&d);
+        if (status < 0 && is_repair && doctor_tasks_repair(&d) < 0)
+            doctor_shared_repair(&d);
+        doctor_show(&d);
+    }
+    doctor_forget(&d);
+    free(d.findings);
+    free(d.unchecked);
+    doctor_tasks_free(d.tasks);
+    ask_done(&d.ask);
+    session_close(&d.s);
+    cli_done(&cli);
+}
+
+static void show_screen(struct input *in)
+{
+    static const struct term terms[] = {
+        {.is_tty = true, .width = 80, .height = 24, .has_color = true},
+        {.is_tty = true, .width = 1, .height = 1},
+        {.is_tty = false}};
+    struct json_span line, value;
+    enum json_type type;
+
+    while (next_line(in, &line)) {
+        if (json_check(line.at, line.len, &value, &type, NULL) != 0 || type != JSON_OBJECT)
+            continue;
+        for (size_t i = 0; i < CB_ARRAY_LEN(terms); i++) {
+            struct buf out CB_CLEANUP(buf_done) = BUF_INIT;
+            status_screen_put(value, terms[i], 1, &out);
+            cb_assert(json_is_utf8(buf_peek(&out), out.len));
+        }
+    }
+}
+
+/* "hook" and what the daemon decides: as strict an answer as that, or none. */
+static void decide(const char *event)
+{
+    struct arena arena = ARENA_INIT;
+    struct cb_error err = {0};
+    struct hook_record record;
+    struct hook_policy policy = {0};
+    struct hook_verdict verdict;
+    struct hook_link *link = NULL;
+    const struct hook_agent *agent = hook_agent_find("claude");
+
+    cb_assert(agent && hook_policy_load(NULL, &policy, &err) == 0);
+    free(policy.state_dir); /* nothing is noted */
+    policy.state_dir = NULL;
+    cb_assert(hook_read(agent, event, strlen(event), &arena, &record, &err) == HOOK_READ_OK);
+    const struct hook hook = {.record = &record, .policy = &policy, .arena = &arena};
+    if (hook_ask(&hook, &verdict, &link, &err) == 0) {
+        struct hook_answer answer;
+        hook_say(&record, &verdict, &arena, &answer);
+        cb_assert(verdict.action != RULES_DENY || answer.exit == HOOK_EXIT_BLOCK ||
+                  record.event->kind == HOOK_POST_TOOL);
+        cb_assert(verdict.action != RULES_MODIFY || json_type_of(verdict.input) == JSON_OBJECT);
+        cb_assert(answer.out.len == 0 ||
+                  json_check(answer.out.data, answer.out.len, NULL, NULL, NULL) == 0);
+        buf_done(&answer.out);
+        buf_done(&answer.err);
+        hook_chain_remember(&policy, link, verdict.version, 100);
+    } else {
+        cb_assert(err.text[0]);
+    }
+    hook_link_close(link);
+    hook_policy_done(&policy);
+    arena_done(&arena);
+}
+
+static void run(struct input *in, char letter)
+{
+    static const char pre_tool[] = "{\"hook_event_name\":\"PreToolUse\",\"session_id\":\"s\","
+                                   "\"cwd\":\"/\",\"tool_name\":\"Bash\","
+                                   "\"tool_input\":{\"command\":\"ls\"}}";
+    static const char post_tool[] =
+        "{\"hook_event_name\":\"PostToolUse\",\"session_id\":\"s\",\"cwd\":\"/"
+        "\",\"tool_name\":\"Bash\","
+        "\"tool_input\":{\"command\":\"ls\"},\"tool_response\":{\"stdout\":\"x\"}}";
+    static const char prompt[] = "{\"hook_event_name\":\"UserPromptSubmit\",\"session_id\":\"s\","
+                                 "\"cwd\":\"/\",\"prompt\":\"x\"}";
+
+    for (size_t i = 0; i < CB_ARRAY_LEN(rows); i++)
+        if (rows[i].letter == letter)
+            run_verb(&rows[i]);
+    if (letter == 'A' || letter == 'B' || letter == 'C')
+        run_doctor(in, letter == 'B', letter == 'C');
+    else if (letter == 'S')
+        show_screen(in);
+    else if (letter == 'P')
+        decide(pre_tool);
+    else if (letter == 'Q')
+        decide(post_tool);
+    else if (letter == 'R')
+        decide(prompt);
+}
+
+/* ---- a place to run in ---- */
+
+/* A file that only we see; its path works as long as we do. */
+static void make_config(void)
+{
+    static const char text[] =
+        "config_version: 1\nredis: {url: unix:///nowhere}\nhooks: {deadline_ms: 1000}\n";
+    char path[40];
+    int fd = memfd_create("fuzz.yaml", MFD_CLOEXEC);
+
+    cb_assert(fd >= 0 && write(fd, text, sizeof text - 1) == (ssize_t)sizeof text - 1);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    cb_assert(setenv("CLAUDEBENCH_CONFIG", path, 1) == 0);
+    cb_assert(setenv("HOME", "/nowhere", 1) == 0);
+}
+
+/* What is said is read by nobody; sanitizers write to the descriptor itself. */
+static void silence(FILE **file, FILE **saved)
+{
+    static FILE *nowhere;
+
+    if (!nowhere)
+        nowhere = fopen("/dev/null", "we");
+    cb_assert(nowhere);
+    *saved = *file;
+    *file = nowhere;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    static bool is_ready;
+    struct input in = {.at = (const char *)data + 1, .end = (const char *)data + len};
+    FILE *saved[2];
+    struct json_span rest;
+
+    if (!is_ready)
+        make_config();
+    is_ready = true;
+    if (len == 0)
+        return 0;
+    next_line(&in, &rest); /* of the first */
+    fake_server = (struct fake_server){.command = take_command, .more = nothing_more, .arg = &in};
+    silence(&stdout, &saved[0]);
+    silence(&stderr, &saved[1]);
+    run(&in, (char)data[0]);
+    stdout = saved[0];
+    stderr = saved[1];
+    while (in.nids > 0)
+        free(in.ids[--in.nids]);
+    return 0;
+}
