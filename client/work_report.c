@@ -14,7 +14,7 @@
 #include "common/fault.h"
 #include "common/rfc3339.h"
 
-enum { RETRY_MS = 500, WAIT_MS = 30000 };
+enum { RETRY_MS = 500, WAIT_MS = 30000, LEASE_MAX_MS = 86400000 };
 
 /* ---- small parts ---- */
 
@@ -278,12 +278,13 @@ static int64_t read_time(struct json_span object, const char *name)
     return rfc3339_parse(text, strlen(text), &ms) == 0 ? ms : 0;
 }
 
-/* How long the lease holds: both times are the server's. */
+/* How long the lease holds: both times are the server's. No lease is longer than a day, so what says more is not believed: else
+ * it would not be renewed. */
 static int64_t read_lease(const struct work *w, struct json_span task)
 {
     int64_t lease = read_time(task, "lease_until") - read_time(task, "updatedAt");
 
-    return lease > 0 ? lease : w->s.opts->task.lease_ms;
+    return lease > 0 && lease <= LEASE_MAX_MS ? lease : w->s.opts->task.lease_ms;
 }
 
 static void take_task(struct work *w, struct json_span task, int64_t sent_ms)

@@ -55,9 +55,10 @@ void ack_forget(struct request *rq)
 }
 
 /* Those that were asked for in one WAIT are all that are confirming: the next is only sent when this one is answered. */
-void ack_answered(struct requests_client *rc, unsigned replicas)
+bool ack_answered(struct requests_client *rc, unsigned replicas)
 {
     struct request *rq, *next;
+    bool are_enough = true;
 
     for (rq = rc->open; rq; rq = next) {
         next = rq->next;
@@ -69,6 +70,8 @@ void ack_answered(struct requests_client *rc, unsigned replicas)
         } else {
             ack_forget(rq);
             rq->is_queued = false;
+            are_enough = false;
         }
     }
+    return are_enough;
 }

@@ -83,6 +83,7 @@ struct wire {
     unsigned waits;     /* outstanding: 0 or 1 */
     bool is_pop_long;   /* … and the last of them blocks for as long as a claim waits */
     int64_t last_io_ms; /* when it said something last */
+    int64_t asked_ms;   /* when WAIT was queued */
 };
 
 struct requests_client {
@@ -139,8 +140,8 @@ bool ack_hold(struct request *rq, const char *text, size_t len);
 unsigned ack_wanted(const struct requests_client *rc);
 /* Redis was asked for all that is held. */
 void ack_asked(struct requests_client *rc);
-/* … and so many have confirmed it: answers, or repeats. */
-void ack_answered(struct requests_client *rc, unsigned replicas);
+/* … and so many have confirmed it: answers, or repeats. False when it has to repeat any. */
+bool ack_answered(struct requests_client *rc, unsigned replicas);
 /* True when replies are still to come: not all that is open is held. */
 bool ack_is_pop_due(const struct requests_client *rc);
 /* What is held is of no use any more. */

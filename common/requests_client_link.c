@@ -21,7 +21,7 @@
 
 #include <utlist.h>
 
-enum { POP_COUNT = 64 };
+enum { POP_COUNT = 64, REPLICAS_MAX = 1000000 };
 
 /* ---- the ring of expected replies ---- */
 
@@ -308,6 +308,7 @@ static void queue_confirm(struct requests_client *rc)
     redis_link_appendv(w->link, "WAIT", count, ms, NULL);
     expect_push(w, EXPECT_WAIT, NULL);
     w->waits++;
+    w->asked_ms = clock_mono_ms();
     ack_asked(rc);
 }
 
@@ -400,6 +401,17 @@ static void take_pop(struct requests_client *rc, const reply_t *r)
     }
 }
 
+/* WAIT's reply comes when enough replicas have confirmed, or its time is over. Who says sooner that it were too few does not
+ * wait, and is not to set the pace at which the requests are repeated. */
+static void take_wait(struct requests_client *rc, const struct wire *w, const reply_t *r)
+{
+    int64_t n = reply_int(r);
+    bool was_hasty = clock_mono_ms() - w->asked_ms < REQUESTS_CONFIRM_MS / 2;
+
+    if (!ack_answered(rc, n < 0 ? 0 : n < REPLICAS_MAX ? (unsigned)n : REPLICAS_MAX) && was_hasty)
+        wire_lost(rc, REDIS_PROTOCOL, "Redis does not wait for its replicas");
+}
+
 /* One reply of Redis. May drop the connections. */
 static void take_reply(struct requests_client *rc, struct wire *w, const reply_t *r)
 {
@@ -422,7 +434,7 @@ static void take_reply(struct requests_client *rc, struct wire *w, const reply_t
     else if (e.kind == EXPECT_POP)
         take_pop(rc, r);
     else if (e.kind == EXPECT_WAIT)
-        ack_answered(rc, (unsigned)reply_int(r));
+        take_wait(rc, w, r);
 }
 
 static void read_replies(struct requests_client *rc, struct wire *w)

@@ -5,10 +5,12 @@
 #include "common/compat.h"
 #include "supervisor/assign.h"
 
+#include "common/clock.h"
 #include "common/keys.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/rnd.h"
+#include "supervisor/pace.h"
 
 enum {
     TOKEN_LEN = 22,
@@ -38,7 +40,8 @@ struct assign {
     int64_t seen; /* names of queues since the last task was given */
     bool is_calling;
     bool is_popping;
-    bool is_due; /* something happened while a call was under way */
+    int64_t popped_ms; /* monotonic: when the pop was sent */
+    bool is_due;       /* something happened while a call was under way */
     struct log_repeat said;
 };
 
@@ -58,14 +61,16 @@ static void call_in(struct assign *a, int64_t ms)
 
 /* ---- waiting to be woken ---- */
 
+/* One that has blocked says what is new: at once. One that has not may say so for ever. */
 static void on_pop(void *arg, const reply_t *reply)
 {
     struct assign *a = arg;
+    bool has_blocked = clock_mono_ms() - a->popped_ms > PACE_AGAIN_MS;
 
     a->is_popping = false;
     if (reply && reply_is_error(reply))
         log_event(EV_redis_error, LOG_S("command", "BLMPOP"), LOG_S("error", reply_str(reply)));
-    call_in(a, reply && !reply_is_error(reply) ? 0 : RETRY_MS);
+    call_in(a, !reply || reply_is_error(reply) ? RETRY_MS : has_blocked ? 0 : PACE_AGAIN_MS);
 }
 
 static void wait_for_wake(struct assign *a)
@@ -85,6 +90,7 @@ static void wait_for_wake(struct assign *a)
     snprintf(seconds, sizeof seconds, "%" PRId64 ".%03" PRId64, ms / 1000, ms % 1000);
     snprintf(count, sizeof count, "%d", POP_COUNT);
     a->is_popping = true;
+    a->popped_ms = clock_mono_ms();
     redis_conn_call(a->pops, on_pop, a, "BLMPOP", seconds, "1",
                     keys_make(&arena, a->opts->redis.prefix, KEY_REPLY, a->token), "LEFT", "COUNT",
                     count, NULL);
@@ -157,7 +163,7 @@ static void take(struct assign *a, const reply_t *reply)
         log_event(EV_tasks_assigned, LOG_I("tasks", assigned));
     if (assigned > 0 || a->is_due ||
         (seen > 0 && a->seen < reply_int(reply_at(reply, REPLY_NAMES)))) {
-        call_in(a, 0);
+        call_in(a, PACE_AGAIN_MS);
         return;
     }
     a->seen = 0;

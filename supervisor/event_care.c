@@ -8,6 +8,7 @@
 #include "common/keys.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "supervisor/pace.h"
 
 enum { CARE_MS = 5000, REMOVED_MUCH = 1000, REPLY_REMOVED = 2 };
 
@@ -40,7 +41,7 @@ static void on_done(void *arg, const reply_t *reply)
         log_event(EV_script_error, LOG_S("script", "event_care"), LOG_S("error", reply_str(reply)),
                   LOG_I("times", times));
     if (reply_int(reply_at(reply, REPLY_REMOVED)) >= REMOVED_MUCH)
-        arm(e, 0);
+        arm(e, PACE_AGAIN_MS);
 }
 
 static void care(struct event_care *e)

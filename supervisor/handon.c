@@ -17,6 +17,8 @@ enum {
     REQUEUE_MEMBERS = 4, /* of lua/requeue.lua's reply */
     CRASHES_MAX = 3,
     REDELIVERIES_MAX = 10,
+    ROUNDS_AT_ONCE =
+        10, /* a worker reads far fewer requests than these hand on; behind them there is a pause */
     RETRY_MS = 200
 };
 
@@ -32,6 +34,7 @@ struct work {
     int64_t added_ms;
     int64_t moved;
     int64_t dead;
+    unsigned rounds; /* calls since the last pause */
 };
 
 struct handon {
@@ -80,6 +83,7 @@ static void suspend_work(struct work *w)
 
     w->is_running = false;
     w->redis_id = 0;
+    w->rounds = 0;
     evtimer_add(w->handon->retry, &tv);
 }
 
@@ -127,10 +131,12 @@ static void on_requeued(void *arg, const reply_t *reply)
     w->moved += count_at(reply, 0);
     w->dead += count_at(reply, 1);
     log_dead(w, reply_at(reply, 3));
-    if (reply_int(reply_at(reply, 2)) > 0)
-        requeue(w);
-    else
+    if (reply_int(reply_at(reply, 2)) <= 0)
         finish_work(w);
+    else if (++w->rounds < ROUNDS_AT_ONCE)
+        requeue(w);
+    else /* that there is always more may be a lie */
+        suspend_work(w);
 }
 
 static void requeue(struct work *w)

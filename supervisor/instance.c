@@ -10,6 +10,7 @@
 #include "common/mem.h"
 #include "common/rnd.h"
 #include "supervisor/circuits.h"
+#include "supervisor/pace.h"
 #include "supervisor/secret.h"
 
 enum {
@@ -17,8 +18,10 @@ enum {
     GENERATION_LEN = 22,
     MEMORY_MS =
         1500, /* with two ticks a second, and what the leader does besides: three commands a second at most */
-    SWEEP_BOUND = 100, /* SWEEP in lua/tick.lua */
-    TICK_MEMBERS = 15  /* of its reply */
+    SWEEP_BOUND = 100,            /* SWEEP in lua/tick.lua */
+    SWEEP_MAX = 10 * SWEEP_BOUND, /* what is above it no sweep has done */
+    HOSTS_MAX = 1000000,
+    TICK_MEMBERS = 15 /* of its reply */
 };
 
 struct instance {
@@ -154,8 +157,8 @@ static void note_registered(struct instance *i)
 /* A sweep that was cut off at its bound has more to do: at once, not a tick later. */
 static void go_on_sweeping(struct instance *i)
 {
-    struct timeval now = {0, 0};
-    evtimer_add(i->timer, &now);
+    static const struct timeval at_once = {.tv_usec = PACE_AGAIN_MS * 1000};
+    evtimer_add(i->timer, &at_once);
 }
 
 static void tick_failed(struct instance *i, const char *error)
@@ -177,16 +180,22 @@ static void tick_went_well(struct instance *i)
     i->hooks.changed(i->hooks.arg);
 }
 
+static int64_t hosts_at(const reply_t *reply, size_t i)
+{
+    int64_t n = reply_int(reply_at(reply, i));
+    return n < 0 ? 0 : n < HOSTS_MAX ? n : HOSTS_MAX;
+}
+
 static void take_hosts(struct instance *i, const reply_t *reply)
 {
     struct scoreboard_global *g = &i->scoreboard->global;
     int64_t since = strtoll(reply_str(reply_at(reply, 2)), NULL, 10);
-    bool is_new = (since == 0) != (i->hosts.partition_since_ms == 0) ||
-                  i->hosts.seen != reply_int(reply_at(reply, 0)) ||
-                  i->hosts.known != reply_int(reply_at(reply, 1));
+    int64_t seen = hosts_at(reply, 0), known = hosts_at(reply, 1);
+    bool is_new = (since == 0) != (i->hosts.partition_since_ms == 0) || i->hosts.seen != seen ||
+                  i->hosts.known != known;
 
-    i->hosts.seen = reply_int(reply_at(reply, 0));
-    i->hosts.known = reply_int(reply_at(reply, 1));
+    i->hosts.seen = seen;
+    i->hosts.known = known;
     i->hosts.partition_since_ms = since;
     snprintf(i->hosts.silent, sizeof i->hosts.silent, "%s", reply_str(reply_at(reply, 3)));
     atomic_store(&g->hosts_seen, (int)i->hosts.seen);
@@ -214,6 +223,19 @@ static void say_problem(struct instance *i, const char *problem)
                   LOG_I("times", times));
 }
 
+/* How much the parts of a sweep have done: they were asked for no more than their bound. */
+static int check_sweep(const reply_t *reply, struct cb_error *err)
+{
+    static const size_t counts[] = {5, 6, 7, 9};
+
+    for (size_t i = 0; i < CB_ARRAY_LEN(counts); i++) {
+        int64_t n = reply_int(reply_at(reply, counts[i]));
+        if (n < 0 || n > SWEEP_MAX)
+            return cb_error_set(err, REDIS_LOST, "impossible numbers from the script tick");
+    }
+    return 0;
+}
+
 static void take_tick(struct instance *i, const reply_t *reply)
 {
     int64_t expired = reply_int(reply_at(reply, 5));
@@ -230,8 +252,8 @@ static void take_tick(struct instance *i, const reply_t *reply)
     if (is_self)
         i->renewed_ms = i->tick_sent_ms;
     set_leader(i, reply_str(reply_at(reply, 2)), reply_str(reply_at(reply, 3)), is_self);
-    atomic_fetch_add(&i->scoreboard->global.leases_expired, expired > 0 ? (uint64_t)expired : 0);
-    atomic_fetch_add(&i->scoreboard->global.tasks_moved, moved > 0 ? (uint64_t)moved : 0);
+    atomic_fetch_add(&i->scoreboard->global.leases_expired, (uint64_t)expired);
+    atomic_fetch_add(&i->scoreboard->global.tasks_moved, (uint64_t)moved);
     if (expired > 0)
         log_event(EV_leases_expired, LOG_I("leases", expired));
     if (moved > 0)
@@ -261,7 +283,8 @@ static void on_tick(void *arg, const reply_t *reply)
     if (reply && reply_is_error(reply)) {
         reply_error(reply, &err);
         tick_failed(i, err.text);
-    } else if (reply && scripts_check_reply(SCRIPT_TICK, reply, TICK_MEMBERS, &err) != 0) {
+    } else if (reply && (scripts_check_reply(SCRIPT_TICK, reply, TICK_MEMBERS, &err) != 0 ||
+                         check_sweep(reply, &err) != 0)) {
         tick_failed(i, err.text);
     } else if (reply && !i->is_leaving) {
         take_tick(i, reply);

@@ -9,6 +9,7 @@
 #include "common/keys.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "supervisor/pace.h"
 #include "supervisor/schedule_plan.h"
 
 enum {
@@ -55,8 +56,10 @@ static void arm(struct scheduler *s, int64_t in_ms)
 /* "" = there is no next one. */
 static void arm_as_told(struct scheduler *s, const reply_t *wait)
 {
+    int64_t ms = strtoll(reply_str(wait), NULL, 10);
+
     if (reply_bytes(wait) > 0)
-        arm(s, strtoll(reply_str(wait), NULL, 10));
+        arm(s, ms > PACE_AGAIN_MS ? ms : PACE_AGAIN_MS);
 }
 
 /* True when a reply is one to go on with. */

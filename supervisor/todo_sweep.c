@@ -7,6 +7,7 @@
 #include "common/keys.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "supervisor/pace.h"
 
 enum { SWEEP_MS = 60000, RETRY_MS = 1000, SWEEP_TASKS = 100 };
 
@@ -37,7 +38,7 @@ static void on_reply(void *arg, const reply_t *reply)
         log_event(EV_script_error, LOG_S("script", "hook_todo_expire"), LOG_S("error", problem),
                   LOG_I("times", times));
     /* There may be more. */
-    arm(t, reply && reply_int(reply_at(reply, 0)) >= SWEEP_TASKS ? 0 : SWEEP_MS);
+    arm(t, reply && reply_int(reply_at(reply, 0)) >= SWEEP_TASKS ? PACE_AGAIN_MS : SWEEP_MS);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)

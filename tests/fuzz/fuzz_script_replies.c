@@ -7,7 +7,8 @@
  * What follows is RESP: one reply for each command that the part sends. The status LOST stands for a lost connection.
  *
  * The connection (redis_conn.h), libevent's timers and the audit file's thread are stood in for below: commands wait in a queue,
- * a timer that is set is due at once. What the audit would write must be whole lines of JSON that claudebench audit accepts.
+ * a timer that is set is due at once; but no reply may set one for at once, but a tick's for the scheduler: a server is not to set our
+ * pace. What the audit would write must be whole lines of JSON that claudebench audit accepts.
  */
 #include "common/compat.h"
 
@@ -39,6 +40,7 @@ struct event {
     bool is_pending;
 };
 static struct event *events;
+static bool is_answering; /* what is done now, a reply has asked for */
 
 struct event *event_new(struct event_base *base, evutil_socket_t fd, short what,
                         event_callback_fn fn, void *arg)
@@ -62,6 +64,7 @@ void event_free(struct event *e)
 int event_add(struct event *e, const struct timeval *tv)
 {
     cb_assert(!tv || (tv->tv_sec >= 0 && tv->tv_usec >= 0 && tv->tv_usec < 1000000));
+    cb_assert(!is_answering || !tv || tv->tv_sec > 0 || tv->tv_usec > 0);
     e->is_pending = true;
     return 0;
 }
@@ -150,7 +153,9 @@ static void answer(const reply_t *reply)
 {
     size_t i = conn.first++;
     bool is_lost = reply_type(reply) == REPLY_STATUS && strcmp(reply_str(reply), "LOST") == 0;
+    is_answering = true;
     conn.commands[i].fn(conn.commands[i].arg, is_lost ? NULL : reply);
+    is_answering = false;
 }
 
 /* ---- the audit file's thread ---- */
@@ -265,8 +270,12 @@ static void nothing(void *arg)
 static void is_due(void *arg, int64_t in_ms)
 {
     struct parts *p = arg;
+    bool is_told = is_answering;
+
+    is_answering = false;
     if (p->scheduler)
         scheduler_wake(p->scheduler, in_ms);
+    is_answering = is_told;
 }
 
 static void audit_has(void *arg, const char *last_id)
