@@ -9,10 +9,11 @@ import collections
 import select
 import socket
 import threading
+import time
 
 import procs
 
-Lie = collections.namedtuple("Lie", "data commands is_endless is_early")
+Lie = collections.namedtuple("Lie", "data commands is_endless is_early drip_s")
 CRLF = b"\r\n"
 ENDLESS_BYTES = 4 << 30  # of an endless lie, in all: whoever reads so much of it will read more
 
@@ -35,8 +36,10 @@ def end_of(data, at):
 
 
 def name_of(data):
-    """The first word of a command, which is an array of strings, in capitals."""
-    return bytes(data.split(CRLF, 3)[2]).upper().decode("latin-1")
+    """The first word of a command, which is an array of strings, in capitals; behind that of a script its first key."""
+    words = data.split(CRLF, 9)
+    name = bytes(words[2]).upper().decode("latin-1")
+    return f"{name} {bytes(words[8]).decode('latin-1')}" if name == "EVALSHA" and words[6] != b"0" else name
 
 
 class Imposter:
@@ -60,11 +63,12 @@ class Imposter:
         self.open = set()
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def lie(self, data, commands=(), is_endless=False, is_early=False):
-        """From now on each reply, or each to one of these commands, is `data`: once, or again and again for as long as the client
-        listens. The real server has done as it was told by then; `is_early`: it is not asked, so nobody waits for it either."""
+    def lie(self, data, commands=(), is_endless=False, is_early=False, drip_s=0):
+        """From now on each reply, or each to one of these commands ("EVALSHA", or "EVALSHA cb:clock": scripts whose first key that
+        is), is `data`: once, or again and again for as long as the client listens. The real server has done as it was told by then;
+        `is_early`: it is not asked, so nobody waits for it either. With `drip_s` it comes byte by byte, with such a pause behind each."""
         self.told = self.hung_up = 0
-        self.what = Lie(data, frozenset(commands), is_endless, is_early)
+        self.what = Lie(data, frozenset(commands), is_endless, is_early, drip_s)
 
     def truth(self):
         """Honest again, with everybody: connections that were lied to end."""
@@ -121,7 +125,7 @@ class Imposter:
     def _is_about(self, name):
         """The lie that is to be told in the place of a reply to this command, or None."""
         lie = self.what
-        return lie if lie and (not lie.commands or name in lie.commands) else None
+        return lie if lie and (not lie.commands or {name, name.partition(" ")[0]} & lie.commands) else None
 
     def _ask(self, front, back, requests, asked):
         """Passes on the commands that are whole; returns the lie that was told in the place of asking, if one was."""
@@ -167,11 +171,12 @@ class Imposter:
             if self.what is not lie:
                 raise OSError("enough of it")
             try:
-                sent = front.send(data)
+                sent = front.send(data[:1] if lie.drip_s else data)
             except socket.timeout:
                 continue  # it does not read; it may go yet
             except OSError:
                 self.hung_up += 1
                 raise
+            time.sleep(lie.drip_s)
             left -= sent
             data = data[sent:] or memoryview(lie.data if lie.is_endless else b"")

@@ -15,7 +15,7 @@ import time
 
 import procs
 
-DRIP_S = 0.002  # between two pieces of what drips
+DRIP_S = 0.002
 Late = collections.namedtuple("Late", "due to data")  # data None: this side is closed then
 
 
@@ -24,13 +24,13 @@ class Proxy:
     `address`, a path or (host, port). `draw` (tap.rng()) draws where requests and replies are torn.
 
     delay   seconds by which all is late, in both directions
-    drip    replies come in pieces of so many bytes
+    drip    replies come in pieces of so many bytes, drip_s seconds apart
     """
 
     def __init__(self, address, tcp=False, draw=None):
         self.address = address
         self.draw = draw or random.Random(0)
-        self.delay, self.drip = 0.0, 0
+        self.delay, self.drip, self.drip_s = 0.0, 0, DRIP_S
         if tcp:
             self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
             self.where = self.listener.getsockname()
@@ -161,7 +161,7 @@ class Proxy:
         pieces = [data[i : i + size] for i in range(0, len(data), size)] or [None]
         for piece in pieces:
             self.late.append(Late(due, to, piece))
-            due += DRIP_S if len(pieces) > 1 else 0
+            due += self.drip_s if len(pieces) > 1 else 0
         self.due[to] = due
         self.late = collections.deque(sorted(self.late, key=lambda x: x.due))  # stable
 

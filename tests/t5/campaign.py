@@ -83,7 +83,7 @@ ROWS = [
     row("F28", "clocks jump by an hour", [], ["t4/clocks.py"]),
     row("F29", "clocks that are five minutes wrong", [], ["t4/clocks.py"]),
     row("F30", "10 000 documents that are no JSON, or nearly", [], ["contract/json_rules.py"]),
-    row("F31", "payloads, results, ids and numbers of fields at their limits and above", ["t5/large.py"],
+    row("F31", "payloads, results, ids and numbers of fields at their limits and above, in drops, and numbers that cannot be", ["t5/large.py"],
         ["contract/json_rules.py", "t2/requests.py"]),
     row("F32", "texts, ids and keys that try to be something else", ["contract/hostile_text.py", "t5/hostile_fields.py"]),
     row("F33", "the corpus of dangerous calls while hook workers die and hang and the rules break", ["t5/hook_faults.py"], ["t2/hooks.py"]),

@@ -71,6 +71,31 @@ def drops():
         proxy.end()
 
 
+@case("replies that come byte by byte: a large payload and result, many ids and fields: what the client shows is the same", faults="F31")
+def byte_by_byte():
+    with PrivateRedis() as redis, Daemon(redis, config={"domains": {"task": {"workers": 1}}}) as d:
+        c = d.caller()
+        check(c.ask("task.create", params_of(MAX // 4)).ok, "created")
+        task = c.ask("task.claim", {"workerId": "w"}).result["tasks"][0]
+        done = {"id": task["id"], "lease_token": task["lease_token"], "result": {"r" * 120: ["é" * 20000, [], 2**53 + 1]}}
+        check(c.ask("task.complete", done).ok, "completed")
+        created = [("task.create", {"text": f"t{i}", "metadata": {f"k{n}": n for n in range(20)}}, {}) for i in range(20)]
+        check(all(r.ok for r in c.wait_all(c.send_many(created), 30)), "created")
+        proxy = Proxy(redis.socket)
+        proxy.drip, proxy.drip_s = 1, 0
+        slow = f"{procs.subfolder('c')}/claudebench.yaml"
+        with open(slow, "w", encoding="utf-8") as f:
+            f.write(yaml(merge(d.config, {"redis": {"url": proxy.url, "timeout_ms": 60000}})) + "\n")
+        for words in (["task", "show", "--json", task["id"]], ["task", "list", "--all", "--json"], ["doctor", "--json"]):
+            quick, dripped = (d.client(*words, "-c", config, timeout=100) for config in (d.config_path, slow))
+            equal(quick.returncode in (0, 1), True, quick.stderr[-300:])
+            if words[0] == "task":
+                check(len(quick.stdout) > 4000, "there is something to show")
+                equal(dripped.stdout, quick.stdout, " ".join(words))
+            equal(dripped.returncode, quick.returncode, dripped.stderr[-300:])
+        proxy.end()
+
+
 @case("the client's stdin: at the limit, a byte more, 64 MB, byte by byte", faults="F31")
 def stdin():
     with PrivateRedis() as redis, Daemon(redis, config={"domains": {"task": {"workers": 1}}}) as d:

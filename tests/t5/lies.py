@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """lies.py: a server that is believed and then lies (F17): garbage, lengths of gigabytes, arrays in arrays, wrong types, RESP3,
-floods, to the daemon under load (with the oracle), to each verb of the client and to hooks. Memory, CPU and log are bounded, nobody
-crashes, and all is well when the real server speaks again.
+floods, to the daemon under load (with the oracle), to each verb of the client and to hooks; and one that drips, or says that there is
+always more to do (F31). Memory, CPU and log are bounded, nobody crashes, and all is well when the real server speaks again.
 
 What the reader of replies makes of such bytes by itself is in tests/unit/check_redis_hostile.c; one lie in short, tests/t2/weather.py.
 """
@@ -27,7 +27,8 @@ LARGE_KIB = 220 << 10  # … by one that is as large as we take: it is read, cop
 CPU_BOUND = 0.6  # of a second's CPU time that all processes of a daemon may use in a second of lies
 LOG_BOUND = 40  # lines a second
 
-Told = collections.namedtuple("Told", "name data commands endless early growth cpu", defaults=((), False, False, GROWTH_KIB, CPU_BOUND))
+Told = collections.namedtuple("Told", "name data commands endless early growth cpu drip",
+                              defaults=((), False, False, GROWTH_KIB, CPU_BOUND, 0))
 WRONG = {"a number": b":7\r\n", "a status": b"+OK\r\n", "nil": b"$-1\r\n", "no array": b"*-1\r\n", "an empty array": b"*0\r\n",
          "a string": b"$3\r\nabc\r\n", "lists of lists": b"*2\r\n*1\r\n*1\r\n$1\r\nx\r\n:1\r\n",
          "fifteen nils": b"*15\r\n" + b"$-1\r\n" * 15, "huge numbers": b"*15\r\n" + b":9223372036854775807\r\n" * 15,
@@ -110,7 +111,7 @@ class Watch:
 def tell(imposter, d, told, seconds):
     """Tells it to everybody for so long; the worst of what the daemon used."""
     watch = Watch(d)
-    imposter.lie(told.data, told.commands, told.endless, told.early)
+    imposter.lie(told.data, told.commands, told.endless, told.early, told.drip)
     wait_until(lambda: time.monotonic() - watch.began >= seconds and imposter.told, seconds + 15, f"{told.name}: told", step=0.05)
     used = watch.judge(told, False)
     number = imposter.told
@@ -152,6 +153,93 @@ def wrong():
     under_lies(wrong_types(), 1500, 30, 0.8)
 
 
+# ---- drips, and numbers that would set our pace ----
+
+DRIP_S = 0.02  # a byte
+SLOW = [
+    Told("a string in drops", b"$65536\r\n" + b"x" * 65536, early=True, drip=DRIP_S),
+    Told("a length in drops", b"$0000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000001\r\n",
+         early=True, drip=DRIP_S * 5),
+    Told("a number in drops", b":" + b"1" * 400, early=True, drip=DRIP_S),
+    Told("fields of a list in drops", b"*1000\r\n" + b"$1\r\nx\r\n" * 1000, early=True, drip=DRIP_S),
+    Told("errors in drops", b"-ERR " + b"no " * 1000, early=True, drip=DRIP_S),
+    Told("requests in drops", b"*1\r\n*2\r\n$4\r\nname\r\n*1\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$2\r\nid\r\n$1000\r\n" + b"x" * 1000,
+         commands=("XREADGROUP",), early=True, drip=DRIP_S),
+]
+
+
+@case("replies that drip and are never whole: given up in time, by the daemon and the client; healthy again", faults="F31")
+def drips():
+    with PrivateRedis() as redis:
+        imposter = Imposter(redis.socket)
+        at_exit(imposter.end)
+        fast = {"redis": {"url": imposter.url, "timeout_ms": 1000}}
+        with Daemon(redis, config=merge(CONFIG, fast)) as d:
+            for told in SLOW:
+                watch = Watch(d)
+                imposter.lie(told.data, told.commands, told.endless, told.early, told.drip)
+                wait_until(lambda: imposter.hung_up >= 2, 20, f"{told.name}: connections are given up", step=0.05)
+                if not told.commands:
+                    got = measured.run([procs.binary("claudebench"), "call", "--timeout", "3s", "system.health"],
+                                       {"CLAUDEBENCH_CONFIG": d.config_path}, 30)
+                    check(got.code in SANE - {0} and got.took_s < 20, f"{told.name}: {got}")
+                used = watch.judge(told, False)
+                imposter.truth()
+                wait_until(lambda: is_healthy(d), 25, lambda: f"{told.name}: healthy again\n{d.log_tail()}", step=0.05)
+                watch.judge(told, True)
+                note(f"{told.name}: {used[0]:.2f} of a CPU, {used[2]} lines a second")
+
+
+def resp(value):
+    if isinstance(value, list):
+        return b"*%d\r\n" % len(value) + b"".join(map(resp, value))
+    if isinstance(value, int):
+        return b":%d\r\n" % value
+    return b"$%d\r\n%s\r\n" % (len(value), value.encode())
+
+
+def tick_says(leases=0, promoted=0, moved=0, waited=0, due="", seen=1, known=1):
+    return resp(["ok", "1", "a", "1", 1, leases, promoted, moved, "", waited, "", [seen, known, "0", ""], due, "", []])
+
+
+MOST = 2**63 - 1
+ASKED_BOUND = 1000  # commands a second, of one kind: a millisecond lies between any two of them
+TICK = ("EVALSHA cb:clock",)
+PACES = [
+    Told("a tick that always has more to do", tick_says(100, 100, 100, 100), TICK, early=True),
+    Told("a tick with impossible numbers", tick_says(MOST, -1, MOST, MOST), TICK, early=True),
+    Told("a tick of as many hosts as there are numbers", tick_says(seen=-MOST, known=MOST), TICK, early=True),
+    Told("schedules that are always due", resp(["ok", 1, "0"]), ("EVALSHA cb:leader:current",), early=True),
+    Told("tasks that can always be given away", resp(["ok", 100, "q", 3, 9, ""]), ("EVALSHA cb:leader:current",), early=True),
+    Told("a pop that does not block", b"*-1\r\n", ("BLMPOP",), early=True),
+    Told("more to hand on, and more", resp([100, 0, 1, []]), ("EVALSHA cb:requests:task",), early=True),
+]
+
+
+@case("numbers that say that there is always more to do: they do not set the daemon's pace", faults="F31")
+def paces():
+    config = merge(CONFIG, {"task": {"assignment": "push"}})
+    with PrivateRedis() as redis:
+        imposter = Imposter(redis.socket)
+        at_exit(imposter.end)
+        with Daemon(redis, config=merge(config, {"redis": {"url": imposter.url}}), instance="a") as d:
+            for told in PACES:
+                watch = Watch(d)
+                imposter.lie(told.data, told.commands, told.endless, told.early)
+                if "hand on" in told.name:
+                    procs.kill(d.workers("task")[0])
+                wait_until(lambda: imposter.told > 0, 20, f"{told.name}: told", step=0.01)
+                told_before, began = imposter.told, time.monotonic()
+                wait_until(lambda: time.monotonic() - began >= 2, 10, "two seconds")
+                rate = (imposter.told - told_before) / (time.monotonic() - began)
+                used = watch.judge(told, False)
+                imposter.truth()
+                wait_until(lambda: is_healthy(d), 25, lambda: f"{told.name}: healthy again\n{d.log_tail()}", step=0.05)
+                note(f"{told.name}: told {rate:.0f} times a second; {used[0]:.2f} of a CPU, {used[2]} lines a second")
+                check(rate <= ASKED_BOUND, f"{told.name}: {rate:.0f} times a second")
+            equal(d.process.poll(), None)
+
+
 # ---- the client ----
 
 SANE = {0, 1, 64, 65, 66, 69, 70, 73, 75, 77}
@@ -191,7 +279,7 @@ def client():
             honest = run(words, ends)
             check(honest.code in ({0, 1} if ends else {0, 143, -15}), f"{words}: {honest}")
             for told in lies if words[0] == "call" else lies[::4]:
-                imposter.lie(told.data, told.commands, told.endless, told.early)
+                imposter.lie(told.data, told.commands, told.endless, told.early, told.drip)
                 got = run(words, ends)
                 what = f"{' '.join(words)}, {told.name}: {got._replace(out=got.out[-600:])}"
                 check(got.code in SANE or (not ends and got.code in (143, -15)), what)
@@ -217,7 +305,7 @@ def hook():
         imposter = Imposter(redis.socket)
         h = Hooks(url=imposter.url)
         for told in lies:
-            imposter.lie(told.data, told.commands, told.endless, told.early)
+            imposter.lie(told.data, told.commands, told.endless, told.early, told.drip)
             began = time.monotonic()
             h.run(event("boom")).denied("No booms.")
             h.run(event("ls")).silent()
