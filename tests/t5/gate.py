@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """gate.py: F40 (a circuit breaker with 16 processes: its downstream fails and recovers, probes are killed) and F41 (a rate
-limit under a burst of 64 callers, with clocks that are wrong and jump, and workers that die)."""
+limit under a burst of 64 callers, with clocks that are wrong and jump, and workers that die; what it does while Redis is away)."""
 
 import os
 import random
@@ -9,6 +9,7 @@ import threading
 import time
 
 from cbtest import *
+from hooks import Hooks, event
 
 FAST = {"cluster": {"tick_ms": 100, "suspect_ms": 1000, "offline_ms": 2000}, "supervisor": {"restart_min_ms": 20}}
 
@@ -129,6 +130,62 @@ def rate_limit():
             check(most_in_a_window(times[:quiet], window) <= limit, "before the jumps")
             check(len(times) >= 2 * limit, "and no fewer than it may")
             check(alone[0] >= limit, "the other actor has a limit of its own")
+
+
+@case("F41: while Redis is away the gate lets nobody pass and opens no circuit, and hooks decide by their rules; afterwards what was used "
+      "of a limit is used", faults="F41")
+def away():
+    limit, hour, admitted = 10, 3600000, 0
+    with PrivateRedis(aof=True, fsync="always") as redis:
+        h = Hooks(url=redis.url, deadline_ms=3000)
+        over = merge(FAST, {
+            "domains": {"task": {"workers": 2}, "test": {"workers": 1}, "hook": {"workers": 1}},
+            "redis": {"timeout_ms": 500}, "hooks": {"rules_dir": h.rules_dir},
+            "methods": {"task.create": {"rate_limit": limit, "rate_window_ms": hour},
+                        "hook.user_prompt": {"rate_limit": 1, "rate_window_ms": hour},
+                        "test.circuit": {"breaker": {"threshold": 1, "window_ms": hour, "open_ms": 60000}}}})
+
+        def is_healthy():
+            return d.client("status").returncode == 0
+
+        def is_at_work():
+            return any(w["domain"] == "test" and w["state"] == "handling" for w in d.client_json("status", "--json")["workers"])
+
+        def create(n):
+            c = d.caller(schemas=False, actor="somebody")
+            codes = [r.code for r in c.wait_all(c.send_many([("task.create", {"text": "x"}, {}) for _ in range(n)]), 30)]
+            equal(set(codes) - {0, -32000}, set())
+            return codes.count(0)
+
+        with Daemon(redis, over) as d:
+            wait_until(is_healthy, 20, "healthy")
+            for spooled, (lose, give_back) in enumerate([(redis.sigstop, redis.cont), (redis.kill9, redis.start)]):
+                admitted += create(3)
+                d.caller(schemas=False).send("test.circuit", {"delay": 4000})
+                wait_until(is_at_work, 10, "at work")
+                lose()
+                wait_until(lambda: not is_healthy(), 20, "noticed")
+                done = d.client("call", "--timeout", "1s", "task.create", '{"text":"away"}', timeout=30)
+                equal((done.returncode, done.stdout), (69, b""), done.stderr)
+                h.run(event("boom")).denied("No booms.")
+                h.wait_spool(spooled + 1)
+                give_back()
+                wait_until(is_healthy, 30, lambda: f"healthy again\n{d.log_tail()}")
+            admitted += create(3 * limit)
+            made = [e for _, e in events(d, "task.created") if e["actor"] == "somebody"]
+            equal((admitted, len(made)), (limit, limit), "both outages are within the window")
+            check(d.caller(schemas=False).ask("test.circuit", {}, timeout=30).ok, "what Redis did is not the method's failure")
+            equal(events(d, "circuit.opened"), [])
+
+            def sends_spool():
+                h.run(event("ls")).silent()
+                return not h.spool()
+
+            wait_until(sends_spool, 20, "the daemon is told what was decided without it", step=0.5)
+            h.run(event(name="UserPromptSubmit", prompt="hello")).silent()
+            refused = h.run(event(name="UserPromptSubmit", prompt="sk-abcdefgh"))
+            check(b"No secrets here." in refused.out + refused.err, f"above its limit: decided here, not let through: {refused.out!r}")
+            equal([r["why"] for r in h.wait_spool(1)], ["rate limited"])
 
 
 class Permits:
