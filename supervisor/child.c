@@ -442,6 +442,7 @@ void child_reaped(struct child *c, int status)
     scoreboard_get_entry(slot, entry);
     if (is_clean || c->is_blameless)
         entry[0] = '\0';
+    c->is_careful = !is_clean && !c->is_blameless && !entry[0];
     log_death(c, status, how, entry);
     close_control(c);
     child_set_timer(c, -1);

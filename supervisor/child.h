@@ -79,6 +79,8 @@ struct child {
     enum scoreboard_restart end; /* why its process ended, if nobody asked it to */
     bool is_blameless;           /* killed by a stop: what it had in hand is not charged */
     bool is_retiring;            /* it leaves for good, and its place is not its own any more */
+    bool
+        is_careful; /* its process died, and no request is to blame: the next one reads them one by one */
 };
 
 void child_init(struct child *c, struct child_env *env, const char *domain, int slot);

@@ -27,7 +27,7 @@ static int exec_worker(struct child *c, int worker_fd, struct cb_error *err)
                           generation,
                           (char *)"-i",
                           (char *)c->env->opts->instance.id,
-                          c->restarts > 0 ? (char *)"-c" : NULL,
+                          c->is_careful ? (char *)"-c" : NULL,
                           NULL};
     const struct spawn_fd fds[] = {
         {worker_fd, FRAME_FD},

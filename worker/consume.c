@@ -9,8 +9,9 @@
  *
  * Requests that are each within their limits may together be more than a link takes in one reply (64 MiB).
  * The worker then reads them one at a time for a while; one that is too large by itself is charged like
- * a crash, so that it ends in the dead stream and its neighbours are served. So does a worker whose predecessor died: a request for
- * which there is not enough memory kills at the read, before anybody can say which one it was.
+ * a crash, so that it ends in the dead stream and its neighbours are served. So does a worker whose predecessor died over no request that is
+ * known: one for which there is not enough memory kills at the read, before anybody can say which one it was. It does so for a time,
+ * not for a number of requests: what was handed on is behind all that was there before. It costs half of its throughput.
  */
 #include "common/compat.h"
 #include "worker/consume.h"

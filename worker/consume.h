@@ -6,8 +6,8 @@
 
 #include "worker/commit.h"
 
-/* Runs until the worker is to drain and has nothing in hand. `is_careful`: the worker before this one died, so for a while only one
- * request is read at a time. Returns 0, or -1 when it cannot go on. */
+/* Runs until the worker is to drain and has nothing in hand. `is_careful`: the worker before this one died over nobody knows which
+ * request, so for a while only one is read at a time. Returns 0, or -1 when it cannot go on. */
 int consume_run(struct session *session, const struct handler_context *ctx, bool is_careful,
                 struct cb_error *err);
 

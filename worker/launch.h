@@ -13,8 +13,8 @@ struct launch {
     const char *instance;
     unsigned slot;
     uint64_t generation;
-    bool is_careful; /* the worker before this one died */
-    char *consumer; /* <instance>/<domain>/<slot>.<generation> */
+    bool is_careful; /* the worker before this one died, and no request is to blame */
+    char *consumer;  /* <instance>/<domain>/<slot>.<generation> */
     struct options *opts;
     struct supervised sup;
 };

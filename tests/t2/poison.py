@@ -6,6 +6,10 @@ from cbtest import *
 WAYS = {"segv": "signal 11", "abort": "signal 6", "kill": "signal 9", "exit=1": "1"}
 
 
+def is_careful(d):
+    return "-c" in procs.cmdline(d.workers("task")[0])
+
+
 def poison(action, trace):
     env = failpoints_env(failpoint("prepare", action, match="POISON"))
     env["ASAN_OPTIONS"] = "handle_segv=0:handle_abort=0"  # a sanitizer build dies as any other
@@ -37,10 +41,28 @@ def poison(action, trace):
             equal(r.call("ZCARD", "cb:queue:tasks:pending"), 63)
         equal([d.backlog("task"), d.pending("task")], [0, []])
         check(c.ask("task.create", {"text": "after"}).ok, "the domain works again")
+        check(not is_careful(d), "it is known who killed them: no reason to read one at a time")
 
 
 for action_, trace_ in WAYS.items():
     add_case(f"poison that ends its worker by {action_}", lambda a=action_, t=trace_: poison(a, t))
+
+
+@case("a worker whose predecessor died over nobody knows what reads one at a time: nobody who was read with it is charged for it")
+def unknown():
+    env = failpoints_env(failpoint("after_read", "kill", nth=2))
+    config = {"domains": {"task": {"workers": 1}}, "supervisor": {"restart_min_ms": 10, "restart_max_ms": 100}}
+    with Daemon(env=env, config=config) as d:
+        check(not is_careful(d), "the first one")
+        c = d.caller()
+        check(c.ask("task.create", {"text": "first"}).ok, "created")
+        entries = [c.entry("task.create", {"text": f"good {i}"}) for i in range(8)]
+        with d.connect() as r:
+            r.pipeline([["MULTI"], *[command for _, command in entries], ["EXEC"]])
+        # Each worker dies at its second read: of all of them at once, then of one. Ten redeliveries would be too many.
+        equal([x.code for x in c.wait_all([rid for rid, _ in entries], 60)], [0] * 8)
+        equal(d.stream("stream:dead"), [])
+        wait_until(lambda: d.workers("task") and is_careful(d), 10, "it is careful")
 
 
 @case("the innocent beside it are charged no crash")
