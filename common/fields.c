@@ -11,6 +11,8 @@
 #include "common/fields_inner.h"
 #include "common/rfc3339.h"
 
+enum { ITEMS_ROOM = 16 };
+
 struct parse {
     struct arena *arena;
     struct field_problem *problem;
@@ -34,6 +36,10 @@ size_t fields_count(const struct field *table)
 
 size_t fields_index(const struct field *table, const char *name)
 {
+    /* Mostly the caller's literal is the very one of its table, since the compiler keeps one of each. */
+    for (size_t i = 0; table[i].name; i++)
+        if (table[i].name == name)
+            return i;
     size_t i = 0;
     while (table[i].name && strcmp(table[i].name, name) != 0)
         i++;
@@ -243,16 +249,14 @@ static int fill_absent(struct parse *p, const struct field *table, const struct 
     return 0;
 }
 
+/* `values` are zeroed. */
 static int parse_members(struct parse *p, const struct field *table, bool is_open,
                          const struct fields_path *path, struct json_span object,
                          struct field_value *values)
 {
     struct json_iter it;
     struct json_item item;
-    size_t rows = fields_count(table);
-    is_open = is_open || (table[rows].flags & FIELD_OPEN);
-    if (rows)
-        memset(values, 0, rows * sizeof *values);
+    is_open = is_open || (table[fields_count(table)].flags & FIELD_OPEN);
     json_iter_init(&it, object);
     while (json_iter_next(&it, &item)) {
         const struct field *row = find_row(table, item.key);
@@ -314,21 +318,39 @@ static int check_unique(struct parse *p, const struct field *field, const struct
     return 0;
 }
 
-static int parse_list(struct parse *p, const struct field *field, const struct fields_path *path,
-                      struct field_value *value)
+/* Finds the items, whose literals are put into `value`, zeroed otherwise; of more than `max` (0: any number) only the count. */
+static void find_items(struct parse *p, size_t max, struct field_value *value)
 {
     struct json_iter it;
     struct json_item item;
+    size_t room = 0, n = 0;
+    json_iter_init(&it, value->raw);
+    for (; json_iter_next(&it, &item); n++) {
+        if (max > 0 && n >= max)
+            continue;
+        if (n == room) {
+            struct field_value *before = value->sub;
+            room = room ? 2 * room : ITEMS_ROOM;
+            value->sub = arena_alloc(p->arena, room * sizeof *value->sub);
+            if (n > 0)
+                memcpy(value->sub, before, n * sizeof *before);
+        }
+        value->sub[n].raw = item.value;
+    }
+    value->len = n;
+}
+
+static int parse_list(struct parse *p, const struct field *field, const struct fields_path *path,
+                      struct field_value *value)
+{
     if (json_type_of(value->raw) != JSON_ARRAY)
         return fields_refuse(p->problem, path, field, value->raw);
-    value->len = json_count(value->raw);
+    find_items(p, (size_t)field->max, value);
     if (!is_in_range(field, value->len))
         return fields_refuse(p->problem, path, field, value->raw);
-    value->sub = arena_alloc(p->arena, value->len * sizeof *value->sub);
-    json_iter_init(&it, value->raw);
-    for (size_t i = 0; json_iter_next(&it, &item); i++) {
+    for (size_t i = 0; i < value->len; i++) {
         struct fields_path at = {path, NULL, i};
-        if (parse_value(p, field->sub, &at, item.value, &value->sub[i]) < 0)
+        if (parse_value(p, field->sub, &at, value->sub[i].raw, &value->sub[i]) < 0)
             return -1;
     }
     return field->flags & FIELD_UNIQUE ? check_unique(p, field, path, value) : 0;
@@ -366,6 +388,9 @@ int fields_parse(const struct field *table, struct json_span object, struct aren
                  struct field_value *values, struct field_problem *problem)
 {
     struct parse p = {arena, problem};
+    size_t rows = fields_count(table);
+    if (rows)
+        memset(values, 0, rows * sizeof *values);
     if (object.len == 0)
         object = (struct json_span){"{}", 2};
     if (json_type_of(object) != JSON_OBJECT)

@@ -25,46 +25,48 @@ enum {
 
 /* ---- grouping ---- */
 
-static bool fits(const struct commit *c, const struct request *r, enum script_id script)
+static bool is_kind(const struct commit *c, const struct request *r, enum script_id script)
 {
-    return c->script == script && c->handler == (r->refused ? NULL : r->handler) &&
-           c->len < COMMIT_REQUESTS_MAX &&
+    return c->script == script && c->handler == (r->refused ? NULL : r->handler);
+}
+
+static bool fits(const struct commit *c, const struct request *r)
+{
+    return c->len < COMMIT_REQUESTS_MAX &&
            c->operations + r->prep.operations <= COMMIT_OPERATIONS_MAX &&
            c->bytes + r->bytes <= COMMIT_BYTES_MAX;
 }
 
-/* The newest group that may take the request: an older one of the same method is full. */
-static struct commit *find_group(struct commit *list, const struct request *r,
-                                 enum script_id script)
+static struct commit *begin_group(const struct request *r, enum script_id script,
+                                  struct arena *arena)
 {
-    struct commit *found = NULL;
-    for (struct commit *c = list; c; c = c->next)
-        if (c->script == script && c->handler == (r->refused ? NULL : r->handler))
-            found = c;
-    return found && fits(found, r, script) ? found : NULL;
+    struct commit *c = arena_alloc(arena, sizeof *c);
+
+    c->script = script;
+    c->handler = r->refused ? NULL : r->handler;
+    script_call_init(&c->call, script);
+    return c;
 }
 
-struct commit *commit_group(struct request *requests, size_t len, struct arena *arena)
+void commit_group(struct commit **list, struct request *r, struct arena *arena)
 {
-    struct commit *list = NULL, **end = &list;
+    enum script_id script = r->refused ? SCRIPT_REFUSE : r->handler->script;
+    struct commit **end = list, *c = NULL;
 
-    for (size_t i = 0; i < len; i++) {
-        struct request *r = &requests[i];
-        enum script_id script = r->refused ? SCRIPT_REFUSE : r->handler->script;
-        struct commit *c = find_group(list, r, script);
-        if (!c) {
-            c = arena_alloc(arena, sizeof *c);
-            c->script = script;
-            c->handler = r->refused ? NULL : r->handler;
-            script_call_init(&c->call, script);
-            *end = c;
-            end = &c->next;
-        }
-        c->requests[c->len++] = r;
-        c->operations += r->prep.operations;
-        c->bytes += r->bytes;
+    for (; *end; end = &(*end)->next)
+        if (is_kind(*end, r, script))
+            c = *end;
+    if (c && !fits(c, r)) { /* older ones of its kind are full, too */
+        c->is_full = true;
+        c = NULL;
     }
-    return list;
+    if (!c)
+        c = *end = begin_group(r, script, arena);
+    c->requests[c->len++] = r;
+    c->operations += r->prep.operations;
+    c->bytes += r->bytes;
+    c->is_full = c->len >= COMMIT_REQUESTS_MAX || c->operations >= COMMIT_OPERATIONS_MAX ||
+                 c->bytes >= COMMIT_BYTES_MAX;
 }
 
 void commit_list_done(struct commit *list)
@@ -300,6 +302,7 @@ static void count_request(struct supervised *sup, const struct request *r, int64
 
 void commit_append(struct commit *c, struct redis_link *link)
 {
+    c->is_sent = true;
     c->sent_us = clock_mono_us();
     scripts_append(link, &c->call);
 }

@@ -22,14 +22,16 @@ struct commit {
     unsigned operations;
     size_t bytes;
     struct script_call call;
-    int64_t sent_us; /* monotonic, when the call was queued for writing */
+    bool is_full;    /* no other request will come to it */
+    bool is_sent;    /* its call was queued for writing */
+    int64_t sent_us; /* monotonic, when that was */
     bool is_done;    /* its reply was taken: nothing more to do */
     struct commit *next;
 };
 
-/* Sorts checked requests into groups, in order of arrival. The list lives in the arena; each commit's
- * call must be freed with commit_list_done(). */
-struct commit *commit_group(struct request *requests, size_t len, struct arena *arena);
+/* Puts a checked request into the newest group of its kind, or begins one at the end of the list (NULL: empty), when there is
+ * none or it is full. The list lives in the arena; each commit's call must be freed with commit_list_done(). */
+void commit_group(struct commit **list, struct request *r, struct arena *arena);
 void commit_list_done(struct commit *list);
 /* Puts the script call together. */
 void commit_build(struct commit *c, const struct handler_context *ctx, struct arena *arena);

@@ -2,7 +2,8 @@
  * consume.c: see consume.h.
  *
  * One turn: the commits of the last batch and the next blocking XREADGROUP go out in one write; their
- * replies come back in order. Workers read only `>`. What was redelivered is handled one at a time, so
+ * replies come back in order. A commit that can take no more requests goes out at once, so that Redis runs it while we check what
+ * comes behind it. Workers read only `>`. What was redelivered is handled one at a time, so
  * that a request that kills its worker takes no others with it again. When the connection is lost, the
  * commits in hand are run again on the new one (their XACK test makes that safe) before what else is
  * pending on this consumer is handed on.
@@ -155,10 +156,56 @@ static int read_trouble(struct consumer *c, const reply_t *reply, struct cb_erro
 
 /* ---- the batch ---- */
 
-/* Returns how many of them were checked, and their work done: when that takes long, those that are done are not to wait for
- * the others. *ret_status is -1 when Redis was lost on the way. */
-static size_t check_requests(struct consumer *c, size_t from, size_t len, int *ret_status,
-                             struct cb_error *err)
+/* Queues the calls of all commits, or only of those at the head of the list that are full, so that they keep their order.
+ * False: there was none that had not been sent. */
+static bool send_commits(struct consumer *c, struct commit *list, bool all)
+{
+    bool is_any = false;
+
+    for (struct commit *m = list; m && (all || m->is_full); m = m->next) {
+        if (m->is_sent)
+            continue;
+        if (!is_any)
+            fault_point("before_commit");
+        is_any = true;
+        commit_build(m, c->ctx, &c->arena);
+        commit_append(m, c->session->link);
+    }
+    return is_any;
+}
+
+/* Writes what is queued, as far as the socket takes it. A connection that is lost tells it again at the next read. */
+static void start_commits(struct consumer *c)
+{
+    struct cb_error again;
+
+    redis_link_on_writable(c->session->link, &again);
+    fault_point("commit_sent");
+}
+
+/* Takes the replies of the commits that were sent. Returns 0; -1 when the connection was lost on the way. */
+static int take_commits(struct consumer *c, struct commit *list, struct cb_error *err)
+{
+    for (struct commit *m = list; m && m->is_sent; m = m->next) {
+        reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
+        if (m->is_done)
+            continue;
+        if (redis_link_read(c->session->link, (int)c->ctx->opts->redis.timeout_ms, &reply, err) !=
+            0)
+            return -1;
+        if (commit_take(m, reply, c->sup, &c->weather, err) != 0 &&
+            (err->code == REDIS_LOST ||
+             commit_repair(m, c->ctx, &c->arena, c->session, &c->weather, err) != 0))
+            return -1;
+        fault_point("after_commit");
+    }
+    return 0;
+}
+
+/* Checks requests, does their work, and puts them into commits. Returns how many: when that takes long, those that are done are
+ * not to wait for the others. *ret_status is -1 when Redis was lost on the way. */
+static size_t check_requests(struct consumer *c, size_t from, size_t len, struct commit **list,
+                             int *ret_status, struct cb_error *err)
 {
     int64_t until_us = clock_mono_us() + SLICE_US;
     size_t done = 0;
@@ -167,11 +214,19 @@ static size_t check_requests(struct consumer *c, size_t from, size_t len, int *r
     supervised_state(c->sup, WORKER_HANDLING);
     if (c->ctx->policy)
         policy_look(c->ctx->policy, true);
-    while (done < len && status == 0 && (done == 0 || clock_mono_us() < until_us)) {
+    while (done < len && (done == 0 || clock_mono_us() < until_us)) {
         struct request *r = &c->requests[from + done++];
         scoreboard_set_entry(c->sup->slot, r->entry_id);
         gate_check(r, c->ctx, &c->arena, &c->weather);
-        status = admission_work(r, c->ctx, &c->arena, c->session, err);
+        if (!r->refused && r->handler->work) /* it asks Redis on the same connection */
+            status = take_commits(c, *list, err);
+        if (status == 0)
+            status = admission_work(r, c->ctx, &c->arena, c->session, err);
+        if (status != 0)
+            break;
+        commit_group(list, r, &c->arena);
+        if (send_commits(c, *list, false))
+            start_commits(c);
     }
     scoreboard_set_entry(c->sup->slot, NULL);
     supervised_state(c->sup, WORKER_COMMIT);
@@ -185,7 +240,7 @@ static size_t check_requests(struct consumer *c, size_t from, size_t len, int *r
 static int settle(struct consumer *c, struct commit *list, struct cb_error *err)
 {
     for (struct commit *m = list; m; m = m->next) {
-        for (int refusals = 0; !m->is_done && refusals < SETTLE_TRIES;) {
+        for (int refusals = 0; m->is_sent && !m->is_done && refusals < SETTLE_TRIES;) {
             if (!c->session->link && session_restore(c->session, err) != 0)
                 return -1;
             if (commit_repair(m, c->ctx, &c->arena, c->session, &c->weather, err) != 0) {
@@ -206,43 +261,23 @@ static int settle(struct consumer *c, struct commit *list, struct cb_error *err)
 static int exchange(struct consumer *c, struct commit *list, bool read_next, reply_t **ret_read,
                     struct cb_error *err)
 {
-    struct redis_link *link = c->session->link;
+    bool is_any = send_commits(c, list, true);
 
-    for (struct commit *m = list; m; m = m->next)
-        commit_append(m, link);
     if (read_next)
         append_read(c);
 #ifdef CB_FAILPOINTS
-    if (list) {
-        fault_point("before_commit");
-        redis_link_on_writable(link, err);
-        fault_point("commit_sent");
-    }
+    if (is_any)
+        start_commits(c);
+#else
+    (void)is_any;
 #endif
-    for (struct commit *m = list; m; m = m->next) {
-        reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
-        if (redis_link_read(link, (int)c->ctx->opts->redis.timeout_ms, &reply, err) != 0)
-            return -1;
-        if (commit_take(m, reply, c->sup, &c->weather, err) != 0 &&
-            (err->code == REDIS_LOST ||
-             commit_repair(m, c->ctx, &c->arena, c->session, &c->weather, err) != 0))
-            return -1;
-        fault_point("after_commit");
-    }
+    if (take_commits(c, list, err) != 0)
+        return -1;
     if (!read_next)
         return 0;
     supervised_state(c->sup, c->sup->is_draining ? WORKER_DRAINING : WORKER_IDLE);
-    return redis_link_read(link, BLOCK_MS + (int)c->ctx->opts->redis.timeout_ms, ret_read, err);
-}
-
-static struct commit *prepare_commits(struct consumer *c, size_t from, size_t len)
-{
-    if (len == 0)
-        return NULL;
-    struct commit *list = commit_group(&c->requests[from], len, &c->arena);
-    for (struct commit *m = list; m; m = m->next)
-        commit_build(m, c->ctx, &c->arena);
-    return list;
+    return redis_link_read(c->session->link, BLOCK_MS + (int)c->ctx->opts->redis.timeout_ms,
+                           ret_read, err);
 }
 
 /* Redelivered requests come last, so that the others form one batch. Returns how many are not. */
@@ -327,12 +362,11 @@ static int recover_at_last(struct consumer *c, struct commit *list, struct cb_er
     return status;
 }
 
-/* Commits requests [from, from + len), which were checked, and, when they are the last ones, reads the next batch in the same
- * exchange. Returns 0, or -1 when the worker must leave. */
-static int commit_span(struct consumer *c, size_t from, size_t len, bool is_last,
-                       reply_t **ret_read, struct cb_error *err)
+/* Commits what was checked, and, when these are the last ones of the batch, reads the next one in the same exchange. Returns 0, or
+ * -1 when the worker must leave. */
+static int commit_span(struct consumer *c, struct commit *list, bool is_last, reply_t **ret_read,
+                       struct cb_error *err)
 {
-    struct commit *list = prepare_commits(c, from, len);
     bool read_next = is_last && !c->sup->is_draining;
     int status = 0;
 
@@ -368,14 +402,17 @@ static int turn(struct consumer *c, struct cb_error *err)
     int status = 0;
 
     if (c->len == 0)
-        status = commit_span(c, 0, 0, true, &read, err);
+        status = commit_span(c, NULL, true, &read, err);
     for (size_t i = 0, n; i < c->len && status == 0; i += n) {
-        n = check_requests(c, i, i < fresh ? fresh - i : 1, &status, err);
-        if (status != 0) { /* nothing of the rest was committed: all of it is handed on */
+        struct commit *list = NULL;
+        n = check_requests(c, i, i < fresh ? fresh - i : 1, &list, &status, err);
+        if (status != 0) { /* what was not sent is not committed: all of that is handed on */
+            status = recover_at_last(c, list, err);
+            commit_list_done(list);
             release_batch(c);
-            return recover_at_last(c, NULL, err);
+            return status;
         }
-        status = commit_span(c, i, n, i + n == c->len, &read, err);
+        status = commit_span(c, list, i + n == c->len, &read, err);
     }
     if (status != 0) {
         reply_free(read);

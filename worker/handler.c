@@ -66,6 +66,10 @@ void prepare_arg_literal(struct prepare *p, const struct field_value *v)
         prepare_arg(p, "", 0);
         return;
     }
+    if (v->raw.len == v->len + 2) { /* without an escape it is what we would make of it */
+        prepare_arg(p, v->raw.at, v->raw.len);
+        return;
+    }
     struct buf literal = BUF_INIT;
     json_put_string(&literal, v->str, v->len);
     prepare_arg(p, arena_strndup(p->arena, literal.data, literal.len), literal.len);
@@ -88,8 +92,12 @@ void prepare_arg_real(struct prepare *p, const struct field_value *v)
 
 void prepare_arg_names(struct prepare *p, const struct field_value *v)
 {
+    if (!v->is_set) {
+        prepare_arg(p, "", 0);
+        return;
+    }
     struct buf names = BUF_INIT;
-    for (size_t i = 0; v->is_set && i < v->len; i++) {
+    for (size_t i = 0; i < v->len; i++) {
         if (i > 0)
             buf_putc(&names, ' ');
         buf_append(&names, v->sub[i].str, v->sub[i].len);

@@ -77,8 +77,10 @@ static void check_call(const struct commit *c)
 static void commit_all(struct bench *b, struct request *requests, size_t len,
                        struct redis_link_reader *reader)
 {
-    struct commit *list = len > 0 ? commit_group(requests, len, &b->arena) : NULL;
+    struct commit *list = NULL;
 
+    for (size_t i = 0; i < len; i++)
+        commit_group(&list, &requests[i], &b->arena);
     for (struct commit *c = list; c; c = c->next) {
         CB_CLEANUP(reply_free_ptr) reply_t *reply = NULL;
         struct cb_error err = {0};

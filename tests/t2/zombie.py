@@ -73,6 +73,32 @@ def behind():
         equal([d.backlog("task"), d.pending("task")], [0, []])
 
 
+@case("stopped behind a commit that was full, and so had gone ahead: it is done, and only the rest is handed on")
+def ahead():
+    folder = procs.subfolder("f")
+    env = failpoints_env(failpoint("prepare", "stop", match="BEHIND", once=f"{folder}/once"))
+    with Daemon(env=env, config=merge(PATIENT, {"domains": {"task": {"workers": 2}}})) as d:
+        c = d.caller()
+        check(c.ask("task.create_batch", {"tasks": [{"text": "first"}]}).ok, "Redis has the script")
+        batch = c.entry("task.create_batch", {"tasks": [{"text": f"t{i}"} for i in range(100)]})
+        behind = c.entry("task.create", {"text": "BEHIND"})
+        # One transaction, so that one worker has both.
+        with d.connect() as r:
+            r.pipeline([["MULTI"], batch[1], behind[1], ["EXEC"]])
+        pid = wait_until(lambda: stopped(d), 5, "a stopped worker")[0]
+        equal(len(c.wait_all([batch[0]], 10)[0].result["ids"]), 100)
+        equal(len(d.pending("task")), 1, "what is left in its hands")
+        equal(requeue(d, consumer_of(d)), [1, 0, 0])
+        check(c.wait_all([behind[0]], 10)[0].ok, "answered by the other one")
+        os.kill(pid, signal.SIGCONT)
+        wait_until(lambda: d.duplicates() == 1, 5, lambda: f"duplicates {d.duplicates()}")
+        with d.connect() as r:
+            equal(r.call("ZCARD", "cb:queue:tasks:pending"), 102)
+        equal([c.replies, c.doubles, d.events("child_died")], [{}, [], []])
+        more = c.wait_all(c.send_many([("task.create", {"text": "m"}, {}) for _ in range(20)]), 10)
+        check(all(r.ok for r in more), "and the worker works on")
+
+
 @case("a hung worker is killed and replaced by the watchdog; what it had is answered")
 def watchdog():
     folder = procs.subfolder("f")

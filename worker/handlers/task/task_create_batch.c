@@ -48,6 +48,14 @@ static int check_after(struct prepare *p, const struct field_value *task, size_t
     return 0;
 }
 
+/* What is wrong with a task, as part of the batch: its path is put together only then. */
+static int refuse_task(struct prepare *p, size_t i)
+{
+    const char *path = arena_printf(p->arena, "tasks[%zu].%s", i, p->problem->path);
+    snprintf(p->problem->path, sizeof p->problem->path, "%s", path);
+    return -1;
+}
+
 static int prepare(struct prepare *p)
 {
     size_t dependencies = 0;
@@ -56,10 +64,10 @@ static int prepare(struct prepare *p)
     prepare_arg_int(p, (int64_t)tasks->len);
     for (size_t i = 0; i < tasks->len; i++) {
         const struct field_value *task = &tasks->sub[i];
-        const char *path = arena_printf(p->arena, "tasks[%zu].", i);
-        if (check_after(p, task, i, &dependencies) != 0 ||
-            task_put_create_args(p, task_create_batch_params, task->sub, path) != 0)
+        if (check_after(p, task, i, &dependencies) != 0)
             return -1;
+        if (task_put_create_args(p, task_create_batch_params, task->sub, "") != 0)
+            return refuse_task(p, i);
     }
     p->operations = (unsigned)tasks->len;
     return 0;

@@ -299,8 +299,11 @@ static void put_create_extras(struct prepare *p, const struct field *table,
         put_extra_string(&doc, "unique_key", unique->str, unique->len);
     if (partition->is_set)
         put_extra_string(&doc, "partition", partition->str, partition->len);
-    if (doc.len > 0)
-        buf_putc(&doc, '}');
+    if (doc.len == 0) {
+        prepare_arg(p, "", 0);
+        return;
+    }
+    buf_putc(&doc, '}');
     prepare_arg(p, arena_strndup(p->arena, buf_peek(&doc), doc.len), doc.len);
     buf_done(&doc);
 }
