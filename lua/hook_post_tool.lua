@@ -21,7 +21,7 @@ local function failure_add(field)
     if not value and call('HLEN', FAILURES) >= FAILURES_MAX then
         call('HDEL', FAILURES, unpack(call('HRANDFIELD', FAILURES, 10)))
     end
-    call('HSET', FAILURES, field, I(n) .. ':' .. EVENT_AT)
+    call('HSET', FAILURES, field, I(n) .. ':' .. NOW_TEXT)
     call('PEXPIRE', FAILURES, I(WINDOW))
     return n
 end

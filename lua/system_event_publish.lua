@@ -32,7 +32,7 @@ function op(r)
             call('INCR', KEYS[3])
             return '{"accepted":false,"event":null}', false
         end
-        call('ZADD', PROCESSED, EVENT_AT, id)
+        call('ZADD', PROCESSED, NOW_TEXT, id)
         forget_old()
     end
     return '{"accepted":true,"event":"' .. emit(kind, {'id', id, 'partition', partition, 'data', data}) .. '"}'

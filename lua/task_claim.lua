@@ -34,7 +34,7 @@ function op(r)
     elseif wait_ms > 0 then
         park_forget(r)
     end
-    return claim_result(tasks, is_paused), #tasks > 0 and memo
+    return claim_result(tasks, is_paused), #tasks > 0 and table.concat(memo, ' ')
 end
 
 function op_replay(r, memo)

@@ -23,7 +23,7 @@ end
 local function complete_task(id, key, t, result)
     local outcome = complete_write(id, key, t, result)
     unlease(id, t.holder, t.assigned)
-    call('ZADD', P .. 'tasks:completed', NOW, id)
+    call('ZADD', P .. 'tasks:completed', NOW_TEXT, id)
     emit('task.completed', {'id', id, 'worker', t.holder, 'attempt', I(t.attempts), 'queue', t.queue})
     return outcome
 end
@@ -60,7 +60,7 @@ function op(r)
         return outcome
     end
     local tasks, memo, is_paused = claim_take(a + 5)
-    return complete_result(outcome, tasks, is_paused), outcome .. '\n' .. memo
+    return complete_result(outcome, tasks, is_paused), r.scope and outcome .. '\n' .. table.concat(memo, ' ')
 end
 
 function op_replay(r, memo)

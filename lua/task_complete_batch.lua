@@ -39,7 +39,7 @@ end
 local function move(ids, by_holder)
     local ended, workers = {}, {}
     for i = 1, #ids do
-        ended[2 * i - 1], ended[2 * i] = NOW, ids[i]
+        ended[2 * i - 1], ended[2 * i] = NOW_TEXT, ids[i]
     end
     call('ZREM', P .. 'leases', unpack(ids))
     for holder, held in pairs(by_holder) do

@@ -31,9 +31,9 @@ end
 local function audit_add(kind, json, is_carried)
     local data = '{' .. audit_request(is_carried) .. (json == '{}' and '}' or ',' .. string.sub(json, 2))
     if audit_is_trimmed then
-        call('XADD', AUDIT, '*', 'kind', kind, 'at', EVENT_AT, 'data', data)
+        call('XADD', AUDIT, '*', 'kind', kind, 'at', NOW_TEXT, 'data', data)
     else
-        call('XADD', AUDIT, 'MAXLEN', '~', AUDIT_MAX, '*', 'kind', kind, 'at', EVENT_AT, 'data', data)
+        call('XADD', AUDIT, 'MAXLEN', '~', AUDIT_MAX, '*', 'kind', kind, 'at', NOW_TEXT, 'data', data)
         audit_is_trimmed = true
     end
 end

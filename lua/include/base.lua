@@ -14,6 +14,7 @@ local format = string.format
 local function I(n)
     return format('%d', n)
 end
+local NOW_TEXT = I(NOW)
 
 -- A JSON string literal for bytes that are not yet JSON. (cjson writes "\/", which is JSON, but no name that one could look for.)
 local function S(s)
@@ -25,13 +26,14 @@ local function S(s)
 end
 
 -- RFC 3339 UTC of wall ms (days to civil date: Howard Hinnant, "chrono-Compatible Low-Level Date
--- Algorithms"). The last text and the date part are kept: most times of one call are the same.
-local iso_day, iso_date, iso_ms, iso_text
-local function ISO(ms)
-    if ms == iso_ms then
-        return iso_text
+-- Algorithms"). The texts and the date part are kept: most times of one call are the same.
+local iso_day, iso_date
+local iso_texts = {} -- by what was asked for, a number or its text
+local function ISO(asked)
+    if iso_texts[asked] then
+        return iso_texts[asked]
     end
-    ms = tonumber(ms)
+    local ms = tonumber(asked)
     local s = math.floor(ms / 1000)
     local day = math.floor(s / 86400)
     if day ~= iso_day then
@@ -48,10 +50,10 @@ local function ISO(ms)
         iso_day = day
     end
     local rest = s - day * 86400
-    iso_ms = ms
-    iso_text = string.format('"%s%02d:%02d:%02d.%03dZ"', iso_date, math.floor(rest / 3600),
+    local text = format('"%s%02d:%02d:%02d.%03dZ"', iso_date, math.floor(rest / 3600),
         math.floor(rest / 60) % 60, rest % 60, ms - s * 1000)
-    return iso_text
+    iso_texts[asked] = text
+    return text
 end
 
 -- Keys that a script learns inside (common/keys.def has them all).

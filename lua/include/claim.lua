@@ -10,10 +10,18 @@ local CLAIM_BYTES = 450000 -- with one task of the largest size more, a reply st
 local CLAIM_ASSIGNED = 100 -- entries of cb:assigned:<instance> that one claim looks at: more there are not
 local CLAIM_PAST = 16 -- entries without a pending task behind them, or denied to the worker, that a claim looks past
 
--- The best `limit` ids of the queue and its role sets: {id, id, …}.
+-- The best `limit` ids of the queue and its role sets: {id, id, …, from = place of the first one that is left}. Without roles, the
+-- claims of a group go on where the one before them came to.
 local function claim_candidates(queue, roles, limit)
     if roles == '' then
-        return call('ZRANGE', queue_key(queue), 0, limit - 1)
+        local head = queue_heads[queue]
+        if not head or not head.is_all and #head - head.from + 1 < limit then
+            local asked = limit + N - 1
+            head = call('ZRANGE', queue_key(queue), 0, asked - 1)
+            head.from, head.is_all = 1, #head < asked
+            queue_heads[queue] = head
+        end
+        return head
     end
     local heads, seen, ids = {}, {}, {}
     local function gather(key)
@@ -38,6 +46,7 @@ local function claim_candidates(queue, roles, limit)
     for i = 1, math.min(limit, #heads) do
         ids[i] = heads[i][1]
     end
+    ids.from = 1
     return ids
 end
 
@@ -89,14 +98,17 @@ local function claim_want(a)
     want_queue(ARGV[a + 6], ARGV[a + 7])
 end
 
+local NO_IDS = {from = 1}
+local NONE_ASSIGNED = {ids = {}, gone = {}, bytes = 0}
+
 -- Tasks that were assigned to the caller and wait to be handed over, oldest first: what goes into `out` and `memo`, with
 -- `ids` of those and `gone` of entries that the list is to lose. Nothing is written here.
 local function claim_assigned(a, limit, out, memo)
-    local found = {ids = {}, ends = {}, leases = {}, gone = {}, bytes = 0}
     local key = assigned_key(ARGV[a + 1])
     if typed[key] == 'none' then -- claim_want() has looked
-        return found
+        return NONE_ASSIGNED
     end
+    local found = {ids = {}, ends = {}, leases = {}, gone = {}, bytes = 0}
     local incarnation = ARGV[a + 2] ~= '' and ARGV[a + 2] or call('HGET', instance_key(ARGV[a + 1]), 'inc')
     local ids = call('ZRANGE', key, 0, CLAIM_ASSIGNED - 1)
     for i = 1, #ids do
@@ -138,24 +150,33 @@ local function claim_hand_over(worker, found)
     end
 end
 
--- Leases tasks. Returns the array of their JSON, the memo ("id token id token …"), and whether the queue is paused. All of it is put together
+-- When a lease of this length ends: wall ms, and effective ms, as texts.
+local lease_known, lease_end_known, lease_score_known
+local function lease_ends(lease_ms)
+    if lease_ms ~= lease_known then
+        lease_known = lease_ms
+        lease_end_known, lease_score_known = I(NOW + tonumber(lease_ms)), I(EFF() + tonumber(lease_ms))
+    end
+    return lease_end_known, lease_score_known
+end
+
+-- Leases tasks. Returns the array of their JSON, the array of their ids and tokens (the memo, for claim_again()), and whether the queue is paused. All of it is put together
 -- before the first lease is written: a task that cannot be shown must not leave others half leased.
 -- The worker that commits counts claims by the code of the request: 4 = it has got something, 3 = there was nothing.
 local function claim_take(a)
     local worker, incarnation, limit = ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
     local queue = ARGV[a + 6]
-    local out, memo, leases, held, now = {}, {}, {}, {}, I(NOW)
+    local out, memo, leases, held = {}, {}, {}, {}
     local assigned = claim_assigned(a, limit, out, memo)
     local bytes = assigned.bytes
     local wanted = limit - #out + CLAIM_PAST
     local is_paused = queue_is_paused(queue)
-    local ids = PULLS and #out < limit and not is_paused and claim_candidates(queue, ARGV[a + 7], wanted) or {}
+    local ids = PULLS and #out < limit and not is_paused and claim_candidates(queue, ARGV[a + 7], wanted) or NO_IDS
+    local at, last, has_passed = ids.from, math.min(#ids, ids.from + wanted - 1), false
     local hashes, plain, with_roles = {}, {}, {}
-    for i = 1, #ids do
-        local id, key = ids[i], task_key(ids[i])
-        if #out == limit or bytes > CLAIM_BYTES then
-            break
-        end
+    while at <= last and #out < limit and bytes <= CLAIM_BYTES do
+        local id, key = ids[at], task_key(ids[at])
+        at = at + 1
         -- pcall: what is no hash has no fields either.
         local t = redis.pcall('HMGET', key, 'text', 'st', 'pr', 'q', 'at', 'ma', 'cr', 'up', 'v', 'ro', 'lm',
             'meta', 'payload', 'cc', 'sc', 'dn')
@@ -168,25 +189,32 @@ local function claim_take(a)
         elseif queue_fits(queue, t[10]) and not (t[16] and is_denied(worker, t[16], queue, t[10], waits_since(id))) then
             local lease_ms = ARGV[a + 4] ~= '' and ARGV[a + 4] or t[11] or LEASE_MS
             local token = I(next_number()) .. '-' .. ARGV[a + 5]
-            local lease_end = I(NOW + tonumber(lease_ms))
+            local lease_end, lease_score = lease_ends(lease_ms)
             local attempt, version = I(tonumber(t[5]) + 1), I(tonumber(t[9]) + 1)
             hashes[#hashes + 1] = {'HSET', key, 'st', 'in_progress', 'ho', worker, 'hi', incarnation, 'tk', token,
-                'le', lease_end, 'at', attempt, 'up', now, 'v', version}
+                'le', lease_end, 'at', attempt, 'up', NOW_TEXT, 'v', version}
             if t[10] and t[10] ~= '' then
                 with_roles[id] = t[10]
             else
                 plain[#plain + 1] = id
             end
             held[#held + 1] = id
-            leases[#leases + 1] = I(EFF() + tonumber(lease_ms))
+            leases[#leases + 1] = lease_score
             leases[#leases + 1] = id
-            local json = claim_json(id, {t[1], 'in_progress', t[3], t[4], attempt, t[6], t[7], now, version,
+            local json = claim_json(id, {t[1], 'in_progress', t[3], t[4], attempt, t[6], t[7], NOW_TEXT, version,
                 t[10], worker, nil, nil, nil, nil, t[12], nil, t[14], nil, t[15], nil, nil, nil, nil, t[13]}, token, lease_end)
             bytes = bytes + #json
             out[#out + 1] = json
             memo[#memo + 1] = id
             memo[#memo + 1] = token
+        else
+            has_passed = true
         end
+    end
+    if has_passed then
+        queue_heads[queue] = nil -- the next claim may be given what this one is not
+    elseif ids ~= NO_IDS then
+        ids.from = at
     end
     claim_hand_over(worker, assigned)
     current.code = #out > 0 and 4 or 3
@@ -195,7 +223,7 @@ local function claim_take(a)
         load_renew(worker)
     end
     if #held == 0 then
-        return out, table.concat(memo, ' '), is_paused
+        return out, memo, is_paused
     end
     for i = 1, #hashes do
         call(unpack(hashes[i]))
@@ -214,7 +242,7 @@ local function claim_take(a)
         queue_forget(queue, ARGV[a + 7])
     end
     emit('task.claimed', {'ids', table.concat(held, ' '), 'worker', worker, 'queue', queue})
-    return out, table.concat(memo, ' '), is_paused
+    return out, memo, is_paused
 end
 
 -- The same tasks again, for a repeat under the same idempotency key: those that the caller still holds.

@@ -68,7 +68,7 @@ local function idem_write()
     if is_new_generation then
         call('PEXPIRE', key, I(2 * IDEM_TTL + IDEM_MIN))
         call('UNLINK', generation_key(generation - 2)) -- freed by a thread of Redis, however large
-        fields[3], fields[4], fields[5], fields[6] = 'idem_gen', I(generation), 'idem_at', EVENT_AT
+        fields[3], fields[4], fields[5], fields[6] = 'idem_gen', I(generation), 'idem_at', NOW_TEXT
     end
     return fields
 end
@@ -119,7 +119,7 @@ local function handle(r, i)
     if not result or not scope or memo == false then
         return result, memo, message, data
     end
-    local record = r.hash .. EVENT_AT .. (memo and '~' .. memo or '=' .. result)
+    local record = r.hash .. NOW_TEXT .. (memo and '~' .. memo or '=' .. result)
     records[scope] = record
     local n = #added
     added[n + 1], added[n + 2] = scope, record

@@ -11,7 +11,7 @@ end
 -- Writes the result and the outcome, which it returns; the indexes are the caller's to change.
 local function complete_write(id, key, t, result)
     local outcome = '{"id":"' .. id .. '","status":"completed","completedAt":' .. ISO(NOW) .. '}'
-    local h = {'HSET', key, 'st', 'completed', 'en', NOW, 'up', NOW, 'v', I(t.version + 1), 'dop', 'complete',
+    local h = {'HSET', key, 'st', 'completed', 'en', NOW_TEXT, 'up', NOW_TEXT, 'v', I(t.version + 1), 'dop', 'complete',
         'dtk', t.token, 'dby', t.holder, 'dou', outcome}
     if result ~= '' then
         h[#h + 1] = 'result'

@@ -173,7 +173,7 @@ local PENDING = {status = 'pending'}
 
 -- Writes one task. Returns its id and state, and true when it is an older one that has the unique key.
 local function create_task(list, a, extras, made)
-    local queue, roles, now = list[a + 3], list[a + 8], I(NOW)
+    local queue, roles, now = list[a + 3], list[a + 8], NOW_TEXT
     local plan = extras and create_special().plan(queue, extras, made) or PENDING
     if plan.existing then
         return plan.existing[1], plan.existing[2], true

@@ -10,7 +10,6 @@
 local event_entry, event_add, events_publish
 do
 local TOLD_MAX = 100 -- events in one message
-local AT = I(NOW)
 local transport, maxlen, max_bytes = string.match(EVENTS_POLICY, '^(%a*) ?(%d+) ?(%d*)')
 local is_told, is_kept = transport == 'both' or transport == 'pubsub', transport ~= 'pubsub'
 local is_trimmed = false
@@ -36,7 +35,7 @@ end
 -- `fields` is a flat list of names and values; empty values are left out. Returns what event_add() takes, but for the
 -- event's kind; more may be appended to the first.
 function event_entry(kind, fields)
-    local entry, n, partition = {'type', kind, 'at', AT}, 4, nil
+    local entry, n, partition = {'type', kind, 'at', NOW_TEXT}, 4, nil
     for i = 2, #fields, 2 do
         local name, value = fields[i - 1], fields[i]
         if value and value ~= '' then

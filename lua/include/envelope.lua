@@ -26,7 +26,6 @@ return (function()
 local STREAM, EVENTS = KEYS[1], KEYS[2]
 local N, M, K, C = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local IDEM_TTL, IDEM_CAP, EVENTS_POLICY = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
-local EVENT_AT = I(NOW)
 -- @include emit.lua
 local op, op_replay, after_group
 local before_finish = {} -- functions that includes have called at the end of the group

@@ -1,30 +1,30 @@
 -- lease.lua: who may end an attempt. Needs task.lua.
 
--- What a completion needs; and what every other operation needs, which begins with the same.
-local LEASE_SHORT = {'st', 'tk', 'ho', 'dop', 'dtk', 'dby', 'dou', 'q', 'at', 'v', 'as', 'ex'}
-local LEASE_ALL = {'st', 'tk', 'ho', 'dop', 'dtk', 'dby', 'dou', 'q', 'at', 'v', 'as', 'ex', 'pr', 'ro', 'ma', 'bo', 'hi', 'lm', 'cc', 'le', 'mc', 'dn'}
+-- What a completion needs; and what every other operation needs, which begins with the same. What only a repeat needs, lease_check()
+-- reads: a field that is not there costs a look at all the others.
+local LEASE_SHORT = {'st', 'tk', 'ho', 'q', 'at', 'v', 'as', 'ex'}
+local LEASE_ALL = {'st', 'tk', 'ho', 'q', 'at', 'v', 'as', 'ex', 'pr', 'ro', 'ma', 'bo', 'hi', 'lm', 'cc', 'le', 'mc', 'dn'}
 
-local function lease_record(t)
-    return {status = t[1], token = t[2], holder = t[3], done_op = t[4], done_token = t[5], done_by = t[6],
-        outcome = t[7], queue = t[8], attempts = tonumber(t[9] or '0'), version = tonumber(t[10] or '0'),
-        assigned = t[11], extra = t[12]}
+local function lease_record(key, t)
+    return {key = key, status = t[1], token = t[2], holder = t[3], queue = t[4], attempts = tonumber(t[5] or '0'),
+        version = tonumber(t[6] or '0'), assigned = t[7], extra = t[8]}
 end
 
 -- These return the fields, or nil when there is no such task.
 local function lease_read_short(key)
     local t = call('HMGET', key, unpack(LEASE_SHORT))
-    return t[1] and lease_record(t) or nil
+    return t[1] and lease_record(key, t) or nil
 end
 local function lease_read(key)
     local f = call('HMGET', key, unpack(LEASE_ALL))
     if not f[1] then
         return nil
     end
-    local t = lease_record(f)
-    t.priority, t.roles, t.max_attempts, t.backoff = f[13], f[14] or '', tonumber(f[15] or '1'), f[16]
-    t.incarnation, t.lease_ms, t.losses, t.lease_end = f[17], f[18], f[19], f[20]
-    t.max_losses, t.denied = f[21], f[22]
-    t.is_whole = t.queue and t.priority and f[9] and f[15]
+    local t = lease_record(key, f)
+    t.priority, t.roles, t.max_attempts, t.backoff = f[9], f[10] or '', tonumber(f[11] or '1'), f[12]
+    t.incarnation, t.lease_ms, t.losses, t.lease_end = f[13], f[14], f[15], f[16]
+    t.max_losses, t.denied = f[17], f[18]
+    t.is_whole = t.queue and t.priority and f[5] and f[11]
     return t
 end
 
@@ -52,7 +52,7 @@ end
 
 -- Decides whether (token, worker) may end this attempt with `operation`. Token '' and worker '' mean
 -- absent: a simple client may end a task only while it is assigned and, if it names a worker, to that
--- worker. Returns 'go', or 'again' (the holder's own repeat: give the first outcome), or nil and the
+-- worker. Returns 'go', or 'again' (the holder's own repeat: give the first outcome, t.outcome), or nil and the
 -- error.
 local function lease_check(t, operation, token, worker)
     if t.status == 'in_progress' then
@@ -60,6 +60,10 @@ local function lease_check(t, operation, token, worker)
         if holds and (worker == '' or worker == t.holder) then
             return 'go'
         end
+    end
+    if t.done_op == nil then
+        local done = call('HMGET', t.key, 'dop', 'dtk', 'dby', 'dou')
+        t.done_op, t.done_token, t.done_by, t.outcome = done[1], done[2], done[3], done[4]
     end
     local same_caller = token ~= '' and token == t.done_token
         or token == '' and worker ~= '' and worker == t.done_by and t.status ~= 'in_progress'

@@ -29,8 +29,10 @@ local AGED = '-1000' -- the score of a pending task that goes ahead of all prior
 -- Higher priority first; equal scores are ordered by id, which is the order of commit. The names of queue and role
 -- go to cb:queues here, once per call; those of queues by the counts.
 local queue_named = {}
+local queue_heads = {} -- what claims of this call have found there (claim.lua), until another task comes
 local function queue_add(id, queue, priority, roles)
     local score = I(-priority)
+    queue_heads[queue] = nil
     wake_for_task(id, queue, roles)
     if not roles or roles == '' then
         call('ZADD', queue_key(queue), score, id)
@@ -139,7 +141,7 @@ end
 -- Back to its queue, from the state `from`, with `attempts` charged so far.
 local function to_pending(id, queue, priority, roles, attempts, from)
     local key = task_key(id)
-    call('HSET', key, 'st', 'pending', 'at', attempts, 'up', NOW)
+    call('HSET', key, 'st', 'pending', 'at', attempts, 'up', NOW_TEXT)
     call('HINCRBY', key, 'v', 1)
     queue_add(id, queue, tonumber(priority), roles)
     count_move(queue, from, 'pending')
