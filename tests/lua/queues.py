@@ -6,7 +6,7 @@ import json
 
 from cbtest import *
 from counts import check_counts
-from scripts import Scripts
+from scripts import Request, Scripts
 
 s = None
 
@@ -231,6 +231,33 @@ def deny_peek():
     equal(claimed("a"), [])
     equal([t["id"] for t in claimed("b", count=5)], tasks[:5])
     equal([t["id"] for t in claimed("a")], [last])
+
+
+@case("claims of one group get what they would get one after the other, past what is denied or damaged")
+def group_of_claims():
+    asked = [("a", 1), ("a", 1), ("b", 2), ("a", 2), ("b", 30), ("a", 30), ("b", 1), ("a", 9)]
+
+    def found(grouped):
+        fresh()
+        s.register("a", "ia")
+        s.register("b", "ib")
+        tasks = [one() for _ in range(60)]
+        for i in (1, 5, 10, 11):
+            s.redis.call("HSET", s.key(f"task:{tasks[i]}"), "dn", "a")
+        for i in (3, 8, 30):
+            s.redis.call("DEL", s.key(f"task:{tasks[i]}"))
+        requests = [Request(*s.claim_args(worker, count), 0, reply="reply-token-of-group", rid=str(i))
+                    for i, (worker, count) in enumerate(asked)]
+        for group in [requests] if grouped else [[r] for r in requests]:
+            equal(s.commit("task_claim", group, [30000, 30000, 1000, "pull"]).errors, [])
+        docs = s.replies("reply-token-of-group")
+        check_counts(s)
+        return [[tasks.index(t["id"]) for t in doc["result"]["tasks"]] for doc in docs]
+
+    alone = found(False)
+    equal(alone[:4], [[0], [2], [1, 4], [6, 7]])
+    equal(sum(len(tasks) for tasks in alone), 57)
+    equal(found(True), alone)
 
 
 # ---- paused queues ----
