@@ -119,7 +119,7 @@ local function handle(r, i)
     if not result or not scope or memo == false then
         return result, memo, message, data
     end
-    local record = r.hash .. NOW_TEXT .. (memo and '~' .. memo or '=' .. result)
+    local record = r.hash .. NOW_TEXT .. (memo and '~' or '=') .. (memo or result)
     records[scope] = record
     local n = #added
     added[n + 1], added[n + 2] = scope, record
