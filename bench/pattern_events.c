@@ -15,11 +15,12 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 
-enum { WINDOW = 64, PATIENCE_MS = 5000, STEP_MS = 50, READ_MS = 1000 };
+enum { WINDOW = 64, PATIENCE_MS = 20000, STEP_MS = 50, READ_MS = 1000 };
 
 struct arrivals {
     atomic_uint len;
     _Atomic int64_t last_us;
+    _Atomic int64_t last_task; /* the number in its id */
 };
 
 struct reader_config {
@@ -29,6 +30,15 @@ struct reader_config {
 };
 
 /* ---- the reader ---- */
+
+static int64_t task_of(const struct event_entry *event)
+{
+    for (size_t i = 0; i < event->nfields; i++)
+        if (strcmp(event->fields[i].name, "id") == 0)
+            return strtoll(event->fields[i].value + strcspn(event->fields[i].value, "0123456789"),
+                           NULL, 10);
+    return 0;
+}
 
 static void read_events(struct env *env, const void *arg, unsigned number)
 {
@@ -50,6 +60,7 @@ static void read_events(struct env *env, const void *arg, unsigned number)
         switch (event_reader_next(reader, READ_MS, &event, &gap, &err)) {
         case EVENT_GIVEN:
             atomic_store(&c->arrivals->last_us, clock_mono_us());
+            atomic_store(&c->arrivals->last_task, task_of(event));
             atomic_fetch_add(&c->arrivals->len, 1);
             /* When the pipe is full, whoever waits is awake anyway. */
             if (write(c->pipe[1], "", 1) < 0 && errno != EAGAIN)
@@ -71,13 +82,15 @@ struct stage {
     struct requests_client *producer;
 };
 
-/* Until the reader has so many, or for so long. */
-static bool wait_for(const struct stage *s, unsigned wanted, int ms)
+/* Until the reader has been given so many, and this task's event; or for so long. */
+static bool wait_for(const struct stage *s, unsigned wanted, int64_t task, int ms)
 {
+    const struct arrivals *arrivals = s->reader->arrivals;
     int64_t until = clock_mono_ms() + ms;
     char bytes[4096];
 
-    while (atomic_load(&s->reader->arrivals->len) < wanted) {
+    while (atomic_load(&arrivals->len) < wanted ||
+           (task && atomic_load(&arrivals->last_task) != task)) {
         struct pollfd fd = {.fd = s->reader->pipe[0], .events = POLLIN};
         int64_t left = until - clock_mono_ms();
         if (left <= 0)
@@ -89,13 +102,17 @@ static bool wait_for(const struct stage *s, unsigned wanted, int ms)
     return true;
 }
 
-static void take_reply(const struct stage *s)
+/* Returns the number of the task. */
+static int64_t take_reply(const struct stage *s)
 {
+    static const char head[] = "\"t-";
     struct requests_reply reply CB_CLEANUP(requests_reply_done) = REQUESTS_REPLY_INIT;
+    struct json_item id;
 
     if (requests_client_next(s->producer, PATIENCE_MS, &reply) != 1 ||
-        reply.outcome != REQUESTS_RESULT)
+        reply.outcome != REQUESTS_RESULT || !json_find(reply.result, "id", &id))
         stop_failed("task.create: %d %s", reply.code, reply.message);
+    return strtoll(id.value.at + sizeof head - 1, NULL, 10);
 }
 
 static void create(const struct stage *s)
@@ -113,7 +130,7 @@ static void run_alone(const struct stage *s, struct pattern_half *half, struct p
         int64_t asked_us = clock_mono_us();
         create(s);
         take_reply(s);
-        if (!wait_for(s, before + 1, PATIENCE_MS))
+        if (!wait_for(s, before + 1, 0, PATIENCE_MS))
             continue;
         half->done++;
         if (times)
@@ -132,29 +149,24 @@ static void run_at_once(const struct stage *s, struct pattern_half *half)
         }
         take_reply(s);
     }
-    wait_for(s, before + half->asked, PATIENCE_MS);
+    wait_for(s, before + half->asked, 0, PATIENCE_MS);
     half->done = atomic_load(&s->reader->arrivals->len) - before;
 }
 
 /* ---- a round ---- */
 
-/* Only who listens already is told: events until one arrives. */
+/* Only who listens already is told: one task after the other, until the reader has the event of the last one. */
 static void wait_for_reader(const struct stage *s)
 {
     int64_t until = clock_mono_ms() + PATIENCE_MS;
-    unsigned sent = 0;
+    int64_t task;
 
     do {
         if (clock_mono_ms() > until)
             stop_failed("the reader is given no events");
         create(s);
-        take_reply(s);
-        sent++;
-    } while (!wait_for(s, 1, STEP_MS));
-    while (atomic_load(&s->reader->arrivals->len) <
-               sent && /* what came before it listened stays away */
-           wait_for(s, atomic_load(&s->reader->arrivals->len) + 1, STEP_MS))
-        ;
+        task = take_reply(s);
+    } while (!wait_for(s, 1, task, STEP_MS));
 }
 
 static void run_halves(struct env *env, const struct stage *s, pid_t reader, unsigned divide,
