@@ -162,18 +162,18 @@ def resident_kib(pid):
         return next(int(line.split()[1]) for line in f if line.startswith("VmRSS:"))
 
 
-def measure_processes():
+def measure_processes(batches=200, decisions=500):
     """[(what, KiB at the start, KiB after work)]"""
     with Daemon() as daemon:
         caller = daemon.caller(schemas=False)
         who = {"claudebenchd": [daemon.pid], **{f"worker, domain {d}": daemon.workers(d) for d in ("task", "system", "hook")},
                "redis-server, embedded, empty": [daemon.redis_pid()]}
         first = {name: max(map(resident_kib, pids)) for name, pids in who.items()}
-        ask_all(caller, [("task.create_batch", batch(1024, BATCH), {})] * 200)
+        ask_all(caller, [("task.create_batch", batch(1024, BATCH), {})] * batches)
         claim_all(caller)
         tool = {"tool": "Bash", "params": {"command": "git status && ls -la src"}, "event": "PreToolUse", "cwd": "/home/user/project"}
-        ask_all(caller, [("hook.pre_tool", tool, {})] * 500)
-        ask_all(caller, [("system.heartbeat", {"instanceId": "nobody", "incarnation": "x" * 24}, {})] * 500)
+        ask_all(caller, [("hook.pre_tool", tool, {})] * decisions)
+        ask_all(caller, [("system.heartbeat", {"instanceId": "nobody", "incarnation": "x" * 24}, {})] * decisions)
         return [(name, first[name], max(map(resident_kib, pids))) for name, pids in who.items() if "redis" not in name] + \
             [(name, first[name], first[name]) for name in who if "redis" in name]
 
