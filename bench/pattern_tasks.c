@@ -65,7 +65,8 @@ static void create(struct market *m)
 static void claim(struct market *m, struct agent *a)
 {
     buf_reset(&m->params);
-    buf_printf(&m->params, "{\"workerId\":\"%s\",\"maxTasks\":%d", a->id, PATTERN_CAPACITY);
+    buf_printf(&m->params, "{\"workerId\":\"%s\",\"maxTasks\":%u", a->id,
+               PATTERN_CAPACITY - a->held);
     buf_printf(&m->params, m->pattern->is_asking ? "}" : ",\"wait_ms\":%d}", PATIENCE_MS);
     submit(a->rc, "task.claim", &m->params, ASK);
     a->is_asking = true;
@@ -105,8 +106,8 @@ static void take_claimed(struct market *m, struct agent *a, const struct request
     json_iter_init(&it, tasks.value);
     while (json_iter_next(&it, &task))
         complete(m, a, task.value);
-    if (a->held == 0)
-        a->again_us = clock_mono_us() + (m->pattern->is_asking ? PATTERN_PAUSE_MS * 1000 : 0);
+    if (json_count(tasks.value) == 0 && m->pattern->is_asking)
+        a->again_us = clock_mono_us() + PATTERN_PAUSE_MS * 1000;
 }
 
 static void take_replies(struct market *m, struct requests_client *rc, struct agent *a)
@@ -125,15 +126,15 @@ static void take_replies(struct market *m, struct requests_client *rc, struct ag
     }
 }
 
-/* Whoever has done all that it holds asks for more: at once, or after its pause when there was nothing. Returns the ms until
- * the next one does. */
+/* Whoever can take more asks for it, as `claudebench work` does: at once, or after its pause when there was nothing. Returns the
+ * ms until the next one does. */
 static int ask_again(struct market *m)
 {
     int64_t now = clock_mono_us(), next = INT64_MAX;
 
     for (unsigned i = 0; i < PATTERN_AGENTS; i++) {
         struct agent *a = &m->agents[i];
-        if (a->is_asking || a->held > 0)
+        if (a->is_asking || a->held == PATTERN_CAPACITY)
             continue;
         if (a->again_us <= now)
             claim(m, a);
