@@ -21,9 +21,9 @@ struct arguments {
     unsigned divide; /* requests of a run are the row's divided by this */
     const char *aof; /* NULL: both */
     enum pin_layout layout;
-    unsigned idle_s; /* 0: neither idle nor memory */
-    bool has_patterns;
-    unsigned depth; /* 0: not asked for */
+    unsigned idle_s;      /* 0: neither idle nor memory */
+    const char *patterns; /* a glob; NULL: not asked for */
+    unsigned depth;       /* 0: not asked for */
     const char *globs[GLOBS_MAX];
     size_t nglobs;
     struct growth grows[GROWS_MAX];
@@ -51,7 +51,7 @@ static const char help[] =
     "these\n"
     "                      WHAT: depth (tasks queued), workers, payload (bytes), instances,\n"
     "                      clients, or connected (agents that wait beside)\n"
-    "  --patterns          push, pull and hybrid; stream, pub/sub and both; without --row only "
+    "  --patterns[=GLOB]   push, pull and hybrid; stream, pub/sub and both; without --row only "
     "these\n"
     "  --quick             a twentieth of the requests, one round, no idle: to see that it works\n"
     "  --json FILE         write all figures of all rounds there\n"
@@ -62,7 +62,7 @@ static bool is_wanted(const struct arguments *args, const struct row *row)
     for (size_t i = 0; i < args->nglobs; i++)
         if (fnmatch(args->globs[i], row->name, 0) == 0)
             return true;
-    return args->nglobs == 0 && !args->depth && !args->ngrows && !args->has_patterns;
+    return args->nglobs == 0 && !args->depth && !args->ngrows && !args->patterns;
 }
 
 static int usage_error(const char *what)
@@ -122,7 +122,7 @@ static const char *take_option(int opt, const char *value, struct arguments *arg
         return problem;
     }
     case 'P':
-        args->has_patterns = true;
+        args->patterns = value ? value : "*";
         return NULL;
     case 'q':
         args->divide = QUICK_DIVIDES;
@@ -151,7 +151,7 @@ static int parse(int argc, char **argv, struct arguments *args)
                                           {"help", no_argument, NULL, 'h'},
                                           {"depth", required_argument, NULL, 'd'},
                                           {"grow", required_argument, NULL, 'g'},
-                                          {"patterns", no_argument, NULL, 'P'},
+                                          {"patterns", optional_argument, NULL, 'P'},
                                           {NULL, 0, NULL, 0}};
     int opt;
 
@@ -168,7 +168,7 @@ static int parse(int argc, char **argv, struct arguments *args)
     }
     if (optind != argc)
         return usage_error("there is one argument too many");
-    if ((args->depth || args->ngrows || args->has_patterns) && args->nglobs == 0)
+    if ((args->depth || args->ngrows || args->patterns) && args->nglobs == 0)
         return -1;
     for (const struct row *row = rows; row->name; row++)
         if (is_wanted(args, row))
@@ -179,7 +179,7 @@ static int parse(int argc, char **argv, struct arguments *args)
 /* What is asked for by name is all that is wanted. */
 static bool is_idle_wanted(const struct arguments *args)
 {
-    return args->nglobs > 0 || (!args->depth && !args->ngrows && !args->has_patterns);
+    return args->nglobs > 0 || (!args->depth && !args->ngrows && !args->patterns);
 }
 
 static bool run_depth(struct env *env, struct report *report, const struct arguments *args)
@@ -209,15 +209,20 @@ static bool run_grows(struct env *env, struct report *report, struct arguments *
 static bool run_patterns(struct env *env, struct report *report, const struct arguments *args)
 {
     static struct pattern_result results[PATTERNS_MAX];
-    bool is_good = true;
+    bool is_good = true, is_first = true;
 
     for (unsigned round = 0; round < args->rounds; round++)
         for (size_t i = 0; patterns[i].name; i++) {
+            if (fnmatch(args->patterns, patterns[i].name, 0) != 0)
+                continue;
             results[i].pattern = &patterns[i];
             pattern_round(env, &patterns[i], args->divide, &results[i].round[round]);
         }
     for (size_t i = 0; patterns[i].name; i++) {
-        report_pattern(report, &results[i], i == 0);
+        if (!results[i].pattern)
+            continue;
+        report_pattern(report, &results[i], is_first);
+        is_first = false;
         is_good = is_good && pattern_is_whole(&results[i], args->rounds);
     }
     return is_good;
@@ -275,7 +280,7 @@ int main(int argc, char **argv)
             is_good = run_depth(&env, report, &args) && is_good;
         if (args.ngrows)
             is_good = run_grows(&env, report, &args) && is_good;
-        if (args.has_patterns)
+        if (args.patterns)
             is_good = run_patterns(&env, report, &args) && is_good;
         if (args.idle_s && is_idle_wanted(&args))
             run_rest(&env, report, args.idle_s);

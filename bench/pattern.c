@@ -9,13 +9,13 @@
 enum { TASK_WORKERS = 1, SYSTEM_WORKERS = 1, BATCH = 64 };
 
 const struct pattern patterns[] = {
-    {'A', "tasks-push", "push", "both", false},
-    {'B', "tasks-pull", "pull", "both", false},
-    {'B', "tasks-pull-asking", "pull", "both", true},
-    {'C', "tasks-hybrid", "hybrid", "both", false},
-    {'A', "events-stream", NULL, "stream", false},
-    {'B', "events-pubsub", NULL, "pubsub", false},
-    {'C', "events-both", NULL, "both", false},
+    {"tasks-push", "push", "both", 'A', false},
+    {"tasks-pull", "pull", "both", 'B', false},
+    {"tasks-pull-asking", "pull", "both", 'B', true},
+    {"tasks-hybrid", "hybrid", "both", 'C', false},
+    {"events-stream", NULL, "stream", 'A', false},
+    {"events-pubsub", NULL, "pubsub", 'B', false},
+    {"events-both", NULL, "both", 'C', false},
     {0},
 };
 

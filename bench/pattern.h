@@ -18,10 +18,10 @@ enum {
 };
 
 struct pattern {
-    char letter;
     const char *name;
     const char *assignment; /* NULL: a pattern of events */
     const char *transport;
+    char letter;
     bool is_asking; /* agents ask every PATTERN_PAUSE_MS instead of waiting */
 };
 enum { PATTERNS_MAX = 16 };

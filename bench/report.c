@@ -179,8 +179,8 @@ static void print_point(const struct report *r, const struct growth *growth,
                         const struct growth_series *series, unsigned v)
 {
     const struct growth_round *round = series->point[v].round, *first = series->point[0].round;
-    double rate[PAIR_ROUNDS_MAX], p50[PAIR_ROUNDS_MAX], p99[PAIR_ROUNDS_MAX],
-        redis[PAIR_ROUNDS_MAX], grown[PAIR_ROUNDS_MAX], ratio[PAIR_ROUNDS_MAX];
+    double rate[PAIR_ROUNDS_MAX] = {0}, p50[PAIR_ROUNDS_MAX] = {0}, p99[PAIR_ROUNDS_MAX] = {0},
+           redis[PAIR_ROUNDS_MAX] = {0}, grown[PAIR_ROUNDS_MAX] = {0}, ratio[PAIR_ROUNDS_MAX] = {0};
 
     for (unsigned i = 0; i < r->rounds; i++) {
         const struct load_result *l = &round[i].system;
@@ -222,7 +222,8 @@ bool report_growth(struct report *r, const struct growth *growth)
 
 void report_pattern(struct report *r, const struct pattern_result *result, bool is_first)
 {
-    double p50[PATTERN_ROUNDS_MAX], p99[PATTERN_ROUNDS_MAX], rate[PATTERN_ROUNDS_MAX];
+    double p50[PATTERN_ROUNDS_MAX] = {0}, p99[PATTERN_ROUNDS_MAX] = {0},
+           rate[PATTERN_ROUNDS_MAX] = {0};
 
     if (is_first)
         printf("\nPatterns, medians of %u rounds:\n\n"

@@ -14,9 +14,13 @@ enum { TOKEN = 24, PARK_MS = 10000, STEP_MS = 5 };
 
 #define PARAMS "{\"workerId\":\"waiting-%03u\",\"queue\":\"quiet\",\"wait_ms\":30000}"
 
+struct agent {
+    struct redis_link *link;
+};
+
 struct waiting {
     struct env *env;
-    struct redis_link **links;
+    struct agent *agents;
     unsigned len;
 };
 
@@ -29,16 +33,16 @@ static void wait_for_nothing(struct waiting *w, unsigned i, bool has_claim)
 
     rnd_token(token, TOKEN);
     snprintf(params, sizeof params, PARAMS, i);
-    w->links[i] = env_link(w->env, "bench-waiting");
-    if (has_claim && redis_link_callv(w->links[i], NULL, &err, "XADD",
+    w->agents[i].link = env_link(w->env, "bench-waiting");
+    if (has_claim && redis_link_callv(w->agents[i].link, NULL, &err, "XADD",
                                       keys_make(&arena, prefix, KEY_REQUESTS, "task"), "*", "id",
                                       "w", "method", "task.claim", "params", params, "reply", token,
                                       "actor", "bench-waiting", NULL) != 0)
         stop_failed("redis: %s", err.text);
-    redis_link_appendv(w->links[i], "BLPOP", keys_make(&arena, prefix, KEY_REPLY, token), "0",
+    redis_link_appendv(w->agents[i].link, "BLPOP", keys_make(&arena, prefix, KEY_REPLY, token), "0",
                        NULL);
-    while (redis_link_wants_write(w->links[i]))
-        if (redis_link_on_writable(w->links[i], &err) != 0)
+    while (redis_link_wants_write(w->agents[i].link))
+        if (redis_link_on_writable(w->agents[i].link, &err) != 0)
             stop_failed("redis: %s", err.text);
 }
 
@@ -71,7 +75,7 @@ struct waiting *waiting_new(struct env *env, unsigned agents, bool has_claims)
     struct waiting *w = mem_alloc(sizeof *w);
 
     cb_assert(agents <= WAITING_MAX);
-    *w = (struct waiting){.env = env, .links = mem_calloc(agents ? agents : 1, sizeof *w->links)};
+    *w = (struct waiting){.env = env, .agents = mem_calloc(agents ? agents : 1, sizeof *w->agents)};
     for (; w->len < agents; w->len++)
         wait_for_nothing(w, w->len, has_claims);
     if (has_claims && agents)
@@ -82,7 +86,7 @@ struct waiting *waiting_new(struct env *env, unsigned agents, bool has_claims)
 void waiting_free(struct waiting *w)
 {
     for (unsigned i = 0; i < w->len; i++)
-        redis_link_free(w->links[i]);
-    free(w->links);
+        redis_link_free(w->agents[i].link);
+    free(w->agents);
     free(w);
 }
