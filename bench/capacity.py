@@ -205,14 +205,15 @@ def report(found):
         queued = t["queued"] - t["events"]
         rows.append([t["payload"], t["tasks"], f"{queued:.0f}", f"{t['held'] - t['events_held']:.0f}", f"{t['completed'] - t['events_at_end']:.0f}", f"{t['hash']:.0f}",
                      f"{t['events']:.0f}", f"{GIB / (queued + t['payload']):.0f}", f"{t['redis_rss'] / t['used_memory']:.2f}"])
-    lines += driver.table(["payload, bytes", "tasks", "queued", "held", "completed", "hash", "its event, of a batch of 100", "tasks per GiB", "RSS over used_memory"], rows)
+    lines += driver.table(["payload, bytes", "tasks", "queued", "held", "completed", "hash", "its event, of a batch of 100", "tasks per GiB",
+                           "RSS over used_memory"], rows)
     lines += ["", "## Records", "", "Bytes of Redis for each, and the option that bounds them.", ""]
     lines += driver.table(["what", "bytes", "bounded by"], [[what, f"{size:.0f}", cap] for what, size, cap in found["records"]])
     lines += ["", "## Processes", "", "Resident memory (VmRSS, MiB): after the start, and after 20 000 tasks of 1 KiB were made and claimed, and 500 decisions.", ""]
     lines += driver.table(["process", "start", "after work"], [[n, f"{a / 1024:.1f}", f"{b / 1024:.1f}"] for n, a, b in found["processes"]])
     if found["requests"]:
-        lines += ["", "## Requests", "", "CPU of claudebench-bench's rows, AOF everysec, the round with the median ratio; per core: requests (tasks) a second that one core for "
-                  "Redis can do, were it busy with nothing else.", ""]
+        lines += ["", "## Requests", "", "CPU of claudebench-bench's rows, AOF everysec, the round with the median ratio; per core: requests (tasks) a second that one "
+                  "core for Redis can do, were it busy with nothing else.", ""]
         rows = []
         for name, r in found["requests"].items():
             tasks = f"{1e6 / r['redis_us'] * r['items']:.0f}" if r["items"] > 1 else ""
