@@ -250,7 +250,9 @@ void pattern_tasks(struct env *env, const struct pattern *pattern, unsigned divi
                    struct pattern_round *ret_round, struct pattern_times *ret_times)
 {
     struct market m = {.pattern = pattern, .params = BUF_INIT, .create = BUF_INIT};
-    unsigned alone = PATTERN_ALONE / divide, at_once = PATTERN_AT_ONCE / divide;
+    /* One who asks every 20 ms is a matter of seconds. */
+    unsigned alone = PATTERN_ALONE / divide / (pattern->is_asking ? 4 : 1),
+             at_once = PATTERN_AT_ONCE / divide;
 
     open_market(&m, env);
     run(&m, alone / 4, 1, NULL);
