@@ -20,7 +20,7 @@ struct bare_step {
 
 struct bare_config {
     const struct row *row;
-    struct bare_step steps[2];
+    struct bare_step steps[ROW_STEPS_MAX];
     unsigned nsteps;
 };
 

@@ -15,9 +15,11 @@ enum row_stock {
     STOCK_HELD,      /* tasks with their leases; used again and again */
 };
 
+enum { ROW_STEPS_MAX = 5 };
+
 struct row_kind {
     /* One method; or two: a client that knows too few tasks for the second one sends the first, which takes some. */
-    const struct step *steps[2];
+    const struct step *steps[ROW_STEPS_MAX]; /* more: only for bare servers (peers/claudebench.c) */
     enum row_stock stock;
     bool has_instances; /* agents are registered */
     const char *domain; /* whose workers serve it; NULL: task */

@@ -99,6 +99,19 @@ static void put_claim_request(struct shape_writer *w, const struct step_input *i
     shape_operations(w, in->items);
 }
 
+/* For as many as there are, and waiting when there are none. */
+static void put_claim_wait(struct shape_writer *w, const struct step_input *in)
+{
+    shape_put(w, "{\"workerId\":\"");
+    shape_put_arg(w, in->worker);
+    shape_put(w, "\",");
+    put_claim(w, in->items, false);
+    shape_put(w, ",\"wait_ms\":");
+    shape_put_arg(w, "5000");
+    shape_put(w, "}");
+    shape_operations(w, in->items);
+}
+
 static void lease_operation(struct shape_writer *w, const struct options *opts)
 {
     shape_arg_int(w, opts->task.lease_ms);
@@ -347,6 +360,7 @@ static void audit_operation(struct shape_writer *w, const struct options *opts)
 STEP(create,          task_create,         TASK_CREATE,         NOTHING, false, put_create,          create_operation);
 STEP(create_batch,    task_create_batch,   TASK_CREATE_BATCH,   NOTHING, false, put_create_batch,    create_operation);
 STEP(claim,           task_claim,          TASK_CLAIM,          NOTHING, true,  put_claim_request,   claim_operation);
+STEP(claim_wait,      task_claim,          TASK_CLAIM,          NOTHING, true,  put_claim_wait,      claim_operation);
 STEP(complete,        task_complete,       TASK_COMPLETE,       ONE,     false, put_complete,        complete_operation);
 STEP(complete_next,   task_complete,       TASK_COMPLETE,       ONE,     true,  put_complete_next,   complete_operation);
 STEP(complete_batch,  task_complete_batch, TASK_COMPLETE_BATCH, ITEMS,   false, put_complete_batch,  complete_operation);

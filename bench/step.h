@@ -43,7 +43,7 @@ struct step {
     bool has_audit; /* its operation has a key: the audit trail */
 };
 
-extern const struct step step_create, step_create_batch, step_claim, step_complete,
+extern const struct step step_create, step_create_batch, step_claim, step_claim_wait, step_complete,
     step_complete_next, step_complete_batch, step_fail, step_release, step_renew, step_progress,
     step_update, step_get, step_list, step_register, step_heartbeat, step_heartbeat_renew,
     step_pre_tool;

@@ -124,6 +124,8 @@ START_TEST(same_arguments)
 {
     static const struct row more = {
         .name = "register", .kind = &row_kind_register, .bytes = 200, .items = 1};
+    static const struct row peer = {
+        .name = "claim_wait", .kind = &row_kind_claim, .bytes = 200, .items = 100};
     static struct scoreboard_slot slot;
     struct redis_link *link = NULL;
     const char *top = getenv("TOP_SRCDIR");
@@ -143,6 +145,7 @@ START_TEST(same_arguments)
         for (size_t i = 0; i < 2 && row->kind->steps[i]; i++)
             check_step(row, row->kind->steps[i], opts);
     check_step(&more, more.kind->steps[0], opts);
+    check_step(&peer, &step_claim_wait, opts);
     policy_free(policy);
     options_free(opts);
     free(config);

@@ -1,0 +1,1 @@
+"""The side-by-side comparison of bench/run; bench/README.md says what is measured."""
