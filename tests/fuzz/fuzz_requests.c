@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/redis_link_reader.h"
+#include "tests/fuzz/feed.h"
 #include "worker/commit.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
@@ -22,19 +23,6 @@ struct bench {
     struct gate_weather weather;
     struct arena arena;
 };
-
-static void feed(struct redis_link_reader *reader, const char *data, size_t len)
-{
-    while (len > 0) {
-        size_t room;
-        char *to = redis_link_reader_room(reader, &room);
-        size_t n = len < room ? len : room;
-        memcpy(to, data, n);
-        redis_link_reader_added(reader, n);
-        data += n;
-        len -= n;
-    }
-}
 
 static int64_t number_at(const struct script_call *call, size_t keys, size_t i)
 {

@@ -27,6 +27,7 @@
 #include "supervisor/leftover.h"
 #include "supervisor/scheduler.h"
 #include "supervisor/todo_sweep.h"
+#include "tests/fuzz/feed.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -302,19 +303,6 @@ static void is_orphan(void *arg, const char *id)
     leftover_free(p->orphan);
     p->orphan = leftover_new_of(&p->services, p->handon, id, orphan_handled, p);
     leftover_look(p->orphan, &conn);
-}
-
-static void feed(struct redis_link_reader *reader, const char *data, size_t len)
-{
-    while (len > 0) {
-        size_t room;
-        char *to = redis_link_reader_room(reader, &room);
-        size_t n = len < room ? len : room;
-        memcpy(to, data, n);
-        redis_link_reader_added(reader, n);
-        data += n;
-        len -= n;
-    }
 }
 
 /* One tick by which the instance leads; its next commands are never answered, so that it sends no others. */
