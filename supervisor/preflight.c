@@ -27,19 +27,23 @@ struct preflight {
 
 /* ---- what was found ---- */
 
-/* Where the option was set; nowhere when the command line, or we, have set it. */
+/* Where the option was set; nowhere when the command line, or we, have set it, or when it is none of them (NULL). */
 static struct option_origin origin(const struct preflight *p, const char *option)
 {
+    struct option_origin nowhere = {0};
+
+    if (!option)
+        return nowhere;
     bool is_own = (p->config->pidfile && strcmp(option, "supervisor.pidfile") == 0) ||
                   (p->config->is_own_log && strcmp(option, "log.destination") == 0);
 
-    return is_own ? (struct option_origin){0} : options_origin(p->opts, options_find(option));
+    return is_own ? nowhere : options_origin(p->opts, options_find(option));
 }
 
 /* `option` NULL: none of them. */
 static void fail(struct preflight *p, const char *option, int code, const char *text)
 {
-    struct option_origin at = option ? origin(p, option) : (struct option_origin){0};
+    struct option_origin at = origin(p, option);
 
     options_errors_add(p->errs, at.file, at.line, at.col, option ? option : "", "%s", text);
     p->code = p->code ? p->code : code;
