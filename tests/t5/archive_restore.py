@@ -118,7 +118,7 @@ def large():
         c = d.caller()
         ids = {c.call("task.create", {"text": str(i), "payload": {**payload, "i": i}})["id"]: i for i in range(40)}
         wait_until(lambda: lag(d) == 0, 30, "all is archived")
-        end(d)
+        end(d, db)
     with Daemon(config=archive_config(db)) as d:
         died = d.client("archive", "restore", env=failpoints_env("restore.page:kill:nth=4"))
         check(died.returncode != 0, "10 MB are more than three calls, though they are fewer than 200 tasks")
