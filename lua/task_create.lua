@@ -7,6 +7,7 @@
 -- @include task.lua
 -- @include create.lua
 local MAX_PENDING = tonumber(op_arg(1))
+create_together()
 
 local function created(a, id, status, at)
     return '{"id":"' .. id .. '","text":' .. ARGV[a + 1] .. ',"status":"' .. status .. '","priority":' .. ARGV[a + 2]

@@ -7,6 +7,7 @@
 -- @include task.lua
 -- @include create.lua
 local MAX_PENDING = tonumber(op_arg(1))
+create_together()
 
 -- A batch in which at least one task has extras.
 local function batch_special(count, first, extras)

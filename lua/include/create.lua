@@ -41,6 +41,33 @@ local function create_full(queue, waiting)
     return nil, -32007, 'the queue is full', '{"retry_after_ms":' .. retry_ms .. ',"queue":"' .. queue .. '"}'
 end
 
+-- Tasks that are put on their queues at the end of the call, all of a queue by one command: for scripts of which no operation looks
+-- at a queue, or changes a task that was there.
+local create_queued -- queue → scores and ids; nil: each task at once
+local function create_flush()
+    for queue, members in pairs(create_queued) do
+        call('ZADD', queue_key(queue), unpack(members))
+    end
+end
+local function create_together()
+    create_queued = {}
+    before_finish[#before_finish + 1] = create_flush -- before those of task.lua, which answer claims that wait
+end
+local function create_enqueue(id, queue, priority, roles)
+    if not create_queued or roles ~= '' then
+        queue_add(id, queue, tonumber(priority), roles)
+        return
+    end
+    wake_for_task(id, queue, roles)
+    local members = create_queued[queue]
+    if not members then
+        members = {}
+        create_queued[queue] = members
+    end
+    members[#members + 1] = priority ~= '0' and '-' .. priority or priority
+    members[#members + 1] = id
+end
+
 -- What only tasks with extras need, made when there is one.
 local create_made
 local function create_special()
@@ -208,7 +235,7 @@ local function create_task(list, a, extras, made)
     end
     call(unpack(h))
     if status == 'pending' then
-        queue_add(id, queue, tonumber(list[a + 2]), roles)
+        create_enqueue(id, queue, list[a + 2], roles)
     elseif status == 'delayed' then
         call('ZADD', P .. 'queue:delayed', plan.due, id)
     elseif status == 'blocked' then
