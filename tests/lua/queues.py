@@ -260,6 +260,30 @@ def group_of_claims():
     equal(found(True), alone)
 
 
+@case("tasks created in one group are on their queues as if they had come one by one, and claims that wait are answered")
+def group_of_creations():
+    wanted = [("default", 50, ""), ("other", 0, ""), ("default", 100, ""), ("default", 0, ""), ("default", 50, "gpu"),
+              ("other", 7, ""), ("default", 50, "")]
+    fresh()
+    equal(s.wait("w1"), 2)
+    requests = [Request(*s.create_args(str(i), priority=priority, queue=queue, roles=roles), reply="reply-token-of-group")
+                for i, (queue, priority, roles) in enumerate(wanted)]
+    requests.append(Request(*s.create_args("late", delay_ms=60000), reply="reply-token-of-group"))
+    equal(s.commit("task_create", requests, [1000]).errors, [])
+    ids = [doc["result"]["id"] for doc in s.replies("reply-token-of-group")]
+
+    def queued(key):
+        flat = s.redis.call("ZRANGE", s.key(key), 0, -1, "WITHSCORES")
+        return [(ids.index(i.decode()), int(score)) for i, score in zip(flat[::2], flat[1::2])]
+
+    equal(queued("queue:tasks:pending"), [(2, -100), (0, -50), (6, -50), (3, 0)])
+    equal(queued("queue:other:pending"), [(5, -7), (1, 0)])
+    equal(queued("queue:default:role:gpu"), [(4, -50)])
+    equal([i for i, _ in queued("queue:delayed")], [7])
+    equal(s.replies(s.waiting("w1"))[0]["result"].get("wake"), True)
+    check_counts(s)
+
+
 # ---- paused queues ----
 
 
