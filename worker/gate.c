@@ -47,13 +47,18 @@ static void refuse_field(struct request *r, struct arena *arena, const char *fie
            problem_json(arena, &p));
 }
 
+static bool is_token_byte(char c)
+{
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-';
+}
+
 static bool is_token(struct request_field f, size_t min, size_t max)
 {
     if (f.len < min || f.len > max)
         return false;
     for (size_t i = 0; i < f.len; i++)
-        if (!strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-", f.at[i]) ||
-            f.at[i] == '\0')
+        if (!is_token_byte(f.at[i]))
             return false;
     return true;
 }

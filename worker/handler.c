@@ -108,13 +108,16 @@ void prepare_arg_names(struct prepare *p, const struct field_value *v)
 
 void prepare_arg_secret(struct prepare *p, size_t bytes)
 {
+    static const char digits[] = "0123456789abcdef";
     unsigned char secret[32];
     char *hex = arena_alloc(p->arena, 2 * bytes + 1);
 
     cb_assert(bytes <= sizeof secret);
     rnd_secret(secret, bytes);
-    for (size_t i = 0; i < bytes; i++)
-        snprintf(hex + 2 * i, 3, "%02x", secret[i]);
+    for (size_t i = 0; i < bytes; i++) {
+        hex[2 * i] = digits[secret[i] >> 4];
+        hex[2 * i + 1] = digits[secret[i] & 15];
+    }
     prepare_arg(p, hex, 2 * bytes);
 }
 
