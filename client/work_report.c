@@ -256,17 +256,18 @@ static struct job *free_job(struct work *w)
     return NULL;
 }
 
-static void read_text(struct json_span object, const char *name, char *out, size_t size)
+/* False when there is no such text, or none of that size. */
+static bool read_text(struct json_span object, const char *name, char *out, size_t size)
 {
     struct json_item item;
     struct buf text = BUF_INIT;
 
-    out[0] = '\0';
-    if (json_find(object, name, &item) && item.type == JSON_STRING) {
+    if (json_find(object, name, &item))
         json_decode_string(item.value, &text);
-        snprintf(out, size, "%s", buf_peek(&text));
-    }
+    bool is_whole = text.len > 0 && text.len < size && strlen(text.data) == text.len;
+    snprintf(out, size, "%s", buf_peek(&text));
     buf_done(&text);
+    return is_whole;
 }
 
 static int64_t read_time(struct json_span object, const char *name)
@@ -287,15 +288,17 @@ static int64_t read_lease(const struct work *w, struct json_span task)
     return lease > 0 && lease <= LEASE_MAX_MS ? lease : w->s.opts->task.lease_ms;
 }
 
-static void take_task(struct work *w, struct json_span task, int64_t sent_ms)
+/* Returns false when it is no task that could be reported on. */
+static bool take_task(struct work *w, struct json_span task, int64_t sent_ms)
 {
     struct job *job = free_job(w);
     struct json_item item;
 
     fault_point("work_claimed");
     cb_assert(job != NULL);
-    read_text(task, "id", job->id, sizeof job->id);
-    read_text(task, "lease_token", job->token, sizeof job->token);
+    if (!read_text(task, "id", job->id, sizeof job->id) ||
+        !read_text(task, "lease_token", job->token, sizeof job->token))
+        return false;
     read_text(task, "queue", job->queue, sizeof job->queue);
     if (!json_find(task, "attempt", &item) || json_decode_int(item.value, &job->attempt) != 0)
         job->attempt = 1;
@@ -305,10 +308,11 @@ static void take_task(struct work *w, struct json_span task, int64_t sent_ms)
     if (w->stop != STOP_NO) {
         job->started_ms = clock_mono_ms();
         report_release(w, job);
-        return;
+        return true;
     }
     lease_added(w, job);
     job_start(w, job, task);
+    return true;
 }
 
 /* Starts what was claimed; returns how many tasks there were. */
@@ -322,8 +326,7 @@ static unsigned take_tasks(struct work *w, struct json_span result, int64_t sent
         return 0;
     json_iter_init(&it, tasks.value);
     while (json_iter_next(&it, &task) && free_job(w)) {
-        take_task(w, task.value, sent_ms);
-        n++;
+        n += take_task(w, task.value, sent_ms);
     }
     return n;
 }

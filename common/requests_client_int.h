@@ -63,7 +63,8 @@ struct request {
     bool is_wait_over;     /* a wake ends it, too */
     int64_t wait_until_ms; /* monotonic */
     int64_t queued_ms;     /* when it was queued last */
-    int64_t resend_ms;     /* when an answer has certainly been lost */
+    int64_t repeated_ms;   /* when a wake had it repeated last, or is to; 0 = never */
+    int64_t resend_ms;     /* when an answer has certainly been lost, or that is due */
     int64_t resend_gap_ms;
 };
 

@@ -4,7 +4,8 @@
  * A worker that finds no task for a task.claim with wait_ms parks it: there is no answer until a task comes, which wakes
  * it, or until its time is over. A wake is repeated as the same request under the same idempotency key: nothing was kept
  * of its first coming, so it claims now, and whatever breaks then is repaired as with any other request. What is left of
- * its time goes with it as ttl_ms, so that it does not wait longer in all than it was meant to.
+ * its time goes with it as ttl_ms, so that it does not wait longer in all than it was meant to. Who is woken for nothing all the time is
+ * not to ask all the time: there is a pause between two repeats.
  */
 #include "common/compat.h"
 #include "common/requests_client_int.h"
@@ -19,6 +20,7 @@ enum {
     LATE_MS = 5000,    /* an answer that is later than this is lost (Redis was emptied, …) */
     LATE_MAX_MS = 60000,
     PARKED_MS = 250, /* a worker has seen the claim by then */
+    WAKE_MS = 20,    /* at least, from one repeat for a wake to the next */
 };
 
 void wait_read(struct request *rq)
@@ -61,7 +63,11 @@ int64_t wait_check(struct requests_client *rc, int64_t now_ms)
     for (rq = rc->open; rq; rq = rq->next) {
         if (!rq->is_waiting || !rq->is_queued || rq->is_held)
             continue;
-        if (now_ms >= rq->resend_ms) {
+        int64_t late_ms = rq->wait_until_ms + LATE_MS;
+        if (now_ms >= rq->resend_ms && now_ms < late_ms) { /* woken, and put off */
+            rq->is_queued = false;
+            rq->resend_ms = late_ms;
+        } else if (now_ms >= rq->resend_ms) {
             rq->is_queued = false;
             rq->resend_ms = now_ms + rq->resend_gap_ms;
             rq->resend_gap_ms = rq->resend_gap_ms * 2 < LATE_MAX_MS ? rq->resend_gap_ms * 2
@@ -80,7 +86,14 @@ bool wait_is_woken(struct request *rq, struct json_span result)
     if (!rq->is_waiting || rq->is_wait_over || json_type_of(result) != JSON_OBJECT ||
         !json_find(result, "wake", &item) || item.value.at[0] != 't')
         return false;
-    rq->is_queued = false;
+    int64_t now = clock_mono_ms();
+    if (now < rq->repeated_ms) /* it is put off already */
+        return true;
+    bool is_soon = rq->repeated_ms && now < rq->repeated_ms + WAKE_MS;
+    rq->repeated_ms = is_soon ? rq->repeated_ms + WAKE_MS : now;
+    rq->is_queued = is_soon;
+    if (is_soon)
+        rq->resend_ms = rq->repeated_ms;
     return true;
 }
 

@@ -135,16 +135,17 @@ class Hooks:
 
 
 class Worker:
-    """Answers the requests of cb:requests:hook: `answers` maps a method to a result, an error ({"code": …}), bytes, a function
-    of the params, or None for silence. `seen` has what came: (method, params, fields)."""
+    """Answers the requests of a domain, cb:requests:<domain>: `answers` maps a method to a result, an error ({"code": …}), bytes, a
+    function of the params, or None for silence. `seen` has what came: (method, params, fields)."""
 
-    def __init__(self, redis, answers=None):
+    def __init__(self, redis, answers=None, domain="hook"):
         self.redis, self.answers, self.seen = redis, dict(answers or {}), []
+        self.stream = f"cb:requests:{domain}"
         self.lock = threading.Lock()
         self.stopped = False
         with connect(redis) as r:
             try:
-                r.call("XGROUP", "CREATE", "cb:requests:hook", "workers", "0", "MKSTREAM")
+                r.call("XGROUP", "CREATE", self.stream, "workers", "0", "MKSTREAM")
             except RespError as problem:
                 tap.check(problem.code == "BUSYGROUP", problem.text)
         self.thread = threading.Thread(target=self.loop, daemon=True)
@@ -167,7 +168,7 @@ class Worker:
             with connect(self.redis) as r:
                 while not self.stopped:
                     got = r.call("XREADGROUP", "GROUP", "workers", "w", "COUNT", "10", "BLOCK", "100", "STREAMS",
-                                 "cb:requests:hook", ">")
+                                 self.stream, ">")
                     for entry in got[0][1] if got else []:
                         self.one(r, entry)
         except (Lost, OSError):
@@ -182,8 +183,8 @@ class Worker:
         answer = self.answers.get(method, {"code": -32601})
         if callable(answer):
             answer = answer(params)
-        r.call("XACK", "cb:requests:hook", "workers", entry[0])
-        r.call("XDEL", "cb:requests:hook", entry[0])
+        r.call("XACK", self.stream, "workers", entry[0])
+        r.call("XDEL", self.stream, entry[0])
         if answer is None or "reply" not in fields:
             return
         if not isinstance(answer, bytes):

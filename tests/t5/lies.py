@@ -13,7 +13,7 @@ import time
 
 import measured
 from cbtest import *
-from hooks import Hooks, event
+from hooks import Hooks, Worker, event
 from imposter import Imposter
 
 CONFIG = {
@@ -295,6 +295,36 @@ def client():
 
         in_threads([lambda w=words, e=ends: one(w, e) for words, ends in VERBS], 500)
     note(f"exit statuses {dict(codes)}; at most {worst[0]} KiB more, {worst[1]:.2f} s of CPU, {worst[2]:.1f} s")
+
+
+TASK = {"id": "t-1", "text": "x", "queue": "default", "lease_token": "A" * 20, "attempt": 1, "status": "in_progress",
+        "updatedAt": "2026-11-22T08:00:00.000Z", "lease_until": "2026-11-22T08:00:30.000Z"}
+CLAIMED = {  # what a claim gets, and whether that is a task to run
+    "no tasks": ({}, False), "a number for tasks": ({"tasks": 7}, False), "no task": ({"tasks": [7, None, [], {}, {"id": 5}]}, False),
+    "a task without a token": ({"tasks": [{**TASK, "lease_token": ""}]}, False), "a NUL in its id": ({"tasks": [{**TASK, "id": "t\0"}]}, False),
+    "an id of 100 kB": ({"tasks": [{**TASK, "id": "x" * 100000}]}, False), "wakes": ({"wake": True}, False), "an error": ({"code": -32603}, False),
+    "huge numbers": ({"tasks": [{**TASK, "attempt": 10**30, "lease_until": "9999-12-31T23:59:59.999Z"}]}, True),
+    "a thousand tasks": ({"tasks": [{**TASK, "id": f"t-{i}"} for i in range(1000)]}, True)}
+WORK_S, CLAIMS_BOUND = 2.0, 60  # a second, and as many more
+
+
+@case("an agent runs nothing that is no task it could report on, and is not driven by what its claims get", faults="F17")
+def agent():
+    with PrivateRedis(alone=True) as redis:
+        h = Hooks(url=redis.url)
+        peers = [Worker(redis, {"system.register": {"id": "w", "incarnation": "i"}, "system.unregister": {},
+                                "system.heartbeat": {"alive": True, "cancel": [7, {"id": 1, "lease_token": [], "reason": {}}]}}, domain="system"),
+                 Worker(redis, {"task.complete": {}, "task.fail": {}, "task.release": {}}, domain="task")]
+        for name, (answer, is_task) in CLAIMED.items():
+            peers[1].answers["task.claim"] = answer
+            before = len(peers[1].of("task.claim")), len(peers[1].of("task.complete"))
+            got = measured.run([procs.binary("claudebench"), "work", "--id", "w", "--", "true"], {"CLAUDEBENCH_CONFIG": h.config_path}, WORK_S)
+            claims, ended = (len(peers[1].of(m)) - n for m, n in zip(("task.claim", "task.complete"), before))
+            what = f"{name}: {claims} claims, {ended} completed, {got._replace(out=got.out[-300:])}"
+            equal(got.code, 0, what)
+            check((ended > 0) == is_task and 0 < claims <= CLAIMS_BOUND * (1 + got.took_s), what)
+        for p in peers:
+            p.stop()
 
 
 @case("hooks decide by the same rules whatever the server says", faults="F17")

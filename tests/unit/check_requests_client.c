@@ -218,6 +218,28 @@ START_TEST(a_wake_repeats_the_claim)
 }
 END_TEST
 
+START_TEST(wakes_without_an_end_do_not_set_the_pace)
+{
+    struct world w;
+    world_open(&w, &base_config);
+    submit(&w, "task.claim", "{\"workerId\":\"w\",\"wait_ms\":30000}", 1, 0);
+    int64_t began = clock_mono_ms();
+    for (size_t i = 0; i < 5; i++) {
+        reply_t *all = entries(&w, i + 1);
+        answer(&w, all, i, "\"result\":{\"tasks\":[],\"wake\":true}");
+        reply_free(all);
+    }
+    reply_t *all = entries(&w, 6);
+    ck_assert_int_ge(clock_mono_ms() - began, 4 * 20 - 4); /* the first one is repeated at once */
+    answer(&w, all, 5, "\"result\":{\"tasks\":[]}");
+    struct requests_reply reply = next(&w);
+    ck_assert(span_is(reply.result, "{\"tasks\":[]}"));
+    requests_reply_done(&reply);
+    reply_free(all);
+    world_close(&w);
+}
+END_TEST
+
 START_TEST(a_wake_is_the_result_when_nobody_waits_any_more)
 {
     struct world w;
@@ -353,6 +375,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, what_cannot_be_is_not_believed);
     tcase_add_test(tc, a_window_bounds_what_is_in_flight);
     tcase_add_test(tc, a_wake_repeats_the_claim);
+    tcase_add_test(tc, wakes_without_an_end_do_not_set_the_pace);
     tcase_add_test(tc, a_wake_is_the_result_when_nobody_waits_any_more);
     tcase_add_test(tc, a_submit_does_not_wait_for_a_claim_that_waits);
     tcase_add_test(tc, finishing_goes_through_when_memory_is_full);
