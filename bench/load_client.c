@@ -242,7 +242,7 @@ void load_client_init(struct load_client *c, struct load *load, unsigned number)
     rnd_token(c->token, sizeof c->token - 1);
     snprintf(c->reply_key, sizeof c->reply_key, "%s",
              keys_make(&arena, load->env->opts->redis.prefix, KEY_REPLY, c->token));
-    snprintf(c->worker, sizeof c->worker, "worker-%03u", number);
+    snprintf(c->worker, sizeof c->worker, STEP_WORKER, number);
 }
 
 void load_client_done(struct load_client *c)

@@ -12,10 +12,10 @@ set style histogram clustered gap 1
 set style fill solid 0.9 noborder
 set boxwidth 0.9
 set grid ytics lc rgb '#dddddd'
-set xtics rotate by -25 nomirror scale 0
+set xtics rotate by 25 right nomirror scale 0
 set logscale y
 set format y '%g'
-set key top right horizontal samplen 1
+set key bmargin center horizontal samplen 1
 set datafile missing '-'
 """
 
@@ -38,7 +38,7 @@ def script(path, title, panels):
         if not values:
             continue
         lines += block(number, rows)
-        lines += [f"set title '{quoted(name)}'", f"set ylabel '{quoted(unit)}'", f"set yrange [{min(values) / 2:.3g}:{max(values) * 4:.3g}]"]
+        lines += [f"set title '{quoted(name)}'", f"set ylabel '{quoted(unit)}'", f"set yrange [{min(values) / 2:.3g}:{max(values) * 1.5:.3g}]", "set key" if len(columns) > 1 else "unset key"]
         lines.append("plot " + ", ".join(f"$d{number} using {i + 2}:xtic(1) title '{quoted(column)}' lc rgb '{COLOURS[i % len(COLOURS)]}'"
                                          for i, column in enumerate(columns)))
     return "\n".join(lines + ["unset multiplot", ""])

@@ -11,6 +11,7 @@
 #include "common/scripts.h"
 
 enum { STEP_INSTANCES = 64, STEP_TASKS_MAX = 100 };
+#define STEP_WORKER "worker-%03u" /* who claims: shapes count on its length */
 
 /* A task that somebody knows: its id, and the token of its lease ("" = not held). Both have one length each. */
 struct task_ref {

@@ -43,6 +43,7 @@ def handle(words):
 
 @app.task(name="bench.answer", ignore_result=False)
 def answer(words):
+    handle(words)
     return words.split(" ", 1)[0]
 
 

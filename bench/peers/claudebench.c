@@ -3,7 +3,7 @@
  * does it, without what makes that one safe (repeats, deadlines).
  *
  * BENCH_REDIS is the socket. A consumer completes task by task with `next`; with BENCH_BATCHES=1 it claims a hundred and
- * completes these hundred. `serve` is a bare server (bench/bare.h) with the options of the file BENCH_CONFIG.
+ * completes these hundred. `serve` runs bare servers (bench/bare.h) with the options of the file BENCH_CONFIG.
  */
 #include "common/compat.h"
 #include "bench/peers/driver.h"
@@ -14,7 +14,9 @@
 #include "common/mem.h"
 #include "common/rnd.h"
 
-enum { REPLY_MS = 10000, CLAIMS = 4 };
+#include <sys/wait.h>
+
+enum { REPLY_MS = 10000, SERVERS = 2 /* as a daemon has workers by default */ };
 
 struct client {
     struct redis_target target;
@@ -40,7 +42,7 @@ static void client_open(struct client *c)
         scripts_load(c->link, SCRIPT_SUBMIT, &err) != 0)
         driver_failed("redis: %s", err.text);
     rnd_token(c->token, sizeof c->token - 1);
-    snprintf(c->worker, sizeof c->worker, "worker-%02d", (int)getpid() % 100); /* one length */
+    snprintf(c->worker, sizeof c->worker, STEP_WORKER, (unsigned)getpid() % 1000);
     snprintf(c->stream, sizeof c->stream, "%s", keys_make(&arena, "cb", KEY_REQUESTS, "task"));
     snprintf(c->reply_key, sizeof c->reply_key, "%s", keys_make(&arena, "cb", KEY_REPLY, c->token));
 }
@@ -217,9 +219,9 @@ static void take_tasks(struct consumer *k, const char *text)
 static void fill(struct consumer *k)
 {
     if (k->is_batch) {
-        while (k->nheld >= DRIVER_BATCH && k->claims + k->ends < CLAIMS)
+        while (k->nheld >= DRIVER_BATCH && k->claims + k->ends < DRIVER_BULK)
             complete(k);
-        while (k->claims + k->ends < CLAIMS)
+        while (k->claims + k->ends < DRIVER_BULK)
             claim(k);
         return;
     }
@@ -258,7 +260,7 @@ static void consume(void)
     }
 }
 
-/* ---- the bare server ---- */
+/* ---- the bare servers ---- */
 
 static const struct row_kind kind = {.steps = {&step_create, &step_create_batch, &step_claim_wait,
                                                &step_complete_next, &step_complete_batch}};
@@ -283,9 +285,10 @@ static void serve(void)
         driver_failed("%s", err.text);
     env.target.timeout_ms = REPLY_MS;
     stop_on_signals();
-    bare_start(&env, &row, 1);
-    for (;;) /* ended by a signal; the server's process ends with this one */
-        stop_sleep_ms(1000);
+    bare_start(&env, &row, SERVERS);
+    while (waitpid(-1, NULL, WNOHANG) == 0)
+        stop_sleep_ms(200); /* a signal ends this process, and the servers with it */
+    driver_failed("a bare server has ended");
 }
 
 const struct driver driver_claudebench = {

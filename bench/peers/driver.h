@@ -11,7 +11,7 @@ enum {
     DRIVER_TEXT_BYTES = 200, /* of a task */
     DRIVER_BATCH = 100,      /* tasks in a batch */
     DRIVER_FLIGHT = 64,      /* requests in flight, or slots of a consumer */
-    DRIVER_BULK = 8,         /* batches in flight */
+    DRIVER_BULK = 8,         /* batches in flight, of a producer or a consumer */
 };
 
 /* What a producer is told to do. */

@@ -133,15 +133,6 @@ class Box:
         self.processes.append(process)
         return process
 
-    def stop(self, process):
-        process.signal(signal.SIGTERM)
-        try:
-            process.child.wait(END_S)
-        except subprocess.TimeoutExpired:
-            process.signal(signal.SIGKILL)
-            process.child.wait(END_S)
-        self.processes.remove(process)
-
     def wait(self, condition, seconds, what):
         until = time.monotonic() + seconds
         while not condition():

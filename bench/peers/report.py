@@ -34,12 +34,12 @@ VERDICTS = (
     ("bytes a queued task", ("deep_bytes",)),
 )
 PLOTS = (
-    ("Enqueue", "tasks/s", ("enqueue_sync", "enqueue_flight", "enqueue_batch")),
-    ("Drain, handlers that do nothing", "tasks/s", ("drain_1", "drain_2", "drain_4", "drain_batch")),
-    ("Whole life, 2 consumers", "tasks/s", ("life",)),
-    ("CPU a task", "µs", ("life_cpu",)),
-    ("End to end at low load", "ms", ("latency_p50", "latency_p99")),
-    ("Request → reply, 1 in flight", "ms", ("ask_p50", "ask_p99")),
+    ("Enqueue", "tasks/s", (("enqueue_sync", "one after the other"), ("enqueue_flight", "64 in flight"), ("enqueue_batch", "batches"))),
+    ("Drain, handlers that do nothing", "tasks/s", (("drain_1", "1 consumer"), ("drain_2", "2"), ("drain_4", "4"), ("drain_batch", "1, batches"))),
+    ("Whole life, 2 consumers", "tasks/s", (("life", ""),)),
+    ("CPU a task in that", "µs", (("life_cpu", ""),)),
+    ("End to end at low load", "ms", (("latency_p50", "p50"), ("latency_p99", "p99"))),
+    ("Request → reply, 1 in flight", "ms", (("ask_p50", "p50"), ("ask_p99", "p99"))),
 )
 DASH = "—"
 
@@ -103,26 +103,36 @@ def best(system, measures):
     return min(values) if measures[0].startswith(LOWER) else max(values)
 
 
-def verdict(found, title, measures):
-    """One row, or None when there is nobody to compare with."""
-    ours = best(next((s for s in found["systems"] if s["name"] == "claudebench"), {"measures": {}}), measures)
-    bare = best(next((s for s in found["systems"] if s["name"] == "bare"), {"measures": {}}), measures)
-    peers = [(best(s, measures), s["title"]) for s in found["systems"] if s["is_peer"]]
+def rival(found, measures, on_redis, ours):
+    """Two cells: the best of the peers that keep tasks as we do, or of the others, and how we stand beside it."""
+    peers = [(best(s, measures), s["title"]) for s in found["systems"] if s["is_peer"] and s["on_redis"] == on_redis]
     peers = [peer for peer in peers if peer[0] is not None]
-    if ours is None or not peers:
-        return None
+    if not peers:
+        return f"{DASH} | "
     is_lower = measures[0].startswith(LOWER)
     theirs, name = (min if is_lower else max)(peers)
     ratio = theirs / ours if is_lower else ours / theirs
-    said = f"{ratio:.2f} × as good" if ratio >= 1 else f"**behind: {ratio:.2f} ×**"
-    return f"| {title.format(depth=depth_of(found))} | {number(ours)} | {number(bare) if bare else DASH} | {number(theirs)} | {name} | {said} |"
+    return f"{number(theirs)} {name} | " + (f"{ratio:.2f} ×" if ratio >= 1 else f"**behind: {ratio:.2f} ×**")
+
+
+def verdict(found, title, measures):
+    """One row, or None when it was not measured here."""
+    systems = {s["name"]: s for s in found["systems"]}
+    ours = best(systems["claudebench"], measures) if "claudebench" in systems else None
+    if ours is None:
+        return None
+    bare = best(systems["bare"], measures) if "bare" in systems else None
+    return f"| {title.format(depth=depth_of(found))} | {number(ours)} | {number(bare) if bare else DASH} | " + \
+        " | ".join(rival(found, measures, on_redis, ours) for on_redis in (True, False)) + " |"
 
 
 def verdicts(found):
     rows = [row for row in (verdict(found, *line) for line in VERDICTS) if row]
     if not rows:
         return []
-    return ["## Beside the best peer of each row (medians)", "", "| | ClaudeBench | raw Redis | best peer | | |", "|---|---:|---:|---:|---|---|", *rows, ""]
+    return ["## Beside the best of the peers (medians)", "",
+            "`×`: how many times as good ClaudeBench is, above 1 ahead. Raw Redis: the same scripts and clients, without checks and supervision.", "",
+            "| | ClaudeBench | raw Redis | best peer on Redis | | best other peer | |", "|---|---:|---:|---|---|---|---|", *rows, ""]
 
 
 def heading(found):
@@ -131,12 +141,12 @@ def heading(found):
     lines = [f"# Side by side with peers, {kind}", "",
              f"- date: {m['date']}; commit: {m['commit']}" + (f"; **{m['warning']}**" if m["warning"] else ""),
              f"- machine: {m['cpu']}, {m['cores']} cores, {m['memory_mib']} MiB, {m['kernel']}; load average at the start {m['load']:.2f}",
-             f"- {found['rounds']} rounds, the order changes with each; medians (least–most); tasks have 200 bytes of text" +
+             f"- rounds: {found['rounds']}, in another order each; medians (least–most); tasks have 200 bytes of text" +
              (f"; sizes × {found['scale']:g}: **no figures to quote**" if found["scale"] != 1 else ""), "",
-             "| system | version | tasks are in | |", "|---|---|---|---|"]
+             "| system | version | tasks are in | those of a consumer that dies are | |", "|---|---|---|---|---|"]
     for system in found["systems"]:
         state = f"skipped: {system['skipped']}" if system["skipped"] else system["stopped"] or ""
-        lines.append(f"| {system['title']} | {system['version']} | {system['kept']} | {state} |")
+        lines.append(f"| {system['title']} | {system['version']} | {system['kept']} | {system['dies']} | {state} |")
     return lines + [""]
 
 
@@ -151,7 +161,6 @@ def markdown(found, plot):
 
 
 def panels(found):
-    names = {measure: words for _, columns in TABLES for measure, words in columns}
-    return [(title, unit, [names[measure] for measure in measures],
-             [(s["title"], [median(s, measure) for measure in measures]) for s in found["systems"] if not s["skipped"]])
-            for title, unit, measures in PLOTS]
+    return [(title, unit, [name for _, name in columns],
+             [(s["title"], [median(s, measure) for measure, _ in columns]) for s in found["systems"] if not s["skipped"]])
+            for title, unit, columns in PLOTS]

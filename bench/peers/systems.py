@@ -11,6 +11,7 @@ from .processes import free_port, read, rss_bytes, tree
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 START_S = 20
+OURS = "its consumers here are small drivers in C"
 WAITS = "its client waits for each call"
 
 
@@ -51,7 +52,8 @@ class System:
     batches = False  # its consumers can claim and complete tasks in batches
     is_asked_itself = False  # requests are answered by its own workers, not by who handles tasks
     sizes = {}
-    is_peer = True
+    is_peer = on_redis = True
+    dies = "handled by another"  # what becomes of the tasks of a consumer that dies
     why_not = {}  # what it cannot do: the beginning of a measure's name, and why
 
     def reasons(self):
@@ -86,9 +88,7 @@ class System:
 
     def memory(self, box):
         """{"worker": bytes, …}, with consumers running."""
-        found = {"redis": box.redis.rss_bytes()} if hasattr(box, "redis") else {}
-        consumers = [p for p in box.processes if p.name.startswith("consumer")]
-        return {**found, "worker": max(p.rss_bytes() for p in consumers)} if consumers else found
+        return {"redis": box.redis.rss_bytes(), "worker": max(p.rss_bytes() for p in box.processes if p.name == "consumer")}
 
     def store(self, box):
         """Bytes of the process that holds the queue."""
@@ -108,8 +108,8 @@ class Claudebench(System):
     orders = ("sync", "flight", "batch", "ask", "ask_flight")
     batches = True
     is_asked_itself = True
-    sizes = {"sync": 3000, "flight": 20000, "batch": 40000, "drain": 12000, "drain_batch": 20000, "life": 12000, "ask": 2000,
-             "ask_flight": 15000, "deep": 15000, "latency": 150}
+    sizes = {"sync": 2500, "flight": 18000, "batch": 40000, "drain": 9000, "drain_batch": 16000, "life": 8000, "ask": 2000,
+             "ask_flight": 12000, "deep": 12000, "latency": 150}
     is_peer = False
 
     def missing(self):
@@ -132,10 +132,6 @@ class Claudebench(System):
 instance: {{ id: bench }}
 redis: {{ embedded: false, url: "unix://{box.socket}" }}
 supervisor: {{ pidfile: {box.folder}/pid, control_socket: {box.folder}/control.sock, state_dir: {box.folder} }}
-domains:
-  task: {{ workers: 1 }}
-  system: {{ workers: 1 }}
-  hook: {{ workers: 0 }}
 limits: {{ backlog: 100000000 }}
 task: {{ max_pending: 100000000 }}
 """)
@@ -169,7 +165,7 @@ class Bare(Claudebench):
         start_redis(box, aof)
         self.configure(box)
         box.server = box.start("server", [self.program("claudebench-bench-peer"), "claudebench", "serve"])
-        box.wait(lambda: len(tree(box.server.pid)) > 1, START_S, "the bare server runs")
+        box.wait(lambda: len(tree(box.server.pid)) > 2, START_S, "the bare servers run")
 
     def memory(self, box):
         return {"redis": box.redis.rss_bytes(), "worker": max(rss_bytes(pid) for pid in tree(box.server.pid))}
@@ -180,9 +176,10 @@ class Bare(Claudebench):
 
 class Beanstalkd(System):
     name, title = "beanstalkd", "beanstalkd"
+    on_redis = False
     why_not = {"ask": "has no replies to requests"}
     orders = ("sync", "flight", "batch")
-    sizes = {"sync": 8000, "flight": 60000, "batch": 80000, "drain": 40000, "life": 30000, "deep": 40000, "latency": 150}
+    sizes = {"sync": 8000, "flight": 60000, "batch": 80000, "drain": 24000, "life": 20000, "deep": 40000, "latency": 150}
 
     def missing(self):
         if not shutil.which("beanstalkd"):
@@ -212,7 +209,7 @@ class Beanstalkd(System):
         return self.driver(box, "consumer")
 
     def memory(self, box):
-        return {**super().memory(box), "server": box.server.rss_bytes()}
+        return {"server": box.server.rss_bytes(), **({"redis": box.redis.rss_bytes()} if hasattr(box, "redis") else {})}
 
     def store(self, box):
         return box.server.rss_bytes()
@@ -253,7 +250,7 @@ class Gearmand(Beanstalkd):
 class BullMQ(System):
     name, title = "bullmq", "BullMQ"
     orders = ("sync", "flight", "batch", "ask", "ask_flight")
-    sizes = {"sync": 1500, "flight": 12000, "batch": 12000, "drain": 9000, "life": 6000, "ask": 300, "ask_flight": 3000, "deep": 9000, "latency": 150}
+    sizes = {"sync": 1200, "flight": 10000, "batch": 10000, "drain": 8000, "life": 6000, "ask": 300, "ask_flight": 3000, "deep": 9000, "latency": 150}
 
     def missing(self):
         if not shutil.which("node"):
@@ -278,6 +275,7 @@ class BullMQ(System):
 
 class Sidekiq(System):
     name, title = "sidekiq", "Sidekiq"
+    dies = "lost"
     why_not = {"enqueue_flight": WAITS, "ask": "has no replies to requests"}
     orders = ("sync", "batch")
     sizes = {"sync": 2500, "batch": 10000, "drain": 5000, "life": 3000, "deep": 5000, "latency": 150}
@@ -322,6 +320,7 @@ class PythonPeer(System):
 class Celery(PythonPeer):
     name = module = "celery"
     title = "Celery"
+    dies = "lost"
     why_not = {"enqueue_flight": WAITS, "enqueue_batch": "has no call that enqueues several"}
     orders = ("sync", "ask", "ask_flight")
     sizes = {"sync": 1000, "drain": 800, "life": 600, "ask": 150, "ask_flight": 320, "deep": 800, "latency": 150}
@@ -336,6 +335,7 @@ class Celery(PythonPeer):
 class RQ(PythonPeer):
     name = module = "rq"
     title = "RQ"
+    dies = "marked as failed"
     why_not = {"enqueue_flight": WAITS, "ask": "a result has to be polled for"}
     orders = ("sync", "batch")
     sizes = {"sync": 1500, "batch": 3000, "drain": 600, "life": 500, "deep": 500, "latency": 150}
