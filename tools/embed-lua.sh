@@ -70,19 +70,29 @@ expand() {
             sub(/[ \t]+$/, "", line)
             return line
         }
-        # Without spaces that nobody but a reader needs, where no text can hold them.
-        function closer(line) {
-            if (line !~ /[\047"]/) {
-                gsub(/, /, ",", line)
-                gsub(/ = /, "=", line)
-                gsub(/ == /, "==", line)
-                gsub(/ ~= /, "~=", line)
-                gsub(/ <= /, "<=", line)
-                gsub(/ < /, "<", line)
-                gsub(/ > /, ">", line)
-                gsub(/ \+ /, "+", line)
+        # Without spaces that nobody but a reader needs; texts in quotes stay as they are.
+        function closer(line,    out) {
+            out = ""
+            while (match(line, /[\047"]/)) {
+                out = out tighter(substr(line, 1, RSTART - 1))
+                line = substr(line, RSTART)
+                if (!match(line, /^(\047([^\047\\]|\\.)*\047|"([^"\\]|\\.)*")/))
+                    return out line
+                out = out substr(line, 1, RLENGTH)
+                line = substr(line, RLENGTH + 1)
             }
-            return line
+            return out tighter(line)
+        }
+        function tighter(code) {
+            gsub(/, /, ",", code)
+            gsub(/ = /, "=", code)
+            gsub(/ == /, "==", code)
+            gsub(/ ~= /, "~=", code)
+            gsub(/ <= /, "<=", code)
+            gsub(/ < /, "<", code)
+            gsub(/ > /, ">", code)
+            gsub(/ \+ /, "+", code)
+            return code
         }
         # Lines, and the blocks that may be left out: from first[b] to last[b], under name[b].
         function keep(line) {
