@@ -112,9 +112,10 @@ struct requests_client {
     struct backoff backoff;
     int64_t retry_at_ms;
     unsigned losses;
-    unsigned hops; /* redirections of a cluster since Redis has served us */
-    char why[256]; /* the last connection error */
-    int why_fault; /* … as an enum redis_fault */
+    int64_t forgotten_ms; /* when Redis had forgotten our script last; 0 = never */
+    unsigned hops;        /* redirections of a cluster since Redis has served us */
+    char why[256];        /* the last connection error */
+    int why_fault;        /* … as an enum redis_fault */
 };
 
 /* ---- requests_client_answer.c ---- */

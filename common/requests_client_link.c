@@ -21,7 +21,12 @@
 
 #include <utlist.h>
 
-enum { POP_COUNT = 64, REPLICAS_MAX = 1000000 };
+enum {
+    POP_COUNT = 64,
+    REPLICAS_MAX = 1000000,
+    FORGOTTEN_MS = 1000,
+    FORGOTTEN_WAIT_MS = 100,
+};
 
 /* ---- the ring of expected replies ---- */
 
@@ -356,6 +361,17 @@ static void take_link_error(struct requests_client *rc, const reply_t *r)
     wire_failed(rc, &err);
 }
 
+/* Forgotten since the last call: a new connection loads the script again, at once, unless that was just done.
+ * (No back-off, whose spread is for many who lose Redis together.) */
+static void take_forgotten(struct requests_client *rc, const reply_t *r)
+{
+    int64_t now = clock_mono_ms();
+    bool is_again = rc->forgotten_ms && now - rc->forgotten_ms < FORGOTTEN_MS;
+
+    rc->forgotten_ms = now;
+    wire_drop(rc, REDIS_NOSCRIPT, reply_str(r), is_again ? FORGOTTEN_WAIT_MS : 0);
+}
+
 /* Redis did not take an entry. */
 static void take_entry_error(struct requests_client *rc, struct request *rq, const reply_t *r)
 {
@@ -363,8 +379,8 @@ static void take_entry_error(struct requests_client *rc, struct request *rq, con
 
     reply_error(r, &why);
     switch (why.code) {
-    case REDIS_NOSCRIPT: /* forgotten since the last call: a new connection loads it again */
-        wire_drop(rc, why.code, reply_str(r), 0);
+    case REDIS_NOSCRIPT:
+        take_forgotten(rc, r);
         break;
     case REDIS_OOM:
     case REDIS_MISCONF:
@@ -422,7 +438,8 @@ static void take_reply(struct requests_client *rc, struct wire *w, const reply_t
         w->pops--;
     if (e.kind == EXPECT_WAIT)
         w->waits--;
-    if (!w->is_greeted && !is_error) {
+    /* Any node loads a script: that says nothing about whether it serves us. */
+    if (!w->is_greeted && !is_error && e.kind != EXPECT_LOAD) {
         w->is_greeted = true;
         rc->hops = 0;
         backoff_reset(&rc->backoff);

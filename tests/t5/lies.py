@@ -327,6 +327,24 @@ def agent():
             p.stop()
 
 
+@case("a client whose script is always forgotten, or always elsewhere, does not connect again without a pause", faults="F17")
+def refused_scripts():
+    with PrivateRedis() as redis, Daemon(redis, config=CONFIG) as d:
+        imposter = Imposter(redis.socket)
+        config = f"{procs.subfolder('c')}/claudebench.yaml"
+        with open(config, "w", encoding="utf-8") as f:
+            f.write(yaml(merge(d.config, {"redis": {"url": imposter.url}})) + "\n")
+        for text in (b"-NOSCRIPT No matching script\r\n", b"-MOVED 5 127.0.0.1:1\r\n"):
+            imposter.lie(text, ("EVALSHA",), is_early=True)
+            before = imposter.accepted
+            got = measured.run([procs.binary("claudebench"), "call", "--timeout", "2s", "task.complete", '{"id":"t-1"}'],
+                               {"CLAUDEBENCH_CONFIG": config}, 30)
+            tried = imposter.accepted - before
+            check(got.code in SANE - {0} and 0 < tried <= 30 * (1 + got.took_s), f"{text}: {tried} connections, {got}")
+            note(f"{text}: {tried} connections in {got.took_s:.1f} s, {got.cpu_s:.2f} s of CPU")
+        imposter.end()
+
+
 @case("hooks decide by the same rules whatever the server says", faults="F17")
 def hook():
     lies = BROKEN + REFUSED + [Told(n, d, early=True) for n, d in WRONG.items()] + [
