@@ -41,31 +41,28 @@ local function create_full(queue, waiting)
     return nil, -32007, 'the queue is full', '{"retry_after_ms":' .. retry_ms .. ',"queue":"' .. queue .. '"}'
 end
 
--- Tasks that are put on their queues at the end of the call, all of a queue by one command: for scripts of which no operation looks
--- at a queue, or changes a task that was there.
-local create_queued -- queue → scores and ids; nil: each task at once
-local function create_flush()
-    for queue, members in pairs(create_queued) do
-        call('ZADD', queue_key(queue), unpack(members))
-    end
-end
+-- How a new task comes to its queue: at once, or, behind create_together(), at the end of the call, all of a queue by one command.
+-- That is for scripts of which no operation looks at a queue, or changes a task that was there.
+local create_put = queue_add
 local function create_together()
-    create_queued = {}
-    before_finish[#before_finish + 1] = create_flush -- before those of task.lua, which answer claims that wait
-end
-local function create_enqueue(id, queue, priority, roles)
-    if not create_queued or roles ~= '' then
-        queue_add(id, queue, tonumber(priority), roles)
-        return
+    local queued = {} -- queue → scores and ids
+    before_finish[#before_finish + 1] = function() -- before those of task.lua, which answer claims that wait
+        for queue, members in pairs(queued) do
+            call('ZADD', queue_key(queue), unpack(members))
+        end
     end
-    wake_for_task(id, queue, roles)
-    local members = create_queued[queue]
-    if not members then
-        members = {}
-        create_queued[queue] = members
+    function create_put(id, queue, priority, roles)
+        if roles ~= '' then
+            return queue_add(id, queue, priority, roles)
+        end
+        wake_for_task(id, queue, roles)
+        local members = queued[queue]
+        if not members then
+            members = {}
+            queued[queue] = members
+        end
+        members[#members + 1], members[#members + 2] = priority == '0' and '0' or '-' .. priority, id
     end
-    members[#members + 1] = priority ~= '0' and '-' .. priority or priority
-    members[#members + 1] = id
 end
 
 -- What only tasks with extras need, made when there is one.
@@ -235,7 +232,7 @@ local function create_task(list, a, extras, made)
     end
     call(unpack(h))
     if status == 'pending' then
-        create_enqueue(id, queue, list[a + 2], roles)
+        create_put(id, queue, list[a + 2], roles)
     elseif status == 'delayed' then
         call('ZADD', P .. 'queue:delayed', plan.due, id)
     elseif status == 'blocked' then
