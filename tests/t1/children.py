@@ -16,6 +16,7 @@ def starts(daemon, domain):
 @case("all workers are started, and stopped without a trace")
 def healthy():
     with FakeDaemon(workers=3) as d:
+        wait_until(lambda: all(w["state"] == "idle" for w in status(d)["workers"]), 5, "all wait for work")
         s = status(d)
         equal(s["status"], "healthy")
         equal([w["domain"] for w in s["workers"]], ["task"] * 3 + ["system"])
@@ -159,7 +160,7 @@ def mute():
         wait_until(lambda: d.events("child_not_ready"), 8, "not greeted")
         equal(d.events("child_not_ready")[0]["state"], "starting")
         d.set_modes("")
-        wait_until(lambda: worker(d, 0)["state"] == "idle", 5, "replaced")
+        wait_until(lambda: worker(d, 0)["state"] == "idle", 12, "replaced; a second mute one may have been started before")
 
 
 @case("a worker that leaves unasked is replaced")
