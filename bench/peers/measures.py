@@ -3,7 +3,7 @@
 import signal
 import time
 
-from .processes import Box, Producer, Stuck, tree
+from .processes import Box, Producer, Stuck, is_stopped, tree
 
 READY_S = 20
 LIMIT_S = 30
@@ -86,6 +86,10 @@ class Session:
         for consumer in self.consumers:
             consumer.signal(signo)
 
+    def stop_consumers(self):
+        self.signal_consumers(signal.SIGSTOP)
+        self.box.wait(lambda: all(is_stopped(pid) for p in self.consumers for pid in tree(p.pid)), READY_S, "the consumers stop")
+
     # ---- measurements with consumers ----
 
     def latency(self):
@@ -117,7 +121,7 @@ class Session:
 
     def stock(self, n):
         """So many tasks are on the queue while no consumer runs."""
-        self.signal_consumers(signal.SIGSTOP)
+        self.stop_consumers()
         self.box.forget()
         self.producer.order("batch" if self.has("batch") else "sync", n)
         self.box.forget()

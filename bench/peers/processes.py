@@ -57,6 +57,15 @@ def cpu_s(pid):
     return (int(fields[11]) + int(fields[12])) / TICKS if fields else 0.0
 
 
+def is_stopped(pid):
+    """All threads: a signal reaches one of them, and the others go on until that one has run."""
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return True
+    return all(read(f"/proc/{pid}/task/{thread}/stat").rpartition(")")[2].split()[:1] in (["T"], []) for thread in threads)
+
+
 def rss_bytes(pid):
     for line in read(f"/proc/{pid}/status").split("\n"):
         if line.startswith("VmRSS:"):
