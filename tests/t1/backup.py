@@ -172,7 +172,7 @@ def refused():
 
 @case("data that are there are kept: refused without --force, put aside with it; killed in the middle there are the old or the new")
 def replaced():
-    need_failpoints("claudebench")
+    need_failpoints(procs.binary("claudebench"))
     path = f"{procs.subfolder('b')}/backup"
     with open(path, "wb") as f:
         f.write(kept["backup"])
