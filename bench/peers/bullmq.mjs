@@ -65,7 +65,10 @@ async function produce() {
   for await (const line of readline.createInterface({ input: process.stdin })) {
     const [order, n] = line.split(' ');
     if (order.startsWith('ask') && !events) {
-      events = new QueueEvents('bench', { connection: connection() });
+      // From the last event on: by default it begins with the first one after it has started to read, and who waits for an earlier one
+      // waits for ever.
+      const last = await connection().xrevrange(queue.toKey('events'), '+', '-', 'COUNT', 1);
+      events = new QueueEvents('bench', { connection: connection(), lastEventId: last[0]?.[0] ?? '0-0' });
       events.setMaxListeners(1000);
       await events.waitUntilReady();
     }
