@@ -30,9 +30,10 @@ static bool is_kind(const struct commit *c, const struct request *r, enum script
     return c->script == script && c->handler == (r->refused ? NULL : r->handler);
 }
 
+/* A full one may have been sent: not even a request without any operation, such as one of an unknown method, may join it. */
 static bool fits(const struct commit *c, const struct request *r)
 {
-    return c->len < COMMIT_REQUESTS_MAX &&
+    return !c->is_full && c->len < COMMIT_REQUESTS_MAX &&
            c->operations + r->prep.operations <= COMMIT_OPERATIONS_MAX &&
            c->bytes + r->bytes <= COMMIT_BYTES_MAX;
 }

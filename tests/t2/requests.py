@@ -353,6 +353,21 @@ def refusal_refused():
     redis.stop()
 
 
+@case("what is refused without a look at its params gets its reply, also behind a refused batch that fills a commit")
+def refused_behind_full():
+    with Daemon(config={"limits": {"backlog": 100}, "domains": {"task": {"workers": 1}}}) as d:
+        caller = d.caller()
+        full = {"tasks": [{"text": "t"}] * 100}
+        entries = [caller.entry("task.get", {"id": "t-0000000000000001"}) for _ in range(64)]  # their commit sees the others
+        entries += [caller.entry("task.create_batch", full)] + [caller.entry("task.nope") for _ in range(3)]
+        entries += [caller.entry("task.get", {"id": "t-0000000000000001"}) for _ in range(200)]
+        with d.connect() as r:
+            r.pipeline([["MULTI"], *[command for _, command in entries], ["EXEC"]])
+        codes = [r.code for r in caller.wait_all([rid for rid, _ in entries], 20)]
+        equal(codes, [-32004] * 64 + [-32007] + [-32601] * 3 + [-32004] * 200)
+        equal([caller.doubles, d.duplicates(), d.events("child_died")], [[], 0, []])
+
+
 if __name__ == "__main__":
     arguments()
     start()
