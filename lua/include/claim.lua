@@ -181,6 +181,7 @@ local function claim_take(a)
         local t = redis.pcall('HMGET', key, 'text', 'st', 'pr', 'q', 'at', 'ma', 'cr', 'up', 'v', 'ro', 'lm',
             'meta', 'payload', 'cc', 'sc', 'dn')
         if t[2] ~= 'pending' or not (t[1] and t[5] and t[6] and t[7] and t[9]) then
+            queue_heads[queue] = nil -- should this claim fail, the next one does not find it again, and count it again
             queue_remove(id, queue)
             queue_remove(id, queue, t[10] or ARGV[a + 7])
             if t[2] == 'pending' or not t[2] then -- else it is counted where it is
@@ -211,8 +212,8 @@ local function claim_take(a)
             has_passed = true
         end
     end
-    if has_passed then
-        queue_heads[queue] = nil -- the next claim may be given what this one is not
+    if has_passed or ARGV[a + 7] ~= '' then
+        queue_heads[queue] = nil -- the next claim may be given what this one is not, or this one has taken of the same tasks
     elseif ids ~= NO_IDS then
         ids.from = at
     end

@@ -284,6 +284,26 @@ def group_of_creations():
     check_counts(s)
 
 
+@case("claims of one group with roles and without them get what they would get one after the other")
+def group_with_roles():
+    asked = [("a", 1, ""), ("b", 40, "r"), ("a", 1, ""), ("b", 1, "r x"), ("a", 30, ""), ("b", 9, "x"), ("a", 9, "")]
+
+    def found(grouped):
+        fresh()
+        tasks = [one(roles="r" if i % 5 == 3 else "") for i in range(130)]
+        requests = [Request(*s.claim_args(worker, count, roles=roles), 0, reply="reply-token-of-group", rid=str(i))
+                    for i, (worker, count, roles) in enumerate(asked)]
+        for group in [requests] if grouped else [[r] for r in requests]:
+            equal(s.commit("task_claim", group, [30000, 30000, 1000, "pull"]).errors, [])
+        docs = s.replies("reply-token-of-group")
+        check_counts(s)
+        return [[tasks.index(t["id"]) for t in doc["result"]["tasks"]] for doc in docs]
+
+    alone = found(False)
+    equal([len(tasks) for tasks in alone], [1, 40, 1, 1, 30, 9, 9])
+    equal(found(True), alone)
+
+
 # ---- paused queues ----
 
 
