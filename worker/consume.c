@@ -165,8 +165,10 @@ static bool send_commits(struct consumer *c, struct commit *list, bool all)
     for (struct commit *m = list; m && (all || m->is_full); m = m->next) {
         if (m->is_sent)
             continue;
-        if (!is_any)
+        if (!is_any) { /* what ends us now is not the request that was checked last */
+            scoreboard_set_entry(c->sup->slot, NULL);
             fault_point("before_commit");
+        }
         is_any = true;
         commit_build(m, c->ctx, &c->arena);
         commit_append(m, c->session->link);

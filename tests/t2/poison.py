@@ -48,6 +48,24 @@ for action_, trace_ in WAYS.items():
     add_case(f"poison that ends its worker by {action_}", lambda a=action_, t=trace_: poison(a, t))
 
 
+@case("a worker that dies while it sends a full commit, with others still to check: the request that filled it is not charged")
+def while_sending():
+    folder = procs.subfolder("f")
+    env = failpoints_env(failpoint("commit_sent", "kill", once=f"{folder}/once"))
+    with Daemon(env=env, config={"domains": {"task": {"workers": 1}}}) as d:
+        c = d.caller()
+        full = {"tasks": [{"text": "t"}] * 100}
+        entries = [c.entry("task.create_batch", full) for _ in range(3)]
+        with d.connect() as r:
+            r.pipeline([["MULTI"], *[command for _, command in entries], ["EXEC"]])
+        check(all(r.ok for r in c.wait_all([rid for rid, _ in entries], 20)), "answered")
+        (death,) = d.logged("child_died")
+        equal(death["entry"].strip(chr(34)), "")
+        with d.connect() as r:
+            equal(r.call("ZCARD", "cb:queue:tasks:pending"), 300)
+        equal([c.doubles, d.stream("stream:dead")], [[], []])
+
+
 @case("a worker whose predecessor died over nobody knows what reads one at a time: nobody who was read with it is charged for it")
 def unknown():
     env = failpoints_env(failpoint("after_read", "kill", nth=2))
