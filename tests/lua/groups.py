@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""groups.py: requests that a worker commits as one group get the replies that they would get one after the other, and leave the same
+queues and tasks: random groups of creations, claims and completions, with roles, pauses, deny lists, damaged tasks, assigned ones,
+claims that wait, and repeats. (The one thing that may differ is left out: tasks that wait for one of the group to be completed are
+told when the group is done.)"""
+
+import json
+import random
+
+from cbtest import *
+from scripts import KEEP, Request, Scripts, retention
+
+WORKERS, QUEUES = "abc", ["default", "default", "q"]
+OP_ARGS = {"task_create": [200], "task_create_batch": [200], "task_claim": [30000, 30000, 1000, "pull"],
+           "task_complete": [30000, *retention(KEEP), 30000, "pull"]}
+KINDS = ["task_create", "task_create_batch", *["task_claim"] * 3, *["task_complete"] * 2, "pause", "damage", "deny", "assign"]
+REPLIES = "reply-token-of-group"
+
+s = None
+
+
+class Run:
+    """One history; the same seed makes the same requests, whatever groups they come in. Tasks go by the number of their creation."""
+
+    def __init__(self, seed, is_grouped):
+        self.draw, self.is_grouped = random.Random(seed), is_grouped
+        self.ids, self.tokens, self.seen = [], {}, []
+        s.redis.call("FLUSHALL")
+        s.tick(register=1)
+        for worker in WORKERS:
+            s.register(worker, "i" + worker)
+        for self.number in range(20):
+            self.step(self.draw.choice(KINDS))
+
+    def roles(self):
+        return " ".join(self.draw.sample(["r", "x"], self.draw.randint(0, 2))) if self.draw.random() < 0.4 else ""
+
+    def new_task(self):
+        d, more = self.draw, {}
+        if d.random() < 0.15:
+            more["unique_key"] = d.choice("uvw")
+        if d.random() < 0.05:
+            more["delay_ms"] = 100000
+        if d.random() < 0.1:
+            more["payload"] = json.dumps("p" * d.choice([10, 600, 100000]))
+        return s.create_args("t", priority=d.choice([0, 0, 50, 50, 100]), queue=d.choice(QUEUES), roles=self.roles(), **more)
+
+    def claim_args(self, worker, counts):
+        return s.claim_args(worker, self.draw.choice(counts), queue=self.draw.choice(QUEUES), roles=self.roles())
+
+    def completion(self):
+        d = self.draw
+        number = d.choice(sorted(self.tokens)) if self.tokens and d.random() < 0.9 else d.randrange(len(self.ids))
+        worker = s.task(self.ids[number]).get("ho", b"a").decode()
+        args = [self.ids[number], self.tokens.get(number, "1-aa"), worker, d.choice(["1", ""])]
+        return [*args, "1", *self.claim_args(worker, [1, 1, 2, 5])] if d.random() < 0.6 else [*args, "0"]
+
+    def arguments(self, kind):
+        d = self.draw
+        if kind == "task_create":
+            return self.new_task()
+        if kind == "task_create_batch":
+            tasks = [self.new_task() for _ in range(d.randint(1, 12))]
+            return [len(tasks), *[x for task in tasks for x in task]]
+        if kind == "task_claim":
+            return [*self.claim_args(d.choice(WORKERS), [1, 1, 1, 2, 5, 30]), d.choice([0, 0, 30000])]
+        return self.completion()
+
+    def meddle(self, kind):
+        """What comes between groups."""
+        d = self.draw
+        if kind == "pause":
+            s.pause(d.choice(["default", "q"]))
+            if d.random() < 0.7:
+                s.resume("default")
+                s.resume("q")
+            return
+        pending = [i for i in self.ids if s.task(i).get("st") == b"pending"]
+        for task in d.sample(pending, min(len(pending), d.randint(0, 4))):
+            if kind == "assign":
+                s.assign(task, d.choice(WORKERS))
+            elif kind == "deny":
+                s.redis.call("HSET", s.key(f"task:{task}"), "dn", d.choice(WORKERS))
+            else:
+                s.redis.call(*d.choice([["DEL", s.key(f"task:{task}")], ["HDEL", s.key(f"task:{task}"), "v"]]))
+
+    def step(self, kind):
+        if kind not in OP_ARGS:
+            return self.meddle(kind)
+        if kind == "task_complete" and not self.ids:
+            return None
+        requests = []
+        for i in range(self.draw.randint(1, 24)):
+            args = self.arguments(kind)
+            keys = [s.key(f"task:{args[0]}")] if kind == "task_complete" else []
+            idem = {"params_hash": f"{self.number}.{i % 7}", "idem": f"key {self.number}.{i % 7}"} if self.draw.random() < 0.2 else {}
+            requests.append(Request(*args, reply=REPLIES, rid=str(i), keys=keys, **idem))
+        codes = []
+        for group in [requests] if self.is_grouped else [[r] for r in requests]:
+            answer = s.commit(kind, group, OP_ARGS[kind])
+            equal(answer.errors, [])
+            codes += answer.codes
+        return self.look(kind, codes)
+
+    def told(self, doc):
+        """A reply, or a waiting claim's wake, with numbers for ids and without times."""
+        result = doc.get("result")
+        if result is None:
+            return doc["id"], doc["error"]["code"]
+        for task in result.get("tasks", []):
+            self.tokens[self.ids.index(task["id"])] = task["lease_token"]
+        ids = [result.get("id"), *result.get("ids", []), *[task["id"] for task in result.get("tasks", [])]]
+        return (doc["id"], [self.ids.index(i) for i in ids if i],
+                bool(result.get("existing")), *[result.get(name) for name in ("status", "claimed", "paused", "wake")])
+
+    def look(self, kind, codes):
+        keys = sorted(key.decode() for key in s.redis.scan())
+        self.ids += sorted({k.rsplit(":", 1)[1] for k in keys if k.startswith(s.key("task:t-"))} - set(self.ids))
+        docs = sorted(map(repr, map(self.told, s.replies(REPLIES))))
+        queues = {k: [self.ids.index(i.decode()) for i in s.redis.call("ZRANGE", k, 0, -1)] for k in keys
+                  if k.startswith(s.key("queue:")) and (k.endswith(":pending") or ":role:" in k)}
+        tasks = [(s.task(i).get("st"), s.task(i).get("ho")) for i in self.ids]
+        counts = s.redis.hash(s.key("counts"))
+        self.seen.append((self.number, kind, codes, docs, queues, tasks, counts))
+
+
+@case("random requests in groups and one after the other: the same replies, queues, tasks and counts")
+def groups():
+    draw, seeds = rng("groups"), 0
+    for _ in range(300 if LONG else 3):
+        seed = draw.randrange(1 << 30)
+        alone, grouped = Run(seed, False).seen, Run(seed, True).seen
+        for one, other in zip(alone, grouped):
+            equal(other, one, f"step {one[0]} of history {seed}")
+        seeds += len(alone)
+    note(f"{seeds} groups")
+
+
+if __name__ == "__main__":
+    arguments()
+    s = Scripts()
+    at_exit(s.close)
+    main()
