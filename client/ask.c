@@ -31,6 +31,17 @@ int ask_load(struct ask *a, const struct cli *cli)
 
 /* ---- the socket ---- */
 
+/* A signal, be it only that we are to go on after a stop, ends a wait with a time-out: it begins anew then. */
+static int connect_anyway(int fd, const struct sockaddr_un *address)
+{
+    int status;
+
+    do
+        status = connect(fd, (const struct sockaddr *)address, sizeof *address);
+    while (status != 0 && errno == EINTR);
+    return status;
+}
+
 /* Waits so long for a daemon that has many others to accept first; connect() that does not block (0) fails at once then. */
 static int connect_control(const char *path, int64_t patience_ms)
 {
@@ -46,8 +57,7 @@ static int connect_control(const char *path, int64_t patience_ms)
     memcpy(address.sun_path, path, len + 1);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | (patience_ms > 0 ? 0 : SOCK_NONBLOCK), 0);
     if (fd >= 0 && (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0 ||
-                    connect(fd, (struct sockaddr *)&address, sizeof address) != 0 ||
-                    fcntl(fd, F_SETFL, O_NONBLOCK) != 0)) {
+                    connect_anyway(fd, &address) != 0 || fcntl(fd, F_SETFL, O_NONBLOCK) != 0)) {
         int saved = errno == EAGAIN ? ETIMEDOUT : errno;
         close(fd);
         errno = saved;

@@ -233,6 +233,10 @@ def full_queue():
         check(full, "the queue has an end")
         asked = procs.start([procs.binary("claudebench"), "status"], env={"CLAUDEBENCH_CONFIG": d.config_path}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         holds_for(lambda: asked.poll() is None, 0.3, "it waits")
+        procs.kill(asked.pid, signal.SIGSTOP)  # which ends a connect() with a time-out, as Ctrl-Z does
+        wait_until(lambda: procs.stat(asked.pid)[0] == "T", 5, "stopped")
+        procs.kill(asked.pid, signal.SIGCONT)
+        holds_for(lambda: asked.poll() is None, 0.3, "it waits on")
         for s in waiting:
             s.close()
         procs.kill(d.pid, signal.SIGCONT)
