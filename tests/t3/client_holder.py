@@ -232,7 +232,7 @@ def job_strangers():
         s.close()
     equal(get(id)["status"], "in_progress")
     good(task("cancel", id))
-    wait_until(lambda: os.path.exists(told + ".code"), 20, w.said)
+    wait_until(lambda: os.path.exists(told + ".code") and read_file(told + ".code").endswith(b"\n"), 20, w.said)
     equal(read_file(told + ".code"), b"73\n")
     check(b"this attempt is over" in read_file(told + ".err"), read_file(told + ".err"))
     w.stop()
