@@ -240,7 +240,12 @@ static char *stream_key(struct arena *arena, const struct requests_client *rc, c
     return keys_make(arena, rc->prefix, KEY_REQUESTS, domain);
 }
 
-/* Finishing methods go in through a script that may run when memory is full. */
+/* Goes in through a script that may run when memory is full: what finishes, and what only reads once it was refused for that. */
+static bool is_submitted(const struct requests_client *rc, const struct request *rq)
+{
+    return (rq->flags & METHOD_FINISHES) || (rc->is_memory_full && !(rq->flags & METHOD_WRITE));
+}
+
 static void queue_submit(struct wire *w, const char *stream, const struct entry *fields)
 {
     struct script_call call;
@@ -265,7 +270,7 @@ static void queue_request(struct requests_client *rc, struct wire *w, struct req
     struct entry e = {.argc = 0};
     char ttl[24];
 
-    if (rq->flags & METHOD_FINISHES) {
+    if (is_submitted(rc, rq)) {
         entry_fields(&e, rc, rq, ttl);
         queue_submit(w, stream, &e);
     } else {
@@ -372,6 +377,18 @@ static void take_forgotten(struct requests_client *rc, const reply_t *r)
     wire_drop(rc, REDIS_NOSCRIPT, reply_str(r), is_again ? FORGOTTEN_WAIT_MS : 0);
 }
 
+/* Memory is full, which is when people look for what fills it: what only reads is asked again through the script, from now on
+ * at once, and on a new connection, because on this one it would wait behind the pop. */
+static bool is_asked_again(struct requests_client *rc, const struct request *rq,
+                           const struct cb_error *why)
+{
+    if (why->code != REDIS_OOM || (rq->flags & METHOD_WRITE) || rc->is_memory_full)
+        return false;
+    rc->is_memory_full = true;
+    wire_go_on(rc, REDIS_OOM, why->text);
+    return true;
+}
+
 /* Redis did not take an entry. */
 static void take_entry_error(struct requests_client *rc, struct request *rq, const reply_t *r)
 {
@@ -385,7 +402,7 @@ static void take_entry_error(struct requests_client *rc, struct request *rq, con
     case REDIS_OOM:
     case REDIS_MISCONF:
     case REDIS_NOREPLICAS:
-        if (rq)
+        if (rq && !is_asked_again(rc, rq, &why))
             answer_refused(rc, rq, -32007, why.text, "{\"retry_after_ms\":1000}");
         break;
     case REDIS_AUTH:
