@@ -152,25 +152,31 @@ static void connect_workers(struct doctor *d)
 
 /* ---- looking, repairing ---- */
 
-static int look_at_shared(struct doctor *d)
+/* A question that was refused (a message has said why) is a finding beside the others: this is when they are wanted. */
+static void look_at_shared(struct doctor *d)
 {
-    int status = -1;
-
     if (!d->is_connected) {
         doctor_unchecked(d, "tasks, keys and Redis: no worker answers");
-        return -1;
+        return;
     }
-    status = doctor_tasks_look(d);
+    int status = doctor_tasks_look(d);
     doctor_tasks_report(d);
-    return status < 0 ? doctor_shared_look(d) : status;
+    if (status < 0)
+        status = doctor_shared_look(d);
+    if (status < 0)
+        return;
+    doctor_find(d, "redis", DOCTOR_ERROR, "refused", "redis",
+                "mend what the message says, then run claudebench doctor again",
+                "tasks, keys and Redis could not be looked at, or not to the end");
+    doctor_unchecked(d, "tasks, keys and Redis: a question about them was refused");
 }
 
-static int look(struct doctor *d)
+static void look(struct doctor *d)
 {
     doctor_forget(d);
     doctor_host_look(d);
     doctor_daemon_look(d);
-    return look_at_shared(d);
+    look_at_shared(d);
 }
 
 static size_t count_repairable(const struct doctor *d)
@@ -191,8 +197,8 @@ static int repair(struct doctor *d)
     if (d->is_connected && (status = doctor_tasks_repair(d)) < 0)
         status = doctor_shared_repair(d);
     for (int waited = 0; status < 0 && waited <= SETTLE_MS; waited += SETTLE_LOOK_MS) {
-        status = look(d);
-        if (!d->is_settling || count_repairable(d) == 0 || status >= 0)
+        look(d);
+        if (!d->is_settling || count_repairable(d) == 0)
             break;
         poll(NULL, 0, SETTLE_LOOK_MS);
     }
@@ -222,7 +228,7 @@ static int run_doctor(const struct cli *cli)
         d.is_running = ask_daemon_quietly(&d.ask, "{\"cmd\":\"status\"}\n", CALL_TIMEOUT_MS, &err) <
                        0;
         connect_workers(&d);
-        status = look(&d);
+        look(&d);
     }
     if (status < 0 && cli_is_set(cli, "repair") && count_repairable(&d) > 0)
         status = repair(&d);

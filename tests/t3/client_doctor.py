@@ -304,11 +304,30 @@ def settings():
     used = int(re.search(rb"used_memory:(\d+)", r.call("INFO", "memory"))[1])
     r.call("CONFIG", "SET", "maxmemory", str(used + used // 20))
     check(("redis", "memory", "redis") in problems()[0], "full")
+    r.call("CONFIG", "SET", "maxmemory", str(used // 2))  # Redis takes no plain XADD any more
+    check(("redis", "memory", "redis") in problems()[0], "more than full")
+    equal(daemon.client("task", "list").returncode, 0, "who looks for what fills it can")
+    equal(daemon.client("task", "add", "x").returncode, 75)
     r.call("CONFIG", "SET", "maxmemory", "0")
     wait_until(lambda: problems()[0] == [], 5, "the daemon has seen it, too")
     r.call("HSET", "cb:meta", "schema", "9")
     found_only(("data", "schema", "namespace"))
     r.call("HSET", "cb:meta", "schema", "1")
+    clean()
+
+
+@case("a Redis that takes no questions: that is found, beside what can be looked at without it")
+def refuses():
+    r.call("CONFIG", "SET", "min-replicas-to-write", "1")
+    wait_until(lambda: any("too few replicas" in reason for reason in daemon.status()["reasons"]), 5, "the daemon has seen it")
+    done = daemon.client("doctor", "--json")
+    equal(done.returncode, 1)
+    check(b"too few replicas" in done.stderr, done.stderr)
+    *rows, totals = [json.loads(line) for line in done.stdout.splitlines()]
+    check({("redis", "refused"), ("daemon", "degraded")} <= {(row["check"], row["problem"]) for row in rows}, rows)
+    check(any("refused" in text for text in totals["unchecked"]), totals)
+    r.call("CONFIG", "SET", "min-replicas-to-write", "0")
+    wait_until(lambda: problems()[0] == [], 10, "nothing is wrong any more")
     clean()
 
 
