@@ -9,6 +9,7 @@
 
 #include "client/session.h"
 #include "common/exitcode.h"
+#include "common/mem.h"
 #include "common/methods.h"
 
 enum { READ_CHUNK = 65536, WAIT_MAX_MS = 30000 };
@@ -140,6 +141,16 @@ static int64_t default_timeout_ms(const struct requests_call *call)
     return CALL_TIMEOUT_MS;
 }
 
+/* Nobody has answered: because nobody here is to? */
+static void say_no_workers(const struct options *opts, const char *method)
+{
+    char *domain CB_CLEANUP(mem_free_ptr) = mem_strndup(method, strcspn(method, "."));
+    const struct domain_options *found = options_domain(opts, domain);
+
+    if (found && found->workers == 0)
+        cli_say("no worker of this host serves %s: domains.%s.workers is 0", method, domain);
+}
+
 static int send_call(const struct cli *cli, struct session *s, const struct buf *params)
 {
     struct requests_reply reply = REQUESTS_REPLY_INIT;
@@ -165,6 +176,8 @@ static int send_call(const struct cli *cli, struct session *s, const struct buf 
         return status;
     requests_client_call(s->rc, &call, &reply);
     status = show_reply(cli, &reply);
+    if (reply.outcome == REQUESTS_UNKNOWN)
+        say_no_workers(s->opts, call.method);
     requests_reply_done(&reply);
     return status;
 }

@@ -173,6 +173,8 @@ def nobody_answers():
     finally:
         for pid in workers:
             procs.kill(pid, signal.SIGCONT)
+    done = expect(call("--timeout", "300", "test.circuit"), 69, "no reply in time")
+    check(b"no worker of this host serves test.circuit: domains.test.workers is 0" in done.stderr, done.stderr)
     done = expect(call("--idem", key, "task.create", '{"text":"unknown"}'), 0)
     again = expect(call("--idem", key, "task.create", '{"text":"unknown"}'), 0)
     equal(done.stdout, again.stdout)
