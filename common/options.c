@@ -304,12 +304,46 @@ static bool compare_row(const struct options *old_opts, const struct options *ne
     return true;
 }
 
+/* Whether the option of one method is what "*" says. */
+static bool is_that_of_all(const struct options *opts, size_t method, size_t option)
+{
+    char name[OPTIONS_METHOD_NAME_SIZE];
+    struct buf one CB_CLEANUP(buf_done) = BUF_INIT, all CB_CLEANUP(buf_done) = BUF_INIT;
+    struct option_row row = options_method_row(method, option, name, sizeof name);
+
+    options_put_value(opts, &row, &one);
+    row = options_method_row(OPTIONS_ALL_METHODS, option, name, sizeof name);
+    options_put_value(opts, &row, &all);
+    return strcmp(buf_peek(&one), buf_peek(&all)) == 0;
+}
+
+/* Those of "*" are told once, and not again for each method that follows it. */
+static size_t compare_methods(const struct options *old_opts, const struct options *new_opts,
+                              options_change_fn *fn, void *arg)
+{
+    size_t changes = 0;
+    char name[OPTIONS_METHOD_NAME_SIZE];
+
+    for (size_t i = 0; i < OPTIONS_OF_METHOD; i++) {
+        struct option_row row = options_method_row(OPTIONS_ALL_METHODS, i, name, sizeof name);
+        bool is_told = compare_row(old_opts, new_opts, &row, fn, arg);
+        changes += is_told;
+        for (size_t m = 0; m < OPTIONS_ALL_METHODS; m++) {
+            row = options_method_row(m, i, name, sizeof name);
+            if (is_same(old_opts, new_opts, &row) ||
+                (is_told && is_that_of_all(old_opts, m, i) && is_that_of_all(new_opts, m, i)))
+                continue;
+            changes += compare_row(old_opts, new_opts, &row, fn, arg);
+        }
+    }
+    return changes;
+}
+
 size_t options_compare(const struct options *old_opts, const struct options *new_opts,
                        options_change_fn *fn, void *arg, bool *ret_restart)
 {
     size_t changes = 0;
     bool wants_restart = false;
-    char name[OPTIONS_METHOD_NAME_SIZE];
 
     for (const struct option_row *o = options_table; o->name; o++) {
         if (!compare_row(old_opts, new_opts, o, fn, arg))
@@ -317,11 +351,7 @@ size_t options_compare(const struct options *old_opts, const struct options *new
         changes++;
         wants_restart |= (o->flags & OPTION_RESTART) != 0;
     }
-    for (size_t m = 0; m < OPTIONS_ALL_METHODS; m++) /* what "*" means is in each of them */
-        for (size_t i = 0; i < OPTIONS_OF_METHOD; i++) {
-            struct option_row row = options_method_row(m, i, name, sizeof name);
-            changes += compare_row(old_opts, new_opts, &row, fn, arg);
-        }
+    changes += compare_methods(old_opts, new_opts, fn, arg);
     if (ret_restart)
         *ret_restart = wants_restart;
     return changes;

@@ -342,7 +342,7 @@ void options_each(const struct options *opts, const struct options *defaults, op
 
 /*
  * Calls fn for each option whose value differs (old and new as text) and returns how many there
- * were; *ret_restart (may be NULL) tells whether one of them needs a restart.
+ * were, one of all methods counted once; *ret_restart (may be NULL) tells whether one of them needs a restart.
  */
 typedef void options_change_fn(void *arg, const struct option_row *option, const char *old_value,
                                const char *new_value);

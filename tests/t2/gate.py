@@ -111,7 +111,10 @@ def reloaded():
         equal([code(c) for _ in range(6)], [0] * 6)
         d.config["methods"] = {"*": {"rate_limit": 5, "rate_window_ms": 600000}}
         d.write_config()
-        equal(d.client("ctl", "reload", "--wait").returncode, 0)
+        done = d.client("ctl", "reload", "--wait")
+        equal(done.returncode, 0)
+        said = done.stdout.decode().split(": ", 1)[1].split()
+        equal(said, ["methods.*.rate_limit,", "methods.*.rate_window_ms"], "once for all methods")
         equal(code(c), -32000, "as before")
 
 

@@ -122,7 +122,8 @@ START_TEST(comparison)
     struct options *a = load("methods: {task.get: {rate_limit: 5}}\n");
     struct options *b = load(
         "methods: {task.get: {rate_limit: 6, breaker: {threshold: 3, backoff: 3}}}\n");
-    struct options *all = load("methods: {'*': {timeout_ms: 9}, task.get: {rate_limit: 5}}\n");
+    struct options *all = load("methods: {'*': {timeout_ms: 9}, task.get: {rate_limit: 5},"
+                               " task.list: {timeout_ms: 7}}\n");
     struct buf seen = BUF_INIT;
     bool wants_restart = true;
     ck_assert_uint_eq(options_compare(a, b, note_change, &seen, &wants_restart), 3);
@@ -130,7 +131,10 @@ START_TEST(comparison)
     ck_assert_str_eq(buf_peek(&seen), "methods.task.get.rate_limit 5->6\n"
                                       "methods.task.get.breaker.threshold 0->3\n"
                                       "methods.task.get.breaker.backoff 1.5->3\n");
-    ck_assert_uint_eq(options_compare(a, all, NULL, NULL, NULL), METHOD_COUNT);
+    buf_reset(&seen);
+    ck_assert_uint_eq(options_compare(a, all, note_change, &seen, NULL), 2);
+    ck_assert_str_eq(buf_peek(&seen), "methods.*.timeout_ms 0->9\n"
+                                      "methods.task.list.timeout_ms 0->7\n");
     buf_done(&seen);
     options_free(a);
     options_free(b);
