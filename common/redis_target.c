@@ -224,9 +224,8 @@ static int parse_any(const char *url, struct redis_target *t, struct cb_error *e
         return parse_tcp(url + 8, t, err);
     if (strncmp(url, "rediss://", 9) == 0)
         return refuse(err,
-                      "TLS (rediss://) is not supported: on one host use a unix socket; across "
-                      "hosts run a tunnel such as stunnel and give its local end, "
-                      "unix:///path or redis://127.0.0.1:PORT");
+                      "no TLS (rediss://): use a unix socket, or the local end of a tunnel such "
+                      "as stunnel, see claudebenchd(8)");
     return refuse(err, "expected unix:///path, /path or redis://host:port/db");
 }
 
