@@ -80,13 +80,17 @@ class Follower:
 
     def __init__(self, d):
         self.path = f"{procs.subfolder('f')}/events"
-        with open(self.path, "wb") as out:
+        with open(self.path, "wb") as out, open(f"{self.path}.said", "wb") as said:
             self.process = procs.start([procs.binary("claudebench"), "events", "--json", "--follow", "--since", "0"],
-                                       env={"CLAUDEBENCH_CONFIG": d.config_path}, stdout=out, stderr=subprocess.DEVNULL)
+                                       env={"CLAUDEBENCH_CONFIG": d.config_path}, stdout=out, stderr=said)
 
     def ids(self):
         with open(self.path, encoding="utf-8") as f:
             return [json.loads(line)["event"] for line in f.read().rpartition("\n")[0].splitlines()]
+
+    def state(self):
+        with open(f"{self.path}.said", encoding="utf-8", errors="replace") as f:
+            return f"exit status {self.process.poll()}, {len(self.ids())} events, it said:\n{f.read()[-3000:]}"
 
     def end(self):
         self.process.terminate()
@@ -104,6 +108,8 @@ def resets():
             d.start()
             pids, mark = d.workers(), lines(d)
             follower = Follower(d)
+            # One whose first connection is cut says that there is no Redis, and ends.
+            wait_until(follower.ids, 10, lambda: f"the follower follows: {follower.state()}")
 
             def hit(n):
                 # What was torn last time has long met its request or reply.
@@ -125,7 +131,7 @@ def resets():
             check(torn >= 20, f"only {torn} torn in the middle")
             wait_until(lambda: is_healthy(d), 15, "healthy again")
             want = [i for i, _ in d.stream("stream:events")]
-            wait_until(lambda: len(follower.ids()) >= len(want), 20, "the follower has all")
+            wait_until(lambda: len(follower.ids()) >= len(want), 20, lambda: f"the follower has all: {follower.state()}")
             equal(follower.ids()[: len(want)], want, "each event once, in order, to who follows")
             follower.end()
             equal(d.workers(), pids, "no worker died")
