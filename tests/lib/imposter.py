@@ -177,6 +177,6 @@ class Imposter:
             except OSError:
                 self.hung_up += 1
                 raise
-            time.sleep(lie.drip_s)
+            time.sleep(lie.drip_s)  # the pace of the drip: what the case is about
             left -= sent
             data = data[sent:] or memoryview(lie.data if lie.is_endless else b"")
