@@ -339,8 +339,10 @@ int commit_take(struct commit *c, const reply_t *reply, struct supervised *sup,
     const reply_t *codes = reply_at(reply, 0);
     const reply_t *errors = reply_at(reply, 1);
     if (scripts_check_reply(c->script, reply, REPLY_MEMBERS, err) != 0 ||
-        scripts_check_reply(c->script, codes, c->len, err) != 0)
+        scripts_check_reply(c->script, codes, c->len, err) != 0) {
+        c->misread++;
         return -1;
+    }
     for (size_t i = 0; i < c->len; i++)
         count_request(sup, c->requests[i], reply_int(reply_at(codes, i)),
                       problem_of(errors, i + 1));

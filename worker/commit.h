@@ -22,10 +22,11 @@ struct commit {
     unsigned operations;
     size_t bytes;
     struct script_call call;
-    bool is_full;    /* no other request will come to it */
-    bool is_sent;    /* its call was queued for writing */
-    int64_t sent_us; /* monotonic, when that was */
-    bool is_done;    /* its reply was taken: nothing more to do */
+    bool is_full;     /* no other request will come to it */
+    bool is_sent;     /* its call was queued for writing */
+    int64_t sent_us;  /* monotonic, when that was */
+    bool is_done;     /* its reply was taken: nothing more to do */
+    unsigned misread; /* replies that were none of this script's */
     struct commit *next;
 };
 
@@ -38,7 +39,7 @@ void commit_build(struct commit *c, const struct handler_context *ctx, struct ar
 /* Queues the script call on the link. */
 void commit_append(struct commit *c, struct redis_link *link);
 /* Takes the script's reply: counts, logs, notes the backlog. Returns 0, or -1 when it is an error reply
- * (err->code is its enum redis_fault) and the commit must be repaired. */
+ * (err->code is its enum redis_fault) or not this script's, and the commit must be repaired. */
 int commit_take(struct commit *c, const reply_t *reply, struct supervised *sup,
                 struct gate_weather *weather, struct cb_error *err);
 /*

@@ -236,17 +236,18 @@ static size_t check_requests(struct consumer *c, size_t from, size_t len, struct
     return done;
 }
 
-/* Repairs what failed or was cut off, on a connection that is made new as often as it takes. What Redis has refused too
- * often stays pending, and is handed on behind us, which counts: a request that it never takes ends as a dead letter, and the
+/* Repairs what failed or was cut off, on a connection that is made new as often as it takes. What Redis has refused, or
+ * answered with what is no answer, too often stays pending, and is handed on behind us, which counts: a request that it never takes ends as a dead letter, and the
  * others are served meanwhile. Returns 0, or -1 when the worker is to leave first (then the supervisor hands the entries on). */
 static int settle(struct consumer *c, struct commit *list, struct cb_error *err)
 {
     for (struct commit *m = list; m; m = m->next) {
         for (int refusals = 0; m->is_sent && !m->is_done && refusals < SETTLE_TRIES;) {
+            unsigned was_misread = m->misread;
             if (!c->session->link && session_restore(c->session, err) != 0)
                 return -1;
             if (commit_repair(m, c->ctx, &c->arena, c->session, &c->weather, err) != 0) {
-                refusals += err->code == REDIS_ERROR;
+                refusals += err->code == REDIS_ERROR || m->misread > was_misread;
                 outage_note(&c->session->outage, c->sup, err);
                 session_drop(c->session);
                 if (c->sup->is_orphan)
@@ -338,6 +339,7 @@ static int try_recover(struct consumer *c, struct commit *list, const struct cb_
 static int recover(struct consumer *c, struct commit *list, struct cb_error *err)
 {
     struct cb_error lost = *err;
+    int64_t since_ms = clock_wall_ms();
 
     outage_note(&c->session->outage, c->sup, err);
     if (!c->is_answered) /* a server that takes connections, and no more than that */
@@ -346,7 +348,11 @@ static int recover(struct consumer *c, struct commit *list, struct cb_error *err
     while (try_recover(c, list, &lost, err) != 0) {
         if (c->sup->is_draining || err->code == SESSION_UNSUITABLE)
             return -1;
-        say_trouble(c, "recovery", err);
+        if ((!c->session->link || redis_link_is_lost(c->session->link)) &&
+            !outage_is_ours(c->sup, since_ms))
+            outage_note(&c->session->outage, c->sup, err);
+        else
+            say_trouble(c, "recovery", err);
         supervised_wait(c->sup, backoff_next_full_jitter(&c->trouble));
     }
     return 0;

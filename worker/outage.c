@@ -19,6 +19,12 @@ static bool supervisor_says_it(const struct supervised *sup)
     return !sup->is_orphan && atomic_load(&sup->board->global.redis_state) != REDIS_STATE_UP;
 }
 
+bool outage_is_ours(const struct supervised *sup, int64_t since_ms)
+{
+    return clock_wall_ms() - since_ms >= PATIENCE_MS && !supervisor_says_it(sup) &&
+           (sup->is_orphan || atomic_load(&sup->board->global.redis_since_ms) <= since_ms);
+}
+
 bool outage_has_the_word(struct supervised *sup)
 {
     _Atomic int64_t *said = &sup->board->global.outage_said_us;

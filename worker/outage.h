@@ -24,6 +24,11 @@ void outage_note(struct outage *o, struct supervised *sup, const struct cb_error
  */
 int outage_wait(struct outage *o, struct supervised *sup, const struct options *opts,
                 struct redis_target *target, struct backoff *backoff, const struct cb_error *err);
+/*
+ * Whether trouble with a connection that comes and goes since since_ms (wall clock) is ours alone: it has lasted a while, and the
+ * supervisor's own connection has been up all the time. Else the supervisor tells of it.
+ */
+bool outage_is_ours(const struct supervised *sup, int64_t since_ms);
 /* Whether this worker is the one that may log what hits all workers of the host alike; once in LOG_REPEAT_MS. */
 bool outage_has_the_word(struct supervised *sup);
 /* Redis serves us (again). */

@@ -35,11 +35,14 @@ def end_of(data, at):
     return at if at <= len(data) else -1
 
 
-def name_of(data):
-    """The first word of a command, which is an array of strings, in capitals; behind that of a script its first key."""
-    words = data.split(CRLF, 9)
-    name = bytes(words[2]).upper().decode("latin-1")
-    return f"{name} {bytes(words[8]).decode('latin-1')}" if name == "EVALSHA" and words[6] != b"0" else name
+def names_of(data):
+    """What a lie may call a command, which is an array of strings: its first word in capitals, and a script also by its first key
+    ("EVALSHA cb:clock") and by its sha1 ("EVALSHA 0a1b…")."""
+    words = [bytes(w).decode("latin-1") for w in data.split(CRLF, 9)]
+    name = words[2].upper()
+    if name != "EVALSHA" or words[6] == "0":
+        return {name}
+    return {name, f"{name} {words[8]}", f"{name} {words[4]}"}
 
 
 class Imposter:
@@ -64,9 +67,9 @@ class Imposter:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def lie(self, data, commands=(), is_endless=False, is_early=False, drip_s=0):
-        """From now on each reply, or each to one of these commands ("EVALSHA", or "EVALSHA cb:clock": scripts whose first key that
-        is), is `data`: once, or again and again for as long as the client listens. The real server has done as it was told by then;
-        `is_early`: it is not asked, so nobody waits for it either. With `drip_s` it comes byte by byte, with such a pause behind each."""
+        """From now on each reply, or each to one of these commands (see names_of), is `data`: once, or again and again for as long as
+        the client listens; no data at all: it hangs up. The real server has done as it was told by then; `is_early`: it is not asked,
+        so nobody waits for it either. With `drip_s` it comes byte by byte, with such a pause behind each."""
         self.told = self.hung_up = 0
         self.what = Lie(data, frozenset(commands), is_endless, is_early, drip_s)
 
@@ -122,22 +125,22 @@ class Imposter:
                     replies += data
                     lied = self._answer(front, replies, asked) or lied
 
-    def _is_about(self, name):
-        """The lie that is to be told in the place of a reply to this command, or None."""
+    def _is_about(self, names):
+        """The lie that is to be told in the place of a reply to the command with these names, or None."""
         lie = self.what
-        return lie if lie and (not lie.commands or {name, name.partition(" ")[0]} & lie.commands) else None
+        return lie if lie and (not lie.commands or names & lie.commands) else None
 
     def _ask(self, front, back, requests, asked):
         """Passes on the commands that are whole; returns the lie that was told in the place of asking, if one was."""
         at, out, lied = 0, [], None
         while at < len(requests) and (end := end_of(requests, at)) >= 0:
-            name = name_of(requests[at:end])
-            lie = self._is_about(name)
+            names = names_of(requests[at:end])
+            lie = self._is_about(names)
             if lie and lie.is_early and not asked:
                 lied = lie
                 self._tell(front, b"", lie)
             else:
-                asked.append(name)
+                asked.append(names)
                 out.append(bytes(requests[at:end]))
             at = end
         del requests[:at]
@@ -148,8 +151,7 @@ class Imposter:
         """Passes on what is whole; the lie that was told instead, if one was."""
         at, out, lied = 0, [], None
         while at < len(replies) and (end := end_of(replies, at)) >= 0:
-            name = asked.popleft() if asked else "a message"
-            lie = self._is_about(name)
+            lie = self._is_about(asked.popleft() if asked else set())
             if lie:
                 lied = lie
                 self._tell(front, b"".join(out), lie)
@@ -165,6 +167,8 @@ class Imposter:
     def _tell(self, front, before, lie):
         """`before` is true."""
         self.told += 1
+        if not lie.data:
+            raise OSError("hung up")
         front.settimeout(0.1)
         data, left = memoryview(before + lie.data), ENDLESS_BYTES
         while data and left > 0:

@@ -2,7 +2,7 @@
 """weather.py: NOSCRIPT, an empty Redis, NOGROUP, LOADING, OOM, stalls and lost connections (FAULTS F13-F16,
 F20, F21, F23): no hot loop, no loss, nothing twice."""
 
-
+import hashlib
 import re
 import signal
 import threading
@@ -332,6 +332,42 @@ def lies():
             c.drop()
             check(c.insist("task.create", {"text": "x"}, timeout=20).ok, "after")
             equal(d.events("child_died"), [])
+        imposter.end()
+
+
+@case("a commit that is always answered with nonsense keeps its worker from nothing else", faults="F17")
+def nonsense_for_commits():
+    with PrivateRedis() as redis:
+        imposter = Imposter(redis.socket)
+        with Daemon(redis, config={"domains": {"task": {"workers": 1}}, "redis": {"url": imposter.url}}) as d:
+            c = d.caller()
+            check(c.ask("task.create", {"text": "x"}).ok, "Redis has the script")
+            imposter.lie(b"*0\r\n", commands=(f"EVALSHA {hashlib.sha1(scripts.text('task_create')).hexdigest()}",))
+            check(c.ask("task.create", {"text": "x"}, timeout=15).ok, "it was done, and the answer does not come from the worker")
+            check(c.ask("task.list", {}, timeout=15).ok, "the worker serves the next one")
+            check(imposter.told >= 2, f"{imposter.told} lies: it was tried again")
+            imposter.truth()
+            equal(len(c.insist("task.list", {}, timeout=20).result["tasks"]), 2, "made once")
+            equal(d.events("child_died"), [])
+        imposter.end()
+
+
+@case("a worker whose connections are cut as soon as they are made says nothing at once, and then says so", faults="F15")
+def cut_in_recovery():
+    with PrivateRedis() as redis:
+        imposter = Imposter(redis.socket)
+        with Daemon(redis, config={"domains": {"task": {"workers": 1}}, "redis": {"url": imposter.url}}) as d:
+            imposter.lie(b"", commands=("EVALSHA cb:requests:task",), is_early=True)  # what its recovery ends with
+            with redis.client() as r:
+                for line in r.call("CLIENT", "LIST").decode().splitlines():
+                    if " name=" in line and "/task/" in line:
+                        r.call("CLIENT", "KILL", "ID", re.match(r"id=(\d+)", line).group(1))
+            wait_until(lambda: imposter.told, 10, "cut again")
+            began = time.monotonic()
+            said = d.logged("redis_error", where=lambda fields: fields["command"] == "recovery", timeout=15)
+            check(time.monotonic() - began > 1.5, f"others may lose their connections just now, too: {said}")
+            imposter.truth()
+            check(d.caller().insist("task.create", {"text": "x"}, timeout=20).ok, "and serves again")
         imposter.end()
 
 
