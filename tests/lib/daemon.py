@@ -105,6 +105,7 @@ class Daemon:
         self.config = merge(base, config or {})
         self.process = None
         self.fds_at_start = None
+        self.open_at_start = {}
         self.schemas = SCHEMAS
         self.orphans = set()  # pids that the test left on purpose (kill -9 of the supervisor)
         if start:
@@ -132,8 +133,8 @@ class Daemon:
             )
         if ready:
             self.wait_ready()
-            open_now = self.settled_fds()
-            self.fds_at_start = len(open_now) + self.more_fds + self.audit_fds(open_now)
+            self.open_at_start = self.settled_fds()
+            self.fds_at_start = len(self.open_at_start) + self.more_fds + self.audit_fds(self.open_at_start)
         return self
 
     @property
@@ -202,7 +203,8 @@ class Daemon:
         if check:
             tap.equal(code, want, f"exit status of claudebenchd\n{self.log_tail()}")
             tap.check(not shown, "processes left behind:\n" + "\n".join(shown))
-            tap.check(grown is None, f"more descriptors than the {self.fds_at_start} at the start: {grown}")
+            tap.check(grown is None, f"more descriptors than the {self.fds_at_start} at the start\nthen: {self.open_at_start}\n"
+                                     f"now: {grown}\n{self.log_tail(60)}")
             tap.check(not refused, f"commands that the ACL refused: {refused}")
             self.check_log()
 
