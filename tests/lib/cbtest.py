@@ -25,12 +25,12 @@ from load import Load
 from privredis import PrivateRedis
 from resp import NOBODY, Lost, Resp, RespError, encode, pairs
 from schema import Mismatch, fits, validate
-from tap import (CI, FAULTS, LONG, Failure, Skip, add_case, arguments, at_exit, case, check, equal, fail, figure, holds_for,
+from tap import (CI, FAULTS, LONG, Failure, Skip, add_case, arguments, at_exit, bound, case, check, equal, fail, figure, holds_for,
                  main, note, rng, short, wait_until)
 
 __all__ = [
     "CI", "FAULTS", "LONG", "CallError", "Caller", "Daemon", "Failure", "Load", "Lost", "Mismatch", "NOBODY", "PrivateRedis",
-    "Reply", "Resp", "RespError", "Skip", "add_case", "arguments", "at_exit", "case", "check", "dumps", "encode", "equal", "fail",
+    "Reply", "Resp", "RespError", "Skip", "add_case", "arguments", "at_exit", "bound", "case", "check", "dumps", "encode", "equal", "fail",
     "failpoint", "failpoints_env", "figure", "fits", "has_failpoints", "holds_for", "in_threads", "learn_schemas", "main",
     "merge", "need_failpoints", "note", "pairs", "procs", "rng", "short", "tap", "token", "validate", "wait_until", "yaml",
 ]

@@ -5,7 +5,7 @@ import os
 import signal
 import time
 
-from cbtest import (Daemon, case, check, equal, failpoint, failpoints_env, main, need_failpoints, note, procs,
+from cbtest import (Daemon, bound, case, check, equal, failpoint, failpoints_env, main, need_failpoints, note, procs,
                     wait_until)
 from supervised import status
 
@@ -39,7 +39,7 @@ def wait_stopped(daemon):
     return pid
 
 
-@case("64 pending requests are back within 100 ms, nobody but the one in hand is charged")
+@case("64 pending requests are back within 100 ms, nobody but the one in hand is charged", faults="times")
 def within_100_ms():
     with stuck_daemon("prepare", match="poison") as d:
         c = d.caller()
@@ -57,14 +57,15 @@ def within_100_ms():
         equal(int(event["moved"]), taken)
         equal(event["charged"], charged)
         equal(event["how"], '"signal 9"')
-        check(int(event["took_ms"]) <= 100, f"took {event['took_ms']} ms")
+        check(int(event["took_ms"]) <= bound(100, 1000), f"took {event['took_ms']} ms")
         replies = c.wait_all(ids, 10)
         check(all(r.ok for r in replies), "all are answered in the end")
         equal(c.doubles, [], "answered twice")
         equal(d.duplicates(), 0)
 
 
-@case("seen from the outside: a caller has its reply within 100 ms of the death of the worker that had its request")
+@case("seen from the outside: a caller has its reply within 100 ms of the death of the worker that had its request",
+      faults="times")
 def replies_within_100_ms():
     need_failpoints(procs.binary("claudebench-worker"))
     folder = procs.subfolder("f")
@@ -87,7 +88,7 @@ def replies_within_100_ms():
             check(all(r.ok for r in replies), "all are answered")
         last.sort()
         note(f"the last reply after a kill: median {last[3]:.1f} ms, {last[0]:.1f} to {last[-1]:.1f} ms")
-        check(last[3] <= 100, f"{last}")
+        check(last[3] <= bound(100, 600), f"{last}")
         equal(c.doubles, [], "answered twice")
 
 

@@ -119,7 +119,7 @@ def hand_over():
             first.process.wait(10)
             first.start(ready=False)
             wait_until(lambda f=first: len(f.events("instance_registered")) > 0 and f.client("status").returncode != 69, 10, "back")
-        check(max(took) <= TICK + 0.2, f"{took}: a tick and some")
+        check(max(took) <= TICK + bound(0.2, 1.4), f"{took}: a tick and some")
         equal(epochs, sorted(set(epochs)))
         for d in daemons:
             d.stop()

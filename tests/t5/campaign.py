@@ -105,7 +105,7 @@ ROWS = [
     row("cluster", "the whole suite against a Redis Cluster of three masters", suite(), env={"CB_TEST_REDIS": "cluster"}),
     row("net", "hosts with addresses of their own: links cut and healed, half-open connections", ["t4/cut_links.py"]),
     row("times", "what no other row measures: hand-over by the leader, by a dead worker, a restart of Redis", [],
-        ["t4/leader.py", "t2/commit_steps.py", "t1/redis_away.py"]),
+        ["t4/leader.py", "t2/commit_steps.py", "t1/handing_on.py", "t1/redis_away.py"]),
     row("words", "what Redis refuses (OOM, MISCONF, READONLY, NOPERM, ...): said in its own words, asked again without a storm",
         ["t5/refusals.py"]),
     row("quiet", "ten minutes under load: nobody is given up, no lease ends early, one leader", ["t5/quiet.py"],
