@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import threading
 import time
 
 import users
@@ -26,6 +27,19 @@ _libc = ctypes.CDLL(None, use_errno=True)
 TOKEN = f"{os.getpid()}-{os.urandom(6).hex()}"
 _folder = None
 _known = {}  # pid -> Popen
+_spawning = threading.RLock()  # held until a new child is known
+
+
+class _KnownPopen(subprocess.Popen):
+    """What subprocess.run() and its like make, too. A child that reap_orphans() took away would have ended with 0, says Popen."""
+
+    def __init__(self, *args, **kw):
+        with _spawning:
+            super().__init__(*args, **kw)
+            _known[self.pid] = self
+
+
+subprocess.Popen = _KnownPopen
 
 
 def _die_with_parent():
@@ -78,7 +92,7 @@ def _lead_a_group():
 def start(argv, env=None, stdin=None, stdout=None, stderr=None, pass_fds=(), cwd=None, own_group=False):
     """own_group: a process group of its own, as a shell gives to a command: os.killpg(pid) is then its Ctrl-C."""
     folder()
-    process = subprocess.Popen(
+    return subprocess.Popen(
         argv,
         env=environment(env),
         stdin=subprocess.DEVNULL if stdin is None else stdin,
@@ -88,8 +102,6 @@ def start(argv, env=None, stdin=None, stdout=None, stderr=None, pass_fds=(), cwd
         cwd=cwd or folder(),
         preexec_fn=_lead_a_group if own_group else _die_with_parent,
     )
-    _known[process.pid] = process
-    return process
 
 
 def run(argv, env=None, input=None, timeout=20):
@@ -224,15 +236,17 @@ def kill(pid, signum=signal.SIGKILL):
 
 
 def reap_orphans():
-    """Collects zombies that became ours because their parent died; never those of a Popen."""
-    for pid in children(os.getpid()):
-        if pid not in _known and pid != _janitor_pid:
-            s = stat(pid)
-            if s and s[0] == "Z":
-                try:
-                    os.waitpid(pid, os.WNOHANG)
-                except ChildProcessError:
-                    pass
+    """Collects zombies that became ours because their parent died; never those of a Popen, whatever thread waits for them."""
+    with _spawning:
+        for pid in children(os.getpid()):
+            ours = _known.get(pid)
+            if (ours is None or ours.returncode is not None) and pid != _janitor_pid:
+                s = stat(pid)
+                if s and s[0] == "Z":
+                    try:
+                        os.waitpid(pid, os.WNOHANG)
+                    except ChildProcessError:
+                        pass
 
 
 def leftovers(ignore=()):
