@@ -19,6 +19,7 @@ IS_CLUSTER = MODE == "cluster"
 EMBEDDED = "about the embedded redis-server"
 REPLICA = "makes a replica with REPLICAOF, which nodes refuse; t2/redis_cluster.py and t5/redis_cluster.py have a failover"
 ONE_SERVER = "changes the users or settings of one server; the nodes of a cluster have the same ones (CB_TEST_REDIS=acl is about users)"
+ONE_ADDRESS = "lies at one address (imposter.py): whoever doubts a node of a cluster asks the others, which speak the truth"
 
 PLAIN_PREFIX = "rows of the outbox name the prefix cb, which a Cluster does not take"
 
@@ -35,6 +36,8 @@ LEFT_OUT = {
         "t2/acks.py": {"without a replica": REPLICA, "a replica that stands still": REPLICA, "redis.wait_replicas": REPLICA,
                        "the master is killed": REPLICA},
         "t2/acl.py": EMBEDDED,
+        "t2/requests.py": {"refuses the refusal": ONE_SERVER},
+        "t2/weather.py": {"errors nobody asked for": ONE_ADDRESS, "answered with nonsense": ONE_ADDRESS, "cut as soon as": ONE_ADDRESS},
         "t6/rights_table.py": {"the ACL file": ONE_SERVER},
         "t3/client_doctor.py": {"Redis without its file": ONE_SERVER, "files that others": EMBEDDED, "while the daemon is down": EMBEDDED,
                                 "Redis came back empty": ONE_SERVER},
