@@ -8,6 +8,7 @@ import re
 import threading
 import time
 
+import modes
 from cbtest import *
 
 daemon = None
@@ -224,7 +225,8 @@ def problems(*args, env=None, d=None):
     done = (d or daemon).client("doctor", "--json", *args, env=env)
     *rows, totals = [json.loads(line) for line in done.stdout.splitlines()]
     equal(done.returncode, 1 if totals["findings"] else 0)
-    return sorted((row["check"], row["problem"], row["where"]) for row in rows if row["severity"] != "note"), totals
+    where = [row["where"].replace(modes.prefix("cb") + ":", "cb:") for row in rows]
+    return sorted((row["check"], row["problem"], w) for row, w in zip(rows, where) if row["severity"] != "note"), totals
 
 
 def found_and_repaired(*wanted):
