@@ -146,7 +146,7 @@ static void add_attempt(struct batch *b, const struct task *t, enum task_field t
         attempt > INT32_MAX || !begin_attempt(b, t->id, start_us, attempt))
         return;
     put_span(b, TABLE_ATTEMPT, t->f[worker]);
-    if (worker == F_ho)
+    if (is_word(t->f[F_st], "in_progress"))
         batch_null(b, TABLE_ATTEMPT);
     else
         put_ms(b, TABLE_ATTEMPT, t->f[F_en]);
@@ -186,6 +186,8 @@ static void add_attempts(struct batch *b, const struct task *t)
 
     if (is_word(t->f[F_st], "in_progress"))
         add_attempt(b, t, F_tk, F_ho, "running");
+    else if (is_word(t->f[F_st], "completed") && t->f[F_tk].at) /* as versions of today leave it */
+        add_attempt(b, t, F_tk, F_ho, "completed");
     else if (is_word(t->f[F_st], "completed") && is_word(t->f[F_dop], "complete"))
         add_attempt(b, t, F_dtk, F_dby, "completed");
     for (int i = 0; rest.at && rest.len > 0 && i < ATTEMPTS_MAX; i++) {

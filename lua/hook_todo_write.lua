@@ -141,7 +141,7 @@ end
 
 local function todo_complete(item, t)
     complete_write(item.id, task_key(item.id), t, '')
-    unlease(item.id, t.holder, t.assigned)
+    unlist_held(item.id, t.holder, t.assigned)
     call('ZADD', P .. 'tasks:completed', NOW, item.id)
 end
 

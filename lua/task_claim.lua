@@ -14,8 +14,7 @@ local function claim_result(tasks, is_paused)
     if #tasks == 0 then
         return is_paused and '{"claimed":false,"tasks":[],"paused":true}' or '{"claimed":false,"tasks":[]}'
     end
-    return '{"claimed":true,"taskId":' .. string.match(tasks[1], '^{"id":("[^"]*")') .. ',"tasks":['
-        .. table.concat(tasks, ',') .. ']}'
+    return {'{"claimed":true,"taskId":', string.match(tasks[1], '^{"id":("[^"]*")'), ',"tasks":[', claimed_list(tasks), ']}'}
 end
 
 function op(r)

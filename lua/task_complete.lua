@@ -10,20 +10,16 @@
 -- @include lease.lua
 -- @include dependents.lua
 -- @include retention.lua
--- @include complete.lua
+-- @include complete_group.lua
 local LEASE_MS, DENY_MS, PULLS = op_arg(1), tonumber(op_arg(6)), op_arg(7) ~= 'push'
 -- @include claim.lua
 
 local function complete_result(outcome, tasks, is_paused)
-    return string.sub(outcome, 1, -2) .. ',"tasks":[' .. table.concat(tasks, ',') .. ']'
-        .. (is_paused and ',"paused":true}' or '}')
+    return {string.sub(outcome, 1, -2), ',"tasks":[', claimed_list(tasks), is_paused and '],"paused":true}' or ']}'}
 end
 
--- Ends the attempt; returns the outcome.
 local function complete_task(id, key, t, result)
-    local outcome = complete_write(id, key, t, result)
-    unlease(id, t.holder, t.assigned)
-    call('ZADD', P .. 'tasks:completed', NOW_TEXT, id)
+    local outcome = complete(id, key, t, result)
     emit('task.completed', {'id', id, 'worker', t.holder, 'attempt', I(t.attempts), 'queue', t.queue})
     return outcome
 end
@@ -51,6 +47,9 @@ function op(r)
     end
     local outcome = t.outcome
     if verdict == 'go' then
+        if token == '' then
+            claims_tell() -- it may be one that this group has leased: only so, since nobody knows its token yet
+        end
         complete_want()
         lease_want(t)
         ended_want(id, t, #ARGV[a + 4])

@@ -10,7 +10,7 @@
 -- @include lease.lua
 -- @include dependents.lua
 -- @include retention.lua
--- @include complete.lua
+-- @include complete_group.lua
 
 local function error_json(code, message, data)
     return '"error":{"code":' .. code .. ',"message":' .. S(message) .. ',"data":' .. (data or '{}') .. '}}'
@@ -35,29 +35,12 @@ local function read_tasks(r, count)
     return tasks
 end
 
--- The indexes of all that were completed, at once.
-local function move(ids, by_holder)
-    local ended, workers = {}, {}
-    for i = 1, #ids do
-        ended[2 * i - 1], ended[2 * i] = NOW_TEXT, ids[i]
-    end
-    call('ZREM', P .. 'leases', unpack(ids))
-    for holder, held in pairs(by_holder) do
-        call('SREM', held_key(holder), unpack(held))
-        load_change(holder, -#held)
-        workers[#workers + 1] = holder
-    end
-    call('ZADD', P .. 'tasks:completed', unpack(ended))
-    table.sort(workers)
-    return table.concat(workers, ' ')
-end
-
 function op(r)
     local worker, count = ARGV[r.a + 1], tonumber(ARGV[r.a + 2])
     complete_want()
     want('zset', P .. 'leases')
     local tasks = read_tasks(r, count)
-    local out, ids, by_holder = {}, {}, {}
+    local out, ids, workers, is_named = {}, {}, {}, {}
     for i = 1, count do
         local a, key = r.a + 3 * i, KEYS[r.k + i]
         local id, t = ARGV[a], tasks[key]
@@ -70,21 +53,18 @@ function op(r)
             verdict, code, message, data = lease_check(t, 'complete', ARGV[a + 1], worker)
         end
         if verdict == 'go' then
-            t.outcome = complete_write(id, key, t, ARGV[a + 2])
-            call('HDEL', key, unpack(HOLDER_FIELDS))
-            if t.assigned then
-                call('ZREM', assigned_key(t.holder), id)
-            end
+            complete(id, key, t, ARGV[a + 2])
             t.status, t.done_op, t.done_token, t.done_by = 'completed', 'complete', t.token, t.holder
             ids[#ids + 1] = id
-            by_holder[t.holder] = by_holder[t.holder] or {}
-            table.insert(by_holder[t.holder], id)
+            if not is_named[t.holder] then
+                workers[#workers + 1], is_named[t.holder] = t.holder, true
+            end
         end
         out[i] = '{"id":"' .. id .. '",' .. (verdict and '"status":"completed"}' or error_json(code, message, data))
     end
     if #ids > 0 then
-        local workers = move(ids, by_holder)
-        emit('task.completed', {'ids', table.concat(ids, ' '), 'worker', workers})
+        table.sort(workers)
+        emit('task.completed', {'ids', table.concat(ids, ' '), 'worker', table.concat(workers, ' ')})
     end
     return '{"items":[' .. table.concat(out, ',') .. ']}'
 end

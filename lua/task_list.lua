@@ -12,7 +12,7 @@
 local EXAMINE, BYTES = 500, 700000
 
 local function matches(t, set, queue, assigned, text)
-    return is_first_set(t[10], set) and (queue == '' or t[4] == queue) and (assigned == '' or t[11] == assigned)
+    return is_first_set(t[10], set) and (queue == '' or t[4] == queue) and (assigned == '' or t[2] == 'in_progress' and t[11] == assigned)
         and (text == '' or string.find(t[1], text, 1, true))
 end
 
@@ -47,7 +47,7 @@ function op(r)
                     local t = call('HMGET', task_key(page[i]), unpack(columns))
                     examined = examined + 1
                     if t[2] == state and matches(t, name, queue, assigned, text) then
-                        out[#out + 1] = '{' .. task_members(page[i], t) .. '}'
+                        out[#out + 1] = task_text(page[i], t)
                         bytes = bytes + #out[#out]
                     end
                     local cursor = n .. ' ' .. name .. ' ' .. page[i + 1] .. ' ' .. page[i]

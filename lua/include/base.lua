@@ -10,9 +10,18 @@ end
 
 -- Lua prints numbers with 14 digits; ids and times have 16. For whole numbers only. (%d takes a sixth of the time of %.0f;
 -- a number that is left to redis.call is printed with %.17g, which is slower still.)
+-- Small ones come again and again.
 local format = string.format
+local small_texts = {}
 local function I(n)
-    return format('%d', n)
+    local text = small_texts[n]
+    if not text then
+        text = format('%d', n)
+        if n < 1000 then
+            small_texts[n] = text
+        end
+    end
+    return text
 end
 local NOW_TEXT = I(NOW)
 

@@ -2,6 +2,7 @@
 -- PULLS: false when all tasks are pushed (task.assignment), and a claim gets only what was assigned to its worker.
 -- @include denied.lua
 -- @include paused.lua
+-- @include indexes.lua
 --
 -- Arguments behind `a`: worker id, its incarnation ('' = not given), max tasks, lease_ms ('' = the task's),
 -- 16 hex digits from the kernel, queue, roles (joined by spaces).
@@ -17,6 +18,7 @@ local function claim_candidates(queue, roles, limit)
         local head = queue_heads[queue]
         if not head or not head.is_all and #head - head.from + 1 < limit then
             local asked = limit + N - 1
+            index_flush()
             head = call('ZRANGE', queue_key(queue), 0, asked - 1)
             head.from, head.is_all = 1, #head < asked
             queue_heads[queue] = head
@@ -24,6 +26,7 @@ local function claim_candidates(queue, roles, limit)
         return head
     end
     local heads, seen, ids = {}, {}, {}
+    index_flush()
     local function gather(key)
         local z = call('ZRANGE', key, 0, limit - 1, 'WITHSCORES')
         for i = 1, #z, 2 do
@@ -52,8 +55,7 @@ end
 
 -- One task's JSON for its holder.
 local function claim_json(id, t, token, lease_end)
-    return '{' .. task_members(id, t) .. ',"lease_token":"' .. token .. '","lease_until":'
-        .. ISO(lease_end) .. '}'
+    return task_text(id, t, ',"lease_token":"' .. token .. '","lease_until":' .. ISO(lease_end))
 end
 
 -- What claim_held_json() needs of a task that the caller holds already.
@@ -90,11 +92,16 @@ local function claim_incarnation_error(a)
 end
 
 -- Said before the first write: what claim_take() writes has the right types (it sees the queues' own).
+local claim_wanted -- the last worker
 local function claim_want(a)
-    want_moves()
-    want('zset', P .. 'leases')
-    want('set', held_key(ARGV[a + 1]))
-    want('zset', assigned_key(ARGV[a + 1]))
+    local worker = ARGV[a + 1]
+    if worker ~= claim_wanted then
+        want_moves()
+        want('zset', LEASES)
+        want('set', held_key(worker))
+        want('zset', assigned_key(worker))
+        claim_wanted = worker
+    end
     want_queue(ARGV[a + 6], ARGV[a + 7])
 end
 
@@ -150,6 +157,29 @@ local function claim_hand_over(worker, found)
     end
 end
 
+-- The claims of a group that one event tells of: those of one worker from one queue, for one caller. It is written before any other
+-- event about these tasks.
+local told -- {request = the first one, worker, queue, ids}
+local function claims_tell()
+    if told then
+        local now, all = current, told
+        current, told = all.request, nil
+        emit('task.claimed', {'ids', table.concat(all.ids, ' '), 'worker', all.worker, 'queue', all.queue})
+        current = now
+    end
+end
+before_finish[#before_finish + 1] = claims_tell
+
+local function claim_told(worker, queue, ids)
+    if not told or told.worker ~= worker or told.queue ~= queue or not same_caller(told.request, current) then
+        claims_tell()
+        told = {request = current, worker = worker, queue = queue, ids = {}}
+    end
+    for i = 1, #ids do
+        told.ids[#told.ids + 1] = ids[i]
+    end
+end
+
 -- When a lease of this length ends: wall ms, and effective ms, as texts.
 local lease_known, lease_end_known, lease_score_known
 local function lease_ends(lease_ms)
@@ -166,14 +196,14 @@ end
 local function claim_take(a)
     local worker, incarnation, limit = ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
     local queue = ARGV[a + 6]
-    local out, memo, leases, held = {}, {}, {}, {}
+    local out, memo, held, leases = {}, {}, {}, {} -- the last two: ids, and the scores of their leases
     local assigned = claim_assigned(a, limit, out, memo)
     local bytes = assigned.bytes
     local wanted = limit - #out + CLAIM_PAST
     local is_paused = queue_is_paused(queue)
     local ids = PULLS and #out < limit and not is_paused and claim_candidates(queue, ARGV[a + 7], wanted) or NO_IDS
     local at, last, has_passed = ids.from, math.min(#ids, ids.from + wanted - 1), false
-    local hashes, plain, with_roles = {}, {}, {}
+    local hashes, with_roles = {}, {}
     while at <= last and #out < limit and bytes <= CLAIM_BYTES do
         local id, key = ids[at], task_key(ids[at])
         at = at + 1
@@ -196,12 +226,9 @@ local function claim_take(a)
                 'le', lease_end, 'at', attempt, 'up', NOW_TEXT, 'v', version}
             if t[10] and t[10] ~= '' then
                 with_roles[id] = t[10]
-            else
-                plain[#plain + 1] = id
             end
             held[#held + 1] = id
             leases[#leases + 1] = lease_score
-            leases[#leases + 1] = id
             local json = claim_json(id, {t[1], 'in_progress', t[3], t[4], attempt, t[6], t[7], NOW_TEXT, version,
                 t[10], worker, nil, nil, nil, nil, t[12], nil, t[14], nil, t[15], nil, nil, nil, nil, t[13]}, token, lease_end)
             bytes = bytes + #json
@@ -226,24 +253,30 @@ local function claim_take(a)
     if #held == 0 then
         return out, memo, is_paused
     end
-    for i = 1, #hashes do
+    local held_by_worker, plain = held_key(worker), queue_key(queue)
+    for i = 1, #held do
+        local id = held[i]
         call(unpack(hashes[i]))
+        index_change('zset', LEASES, id, leases[i])
+        index_change('set', held_by_worker, id, true)
+        if with_roles[id] then
+            queue_remove(id, queue, with_roles[id])
+        else
+            index_change('zset', plain, id, false)
+        end
     end
-    call('ZADD', P .. 'leases', unpack(leases))
-    call('SADD', held_key(worker), unpack(held))
     load_change(worker, #held)
-    if #plain > 0 then
-        call('ZREM', queue_key(queue), unpack(plain))
-    end
-    for id, roles in pairs(with_roles) do
-        queue_remove(id, queue, roles)
-    end
     count_move(queue, 'pending', 'in_progress', #held)
     if #ids < wanted and ARGV[a + 7] ~= '' then -- that was all of it
         queue_forget(queue, ARGV[a + 7])
     end
-    emit('task.claimed', {'ids', table.concat(held, ' '), 'worker', worker, 'queue', queue})
+    claim_told(worker, queue, held)
     return out, memo, is_paused
+end
+
+-- The tasks' JSON as one text.
+local function claimed_list(tasks)
+    return #tasks == 1 and tasks[1] or table.concat(tasks, ',')
 end
 
 -- The same tasks again, for a repeat under the same idempotency key: those that the caller still holds.

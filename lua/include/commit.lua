@@ -127,6 +127,16 @@ local function handle(r, i)
     return result
 end
 
+-- The reply that a result makes.
+local function result_text(id, result)
+    local head = '{"jsonrpc":"2.0","id":' .. id .. ',"result":'
+    if type(result) == 'string' then
+        return head .. result .. '}'
+    end
+    result[0], result[#result + 1] = head, '}'
+    return table.concat(result, '', 0)
+end
+
 -- Numbers that come again and again, as their texts.
 local number_of = {}
 local function number(text)
@@ -203,7 +213,7 @@ for i = 1, N do
                 texts = {}
                 replies[list] = texts
             end
-            texts[#texts + 1] = result and '{"jsonrpc":"2.0","id":' .. ARGV[r.at + 3] .. ',"result":' .. result .. '}'
+            texts[#texts + 1] = result and result_text(ARGV[r.at + 3], result)
                 or '{"jsonrpc":"2.0","id":' .. ARGV[r.at + 3] .. ',"error":{"code":' .. code .. ',"message":'
                     .. S(message) .. ',"data":' .. (data or '{}') .. '}}'
         end

@@ -1,32 +1,23 @@
--- complete.lua: ends attempts with success. Needs task.lua, lease.lua, dependents.lua and retention.lua; the
--- operation's arguments 2 to 5 are those of include/retention.lua.
+-- complete.lua: ends attempts with success. Needs task.lua, lease.lua and dependents.lua.
 local completed = 0
 
--- Said before the first write: what a completion writes has the right types, apart from what unlease() does.
+-- Said before the first write: what a completion writes has the right types, apart from the sets of the lease.
 local function complete_want()
     want_moves()
-    want('zset', P .. 'tasks:completed')
+    want('zset', ENDED.completed)
 end
 
--- Writes the result and the outcome, which it returns; the indexes are the caller's to change.
+-- Writes the result, and returns the outcome; the indexes are the caller's to change. The fields of the holder stay: they say who
+-- has completed it, and under which token, for a repeat (lease_check()).
 local function complete_write(id, key, t, result)
-    local outcome = '{"id":"' .. id .. '","status":"completed","completedAt":' .. ISO(NOW) .. '}'
-    local h = {'HSET', key, 'st', 'completed', 'en', NOW_TEXT, 'up', NOW_TEXT, 'v', I(t.version + 1), 'dop', 'complete',
-        'dtk', t.token, 'dby', t.holder, 'dou', outcome}
+    local version = I(t.version + 1)
     if result ~= '' then
-        h[#h + 1] = 'result'
-        h[#h + 1] = result
+        call('HSET', key, 'st', 'completed', 'en', NOW_TEXT, 'up', NOW_TEXT, 'v', version, 'result', result)
+    else
+        call('HSET', key, 'st', 'completed', 'en', NOW_TEXT, 'up', NOW_TEXT, 'v', version)
     end
-    call(unpack(h))
     count_move(t.queue, 'in_progress', 'completed')
     ended(id, t, 'completed', #result)
     completed = completed + 1
-    return outcome
-end
-
--- Finished tasks leave at least as fast as they come.
-function after_group()
-    if completed > 0 then
-        retention_after('completed', completed, retention_limits(op_arg, 2))
-    end
+    return completed_json(id, NOW_TEXT)
 end

@@ -13,7 +13,8 @@
 -- Returns { {code per request: 0 done, 1 replayed, 2 parked, 3 and 4 a claim that got nothing or something, -1 duplicate, else the error's code},
 --           {number of the request (0: the group) and text of each internal error}, length of the stream }
 --
--- A script defines  local function op(r)  that returns the result's JSON [, memo], or nil, code, message, data
+-- A script defines  local function op(r)  that returns the result's JSON (a text, or, with a memo, a list of texts that are put
+-- together only here) [, memo], or nil, code, message, data
 -- JSON; `nil, PARKED` when there is no reply yet, and nothing to keep for a repeat. It checks everything before its
 -- first write. With a memo it also defines op_replay(r, memo, wall ms of the first request), which makes the result
 -- again. The memo `false` says that nothing was changed: then nothing is kept, and a repeat is handled like a first
@@ -64,6 +65,16 @@ local function carried_fields(first)
         end
     end
     return carried
+end
+
+-- Would their events carry the same?
+local function same_caller(r, other)
+    for i = 6, 9 do
+        if ARGV[r.at + i] ~= ARGV[other.at + i] then
+            return false
+        end
+    end
+    return true
 end
 
 -- Appends an event: `fields` is a flat list of names and values; empty values are left out.

@@ -42,9 +42,13 @@ local function task_json(id, key)
     for line in string.gmatch(t[27] or '', '[^\n]+') do
         table.insert(lines, 1, line)
     end
-    if t[2] == 'completed' and t[28] and t[29] and t[14] then
-        lines[#lines + 1] = history_entry(t[5], t[28], t[29], t[14], 'completed')
+    local worker, token = t[11], t[30] -- those of a completed task, or, from an earlier version:
+    if not token then
+        worker, token = t[28], t[29]
+    end
+    if t[2] == 'completed' and worker and token and t[14] then
+        lines[#lines + 1] = history_entry(t[5], worker, token, t[14], 'completed')
     end
     local attempts = #lines > 0 and ',"attempts":[' .. table.concat(lines, ',') .. ']' or ''
-    return '{' .. task_members(id, t) .. attempts .. '}'
+    return task_text(id, t, attempts)
 end

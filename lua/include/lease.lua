@@ -29,9 +29,13 @@ local function lease_read(key)
 end
 
 -- Said before the first write: what unlease() writes has the right types.
+local lease_wanted -- the last holder
 local function lease_want(t)
-    want('zset', P .. 'leases')
-    want('set', held_key(t.holder))
+    if t.holder ~= lease_wanted or not t.holder then
+        want('zset', P .. 'leases')
+        want('set', held_key(t.holder))
+        lease_wanted = t.holder
+    end
     if t.assigned then
         want('zset', assigned_key(t.holder))
     end
@@ -50,6 +54,23 @@ local function version_read(id, key, expected)
     return t
 end
 
+-- What a completion is answered.
+local function completed_json(id, ended)
+    return '{"id":"' .. id .. '","status":"completed","completedAt":' .. ISO(ended) .. '}'
+end
+
+-- How the last attempt ended, for lease_check(). A completed task keeps the fields of its holder; one that was completed by an earlier
+-- version has none, and its ending where those of other operations are.
+local function read_ending(t)
+    if t.status == 'completed' and t.token then
+        t.done_op, t.done_token, t.done_by = 'complete', t.token, t.holder
+        t.outcome = completed_json(string.sub(t.key, #task_key('') + 1), call('HGET', t.key, 'en'))
+    else
+        local done = call('HMGET', t.key, 'dop', 'dtk', 'dby', 'dou')
+        t.done_op, t.done_token, t.done_by, t.outcome = done[1], done[2], done[3], done[4]
+    end
+end
+
 -- Decides whether (token, worker) may end this attempt with `operation`. Token '' and worker '' mean
 -- absent: a simple client may end a task only while it is assigned and, if it names a worker, to that
 -- worker. Returns 'go', or 'again' (the holder's own repeat: give the first outcome, t.outcome), or nil and the
@@ -62,8 +83,7 @@ local function lease_check(t, operation, token, worker)
         end
     end
     if t.done_op == nil then
-        local done = call('HMGET', t.key, 'dop', 'dtk', 'dby', 'dou')
-        t.done_op, t.done_token, t.done_by, t.outcome = done[1], done[2], done[3], done[4]
+        read_ending(t)
     end
     local same_caller = token ~= '' and token == t.done_token
         or token == '' and worker ~= '' and worker == t.done_by and t.status ~= 'in_progress'

@@ -10,7 +10,8 @@
 -- ws see waits_since();
 -- sc due time (wall ms) and id of the schedule that it came of; af ids of tasks that it waits for, joined by spaces, and
 -- of what a failed one of them means (dependents.lua); uk unique key; pn partition (partition.lua); ex mark of what few tasks have (dependents.lua);
--- dop dtk dby dou = operation, token, worker and outcome of the last finishing call.
+-- dop dtk dby dou = operation, token, worker and outcome of the last finishing call that was not a completion (in older data: of
+-- that, too). A completed task keeps the fields of its holder, which say the same of its completion.
 -- @include wake.lua
 -- @include load.lua
 
@@ -108,11 +109,11 @@ local function waits_since(id)
     return version and version == t[2] and since or t[1] or '0'
 end
 
--- What a task has only while it is in progress.
+-- What a task has while it is in progress, and a completed one keeps, but for `as`.
 local HOLDER_FIELDS = {'ho', 'hi', 'tk', 'le', 'pg', 'pe', 'as'}
 
--- A task in progress leaves its holder: indexes and holder fields only; the caller sets the new state.
-local function unlease(id, holder, assigned)
+-- A task in progress leaves its holder: indexes only.
+local function unlist_held(id, holder, assigned)
     call('ZREM', P .. 'leases', id)
     if holder then
         call('SREM', held_key(holder), id)
@@ -120,7 +121,13 @@ local function unlease(id, holder, assigned)
     end
     if assigned then
         call('ZREM', assigned_key(holder), id)
+        call('HDEL', task_key(id), 'as')
     end
+end
+
+-- The same, and the fields of its holder; the caller sets the new state.
+local function unlease(id, holder, assigned)
+    unlist_held(id, holder, assigned)
     call('HDEL', task_key(id), unpack(HOLDER_FIELDS))
 end
 
@@ -156,29 +163,28 @@ end
 
 -- What lists show of a task, what a claim shows besides, and what only task.get does.
 local TASK_PUBLIC = {'text', 'st', 'pr', 'q', 'at', 'ma', 'cr', 'up', 'v', 'ro', 'ho', 'le', 'du', 'en',
-    'de', 'meta', 'err', 'cc', 'pg', 'sc', 'af', 'uk', 'dr', 'pn', 'payload', 'result', 'hy', 'dby', 'dtk'}
+    'de', 'meta', 'err', 'cc', 'pg', 'sc', 'af', 'uk', 'dr', 'pn', 'payload', 'result', 'hy', 'dby', 'dtk', 'tk'}
 local TASK_SUMMARY, TASK_PAYLOAD = 24, 25
 
--- JSON members of a task, without the braces, from a HMGET of TASK_PUBLIC.
-local function task_members(id, t)
-    local out = {'"id":"', id, '","text":', t[1], ',"status":"', t[2], '","priority":', t[3],
-        ',"queue":"', t[4], '","attempt":', t[5] or '0', ',"maxAttempts":', t[6], ',"version":', t[9],
-        ',"createdAt":', ISO(t[7]), ',"updatedAt":', ISO(t[8])}
+-- A task as JSON, from a HMGET of TASK_PUBLIC; `further` = more members, each behind a comma. Put together in one step: Lua looks each
+-- text up among all it has, and long ones that differ little are found slowly.
+local function task_text(id, t, further)
+    local more, is_held = '', t[2] == 'in_progress'
     local function add(name, value)
-        out[#out + 1] = ',"' .. name .. '":' .. value
+        more = more .. ',"' .. name .. '":' .. value
     end
     if t[10] and t[10] ~= '' then
         add('roles', '["' .. string.gsub(t[10], ' ', '","') .. '"]')
     end
-    if t[11] then add('assignedTo', S(t[11])) end
-    if t[12] then add('lease_until', ISO(t[12])) end
+    if is_held and t[11] then add('assignedTo', S(t[11])) end
+    if is_held and t[12] then add('lease_until', ISO(t[12])) end
     if t[13] and (t[2] == 'delayed' or t[2] == 'blocked') then add('next_run_at', ISO(t[13])) end
     if t[14] then add(t[2] == 'completed' and 'completedAt' or 'endedAt', ISO(t[14])) end
     if t[15] then add('dead', 'true') end
     if t[16] then add('metadata', t[16]) end
     if t[17] then add('error', t[17]) end
     if t[18] and t[18] ~= '0' then add('crashes', t[18]) end
-    if t[19] then add('progress', t[19]) end
+    if is_held and t[19] then add('progress', t[19]) end
     if t[20] then
         local due, schedule = string.match(t[20], '^(%d+) (.*)$')
         add('schedule', S(schedule))
@@ -188,7 +194,9 @@ local function task_members(id, t)
     if t[22] then add('unique_key', S(t[22])) end
     if t[23] then add('dead_reason', '"' .. t[23] .. '"') end
     if t[24] then add('partition', '"' .. t[24] .. '"') end
-    if t[TASK_PAYLOAD] then add('payload', t[TASK_PAYLOAD]) end
-    if t[26] then add('result', t[26]) end
-    return table.concat(out)
+    local payload, result = t[TASK_PAYLOAD], t[26]
+    return '{"id":"' .. id .. '","text":' .. t[1] .. ',"status":"' .. t[2] .. '","priority":' .. t[3] .. ',"queue":"' .. t[4]
+        .. '","attempt":' .. (t[5] or '0') .. ',"maxAttempts":' .. t[6] .. ',"version":' .. t[9] .. ',"createdAt":' .. ISO(t[7])
+        .. ',"updatedAt":' .. ISO(t[8]) .. more .. (payload and ',"payload":' or '') .. (payload or '')
+        .. (result and ',"result":' or '') .. (result or '') .. (further or '') .. '}'
 end

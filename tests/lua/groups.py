@@ -52,7 +52,8 @@ class Run:
         d = self.draw
         number = d.choice(sorted(self.tokens)) if self.tokens and d.random() < 0.9 else d.randrange(len(self.ids))
         worker = s.task(self.ids[number]).get("ho", b"a").decode()
-        args = [self.ids[number], self.tokens.get(number, "1-aa"), worker, d.choice(["1", ""])]
+        token = "" if d.random() < 0.2 else self.tokens.get(number, "1-aa")  # without one it may be a task that the group leases
+        args = [self.ids[number], token, worker if token else d.choice(["", worker]), d.choice(["1", ""])]
         return [*args, "1", *self.claim_args(worker, [1, 1, 2, 5])] if d.random() < 0.6 else [*args, "0"]
 
     def arguments(self, kind):
@@ -120,11 +121,26 @@ class Run:
         queues = {k: [self.ids.index(i.decode()) for i in s.redis.call("ZRANGE", k, 0, -1)] for k in keys
                   if k.startswith(s.key("queue:")) and (k.endswith(":pending") or ":role:" in k)}
         tasks = [(s.task(i).get("st"), s.task(i).get("ho")) for i in self.ids]
+        listed = {k: sorted(self.ids.index(i.decode()) for i in members(k)) for k in keys
+                  if k in (s.key("leases"), s.key("tasks:completed")) or k.startswith(s.key("queue:instance:"))}
         counts = s.redis.hash(s.key("counts"))
-        self.seen.append((self.number, kind, codes, docs, queues, tasks, counts))
+        self.seen.append((self.number, kind, codes, docs, queues, tasks, listed, counts, self.histories()))
+
+    def histories(self):
+        """What the events tell of each task, in their order."""
+        out = {}
+        for event in s.events():
+            for task in (event.get("id") or event.get("ids", "")).split():
+                out.setdefault(self.ids.index(task) if task in self.ids else None, []).append((event["type"], event.get("worker")))
+        return {number: told for number, told in out.items() if number is not None}
 
 
-@case("random requests in groups and one after the other: the same replies, queues, tasks and counts")
+def members(key):
+    is_set = s.redis.call("TYPE", key) == b"set"
+    return s.redis.call("SMEMBERS", key) if is_set else s.redis.call("ZRANGE", key, 0, -1)
+
+
+@case("random requests in groups and one after the other: the same replies, queues, tasks, indexes and counts, and the same told of each task")
 def groups():
     draw, seeds = rng("groups"), 0
     for _ in range(300 if LONG else 3):
@@ -134,6 +150,40 @@ def groups():
             equal(other, one, f"step {one[0]} of history {seed}")
         seeds += len(alone)
     note(f"{seeds} groups")
+
+
+def kinds_of(task):
+    return [e["type"] for e in s.events() if task in (e.get("id") or e.get("ids", "")).split()]
+
+
+@case("a task that one request of a group leases and the next one, without its token, completes: completed, listed so, told in that order")
+def leased_and_completed():
+    s.redis.call("FLUSHALL")
+    first, second = [s.create("t")["result"]["id"] for _ in range(2)]
+    token = s.claim("a")["result"]["tasks"][0]["lease_token"]
+    answer = s.commit("task_complete", [
+        Request(first, token, "a", "", "1", *s.claim_args("a"), keys=[s.key(f"task:{first}")], reply=REPLIES),
+        Request(second, "", "a", "2", "0", keys=[s.key(f"task:{second}")], reply=REPLIES)], OP_ARGS["task_complete"])
+    equal(answer.codes, [4, 0])
+    for task in (first, second):
+        equal(kinds_of(task), ["task.created", "task.claimed", "task.completed"])
+        equal(s.get(task)["result"]["status"], "completed")
+    equal([members(s.key(k)) for k in ("leases", "queue:instance:a", "queue:tasks:pending")], [[], [], []])
+    equal(sorted(members(s.key("tasks:completed"))), [first.encode(), second.encode()])
+    equal(s.redis.hash(s.key("counts")).get(b"q:default:in_progress"), None)
+
+
+@case("the claims of a group are told together when worker, queue and caller are the same, and apart when they are not")
+def claims_told():
+    s.redis.call("FLUSHALL")
+    for queue in ("default", "default", "default", "default", "q", "q"):
+        s.create("t", queue=queue)
+    claims = [("a", "default", "x"), ("a", "default", "x"), ("a", "q", "x"), ("b", "q", "x"), ("b", "default", "x"), ("b", "default", "y")]
+    s.commit("task_claim", [Request(*s.claim_args(worker, queue=queue), 0, actor=actor, trace=f"of {actor}", reply=REPLIES)
+                            for worker, queue, actor in claims], OP_ARGS["task_claim"])
+    told = [(e["worker"], e["queue"], e["actor"], e["trace"], len(e["ids"].split())) for e in s.events("task.claimed")]
+    equal(told, [("a", "default", "x", "of x", 2), ("a", "q", "x", "of x", 1), ("b", "q", "x", "of x", 1), ("b", "default", "x", "of x", 1),
+                 ("b", "default", "y", "of y", 1)])
 
 
 if __name__ == "__main__":

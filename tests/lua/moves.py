@@ -116,6 +116,9 @@ def places(task):
     return found
 
 
+HELD = {"in_progress", "completed"}  # a completed task keeps the fields of its holder
+
+
 def check_place(task, what):
     """Its indexes are those of its state, and its fields no others."""
     t = s.task(task)
@@ -127,7 +130,7 @@ def check_place(task, what):
     if state == "blocked":
         want = want | {f"task:{d}:dependents" for d in t["af"].decode().split()}
     equal(places(task), want, what)
-    for field, states in (("tk", {"in_progress"}), ("ho", {"in_progress"}), ("le", {"in_progress"}), ("af", {"blocked"}),
+    for field, states in (("tk", HELD), ("ho", HELD), ("le", HELD), ("as", {"in_progress"}), ("af", {"blocked"}),
                           ("du", {"delayed", "blocked"}), ("de", {"failed"}), ("dr", {"failed"}),
                           ("en", {"completed", "failed", "cancelled"})):
         check(field not in t or state in states, f"{what}: {field} of a task that is {state}")

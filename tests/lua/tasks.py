@@ -135,6 +135,39 @@ def complete():
     equal(indexes(t["id"]), {"tasks:completed"})
 
 
+@case("a completion that an earlier version wrote: its repeat gets the same outcome, others are stale, and its attempt is shown")
+def older_completion():
+    fresh()
+    t = claimed()
+    first = s.complete(t["id"], t["lease_token"], "w1", '{"r":[1]}')["result"]
+    shown = s.get(t["id"])["result"]
+    key = s.key("task:" + t["id"])
+    s.redis.call("HDEL", key, "ho", "hi", "tk", "le")
+    s.redis.call("HSET", key, "dop", "complete", "dtk", t["lease_token"], "dby", "w1", "dou", json.dumps(first))
+    equal(s.get(t["id"])["result"], shown)
+    equal([a["worker"] for a in shown["attempts"]], ["w1"])
+    equal(s.complete(t["id"], t["lease_token"], "w1")["result"], first)
+    equal(s.complete(t["id"], worker="w1")["result"], first)
+    equal(reason(s.complete(t["id"], "forged")), "stale_lease")
+    equal(s.fail(t["id"], t["lease_token"])["error"]["code"], -32005)
+    equal(s.complete_batch([(t["id"], t["lease_token"])])["result"]["items"][0]["status"], "completed")
+    equal(len(s.events("task.completed")), 1)
+
+
+@case("completed after a failure: what counts is the completion, by whom and under which token")
+def complete_after_failure():
+    fresh()
+    t = claimed()
+    s.fail(t["id"], t["lease_token"], backoff=0)
+    s.redis.call("HDEL", s.key("task:" + t["id"]), "dn")
+    s.update(t["id"], status="pending")
+    again = s.claim("w2")["result"]["tasks"][0]
+    first = s.complete(t["id"], again["lease_token"], "w2")["result"]
+    equal(s.complete(t["id"], again["lease_token"], "w2")["result"], first)
+    equal(s.complete(t["id"], worker="w1")["error"]["code"], -32005)
+    equal([[a["worker"], a["outcome"]] for a in s.get(t["id"])["result"]["attempts"]], [["w1", "failed"], ["w2", "completed"]])
+
+
 @case("complete without a token: only while assigned, only by the named worker")
 def simple_client():
     fresh()
@@ -497,7 +530,7 @@ def check_indexes():
             "failed": {"tasks:failed", "queue:dead"},
         }[status_]
         equal(indexes(task), want, f"{task} is {status_}")
-        check(("tk" in t) == (status_ == "in_progress"), f"{task}: {status_} and token")
+        check(("tk" in t) == (status_ in ("in_progress", "completed")), f"{task}: {status_} and token")
         check(int(t["at"]) <= int(t["ma"]), f"{task}: attempts {t['at']} of {t['ma']}")
     done = [e["id"] for e in s.events("task.completed")]
     equal(len(done), len(set(done)), "accepted completions per id")

@@ -91,7 +91,7 @@ def spread():
             wait_until(sample, 40, "all are done", step=0.02)
         wait_done(d, ids)
         means = [statistics.mean(column) for column in zip(*samples)]
-        done = collections.Counter(h["dby"].decode() for h in tasks_of(d).values())
+        done = collections.Counter(h["ho"].decode() for h in tasks_of(d).values())
         note(f"mean load {[round(m, 2) for m in means]}, spread {max(means) / min(means):.2f}; tasks {sorted(done.values())}")
         check(max(means) / min(means) <= 1.5, f"mean loads {means}")
         check(max(done.values()) / min(done.values()) <= 1.5, f"tasks {done}")
@@ -194,11 +194,11 @@ def deaf():
         wait_until(lambda: all(h.get("ho") == b"deaf" for h in tasks_of(d).values()), 5, "all are pushed to it")
         w = Work(d, name="good")
         wait_done(d, ids, 20)
-        equal({h["dby"] for h in tasks_of(d).values()}, {b"good"})
+        equal({h["ho"] for h in tasks_of(d).values()}, {b"good"})
         equal({h["at"] for h in tasks_of(d).values()}, {b"1"})
         more = add(c, 6)
         wait_done(d, more, 10)
-        equal({tasks_of(d)[i]["dby"] for i in more}, {b"good"})
+        equal({tasks_of(d)[i]["ho"] for i in more}, {b"good"})
         w.stop()
 
 
