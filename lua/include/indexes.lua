@@ -40,11 +40,11 @@ local function index_write(key, changes)
         end
     end
     local write = INDEX_WRITES[changes.kind]
+    if #gone > 0 then -- first: a short set is searched from end to end
+        call(write[2], key, unpack(gone))
+    end
     if #there > 0 then
         call(write[1], key, unpack(there))
-    end
-    if #gone > 0 then
-        call(write[2], key, unpack(gone))
     end
 end
 

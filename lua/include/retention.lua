@@ -59,13 +59,19 @@ do
     function retention_trim(state, limit, limits)
         local count, large = call('ZCARD', ENDED[state]), tonumber(call('HGET', COUNTS, 'large:' .. state) or '0')
         local bytes = count * TASK_BYTES + large
-        local oldest = call('ZRANGE', ENDED[state], 0, limit - 1, 'WITHSCORES')
         local has_sizes = bytes > limits.bytes and large > 0
         local gone = {}
-        for i = 1, #oldest, 2 do
-            local at = tonumber(oldest[i + 1])
+        local function may_go(at)
             local is_surplus = count - #gone > limits.keep or bytes > limits.bytes
-            if at < limits.before or is_surplus and at < limits.before_min then
+            return at < limits.before or is_surplus and at < limits.before_min
+        end
+        local first = call('ZRANGE', ENDED[state], 0, 0, 'WITHSCORES')[2] -- mostly nobody goes: then the others need no look
+        if not first or not may_go(tonumber(first)) then
+            return 0
+        end
+        local oldest = call('ZRANGE', ENDED[state], 0, limit - 1, 'WITHSCORES')
+        for i = 1, #oldest, 2 do
+            if may_go(tonumber(oldest[i + 1])) then
                 gone[#gone + 1] = oldest[i]
                 bytes = bytes - TASK_BYTES - (has_sizes and tonumber(call('HGET', P .. 'tasks:large', oldest[i]) or '0') or 0)
             else
