@@ -2,11 +2,11 @@
  * main.c: claudebench-bench: the command line. README.md says what is measured and how to read it.
  */
 #include "common/compat.h"
-#include "bench/depth.h"
-#include "bench/growth.h"
-#include "bench/report.h"
+#include "bench/growth/depth.h"
+#include "bench/growth/growth.h"
+#include "bench/report/report.h"
 
-#include "bench/stop.h"
+#include "bench/env/stop.h"
 #include "common/exitcode.h"
 
 #include <fnmatch.h>

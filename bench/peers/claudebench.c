@@ -3,13 +3,13 @@
  * does it, without what makes that one safe (repeats, deadlines).
  *
  * BENCH_REDIS is the socket. A consumer completes task by task with `next`; with BENCH_BATCHES=1 it claims a hundred and
- * completes these hundred. `serve` runs bare servers (bench/bare.h) with the options of the file BENCH_CONFIG.
+ * completes these hundred. `serve` runs bare servers (bench/rows/bare.h) with the options of the file BENCH_CONFIG.
  */
 #include "common/compat.h"
 #include "bench/peers/driver.h"
 
-#include "bench/bare.h"
-#include "bench/stop.h"
+#include "bench/rows/bare.h"
+#include "bench/env/stop.h"
 #include "common/keys.h"
 #include "common/mem.h"
 #include "common/rnd.h"

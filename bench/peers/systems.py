@@ -125,7 +125,7 @@ class Claudebench(System):
         return version_in(output_of(self.program("claudebenchd"), "--version"))
 
     def configure(self, box):
-        """As bench/env_daemon.c: the limits that a queue of a million would meet are raised, the rest is as it comes."""
+        """As bench/env/env_daemon.c: the limits that a queue of a million would meet are raised, the rest is as it comes."""
         path = os.path.join(box.folder, "claudebench.yaml")
         with open(path, "w", encoding="utf-8") as f:
             f.write(f"""config_version: 1

@@ -11,9 +11,9 @@ HERE = os.path.abspath(os.path.join(procs.top_srcdir(), "bench"))
 sys.dont_write_bytecode = True
 sys.path.insert(0, HERE)
 
-import capacity  # noqa: E402  pylint: disable=wrong-import-position
-import driver  # noqa: E402  pylint: disable=wrong-import-position
-import growth  # noqa: E402  pylint: disable=wrong-import-position
+from capacity import capacity  # noqa: E402  pylint: disable=wrong-import-position
+from growth import growth  # noqa: E402  pylint: disable=wrong-import-position
+from report import page  # noqa: E402  pylint: disable=wrong-import-position
 
 BENCH = os.path.abspath(procs.binary("claudebench-bench"))
 
@@ -43,7 +43,7 @@ def run(program, *args):
 
 @case("growth.py: a small run makes a table with a row for each point, its verdicts, and the same as JSON")
 def small_growth():
-    made, _ = run("growth.py", "--grow", "create-64:workers=1,2", "--grow", "claim-1:depth=100,300")
+    made, _ = run("growth/growth.py", "--grow", "create-64:workers=1,2", "--grow", "claim-1:depth=100,300")
     text = made.read("growth.md")
     for word in ("- date: ", "commit abc123", "AOF off", "## By task workers", "## By tasks queued", "over bare", "| create-64 | 2 |", "| claim-1 | 300 |"):
         check(word in text, f"no {word!r} in\n{text}")
@@ -109,12 +109,12 @@ def plots():
     try:
         os.environ["PATH"] = folder
         made = Arguments()
-        equal(driver.plot(made, "growth", script), None, "without gnuplot")
+        equal(page.plot(made, "growth", script), None, "without gnuplot")
         for body, wanted in (("echo no >&2; exit 1", None), ("while read -r line; do :; done; echo '<svg/>'", "<svg/>\n")):
             with open(program, "w", encoding="utf-8") as f:
                 f.write(f"#!/bin/sh\n{body}\n")
             os.chmod(program, 0o755)
-            got = driver.plot(made, "growth", script)
+            got = page.plot(made, "growth", script)
             equal(got and made.read("growth.svg"), wanted, body)
     finally:
         os.environ["PATH"] = path
@@ -124,7 +124,7 @@ def plots():
 
 @case("patterns.py: a small run has all seven patterns, each with its meaning and all that was asked for")
 def small_patterns():
-    made, _ = run("patterns.py")
+    made, _ = run("patterns/patterns.py")
     found = json.loads(made.read("patterns.json"))["patterns"]
     equal([(p["letter"], p["pattern"]) for p in found],
           [("A", "tasks-push"), ("B", "tasks-pull"), ("B", "tasks-pull-asking"), ("C", "tasks-hybrid"), ("A", "events-stream"), ("B", "events-pubsub"),

@@ -3,7 +3,7 @@
  * would. Else the two sides of a row are not compared but confused.
  */
 #include "common/compat.h"
-#include "bench/row.h"
+#include "bench/rows/row.h"
 
 #include "common/json.h"
 #include "common/mem.h"
