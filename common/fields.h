@@ -53,12 +53,13 @@ struct field {
     const char *text;
 };
 
-#define REQUIRED         .flags = FIELD_REQUIRED
-#define OPTIONAL         .flags = 0
-#define NULLABLE         .flags = FIELD_NULLABLE
-#define UNIQUE           .flags = FIELD_UNIQUE
-#define REQUIRED_OR_NULL .flags = FIELD_REQUIRED | FIELD_NULLABLE /* results: there, perhaps null */
-#define DEFAULT(...)     .flags = 0, .fallback = #__VA_ARGS__
+#define REQUIRED            .flags = FIELD_REQUIRED
+#define OPTIONAL            .flags = 0
+#define NULLABLE            .flags = FIELD_NULLABLE
+#define UNIQUE              .flags = FIELD_UNIQUE
+#define REQUIRED_OR_NULL    .flags = FIELD_REQUIRED | FIELD_NULLABLE /* in results */
+#define DEFAULT(...)        .flags = 0, .fallback = #__VA_ARGS__
+#define UNIQUE_DEFAULT(...) .flags = FIELD_UNIQUE, .fallback = #__VA_ARGS__
 
 #define FIELD_STR(n, need, lo, hi, doc)                                                            \
     {                                                                                              \

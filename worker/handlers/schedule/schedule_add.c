@@ -25,13 +25,9 @@ static const struct field params[] = {
               "The zone that the cron expression is read in, by its IANA name."),
     FIELD_OBJECT("template", REQUIRED, task_template_params,
                  "The task, as for task.create, to be run when it is made."),
-    {.name = "missed",
-     .type = FIELD_TYPE_ENUM,
-     .fallback = "\"once\"",
-     .choices = schedule_missed,
-     .text = "Due times that nobody was there to fire, for more than five seconds: none is made up "
-             "for, one task "
-             "stands for all, or each has its own (the latest 1000)."},
+    FIELD_ENUM("missed", DEFAULT("once"), schedule_missed,
+               "Due times that nobody was there to fire, for more than five seconds: none is made "
+               "up for, one task stands for all, or each has its own (the latest 1000)."),
     FIELD_BOOL("paused", OPTIONAL, "Do not fire (default: as it was; a new one fires)."),
     FIELD_TIME("start", OPTIONAL, "Nothing is due before."),
     FIELD_TIME("end", OPTIONAL, "Nothing is due after."),

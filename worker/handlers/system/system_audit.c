@@ -49,11 +49,8 @@ static const struct field server_fields[] = {
 
 static const struct field result[] = {
     FIELD_INT("examined", REQUIRED, 0, INT64_MAX, "How many keys, consumers and instances."),
-    {.name = "server",
-     .type = FIELD_TYPE_OBJECT,
-     OPTIONAL,
-     .sub = server_fields,
-     .text = "What Redis says of itself; on the first page."},
+    FIELD_OBJECT("server", OPTIONAL, server_fields,
+                 "What Redis says of itself; on the first page."),
     FIELD_TIME("at", REQUIRED, "The time of Redis' host."),
     FIELD_LIST("findings", REQUIRED, 0, 0, finding_element, "What is wrong."),
     FIELD_STR("next", OPTIONAL, 1, 64, "Where the next page begins; absent on the last one."),

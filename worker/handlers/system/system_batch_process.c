@@ -11,13 +11,8 @@ static const struct field params[] = {
         "fence", OPTIONAL, 1, 9007199254740991,
         "From the call that gave the lease. Without it, the lease is taken: refused while another "
         "instance's is live; what that one did not finish is handed out again."),
-    {.name = "items",
-     .type = FIELD_TYPE_LIST,
-     .fallback = "[]",
-     .min = 0,
-     .max = 100,
-     .sub = system_batch_item,
-     .text = "Items to add. At most 1000, of 4 MiB, may wait."},
+    FIELD_LIST("items", DEFAULT([]), 0, 100, system_batch_item,
+               "Items to add. At most 1000, of 4 MiB, may wait."),
     FIELD_INT("from", DEFAULT(0), 0, 1000000000,
               "Number of the first of these items, counted from 0: those that the batch has are "
               "skipped."),

@@ -10,12 +10,7 @@ static const char *const indexes[] = {"pending",   "delayed",  "blocked",   "in_
 
 static const struct field entry_fields[] = {
     FIELD_ENUM("index", REQUIRED, indexes, "Where."),
-    {.name = "queue",
-     .type = FIELD_TYPE_NAME,
-     .fallback = "\"default\"",
-     .min = 1,
-     .max = 64,
-     .text = "Of pending tasks: whose."},
+    FIELD_NAME("queue", DEFAULT("default"), "Of pending tasks: whose."),
     FIELD_NAME("role", OPTIONAL, "Of pending tasks with roles: for which."),
     FIELD_TASK_ID("id", REQUIRED, "The task."),
     FIELD_ID("instance", OPTIONAL, "Whose; of held and assigned tasks."),
@@ -43,20 +38,10 @@ static const struct field count_element[] = {
 };
 
 static const struct field params[] = {
-    {.name = "entries",
-     .type = FIELD_TYPE_LIST,
-     .fallback = "[]",
-     .min = 0,
-     .max = 100,
-     .sub = entry_element,
-     .text = "What leads nowhere, or is listed where it belongs as well: taken out."},
-    {.name = "counts",
-     .type = FIELD_TYPE_LIST,
-     .fallback = "[]",
-     .min = 0,
-     .max = 100,
-     .sub = count_element,
-     .text = "Counts that are put right by their difference."},
+    FIELD_LIST("entries", DEFAULT([]), 0, 100, entry_element,
+               "What leads nowhere, or is listed where it belongs as well: taken out."),
+    FIELD_LIST("counts", DEFAULT([]), 0, 100, count_element,
+               "Counts that are put right by their difference."),
     FIELD_END,
 };
 

@@ -146,29 +146,17 @@ const struct field task_error_fields[] = {
                   "Longest delay after a failure (default: task.backoff_max_ms)."),                \
         FIELD_INT("lease_ms", OPTIONAL, 100, 86400000,                                             \
                   "How long a claim holds without a renewal (default: task.lease_ms)."),           \
-        {.name = "queue",                                                                          \
-         .type = FIELD_TYPE_NAME,                                                                  \
-         .fallback = "\"default\"",                                                                \
-         .min = 1,                                                                                 \
-         .max = 64,                                                                                \
-         .text = "The queue to put it on."},                                                       \
-    {                                                                                              \
-        .name = "roles", .type = FIELD_TYPE_LIST, .flags = FIELD_UNIQUE, .min = 1, .max = 4,       \
-        .sub = task_role_element, .text = "Only workers with one of these roles may claim it."     \
-    }
+        FIELD_NAME("queue", DEFAULT("default"), "The queue to put it on."),                        \
+        FIELD_LIST("roles", UNIQUE, 1, 4, task_role_element,                                       \
+                   "Only workers with one of these roles may claim it.")
 
 /* What it waits for. */
 #define TASK_WAIT_FIELDS                                                                           \
     FIELD_TIME("run_at", OPTIONAL, "Not before this time: until then it is delayed."),             \
         FIELD_INT("delay_ms", OPTIONAL, 0, TASK_DELAY_MAX_MS,                                      \
                   "Not before so long from now; not with run_at."),                                \
-        {.name = "after",                                                                          \
-         .type = FIELD_TYPE_LIST,                                                                  \
-         .flags = FIELD_UNIQUE,                                                                    \
-         .min = 0,                                                                                 \
-         .max = 64,                                                                                \
-         .sub = task_id_element,                                                                   \
-         .text = "Tasks that must end first, of any queue; until then it is blocked."},            \
+        FIELD_LIST("after", UNIQUE, 0, 64, task_id_element,                                        \
+                   "Tasks that must end first, of any queue; until then it is blocked."),          \
         FIELD_ENUM(                                                                                \
             "on_dependency_failure", DEFAULT("fail"), on_dependency_failure,                       \
             "When one of them fails for good, is cancelled or deleted: fail, too; ignore it; "     \
@@ -179,13 +167,8 @@ const struct field task_create_params[] = {TASK_CORE_FIELDS, TASK_WAIT_FIELDS, F
 const struct field task_create_batch_params[] = {
     TASK_CORE_FIELDS,
     TASK_WAIT_FIELDS,
-    {.name = "after_index",
-     .type = FIELD_TYPE_LIST,
-     .flags = FIELD_UNIQUE,
-     .min = 0,
-     .max = 64,
-     .sub = index_element,
-     .text = "As `after`, of earlier tasks of this batch."},
+    FIELD_LIST("after_index", UNIQUE, 0, 64, index_element,
+               "As `after`, of earlier tasks of this batch."),
     FIELD_END,
 };
 
