@@ -165,9 +165,8 @@ static void operation_args(const struct commit *c, const struct handler_context 
         return;
     }
     const char *dead = keys_make(arena, ctx->prefix, KEY_DEAD);
-    arg_list_add(arena, keys, dead, strlen(dead));
-    const char *cap = arena_printf(arena, "%" PRId64, ctx->opts->limits.dead_entries);
-    arg_list_add(arena, args, cap, strlen(cap));
+    arg_list_add_str(arena, keys, dead);
+    arg_list_add_int(arena, args, ctx->opts->limits.dead_entries);
 }
 
 void commit_build(struct commit *c, const struct handler_context *ctx, struct arena *arena)

@@ -24,9 +24,19 @@ void arg_list_add(struct arena *arena, struct arg_list *list, const char *data, 
     list->items[list->len++] = (struct arg){data, len};
 }
 
+void arg_list_add_str(struct arena *arena, struct arg_list *list, const char *s)
+{
+    arg_list_add(arena, list, s, strlen(s));
+}
+
+void arg_list_add_int(struct arena *arena, struct arg_list *list, int64_t n)
+{
+    arg_list_add_str(arena, list, arena_int(arena, n));
+}
+
 void prepare_key(struct prepare *p, const char *key)
 {
-    arg_list_add(p->arena, &p->keys, key, strlen(key));
+    arg_list_add_str(p->arena, &p->keys, key);
 }
 
 void prepare_arg(struct prepare *p, const char *data, size_t len)

@@ -80,7 +80,10 @@ struct handler {
 
 /* The row of a parameter by name; asserts that the table has it. */
 struct field_value *prepare_value(const struct prepare *p, const char *name);
+/* One more key or argument. Nothing is copied; the number's digits are in the arena. */
 void arg_list_add(struct arena *arena, struct arg_list *list, const char *data, size_t len);
+void arg_list_add_str(struct arena *arena, struct arg_list *list, const char *s);
+void arg_list_add_int(struct arena *arena, struct arg_list *list, int64_t n);
 
 void prepare_key(struct prepare *p, const char *key);
 void prepare_arg(struct prepare *p, const char *data, size_t len);

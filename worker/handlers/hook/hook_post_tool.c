@@ -159,13 +159,10 @@ static void operation(const struct handler_context *ctx, struct arena *arena, st
                       struct arg_list *args)
 {
     const char *failures = keys_make(arena, ctx->prefix, KEY_HOOK_FAILURES);
-    const int64_t numbers[] = {ctx->opts->hooks.alert_after, ctx->opts->hooks.alert_window_ms};
 
-    arg_list_add(arena, keys, failures, strlen(failures));
-    for (size_t i = 0; i < CB_ARRAY_LEN(numbers); i++) {
-        const char *text = arena_int(arena, numbers[i]);
-        arg_list_add(arena, args, text, strlen(text));
-    }
+    arg_list_add_str(arena, keys, failures);
+    arg_list_add_int(arena, args, ctx->opts->hooks.alert_after);
+    arg_list_add_int(arena, args, ctx->opts->hooks.alert_window_ms);
     hook_audit_operation(ctx, arena, keys, args);
 }
 

@@ -31,10 +31,9 @@ void hook_audit_operation(const struct handler_context *ctx, struct arena *arena
                           struct arg_list *keys, struct arg_list *args)
 {
     const char *key = keys_make(arena, ctx->prefix, KEY_AUDIT);
-    const char *cap = arena_int(arena, ctx->opts->limits.audit_entries);
 
-    arg_list_add(arena, keys, key, strlen(key));
-    arg_list_add(arena, args, cap, strlen(cap));
+    arg_list_add_str(arena, keys, key);
+    arg_list_add_int(arena, args, ctx->opts->limits.audit_entries);
 }
 
 void hook_put_text(struct buf *out, const char *key, const char *text)

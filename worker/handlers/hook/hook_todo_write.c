@@ -208,9 +208,9 @@ static void operation(const struct handler_context *ctx, struct arena *arena, st
                       struct arg_list *args)
 {
     task_retention_operation(ctx, arena, keys, args);
-    task_operation_int(arena, args, ctx->opts->task.max_pending);
-    task_operation_int(arena, args, ctx->opts->task.max_attempts);
-    task_operation_int(arena, args, ctx->opts->task.max_crashes);
+    arg_list_add_int(arena, args, ctx->opts->task.max_pending);
+    arg_list_add_int(arena, args, ctx->opts->task.max_attempts);
+    arg_list_add_int(arena, args, ctx->opts->task.max_crashes);
 }
 
 const struct handler handler_hook_todo_write = {

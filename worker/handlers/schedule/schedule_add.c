@@ -111,7 +111,7 @@ static void operation(const struct handler_context *ctx, struct arena *arena, st
                       struct arg_list *args)
 {
     schedule_operation(ctx, arena, keys, args);
-    task_operation_int(arena, args, ctx->opts->task.max_schedules);
+    arg_list_add_int(arena, args, ctx->opts->task.max_schedules);
 }
 
 const struct handler handler_schedule_add = {

@@ -50,6 +50,6 @@ void schedule_operation(const struct handler_context *ctx, struct arena *arena,
     (void)args;
     for (size_t i = 0; i < CB_ARRAY_LEN(ids); i++) {
         const char *key = keys_make(arena, ctx->prefix, ids[i]);
-        arg_list_add(arena, keys, key, strlen(key));
+        arg_list_add_str(arena, keys, key);
     }
 }

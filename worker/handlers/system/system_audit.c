@@ -62,13 +62,11 @@ static void add_row(struct arena *arena, struct arg_list *args, enum key_id id, 
 {
     const struct key_row *row = keys_row(id);
 
-    arg_list_add(arena, args, row->pattern, strlen(row->pattern));
-    arg_list_add(arena, args, row->type, strlen(row->type));
-    arg_list_add(arena, args, names, strlen(names));
-    for (size_t i = 0; i < 3; i++) {
-        const char *text = arena_printf(arena, "%" PRId64, limits[i]);
-        arg_list_add(arena, args, text, strlen(text));
-    }
+    arg_list_add_str(arena, args, row->pattern);
+    arg_list_add_str(arena, args, row->type);
+    arg_list_add_str(arena, args, names);
+    for (size_t i = 0; i < 3; i++)
+        arg_list_add_int(arena, args, limits[i]);
 }
 
 void system_audit_operation(const struct handler_context *ctx, struct arena *arena,

@@ -39,10 +39,8 @@ static void operation(const struct handler_context *ctx, struct arena *arena, st
                       struct arg_list *args)
 {
     (void)keys;
-    const char *suspect = arena_printf(arena, "%" PRId64, ctx->opts->cluster.suspect_ms);
-    const char *offline = arena_printf(arena, "%" PRId64, ctx->opts->cluster.offline_ms);
-    arg_list_add(arena, args, suspect, strlen(suspect));
-    arg_list_add(arena, args, offline, strlen(offline));
+    arg_list_add_int(arena, args, ctx->opts->cluster.suspect_ms);
+    arg_list_add_int(arena, args, ctx->opts->cluster.offline_ms);
 }
 
 const struct handler handler_system_check_health = {

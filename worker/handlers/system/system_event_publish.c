@@ -54,10 +54,8 @@ static void operation(const struct handler_context *ctx, struct arena *arena, st
                       struct arg_list *args)
 {
     (void)keys;
-    const char *window = arena_printf(arena, "%" PRId64, ctx->opts->events.dedupe_ms);
-    const char *count = arena_printf(arena, "%" PRId64, ctx->opts->events.dedupe_ids);
-    arg_list_add(arena, args, window, strlen(window));
-    arg_list_add(arena, args, count, strlen(count));
+    arg_list_add_int(arena, args, ctx->opts->events.dedupe_ms);
+    arg_list_add_int(arena, args, ctx->opts->events.dedupe_ids);
 }
 
 const struct handler handler_system_event_publish = {

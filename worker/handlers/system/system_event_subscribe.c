@@ -53,8 +53,7 @@ static void operation(const struct handler_context *ctx, struct arena *arena, st
                       struct arg_list *args)
 {
     (void)keys;
-    const char *idle = arena_printf(arena, "%" PRId64, ctx->opts->events.reader_idle_ms);
-    arg_list_add(arena, args, idle, strlen(idle));
+    arg_list_add_int(arena, args, ctx->opts->events.reader_idle_ms);
 }
 
 const struct handler handler_system_event_subscribe = {

@@ -102,8 +102,7 @@ static void operation(const struct handler_context *ctx, struct arena *arena, st
                       struct arg_list *args)
 {
     (void)keys;
-    const char *lease = arena_printf(arena, "%" PRId64, ctx->opts->task.lease_ms);
-    arg_list_add(arena, args, lease, strlen(lease));
+    arg_list_add_int(arena, args, ctx->opts->task.lease_ms);
 }
 
 const struct handler handler_system_heartbeat = {

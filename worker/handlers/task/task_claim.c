@@ -47,8 +47,8 @@ static void operation(const struct handler_context *ctx, struct arena *arena, st
                       struct arg_list *args)
 {
     task_lease_operation(ctx, arena, keys, args);
-    task_operation_int(arena, args, ctx->opts->task.deny_ms);
-    task_operation_int(arena, args, ctx->opts->limits.waiters);
+    arg_list_add_int(arena, args, ctx->opts->task.deny_ms);
+    arg_list_add_int(arena, args, ctx->opts->limits.waiters);
     task_operation_assignment(ctx, arena, args);
 }
 

@@ -39,8 +39,8 @@ static int prepare(struct prepare *p)
 static void operation(const struct handler_context *ctx, struct arena *arena, struct arg_list *keys,
                       struct arg_list *args)
 {
-    task_operation_int(arena, args, ctx->opts->task.backoff_ms);
-    task_operation_int(arena, args, ctx->opts->task.backoff_max_ms);
+    arg_list_add_int(arena, args, ctx->opts->task.backoff_ms);
+    arg_list_add_int(arena, args, ctx->opts->task.backoff_max_ms);
     task_retention_operation(ctx, arena, keys, args);
 }
 

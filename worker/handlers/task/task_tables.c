@@ -172,17 +172,11 @@ const struct field task_create_batch_params[] = {
     FIELD_END,
 };
 
-void task_operation_int(struct arena *arena, struct arg_list *args, int64_t n)
-{
-    const char *text = arena_int(arena, n);
-    arg_list_add(arena, args, text, strlen(text));
-}
-
 void task_operation_assignment(const struct handler_context *ctx, struct arena *arena,
                                struct arg_list *args)
 {
     const char *mode = options_assignment_name(ctx->opts->task.assignment);
-    arg_list_add(arena, args, mode, strlen(mode));
+    arg_list_add_str(arena, args, mode);
 }
 
 void task_put_key(struct prepare *p, const struct field_value *v)
@@ -339,39 +333,39 @@ void task_create_operation(const struct handler_context *ctx, struct arena *aren
                            struct arg_list *keys, struct arg_list *args)
 {
     (void)keys;
-    task_operation_int(arena, args, ctx->opts->task.max_pending);
+    arg_list_add_int(arena, args, ctx->opts->task.max_pending);
 }
 
 void task_lease_operation(const struct handler_context *ctx, struct arena *arena,
                           struct arg_list *keys, struct arg_list *args)
 {
     (void)keys;
-    task_operation_int(arena, args, ctx->opts->task.lease_ms);
+    arg_list_add_int(arena, args, ctx->opts->task.lease_ms);
 }
 
 void task_claim_operation(const struct handler_context *ctx, struct arena *arena,
                           struct arg_list *keys, struct arg_list *args)
 {
     task_lease_operation(ctx, arena, keys, args);
-    task_operation_int(arena, args, ctx->opts->task.deny_ms);
+    arg_list_add_int(arena, args, ctx->opts->task.deny_ms);
 }
 
 void task_retention_operation(const struct handler_context *ctx, struct arena *arena,
                               struct arg_list *keys, struct arg_list *args)
 {
     (void)keys;
-    task_operation_int(arena, args, ctx->opts->task.keep_finished);
-    task_operation_int(arena, args, ctx->opts->task.keep_finished_ms);
-    task_operation_int(arena, args, ctx->opts->task.keep_finished_min_ms);
-    task_operation_int(arena, args, ctx->opts->task.keep_finished_bytes);
+    arg_list_add_int(arena, args, ctx->opts->task.keep_finished);
+    arg_list_add_int(arena, args, ctx->opts->task.keep_finished_ms);
+    arg_list_add_int(arena, args, ctx->opts->task.keep_finished_min_ms);
+    arg_list_add_int(arena, args, ctx->opts->task.keep_finished_bytes);
 }
 
 void task_complete_operation(const struct handler_context *ctx, struct arena *arena,
                              struct arg_list *keys, struct arg_list *args)
 {
-    task_operation_int(arena, args, ctx->opts->task.lease_ms);
+    arg_list_add_int(arena, args, ctx->opts->task.lease_ms);
     task_retention_operation(ctx, arena, keys, args);
-    task_operation_int(arena, args, ctx->opts->task.deny_ms);
+    arg_list_add_int(arena, args, ctx->opts->task.deny_ms);
     task_operation_assignment(ctx, arena, args);
 }
 

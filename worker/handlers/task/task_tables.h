@@ -65,8 +65,6 @@ struct task_claim_args {
 };
 void task_put_claim_args(struct prepare *p, const struct task_claim_args *a);
 
-/* Adds one of the options as an argument of the operation. */
-void task_operation_int(struct arena *arena, struct arg_list *args, int64_t n);
 /* The word of task.assignment. */
 void task_operation_assignment(const struct handler_context *ctx, struct arena *arena,
                                struct arg_list *args);
