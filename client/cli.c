@@ -497,7 +497,15 @@ void cli_put_help(const struct cli_verb *verb, struct buf *out)
 static bool is_in_group(const struct cli_verb *verb, const char *group)
 {
     size_t len = strlen(group);
-    return len == 0 || (strncmp(verb->name, group, len) == 0 && verb->name[len] == ' ');
+    return strncmp(verb->name, group, len) == 0 && verb->name[len] == ' ';
+}
+
+bool cli_is_group(const char *word)
+{
+    for (size_t i = 0; cli_verbs[i]; i++)
+        if (is_in_group(cli_verbs[i], word))
+            return true;
+    return false;
 }
 
 void cli_put_usage(struct buf *out, const char *group)
@@ -509,7 +517,7 @@ void cli_put_usage(struct buf *out, const char *group)
                "Usage: claudebench [-c FILE] %s%sCOMMAND [OPTION]... [ARGUMENT]...\n\nCommands:\n",
                group, is_all ? "" : " ");
     for (size_t i = 0; cli_verbs[i]; i++) {
-        if (!is_in_group(cli_verbs[i], group))
+        if (!is_all && !is_in_group(cli_verbs[i], group))
             continue;
         size_t start = out->len;
         buf_printf(out, "  %s %s", cli_verbs[i]->name, cli_verbs[i]->operands);

@@ -51,6 +51,8 @@ extern const struct cli_verb *const cli_verbs[]; /* main.c; NULL-terminated */
 
 /* The verb that these words begin with, and how many of them are its name; NULL: there is none. (main.c) */
 const struct cli_verb *cli_find_verb(int argc, char **argv, int *ret_words);
+/* Is it the first of a verb's two words ("hook" of "hook install")? */
+bool cli_is_group(const char *word);
 /* The i-th option of the verb, its own first; NULL behind the last. */
 const struct cli_option *cli_option_at(const struct cli_verb *verb, size_t i);
 

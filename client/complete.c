@@ -387,16 +387,6 @@ static void add_verbs(struct complete *c, const char *group)
     }
 }
 
-static bool is_group(const char *word)
-{
-    size_t len = strlen(word);
-
-    for (size_t i = 0; cli_verbs[i]; i++)
-        if (strncmp(cli_verbs[i]->name, word, len) == 0 && cli_verbs[i]->name[len] == ' ')
-            return true;
-    return false;
-}
-
 /* Options before the verb; moves behind them. */
 static void skip_globals(struct complete *c)
 {
@@ -430,7 +420,7 @@ static void complete(struct complete *c)
         return;
     }
     c->verb = cli_find_verb(c->argc, c->argv, &words);
-    if (c->argc == 1 && is_group(c->argv[0]) && c->current[0] != '-')
+    if (c->argc == 1 && cli_is_group(c->argv[0]) && c->current[0] != '-')
         add_verbs(c, c->argv[0]);
     if (!c->verb)
         return;

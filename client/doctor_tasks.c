@@ -72,12 +72,19 @@ static struct queue *queue_of(struct doctor_tasks *t, const char *name)
     return &t->queues[at];
 }
 
-static void take_queue(struct doctor_tasks *t, struct json_span queue, bool is_behind)
+/* The queue that an object of a reply names. */
+static struct queue *named_queue(struct doctor_tasks *t, struct json_span object)
 {
     char name[NAME_SIZE];
 
-    doctor_text(queue, "queue", name, sizeof name);
-    struct queue *q = queue_of(t, name);
+    doctor_text(object, "queue", name, sizeof name);
+    return queue_of(t, name);
+}
+
+static void take_queue(struct doctor_tasks *t, struct json_span queue, bool is_behind)
+{
+    struct queue *q = named_queue(t, queue);
+
     for (size_t i = 0; i < STATES; i++)
         *(is_behind ? &q->after[i] : &q->before[i]) = doctor_number(queue, states[i]);
 }
@@ -121,29 +128,35 @@ static int read_counts(struct doctor *d, bool is_behind)
 
 /* ---- a walk ---- */
 
+/* Which of `states` an object names; STATES: one that is not compared. */
+static size_t named_state(struct json_span object)
+{
+    char state[16];
+    size_t i = 0;
+
+    doctor_text(object, "state", state, sizeof state);
+    while (i < STATES && strcmp(state, states[i]) != 0)
+        i++;
+    return i;
+}
+
 static void take_counted(struct doctor_tasks *t, struct json_span counted)
 {
-    char name[NAME_SIZE], state[16];
+    struct queue *q = named_queue(t, counted);
+    size_t state = named_state(counted);
 
-    doctor_text(counted, "queue", name, sizeof name);
-    doctor_text(counted, "state", state, sizeof state);
-    struct queue *q = queue_of(t, name);
-    for (size_t i = 0; i < STATES; i++)
-        if (strcmp(state, states[i]) == 0)
-            q->seen[i] += doctor_number(counted, "count");
+    if (state < STATES)
+        q->seen[state] += doctor_number(counted, "count");
 }
 
 /* A counter as it was while a page was looked at. */
 static void take_counter(struct doctor_tasks *t, struct json_span counter)
 {
-    char name[NAME_SIZE], state[16];
+    struct queue *q = named_queue(t, counter);
+    size_t state = named_state(counter);
 
-    doctor_text(counter, "queue", name, sizeof name);
-    doctor_text(counter, "state", state, sizeof state);
-    struct queue *q = queue_of(t, name);
-    for (size_t i = 0; i < STATES; i++)
-        if (strcmp(state, states[i]) == 0 && doctor_number(counter, "count") != q->before[i])
-            q->moved[i] = true;
+    if (state < STATES && doctor_number(counter, "count") != q->before[state])
+        q->moved[state] = true;
 }
 
 static void add_finding(struct doctor_tasks *t, const char *json, size_t len)

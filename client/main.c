@@ -110,16 +110,6 @@ const struct cli_verb *cli_find_verb(int argc, char **argv, int *ret_words)
     return found;
 }
 
-static bool is_group(const char *word)
-{
-    size_t len = strlen(word);
-
-    for (size_t i = 0; cli_verbs[i]; i++)
-        if (strncmp(cli_verbs[i]->name, word, len) == 0 && cli_verbs[i]->name[len] == ' ')
-            return true;
-    return false;
-}
-
 /* A group that is a verb as well has that verb's help. */
 static bool is_verb(const char *word)
 {
@@ -149,9 +139,9 @@ static int unknown_verb(int argc, char **argv)
 
     if (!near && two)
         near = nearest_name(two, verb_name_at, NULL);
-    if (is_group(argv[0]) && !two)
+    if (cli_is_group(argv[0]) && !two)
         return cli_wrong_use(NULL, "%s what? See 'claudebench %s --help'", argv[0], argv[0]);
-    const char *given = is_group(argv[0]) && two ? two : argv[0];
+    const char *given = cli_is_group(argv[0]) && two ? two : argv[0];
     if (near)
         return cli_wrong_use(NULL, "unknown command \"%s\"; did you mean \"%s\"?", given, near);
     return cli_wrong_use(NULL, "unknown command \"%s\"", given);
@@ -291,7 +281,7 @@ int main(int argc, char **argv)
         return show_version(g.is_verbose);
     argc -= 1 + g.used;
     argv += 1 + g.used;
-    if (argc > 0 && is_group(argv[0]) && !is_verb(argv[0]) &&
+    if (argc > 0 && cli_is_group(argv[0]) && !is_verb(argv[0]) &&
         (g.wants_help || (argc > 1 && is_help(argv[1]))))
         return show_usage(argv[0]);
     if (g.wants_help)

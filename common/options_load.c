@@ -156,22 +156,10 @@ static void read_file(struct options *opts, const char *path, struct options_err
     buf_done(&text);
 }
 
-static int is_yaml_name(const struct dirent *entry)
-{
-    size_t len = strlen(entry->d_name);
-    return entry->d_name[0] != '.' && len > 5 && strcmp(entry->d_name + len - 5, ".yaml") == 0;
-}
-
-/* By bytes, whatever the locale says. */
-static int by_name(const struct dirent **a, const struct dirent **b)
-{
-    return strcmp((*a)->d_name, (*b)->d_name);
-}
-
 static void read_folder(struct options *opts, const char *dir, struct options_errors *errs)
 {
     struct dirent **entries = NULL;
-    int n = scandir(dir, &entries, is_yaml_name, by_name);
+    int n = yaml_list_folder(dir, &entries);
 
     if (n < 0) {
         if (errno != ENOENT)

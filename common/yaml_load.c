@@ -12,6 +12,7 @@
 #include "common/mem.h"
 #include "common/utf8.h"
 
+#include <dirent.h>
 #include <yaml.h>
 
 struct loader {
@@ -335,4 +336,22 @@ bool yaml_is_null(const struct yaml_node *node)
 {
     return node->type == YAML_IS_SCALAR && node->is_plain &&
            (node->len == 0 || strcmp(node->text, "~") == 0 || strcmp(node->text, "null") == 0);
+}
+
+/* ---- folders ---- */
+
+static int is_yaml_name(const struct dirent *entry)
+{
+    size_t len = strlen(entry->d_name);
+    return entry->d_name[0] != '.' && len > 5 && strcmp(entry->d_name + len - 5, ".yaml") == 0;
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+int yaml_list_folder(const char *dir, struct dirent ***ret_entries)
+{
+    return scandir(dir, ret_entries, is_yaml_name, by_name);
 }

@@ -52,4 +52,9 @@ int yaml_load(const char *text, size_t len, struct arena *arena, struct yaml_nod
 /* True for a scalar that stands for nothing: empty, ~ or null, without quotes. */
 bool yaml_is_null(const struct yaml_node *node);
 
+/* As scandir(): a folder's files that are meant to be read, whose names end with .yaml and do not begin with a dot. Their
+ * order, which decides who comes first, is that of the names' bytes, whatever the locale says. */
+struct dirent;
+int yaml_list_folder(const char *dir, struct dirent ***ret_entries);
+
 #endif

@@ -140,7 +140,7 @@ static bool todo_params(const struct hook_record *r, struct buf *out)
 
 /* ---- results ---- */
 
-static const char *text_member(struct arena *arena, struct json_span object, const char *name)
+const char *hook_text_member(struct arena *arena, struct json_span object, const char *name)
 {
     struct buf text = BUF_INIT;
     struct json_item item;
@@ -163,8 +163,9 @@ static void read_notes(struct arena *arena, struct json_span result, struct hook
     struct rules_note *notes = arena_alloc(arena, (json_count(list.value) + 1) * sizeof *notes);
     json_iter_init(&it, list.value);
     while (json_iter_next(&it, &item)) {
-        const char *rule = item.type == JSON_OBJECT ? text_member(arena, item.value, "rule") : NULL;
-        const char *text = rule ? text_member(arena, item.value, "message") : NULL;
+        const char *rule = item.type == JSON_OBJECT ? hook_text_member(arena, item.value, "rule")
+                                                    : NULL;
+        const char *text = rule ? hook_text_member(arena, item.value, "message") : NULL;
         if (text)
             notes[v->nnotes++] = (struct rules_note){.rule = rule, .message = text};
     }
@@ -188,9 +189,9 @@ static bool read_action(const char *word, enum rules_action *ret)
 /* The rule and what it saw, unless the reason says so already. */
 static const char *read_reason(struct arena *arena, struct json_span result, const char *rule)
 {
-    const char *reason = text_member(arena, result, "reason");
-    const char *matched = text_member(arena, result, "matched");
-    const char *field = text_member(arena, result, "field");
+    const char *reason = hook_text_member(arena, result, "reason");
+    const char *matched = hook_text_member(arena, result, "matched");
+    const char *field = hook_text_member(arena, result, "field");
 
     if (!reason || !rule || strstr(reason, rule))
         return reason;
@@ -202,14 +203,14 @@ static const char *read_reason(struct arena *arena, struct json_span result, con
 static int read_decision(struct arena *arena, struct json_span result, struct hook_verdict *v)
 {
     struct json_item item;
-    const char *severity = text_member(arena, result, "severity");
+    const char *severity = hook_text_member(arena, result, "severity");
 
-    if (!read_action(text_member(arena, result, "decision"), &v->action))
+    if (!read_action(hook_text_member(arena, result, "decision"), &v->action))
         return -1;
     if (json_find(result, "allow", &item) && item.type == JSON_BOOL && item.value.len == 5 &&
         v->action < RULES_ASK)
         return -1; /* it contradicts itself */
-    v->rule = text_member(arena, result, "rule");
+    v->rule = hook_text_member(arena, result, "rule");
     v->reason = read_reason(arena, result, v->rule);
     v->message = v->reason;
     for (int i = RULES_LOW; severity && i <= RULES_CRITICAL; i++) {
@@ -230,8 +231,8 @@ static int read_result(const struct hook *hook, struct json_span result, struct 
         return -1;
     if (hook->record->event->kind != HOOK_POST_TOOL && read_decision(hook->arena, result, &v) != 0)
         return -1;
-    v.context = text_member(hook->arena, result, "context");
-    v.version = text_member(hook->arena, result, "rules");
+    v.context = hook_text_member(hook->arena, result, "context");
+    v.version = hook_text_member(hook->arena, result, "rules");
     /* The text for the model has them in words already. */
     if (!v.context)
         read_notes(hook->arena, result, &v);

@@ -102,19 +102,6 @@ void hook_chain_remember(const struct hook_policy *policy, struct hook_link *lin
 
 /* ---- asking ---- */
 
-static const char *text_of(struct arena *arena, struct json_span object, const char *name)
-{
-    struct buf text = BUF_INIT;
-    struct json_item item;
-
-    if (!json_find(object, name, &item) || item.type != JSON_STRING)
-        return NULL;
-    json_decode_string(item.value, &text);
-    const char *copy = arena_strndup(arena, buf_peek(&text), text.len);
-    buf_done(&text);
-    return copy;
-}
-
 /* As the daemon sees it: about the agents in a folder, and about those that do not say where they are. */
 static bool is_in_scope(const char *scope, const char *cwd)
 {
@@ -131,14 +118,14 @@ static bool take_member(const struct hook *hook, struct json_span object, struct
                         bool *ret_is_wanted)
 {
     const struct options *opts = hook->policy->opts;
-    const char *type = text_of(hook->arena, object, "type");
-    const char *file = text_of(hook->arena, object, "file");
-    const char *name = text_of(hook->arena, object, "name");
+    const char *type = hook_text_member(hook->arena, object, "type");
+    const char *file = hook_text_member(hook->arena, object, "file");
+    const char *name = hook_text_member(hook->arena, object, "name");
 
     if (!type || !name || !file || !file[0] || file[0] == '.' || strchr(file, '/'))
         return false;
     *ret_is_wanted = strcmp(type, rules_event_name(hook_rules_event(hook->record))) == 0 &&
-                     is_in_scope(text_of(hook->arena, object, "scope"), hook->record->cwd);
+                     is_in_scope(hook_text_member(hook->arena, object, "scope"), hook->record->cwd);
     ret->name = name;
     ret->path = opts->hooks.chain_dir[0]
                     ? arena_printf(hook->arena, "%s/%s", opts->hooks.chain_dir, file)

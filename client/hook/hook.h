@@ -190,6 +190,8 @@ int hook_ask(const struct hook *hook, struct hook_verdict *ret, struct hook_link
 int hook_link_call(struct hook_link *link, const char *method, const struct buf *params,
                    const char *idem, int64_t timeout_ms, struct buf *ret_result);
 void hook_link_close(struct hook_link *link);
+/* A string of a result; NULL: it has none of that name. */
+const char *hook_text_member(struct arena *arena, struct json_span object, const char *name);
 
 /* ---- local.c ---- */
 

@@ -152,12 +152,6 @@ static void add_file(struct builder *b, const char *path, bool is_project)
     buf_done(&text);
 }
 
-static int is_rule_file(const struct dirent *entry)
-{
-    size_t len = strlen(entry->d_name);
-    return entry->d_name[0] != '.' && len > 5 && strcmp(entry->d_name + len - 5, ".yaml") == 0;
-}
-
 static void add_dir(struct builder *b, const char *dir)
 {
     struct dirent **entries = NULL;
@@ -166,7 +160,7 @@ static void add_dir(struct builder *b, const char *dir)
 
     if (stat(dir, &st) == 0) {
         remember(b->loader.rules, dir, &st);
-        n = may_be_used(b, dir, &st, false) ? scandir(dir, &entries, is_rule_file, alphasort) : 0;
+        n = may_be_used(b, dir, &st, false) ? yaml_list_folder(dir, &entries) : 0;
     }
     if (n < 0) {
         options_errors_add(b->loader.errs, dir, 0, 0, "", "cannot be read: %s", strerror(errno));

@@ -150,27 +150,34 @@ static void read_weak_text(struct shell_parser *p, struct shell_token *token, co
     shell_token_value(p, token, p->text + from, p->pos - from, true);
 }
 
+/* The next piece of a text in which `special` alone mean something, and lose that behind a backslash. */
+static void read_weak_piece(struct shell_parser *p, struct shell_token *token, const char *special)
+{
+    switch (p->text[p->pos]) {
+    case '\\':
+        read_weak_escape(p, token, special);
+        break;
+    case '$':
+        shell_read_dollar(p, token, true);
+        break;
+    case '`':
+        shell_read_backtick(p, token, true);
+        break;
+    default:
+        read_weak_text(p, token, special);
+    }
+}
+
 void shell_read_double(struct shell_parser *p, struct shell_token *token)
 {
     uint32_t open = p->pos++;
     token->is_quoted = true;
     while (p->pos < p->end && !shell_is_over(p)) {
-        switch (p->text[p->pos]) {
-        case '"':
+        if (p->text[p->pos] == '"') {
             p->pos++;
             return;
-        case '\\':
-            read_weak_escape(p, token, "$`\"\\");
-            break;
-        case '$':
-            shell_read_dollar(p, token, true);
-            break;
-        case '`':
-            shell_read_backtick(p, token, true);
-            break;
-        default:
-            read_weak_text(p, token, "\"\\$`");
         }
+        read_weak_piece(p, token, "$`\"\\");
     }
     if (!shell_is_over(p))
         shell_fail(p, open, "double quote without end");
@@ -180,21 +187,8 @@ void shell_read_here_text(struct shell_parser *p, struct shell_token *token, uin
 {
     uint32_t saved_end = p->end;
     p->end = end;
-    while (p->pos < p->end && !shell_is_over(p)) {
-        switch (p->text[p->pos]) {
-        case '\\':
-            read_weak_escape(p, token, "$`\\");
-            break;
-        case '$':
-            shell_read_dollar(p, token, true);
-            break;
-        case '`':
-            shell_read_backtick(p, token, true);
-            break;
-        default:
-            read_weak_text(p, token, "\\$`");
-        }
-    }
+    while (p->pos < p->end && !shell_is_over(p))
+        read_weak_piece(p, token, "$`\\");
     p->end = saved_end;
 }
 
