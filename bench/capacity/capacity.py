@@ -206,7 +206,7 @@ def report(found):
         rows.append([t["payload"], t["tasks"], f"{queued:.0f}", f"{t['held'] - t['events_held']:.0f}", f"{t['completed'] - t['events_at_end']:.0f}", f"{t['hash']:.0f}",
                      f"{t['events']:.0f}", f"{GIB / (queued + t['payload']):.0f}", f"{t['redis_rss'] / t['used_memory']:.2f}"])
     lines += page.table(["payload, bytes", "tasks", "queued", "held", "completed", "hash", "its event, of a batch of 100", "tasks per GiB",
-                           "RSS over used_memory"], rows)
+                         "RSS over used_memory"], rows)
     lines += ["", "## Records", "", "Bytes of Redis for each, and the option that bounds them.", ""]
     lines += page.table(["what", "bytes", "bounded by"], [[what, f"{size:.0f}", cap] for what, size, cap in found["records"]])
     lines += ["", "## Processes", "", "Resident memory (VmRSS, MiB): after the start, and after 20 000 tasks of 1 KiB were made and claimed, and 500 decisions.", ""]

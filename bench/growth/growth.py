@@ -202,22 +202,15 @@ def plot_script(document, all_series):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bench", required=True)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--aof", default="everysec")
-    parser.add_argument("--pin", default="none")
-    parser.add_argument("--quick", action="store_true", help="a twentieth of the requests: to see that it works")
     parser.add_argument("--grow", action="append", help="instead of all: as claudebench-bench --grow")
-    page.add_arguments(parser)
-    args = parser.parse_args()
+    args, run = page.parse_run(parser, rounds=3)
     words = [word for grow in args.grow or GROWS for word in ("--grow", grow)]
-    document = page.run_bench(args.bench, *(["--quick"] if args.quick else []), "--rounds", str(args.rounds), "--aof", args.aof, "--pin", args.pin,
-                                *words)
+    document = page.run_bench(args.bench, *run, *words)
     all_series = [summarise(s) for s in document["runs"][0]["growth"]]
     has_plot = page.plot(args, "growth", plot_script(document, all_series)) is not None
     page.tell_written(args, "growth", "md", report(document, all_series, has_plot, args.name))
     page.tell_written(args, "growth", "json", page.compact({"machine": document["machine"], "rounds": document["rounds"],
-                                                         "aof": args.aof, "pinned": args.pin, "series": all_series}))
+                                                            "aof": args.aof, "pinned": args.pin, "series": all_series}))
     return 0
 
 

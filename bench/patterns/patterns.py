@@ -85,7 +85,7 @@ def report(document, found):
               "CPU (of one core) and memory while these are in flight: Redis + all workers + supervisor; supervisor + largest worker + Redis. Network: bytes that "
               "Redis reads and writes for one operation.", ""]
     lines += page.table(["", "pattern", "P50", "P95", "P99", "operations/s", "CPU redis + workers + supervisor",
-                           "memory supervisor + worker + redis", "network, bytes"], rows_of(found))
+                         "memory supervisor + worker + redis", "network, bytes"], rows_of(found))
     lines += ["", "The same columns in the seeds, of the earlier system, whose operation is one request:", ""]
     lines += page.table(["pattern", "P50", "P95", "P99", "operations/s", "CPU", "memory", "network"], SEEDS)
     lines += ["", "## What stands for what", ""] + [f"- {p['letter']}, `{p['pattern']}`: {MEANING[p['pattern']]}." for p in found]
@@ -96,19 +96,12 @@ def report(document, found):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--bench", required=True)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--aof", default="everysec")
-    parser.add_argument("--pin", default="none")
-    parser.add_argument("--quick", action="store_true", help="a twentieth of it: to see that it works")
-    page.add_arguments(parser)
-    args = parser.parse_args()
-    document = page.run_bench(args.bench, "--patterns", *(["--quick"] if args.quick else []), "--rounds", str(args.rounds), "--aof", args.aof,
-                                "--pin", args.pin)
+    args, run = page.parse_run(parser, rounds=5)
+    document = page.run_bench(args.bench, "--patterns", *run)
     found = [summarise(p) for p in document["runs"][0]["patterns"]]
     page.tell_written(args, "patterns", "md", report(document, found))
     page.tell_written(args, "patterns", "json", page.compact({"machine": document["machine"], "rounds": document["rounds"], "aof": args.aof,
-                                                           "pinned": args.pin, "patterns": found}))
+                                                              "pinned": args.pin, "patterns": found}))
     return 0
 
 

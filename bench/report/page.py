@@ -63,6 +63,18 @@ def table(columns, rows):
     return lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
 
 
+def parse_run(parser, rounds):
+    """The command line of a report that is one run of claudebench-bench: (arguments, words for run_bench())."""
+    parser.add_argument("--bench", required=True, metavar="PROGRAM", help="claudebench-bench")
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--aof", default="everysec")
+    parser.add_argument("--pin", default="none")
+    parser.add_argument("--quick", action="store_true", help="a twentieth of the requests: to see that it works")
+    add_arguments(parser)
+    args = parser.parse_args()
+    return args, [*(["--quick"] if args.quick else []), "--rounds", str(args.rounds), "--aof", args.aof, "--pin", args.pin]
+
+
 def add_arguments(parser):
     bench = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     parser.add_argument("--results", default=os.path.join(bench, "results"), help="folder of the report (default: bench/results)")
