@@ -136,9 +136,17 @@ run_python() {
         PYTHONPYCACHEPREFIX=$work/pycache xargs "$PYTHON3" -m py_compile <"$work/py-files"
 }
 
-# Every file that git tracks is in the distribution, or is one that only a checkout needs.
+# Every file that git tracks is in the distribution, or is one that only a checkout needs. A folder of it that is in the
+# build folder, too, would bring what was built there.
 run_distribution() {
     make -s -C "$builddir" print-distfiles | LC_ALL=C sort -u >"$work/dist"
+    status=0
+    [ "$(cd "$srcdir" && pwd -P)" = "$(cd "$builddir" && pwd -P)" ] || while read -r path; do
+        if [ -d "$builddir/$path" ]; then
+            echo "$path: a folder in the distribution and in the build folder: its files must be named"
+            status=1
+        fi
+    done <"$work/dist"
     git ls-files >"$work/tracked"
     awk '
         FNR == NR { dist[$0] = 1; next }
@@ -152,7 +160,8 @@ run_distribution() {
                 bad = 1
             }
         }
-        END { exit bad }' "$work/dist" "$work/tracked"
+        END { exit bad }' "$work/dist" "$work/tracked" || status=1
+    return "$status"
 }
 
 lint clang-tidy "$CLANG_TIDY" run_clang_tidy "$@"
