@@ -4,9 +4,9 @@
 #include "common/compat.h"
 #include "bench/capacity/rest.h"
 
+#include "bench/env/stop.h"
 #include "bench/rows/bare.h"
 #include "bench/rows/load.h"
-#include "bench/env/stop.h"
 
 enum { SETTLE_MS = 1500 };
 

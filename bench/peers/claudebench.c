@@ -8,8 +8,8 @@
 #include "common/compat.h"
 #include "bench/peers/driver.h"
 
-#include "bench/rows/bare.h"
 #include "bench/env/stop.h"
+#include "bench/rows/bare.h"
 #include "common/keys.h"
 #include "common/mem.h"
 #include "common/rnd.h"

@@ -5,8 +5,8 @@
 #include "bench/report/report.h"
 
 #include "bench/env/machine.h"
-#include "bench/report/report_json.h"
 #include "bench/env/stop.h"
+#include "bench/report/report_json.h"
 #include "common/mem.h"
 
 enum { KEPT_MAX = 128 };

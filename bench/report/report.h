@@ -4,11 +4,11 @@
 #ifndef CB_BENCH_REPORT_H
 #define CB_BENCH_REPORT_H
 
+#include "bench/capacity/rest.h"
 #include "bench/growth/depth.h"
 #include "bench/growth/growth.h"
-#include "bench/rows/pair.h"
 #include "bench/patterns/pattern.h"
-#include "bench/capacity/rest.h"
+#include "bench/rows/pair.h"
 
 struct report;
 /* Prints the heading: the machine, the versions, the build. */

@@ -6,12 +6,12 @@
 #ifndef CB_BENCH_REPORT_JSON_H
 #define CB_BENCH_REPORT_JSON_H
 
+#include "bench/capacity/rest.h"
+#include "bench/env/machine.h"
 #include "bench/growth/depth.h"
 #include "bench/growth/growth.h"
-#include "bench/env/machine.h"
-#include "bench/rows/pair.h"
 #include "bench/patterns/pattern.h"
-#include "bench/capacity/rest.h"
+#include "bench/rows/pair.h"
 
 struct report_json;
 struct report_json *report_json_new(const struct machine *machine, unsigned rounds);

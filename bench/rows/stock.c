@@ -4,8 +4,8 @@
 #include "common/compat.h"
 #include "bench/rows/stock.h"
 
-#include "bench/rows/bare.h"
 #include "bench/env/stop.h"
+#include "bench/rows/bare.h"
 #include "common/keys.h"
 
 enum { BATCH = 100 };
