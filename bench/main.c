@@ -249,11 +249,11 @@ static bool run_section(struct env *env, struct report *report, const struct arg
 
 static void run_rest(struct env *env, struct report *report, unsigned seconds)
 {
-    struct rest_idle idle;
+    struct footprint_idle idle;
 
-    rest_idle(env, seconds, &idle);
+    footprint_idle(env, seconds, &idle);
     report_idle(report, &idle);
-    report_task_bytes(report, rest_task_bytes(env));
+    report_task_bytes(report, footprint_task_bytes(env));
 }
 
 int main(int argc, char **argv)

@@ -22,10 +22,10 @@
 #include <utlist.h>
 
 enum {
-    POP_COUNT = 64,
+    POP_COUNT = 64, /* replies that one pop takes */
     REPLICAS_MAX = 1000000,
-    FORGOTTEN_MS = 1000,
-    FORGOTTEN_WAIT_MS = 100,
+    FORGOTTEN_MS = 1000,     /* a script that is forgotten again so soon */
+    FORGOTTEN_WAIT_MS = 100, /* … waits before it is loaded */
 };
 
 /* ---- the ring of expected replies ---- */
@@ -344,7 +344,7 @@ void wire_queue(struct requests_client *rc)
             continue;
         if (!w && !(w = open_wire(rc)))
             return;
-        if (w->expect_len == 0) /* its silence so far was no sin */
+        if (w->expect_len == 0) /* it was silent because nothing was asked of it */
             w->last_io_ms = clock_mono_ms();
         queue_request(rc, w, rq);
     }

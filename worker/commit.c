@@ -9,18 +9,23 @@
 #include "common/mem.h"
 #include "worker/admission.h"
 
+/* A request's code in the reply of lua/include/commit.lua: one of these, or that of its error. */
 enum {
-    REPLY_MEMBERS = 3, /* of lua/include/commit.lua: a code for each request, errors, the backlog */
-    REPLIES_DUPLICATE = -1, /* the codes of lua/include/commit.lua */
-    COMMIT_DONE = 0,
-    COMMIT_PARKED = 2,
-    COMMIT_CLAIMED_NONE = 3,
-    COMMIT_CLAIMED = 4,
+    CODE_SUPERSEDED = -1,
+    CODE_DONE = 0,
+    CODE_REPLAYED = 1,
+    CODE_PARKED = 2,
+    CODE_CLAIMED_NONE = 3,
+    CODE_CLAIMED = 4,
     CODE_INTERNAL = -32603,
     CODE_RATE_LIMITED = -32000,
     CODE_CIRCUIT_OPEN = -32001,
+};
+
+enum {
+    REPLY_MEMBERS = 3, /* of that reply: the codes, errors, the backlog */
     FAULT_WAIT_MIN_MS = 50,
-    FAULT_WAIT_MAX_MS = 2000
+    FAULT_WAIT_MAX_MS = 2000,
 };
 
 /* ---- grouping ---- */
@@ -241,11 +246,11 @@ static void count_claim(struct scoreboard_slot *slot, const struct request *r, i
 {
     enum scoreboard_claim claim;
 
-    if (code == COMMIT_CLAIMED)
+    if (code == CODE_CLAIMED)
         claim = CLAIM_CLAIMED;
-    else if (code == COMMIT_CLAIMED_NONE)
+    else if (code == CODE_CLAIMED_NONE)
         claim = CLAIM_EMPTY;
-    else if (code == COMMIT_PARKED)
+    else if (code == CODE_PARKED)
         claim = CLAIM_WAITING;
     else if (r->handler->method != METHOD_task_claim)
         return;
@@ -276,7 +281,7 @@ static void count_request(struct supervised *sup, const struct request *r, int64
     struct scoreboard_slot *slot = sup->slot;
 
     atomic_fetch_add_explicit(&slot->requests, 1, memory_order_relaxed);
-    if (code == REPLIES_DUPLICATE) {
+    if (code == CODE_SUPERSEDED) {
         atomic_fetch_add_explicit(&slot->duplicates, 1, memory_order_relaxed);
         log_event(EV_commit_superseded, LOG_REQUEST(r));
         return;
@@ -287,7 +292,7 @@ static void count_request(struct supervised *sup, const struct request *r, int64
         atomic_fetch_add_explicit(&slot->nameless[kind], 1, memory_order_relaxed);
         return;
     }
-    if (code == COMMIT_DONE && r->prep.counts)
+    if (code == CODE_DONE && r->prep.counts)
         count_decisions(slot, r);
     count_claim(slot, r, code);
     struct scoreboard_method *m = &slot->methods[r->handler->method];

@@ -1,18 +1,17 @@
 /*
  * consume.c: see consume.h.
  *
- * One turn: the commits of the last batch and the next blocking XREADGROUP go out in one write; their
- * replies come back in order. A commit that can take no more requests goes out at once, so that Redis runs it while we check what
- * comes behind it. Workers read only `>`. What was redelivered is handled one at a time, so
- * that a request that kills its worker takes no others with it again. When the connection is lost, the
- * commits in hand are run again on the new one (their XACK test makes that safe) before what else is
- * pending on this consumer is handed on.
+ * One turn: the commits of the last batch and the next blocking XREADGROUP go out in one write; their replies come back in
+ * order. A commit that can take no more requests goes out at once, so that Redis runs it while we check what comes behind it.
+ * Workers read only `>`. What was redelivered is handled one at a time, so that a request that kills its worker takes no others
+ * with it again. When the connection is lost, the commits in hand are run again on the new one (their XACK test makes that
+ * safe) before what else is pending on this consumer is handed on.
  *
- * Requests that are each within their limits may together be more than a link takes in one reply (64 MiB).
- * The worker then reads them one at a time for a while; one that is too large by itself is charged like
- * a crash, so that it ends in the dead stream and its neighbours are served. So does a worker whose predecessor died over no request that is
- * known: one for which there is not enough memory kills at the read, before anybody can say which one it was. It does so for a time,
- * not for a number of requests: what was handed on is behind all that was there before. It costs half of its throughput.
+ * Careful reading: requests that are each within their limits may together be more than a link takes in one reply (64 MiB).
+ * The worker then reads them one at a time; one that is too large by itself is charged like a crash, so that it ends in the dead
+ * stream and its neighbours are served. A worker whose predecessor died over no request that is known begins so, too: a request
+ * for which there is not enough memory kills at the read, before anybody can say which one it was. It lasts for a time, not for
+ * a number of requests, because what was handed on is behind all that was there before; and it halves the throughput.
  */
 #include "common/compat.h"
 #include "worker/consume.h"
@@ -28,8 +27,8 @@ enum {
     FAULT_WAIT_MIN_MS = 50,
     FAULT_WAIT_MAX_MS = 2000,
     CAREFUL_MS = 10000,
-    SLICE_US = 20000,
-    SETTLE_TRIES = 5
+    SLICE_US = 20000, /* of checking, before what is checked is committed */
+    SETTLE_TRIES = 5, /* refusals of one commit, or answers that are none */
 };
 
 struct consumer {
@@ -236,9 +235,10 @@ static size_t check_requests(struct consumer *c, size_t from, size_t len, struct
     return done;
 }
 
-/* Repairs what failed or was cut off, on a connection that is made new as often as it takes. What Redis has refused, or
- * answered with what is no answer, too often stays pending, and is handed on behind us, which counts: a request that it never takes ends as a dead letter, and the
- * others are served meanwhile. Returns 0, or -1 when the worker is to leave first (then the supervisor hands the entries on). */
+/* Repairs what failed or was cut off, on a connection that is made new as often as it takes. A commit that was refused
+ * SETTLE_TRIES times is left pending and handed on by our caller, which counts as a redelivery: a request that Redis never takes
+ * ends as a dead letter, and the others are served meanwhile. Returns 0, or -1 when the worker is to leave first (then the
+ * supervisor hands the entries on). */
 static int settle(struct consumer *c, struct commit *list, struct cb_error *err)
 {
     for (struct commit *m = list; m; m = m->next) {
@@ -286,23 +286,18 @@ static int exchange(struct consumer *c, struct commit *list, bool read_next, rep
 /* Redelivered requests come last, so that the others form one batch. Returns how many are not. */
 static size_t sort_redelivered(struct consumer *c)
 {
-    size_t n = 0;
+    size_t fresh = 0, n = 0;
 
-    while (n < c->len && c->requests[n].redelivered == 0)
-        n++;
-    if (n == c->len)
-        return n;
+    for (size_t i = 0; i < c->len; i++)
+        fresh += c->requests[i].redelivered == 0;
+    if (fresh == c->len)
+        return fresh;
     struct request *sorted = arena_alloc(&c->arena, c->len * sizeof *sorted);
-    n = 0;
-
     for (int pass = 0; pass < 2; pass++)
         for (size_t i = 0; i < c->len; i++)
             if ((c->requests[i].redelivered > 0) == (pass == 1))
                 sorted[n++] = c->requests[i];
     c->requests = sorted;
-    size_t fresh = 0;
-    while (fresh < c->len && sorted[fresh].redelivered == 0)
-        fresh++;
     return fresh;
 }
 

@@ -115,13 +115,13 @@ void report_section_end(struct report *r)
     r->nkept = 0;
 }
 
-void report_idle(struct report *r, const struct rest_idle *idle)
+void report_idle(struct report *r, const struct footprint_idle *idle)
 {
     printf("\nIdle: a supervisor with %d task and %d system workers, %.0f s: %.2f Redis commands/s "
            "sent (a supervisor may send 3 and a worker 1.5), %.1f/s more inside scripts; CPU of "
            "one core: supervisor %.2f %%, all workers %.2f %%, redis %.2f %%; resident: supervisor "
            "%ld KiB, largest worker %ld KiB.\n",
-           REST_TASK_WORKERS, REST_SYSTEM_WORKERS, idle->seconds, idle->commands_per_s,
+           FOOTPRINT_TASK_WORKERS, FOOTPRINT_SYSTEM_WORKERS, idle->seconds, idle->commands_per_s,
            idle->inner_per_s, idle->supervisor_percent, idle->workers_percent, idle->redis_percent,
            idle->supervisor_kb, idle->worker_kb);
     report_json_idle(r->json, idle);
@@ -247,7 +247,7 @@ void report_task_bytes(struct report *r, double bytes)
 {
     printf("\nMemory: a queued task with a payload of %d bytes takes %.0f bytes of Redis beyond "
            "the payload.\n",
-           REST_PAYLOAD, bytes);
+           FOOTPRINT_PAYLOAD, bytes);
     report_json_task_bytes(r->json, bytes);
     fflush(stdout);
 }

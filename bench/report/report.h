@@ -4,7 +4,7 @@
 #ifndef CB_BENCH_REPORT_H
 #define CB_BENCH_REPORT_H
 
-#include "bench/capacity/rest.h"
+#include "bench/capacity/footprint.h"
 #include "bench/growth/depth.h"
 #include "bench/growth/growth.h"
 #include "bench/patterns/pattern.h"
@@ -18,7 +18,7 @@ void report_section(struct report *r, const struct env *env);
 void report_pair(struct report *r, const struct pair *pair);
 /* The section's rows are all there: prints the table of memory. */
 void report_section_end(struct report *r);
-void report_idle(struct report *r, const struct rest_idle *idle);
+void report_idle(struct report *r, const struct footprint_idle *idle);
 void report_depth(struct report *r, const struct depth *depth);
 /* On stderr: it takes minutes. */
 void report_growth_progress(const struct report *r, const struct growth *growth, unsigned round);

@@ -235,7 +235,7 @@ void report_json_pattern(struct report_json *j, const struct pattern_result *res
     json_object_array_add(list, o);
 }
 
-void report_json_idle(struct report_json *j, const struct rest_idle *idle)
+void report_json_idle(struct report_json *j, const struct footprint_idle *idle)
 {
     struct json_object *o = json_object_new_object();
 

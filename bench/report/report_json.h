@@ -6,7 +6,7 @@
 #ifndef CB_BENCH_REPORT_JSON_H
 #define CB_BENCH_REPORT_JSON_H
 
-#include "bench/capacity/rest.h"
+#include "bench/capacity/footprint.h"
 #include "bench/env/machine.h"
 #include "bench/growth/depth.h"
 #include "bench/growth/growth.h"
@@ -22,7 +22,7 @@ void report_json_depth(struct report_json *j, const struct depth *depth);
 void report_json_growth(struct report_json *j, const struct growth *growth, unsigned rounds);
 void report_json_pattern(struct report_json *j, const struct pattern_result *result,
                          unsigned rounds);
-void report_json_idle(struct report_json *j, const struct rest_idle *idle);
+void report_json_idle(struct report_json *j, const struct footprint_idle *idle);
 void report_json_task_bytes(struct report_json *j, double bytes);
 /* The text, which the caller frees; the report is freed. */
 char *report_json_take(struct report_json *j);

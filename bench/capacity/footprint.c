@@ -1,8 +1,8 @@
 /*
- * rest.c: see rest.h.
+ * footprint.c: see footprint.h.
  */
 #include "common/compat.h"
-#include "bench/capacity/rest.h"
+#include "bench/capacity/footprint.h"
 
 #include "bench/env/stop.h"
 #include "bench/rows/bare.h"
@@ -10,10 +10,11 @@
 
 enum { SETTLE_MS = 1500 };
 
-void rest_idle(struct env *env, unsigned seconds, struct rest_idle *ret_idle)
+void footprint_idle(struct env *env, unsigned seconds, struct footprint_idle *ret_idle)
 {
-    static const struct env_daemon config = {
-        .task_workers = REST_TASK_WORKERS, .system_workers = REST_SYSTEM_WORKERS, .batch = 64};
+    static const struct env_daemon config = {.task_workers = FOOTPRINT_TASK_WORKERS,
+                                             .system_workers = FOOTPRINT_SYSTEM_WORKERS,
+                                             .batch = 64};
 
     env_flush(env);
     env_start_daemons(env, &config);
@@ -22,26 +23,26 @@ void rest_idle(struct env *env, unsigned seconds, struct rest_idle *ret_idle)
     stop_sleep_ms(seconds * 1000); /* this is the measurement */
     struct cost c = cost_since(env, &before);
     double s = seconds;
-    *ret_idle = (struct rest_idle){.seconds = s,
-                                   .commands_per_s = c.calls / s,
-                                   .inner_per_s = (c.commands - c.calls) / s,
-                                   .supervisor_percent = c.supervisor_s / s * 100,
-                                   .workers_percent = c.workers_s / s * 100,
-                                   .redis_percent = c.redis_s / s * 100,
-                                   .supervisor_kb = c.supervisor_kb,
-                                   .worker_kb = c.worker_kb};
+    *ret_idle = (struct footprint_idle){.seconds = s,
+                                        .commands_per_s = c.calls / s,
+                                        .inner_per_s = (c.commands - c.calls) / s,
+                                        .supervisor_percent = c.supervisor_s / s * 100,
+                                        .workers_percent = c.workers_s / s * 100,
+                                        .redis_percent = c.redis_s / s * 100,
+                                        .supervisor_kb = c.supervisor_kb,
+                                        .worker_kb = c.worker_kb};
     env_stop_daemons(env);
 }
 
 /* Batches without idempotency keys: nothing but the tasks, their queue and one event per hundred is left then. The
  * servers' connections and the script texts are there before. */
-double rest_task_bytes(struct env *env)
+double footprint_task_bytes(struct env *env)
 {
     static const struct row row = {.name = "memory",
                                    .kind = &row_kind_create_batch,
                                    .clients = 1,
                                    .in_flight = 1,
-                                   .bytes = REST_PAYLOAD,
+                                   .bytes = FOOTPRINT_PAYLOAD,
                                    .items = 100,
                                    .total = 1000};
     struct load_result result;
