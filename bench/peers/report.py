@@ -2,6 +2,8 @@
 
 import statistics
 
+from peers import systems
+
 # measure: the column's heading. A measure whose name begins with one of LOWER is the better the lower it is.
 TABLES = (
     ("Enqueue, tasks/s", (("enqueue_sync", "one after the other"), ("enqueue_flight", "64 in flight"), ("enqueue_batch", "batches of 100"))),
@@ -33,6 +35,11 @@ VERDICTS = (
     ("drain/s with {depth} queued", ("deep_drain",)),
     ("bytes a queued task", ("deep_bytes",)),
 )
+RIVALS = {
+    "keeps": "best peer on Redis that hands on the tasks of a dead consumer",
+    "loses": "best peer on Redis that does not",
+    "elsewhere": "best peer that keeps tasks elsewhere",
+}
 PLOTS = (
     ("Enqueue", "tasks/s", (("enqueue_sync", "one after the other"), ("enqueue_flight", "64 in flight"), ("enqueue_batch", "batches"))),
     ("Drain, handlers that do nothing", "tasks/s", (("drain_1", "1 consumer"), ("drain_2", "2"), ("drain_4", "4"), ("drain_batch", "1, batches"))),
@@ -103,9 +110,16 @@ def best(system, measures):
     return min(values) if measures[0].startswith(LOWER) else max(values)
 
 
-def rival(found, measures, on_redis, ours):
-    """Two cells: the best of the peers that keep tasks as we do, or of the others, and how we stand beside it."""
-    peers = [(best(s, measures), s["title"]) for s in found["systems"] if s["is_peer"] and s["on_redis"] == on_redis]
+def kind_of(system):
+    """Which of RIVALS a peer is one of: what it promises decides what its figures can be compared with."""
+    if not system["on_redis"]:
+        return "elsewhere"
+    return "keeps" if system["dies"] == systems.System.dies else "loses"
+
+
+def rival(found, measures, kind, ours):
+    """Two cells: the best of the peers of a kind, and how we stand beside it."""
+    peers = [(best(s, measures), s["title"]) for s in found["systems"] if s["is_peer"] and kind_of(s) == kind]
     peers = [peer for peer in peers if peer[0] is not None]
     if not peers:
         return f"{DASH} | "
@@ -123,7 +137,7 @@ def verdict(found, title, measures):
         return None
     bare = best(systems["bare"], measures) if "bare" in systems else None
     return f"| {title.format(depth=depth_of(found))} | {number(ours)} | {number(bare) if bare else DASH} | " + \
-        " | ".join(rival(found, measures, on_redis, ours) for on_redis in (True, False)) + " |"
+        " | ".join(rival(found, measures, kind, ours) for kind in RIVALS) + " |"
 
 
 def verdicts(found):
@@ -132,7 +146,7 @@ def verdicts(found):
         return []
     return ["## Beside the best of the peers (medians)", "",
             "`×`: how many times as good ClaudeBench is, above 1 ahead. Raw Redis: the same scripts and clients, without checks and supervision.", "",
-            "| | ClaudeBench | raw Redis | best peer on Redis | | best other peer | |", "|---|---:|---:|---|---|---|---|", *rows, ""]
+            f"| | ClaudeBench | raw Redis | {' | | '.join(RIVALS.values())} | |", "|---|---:|---:|" + "---|---|" * len(RIVALS), *rows, ""]
 
 
 def heading(found):

@@ -41,6 +41,7 @@ def recorded():
         system("bare", "raw Redis", False, {"enqueue_sync": [5000]}),
         system("one", "Peer one", True, {"enqueue_sync": [2000], "drain_1": [24000], "life_cpu": [110]}, why_not={"latency": "it has no clock"}),
         system("two", "Peer two", True, {"enqueue_sync": [1000]}, stopped="stopped: it hung"),
+        system("four", "Peer four", True, {"enqueue_sync": [8000]}, dies="lost"),
         system("three", "Peer three", True, {}, skipped="three is not installed"),
     ]}
 
@@ -60,9 +61,10 @@ def markdown():
     folder = procs.subfolder("r")
     text = report(folder, path_of(procs.subfolder("p")))
     for line in ("| ClaudeBench | 4 000 (3 900–4 200) | — [1] | — [1] |", "[1] not asked for  ",
-                 "| enqueue, one after the other, /s | 4 000 | 5 000 | 1 000 Peer two | 4.00 × | 2 000 Peer one | 2.00 × |",
-                 "| drain, one call a task, best number of consumers, /s | 12 000 | — | — |  | 24 000 Peer one | **behind: 0.50 ×** |",
-                 "| CPU µs a task | 55 | — | — |  | 110 Peer one | 2.00 × |", "| end to end p50, ms | 0.5 | — | — |  | — |  |",
+                 "| enqueue, one after the other, /s | 4 000 | 5 000 | 1 000 Peer two | 4.00 × | 8 000 Peer four | **behind: 0.50 ×** | "
+                 "2 000 Peer one | 2.00 × |",
+                 "| drain, one call a task, best number of consumers, /s | 12 000 | — | — |  | — |  | 24 000 Peer one | **behind: 0.50 ×** |",
+                 "| CPU µs a task | 55 | — | — |  | — |  | 110 Peer one | 2.00 × |", "| end to end p50, ms | 0.5 | — | — |  | — |  | — |  |",
                  "| ClaudeBench | 0.5 (0.4–0.6) | — [1] | — [1] |", "| Peer one | — [2] | — [2] | — [2] |", "[2] it has no clock  ",
                  "skipped: three is not installed", "stopped: it hung", "## With 1 000 000 tasks queued", "No plot (gnuplot is not installed)."):
         check(line in text, f"{line!r} is not in\n{text}")
