@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 
 import modes
 import procs
@@ -159,6 +160,16 @@ class Daemon:
 
     def running(self):
         return self.process is not None and self.process.poll() is None
+
+    def wait_runs(self, timeout=5.0):
+        """It answers, ready or not: somebody listens on its control socket, whose file is there a moment earlier."""
+
+        def is_listening():
+            with socket.socket(socket.AF_UNIX) as s:
+                s.connect(f"{self.dir}/control.sock")
+                return True
+
+        tap.wait_until(is_listening, timeout, "it runs")
 
     def wait_ready(self, timeout=15.0):
         """Ready: `claudebench status` says healthy, so every wanted worker is READY and Redis answers."""

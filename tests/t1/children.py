@@ -213,7 +213,7 @@ def no_memory():
     for least in (16, 24, 100, 1000, 4000):
         d = Daemon(start=False, redis=redis, env=few.env)
         d.start(ready=False)
-        wait_until(lambda d=d: os.path.exists(f"{d.dir}/control.sock"), 5, "it runs")
+        d.wait_runs()
         few.set(allocations=1000000, least=least)
         try:
             wait_until(lambda d=d: d.client("status") and not d.running(), 5, "it ends")

@@ -77,7 +77,7 @@ class OldRedis(threading.Thread):
 def down_at_start():
     redis = PrivateRedis(aof=True, start=False)
     with Daemon(redis=redis, ready=False, config={"supervisor": {"ready_timeout_ms": 500}}) as d:
-        wait_until(lambda: os.path.exists(f"{d.dir}/control.sock"), 5, "it runs")
+        d.wait_runs()
         holds_for(lambda: status(d)["status"] == "degraded", 2.5, "degraded", step=0.1)
         check("redis is down" in status(d)["reasons"][0], f"{status(d)['reasons']}")
         equal(len(d.events("child_started")), 5, "the READY deadline stands still while Redis is away")

@@ -93,7 +93,7 @@ def while_dead():
 def early():
     for n in range(12):
         with FakeDaemon(ready=False) as d:
-            wait_until(lambda: os.path.exists(f"{d.dir}/control.sock"), 5, "it runs")
+            d.wait_runs()
             time.sleep(n * 0.005)  # another moment each time
             end(d, signal.SIGTERM)
 

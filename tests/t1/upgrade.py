@@ -257,7 +257,7 @@ def background():
     d.install("claudebenchd")
     procs.kill(pid, signal.SIGUSR2)
     wait_until(lambda: os.path.samefile(f"/proc/{pid}/exe", f"{d.bin}/claudebenchd"), 10, "the new file runs")
-    wait_until(lambda: os.path.exists(f"{d.dir}/control.sock") and d.is_settled(), 15, "settled")
+    wait_until(d.is_settled, 15, "settled")
     check(not workers & {w["pid"] for w in status(d)["workers"]}, "new workers")
     equal(os.readlink(f"/proc/{pid}/cwd"), "/")
     equal(d.client("ctl", "reload", "--wait").returncode, 0)

@@ -289,7 +289,7 @@ def embedded_loading():
     mark = lines(d)
     d.start(ready=False)
     began = time.monotonic()
-    wait_until(lambda: os.path.exists(f"{d.dir}/control.sock"), 10, "it runs")
+    d.wait_runs(10)
     first = wait_until(d.redis_pid, 10, "a server")
     while_loading(d, began)
     equal(d.redis_pid(), first, "the same server")
