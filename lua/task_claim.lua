@@ -10,11 +10,12 @@ local LEASE_MS, DENY_MS, PULLS = op_arg(1), tonumber(op_arg(2)), op_arg(4) ~= 'p
 -- @include claim.lua
 -- @include park.lua
 
-local function claim_result(tasks, is_paused)
-    if #tasks == 0 then
+local function claim_result(tasks, memo, is_paused)
+    if #memo == 0 then
         return is_paused and '{"claimed":false,"tasks":[],"paused":true}' or '{"claimed":false,"tasks":[]}'
     end
-    return {'{"claimed":true,"taskId":', string.match(tasks[1], '^{"id":("[^"]*")'), ',"tasks":[', claimed_list(tasks), ']}'}
+    tasks[1], tasks[#tasks + 1] = '{"claimed":true,"taskId":"' .. memo[1] .. '","tasks":[', ']}'
+    return tasks
 end
 
 function op(r)
@@ -28,12 +29,12 @@ function op(r)
         park_want(r.a)
     end
     local tasks, memo, is_paused = claim_take(r.a)
-    if #tasks == 0 and wait_ms > 0 then
+    if #memo == 0 and wait_ms > 0 then
         return park(r, wait_ms, tonumber(op_arg(3)))
     elseif wait_ms > 0 then
         park_forget(r)
     end
-    return claim_result(tasks, is_paused), #tasks > 0 and table.concat(memo, ' ')
+    return claim_result(tasks, memo, is_paused), #memo > 0 and table.concat(memo, ' ')
 end
 
 function op_replay(r, memo)

@@ -15,7 +15,8 @@ local LEASE_MS, DENY_MS, PULLS = op_arg(1), tonumber(op_arg(6)), op_arg(7) ~= 'p
 -- @include claim.lua
 
 local function complete_result(outcome, tasks, is_paused)
-    return {string.sub(outcome, 1, -2), ',"tasks":[', claimed_list(tasks), is_paused and '],"paused":true}' or ']}'}
+    tasks[1], tasks[#tasks + 1] = string.sub(outcome, 1, -2) .. ',"tasks":[', is_paused and '],"paused":true}' or ']}'
+    return tasks
 end
 
 local function complete_task(id, key, t, result)
@@ -64,6 +65,7 @@ end
 
 function op_replay(r, memo)
     local outcome, claimed = string.match(memo, '^([^\n]*)\n(.*)$')
-    return complete_result(outcome, claim_again(claimed))
+    local tasks = claim_again(claimed)
+    return complete_result(outcome, tasks)
 end
 -- @include commit.lua

@@ -53,16 +53,27 @@ local function claim_candidates(queue, roles, limit)
     return ids
 end
 
--- One task's JSON for its holder.
-local function claim_json(id, t, token, lease_end)
-    return task_text(id, t, ',"lease_token":"' .. token .. '","lease_until":' .. ISO(lease_end))
+-- Claimed tasks as texts that are put together only with the reply (task_put()): the first one is what comes before them.
+local function claim_out()
+    return {''}
+end
+-- One task's JSON for its holder. Returns about how many bytes it has.
+local function claim_put(out, id, t, token, lease_end)
+    if #out > 1 then
+        out[#out + 1] = ','
+    end
+    task_put(out, id, t)
+    put(out, ',"lease_token":"', token)
+    put(out, '","lease_until":', ISO(lease_end))
+    out[#out + 1] = '}'
+    return 500 + #t[1] + #(t[16] or '') + #(t[TASK_PAYLOAD] or '')
 end
 
--- What claim_held_json() needs of a task that the caller holds already.
+-- What claim_held_put() needs of a task that the caller holds already.
 local CLAIM_HELD = {'text', 'st', 'pr', 'q', 'at', 'ma', 'cr', 'up', 'v', 'ro', 'ho', 'le', 'meta', 'payload', 'cc',
     'tk', 'pg', 'hi', 'as', 'lm', 'sc'}
-local function claim_held_json(id, t)
-    return claim_json(id, {t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11], nil, nil, nil, nil,
+local function claim_held_put(out, id, t)
+    return claim_put(out, id, {t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11], nil, nil, nil, nil,
         t[13], nil, t[15], t[17], t[21], nil, nil, nil, nil, t[14]}, t[16], t[12])
 end
 
@@ -119,7 +130,7 @@ local function claim_assigned(a, limit, out, memo)
     local incarnation = ARGV[a + 2] ~= '' and ARGV[a + 2] or call('HGET', instance_key(ARGV[a + 1]), 'inc')
     local ids = call('ZRANGE', key, 0, CLAIM_ASSIGNED - 1)
     for i = 1, #ids do
-        if #out == limit or found.bytes > CLAIM_BYTES then
+        if #found.ids == limit or found.bytes > CLAIM_BYTES then
             break
         end
         local t = redis.pcall('HMGET', task_key(ids[i]), unpack(CLAIM_HELD))
@@ -129,10 +140,9 @@ local function claim_assigned(a, limit, out, memo)
         elseif t[18] == incarnation then -- an older incarnation's go back to their queues
             local ms = tonumber(ARGV[a + 4] ~= '' and ARGV[a + 4] or t[20] or LEASE_MS)
             t[12] = I(NOW + ms) -- its lease begins when its holder gets it
-            out[#out + 1] = claim_held_json(ids[i], t)
+            found.bytes = found.bytes + claim_held_put(out, ids[i], t)
             memo[#memo + 1] = ids[i]
             memo[#memo + 1] = t[16]
-            found.bytes = found.bytes + #out[#out]
             found.ids[#found.ids + 1] = ids[i]
             found.ends[#found.ends + 1] = t[12]
             found.leases[#found.leases + 1] = I(EFF() + ms)
@@ -190,21 +200,21 @@ local function lease_ends(lease_ms)
     return lease_end_known, lease_score_known
 end
 
--- Leases tasks. Returns the array of their JSON, the array of their ids and tokens (the memo, for claim_again()), and whether the queue is paused. All of it is put together
+-- Leases tasks. Returns their texts (claim_out()), the array of their ids and tokens (the memo, for claim_again()), and whether the queue is paused. All of it is made
 -- before the first lease is written: a task that cannot be shown must not leave others half leased.
 -- The worker that commits counts claims by the code of the request: 4 = it has got something, 3 = there was nothing.
 local function claim_take(a)
     local worker, incarnation, limit = ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
     local queue = ARGV[a + 6]
-    local out, memo, held, leases = {}, {}, {}, {} -- the last two: ids, and the scores of their leases
+    local out, memo, held, leases = claim_out(), {}, {}, {} -- the last two: ids, and the scores of their leases
     local assigned = claim_assigned(a, limit, out, memo)
-    local bytes = assigned.bytes
-    local wanted = limit - #out + CLAIM_PAST
+    local bytes, left = assigned.bytes, limit - #assigned.ids
+    local wanted = left + CLAIM_PAST
     local is_paused = queue_is_paused(queue)
-    local ids = PULLS and #out < limit and not is_paused and claim_candidates(queue, ARGV[a + 7], wanted) or NO_IDS
+    local ids = PULLS and left > 0 and not is_paused and claim_candidates(queue, ARGV[a + 7], wanted) or NO_IDS
     local at, last, has_passed = ids.from, math.min(#ids, ids.from + wanted - 1), false
     local hashes, with_roles = {}, {}
-    while at <= last and #out < limit and bytes <= CLAIM_BYTES do
+    while at <= last and #held < left and bytes <= CLAIM_BYTES do
         local id, key = ids[at], task_key(ids[at])
         at = at + 1
         -- pcall: what is no hash has no fields either.
@@ -229,10 +239,8 @@ local function claim_take(a)
             end
             held[#held + 1] = id
             leases[#leases + 1] = lease_score
-            local json = claim_json(id, {t[1], 'in_progress', t[3], t[4], attempt, t[6], t[7], NOW_TEXT, version,
+            bytes = bytes + claim_put(out, id, {t[1], 'in_progress', t[3], t[4], attempt, t[6], t[7], NOW_TEXT, version,
                 t[10], worker, nil, nil, nil, nil, t[12], nil, t[14], nil, t[15], nil, nil, nil, nil, t[13]}, token, lease_end)
-            bytes = bytes + #json
-            out[#out + 1] = json
             memo[#memo + 1] = id
             memo[#memo + 1] = token
         else
@@ -245,7 +253,7 @@ local function claim_take(a)
         ids.from = at
     end
     claim_hand_over(worker, assigned)
-    current.code = #out > 0 and 4 or 3
+    current.code = #memo > 0 and 4 or 3
     if claim_was_mute then
         call('HDEL', instance_key(worker), 'mu')
         load_renew(worker)
@@ -274,19 +282,15 @@ local function claim_take(a)
     return out, memo, is_paused
 end
 
--- The tasks' JSON as one text.
-local function claimed_list(tasks)
-    return #tasks == 1 and tasks[1] or table.concat(tasks, ',')
-end
-
--- The same tasks again, for a repeat under the same idempotency key: those that the caller still holds.
+-- The same tasks again, for a repeat under the same idempotency key: those that the caller still holds. Returns as claim_take() does.
 local function claim_again(memo)
-    local out = {}
+    local out, found = claim_out(), {}
     for id, token in string.gmatch(memo, '(%S+) (%S+)') do
         local t = call('HMGET', task_key(id), unpack(CLAIM_HELD))
         if t[2] == 'in_progress' and t[16] == token then
-            out[#out + 1] = claim_held_json(id, t)
+            claim_held_put(out, id, t)
+            put(found, id, token)
         end
     end
-    return out
+    return out, found
 end

@@ -166,37 +166,47 @@ local TASK_PUBLIC = {'text', 'st', 'pr', 'q', 'at', 'ma', 'cr', 'up', 'v', 'ro',
     'de', 'meta', 'err', 'cc', 'pg', 'sc', 'af', 'uk', 'dr', 'pn', 'payload', 'result', 'hy', 'dby', 'dtk', 'tk'}
 local TASK_SUMMARY, TASK_PAYLOAD = 24, 25
 
--- A task as JSON, from a HMGET of TASK_PUBLIC; `further` = more members, each behind a comma. Put together in one step: Lua looks each
--- text up among all it has, and long ones that differ little are found slowly.
-local function task_text(id, t, further)
-    local more, is_held = '', t[2] == 'in_progress'
-    local function add(name, value)
-        more = more .. ',"' .. name .. '":' .. value
-    end
-    if t[10] and t[10] ~= '' then
-        add('roles', '["' .. string.gsub(t[10], ' ', '","') .. '"]')
-    end
-    if is_held and t[11] then add('assignedTo', S(t[11])) end
-    if is_held and t[12] then add('lease_until', ISO(t[12])) end
-    if t[13] and (t[2] == 'delayed' or t[2] == 'blocked') then add('next_run_at', ISO(t[13])) end
-    if t[14] then add(t[2] == 'completed' and 'completedAt' or 'endedAt', ISO(t[14])) end
-    if t[15] then add('dead', 'true') end
-    if t[16] then add('metadata', t[16]) end
-    if t[17] then add('error', t[17]) end
-    if t[18] and t[18] ~= '0' then add('crashes', t[18]) end
-    if is_held and t[19] then add('progress', t[19]) end
+-- Puts a task's JSON, from a HMGET of TASK_PUBLIC, behind the texts of the list `out`, but for the brace at its end. A list, and nothing
+-- put together before its end, because Lua looks each new text up among all that it has, and samples long ones for that: those that
+-- differ in little lie in one place, and are gone through one by one.
+local function put(out, name, value)
+    local n = #out
+    out[n + 1], out[n + 2] = name, value
+end
+local function task_put(out, id, t)
+    local n, is_held = #out, t[2] == 'in_progress'
+    out[n + 1], out[n + 2], out[n + 3], out[n + 4] = '{"id":"', id, '","text":', t[1]
+    out[n + 5], out[n + 6], out[n + 7], out[n + 8] = ',"status":"', t[2], '","priority":', t[3]
+    out[n + 9], out[n + 10], out[n + 11], out[n + 12] = ',"queue":"', t[4], '","attempt":', t[5] or '0'
+    out[n + 13], out[n + 14], out[n + 15], out[n + 16] = ',"maxAttempts":', t[6], ',"version":', t[9]
+    out[n + 17], out[n + 18], out[n + 19], out[n + 20] = ',"createdAt":', ISO(t[7]), ',"updatedAt":', ISO(t[8])
+    if t[10] and t[10] ~= '' then put(out, ',"roles":["' .. string.gsub(t[10], ' ', '","'), '"]') end
+    if is_held and t[11] then put(out, ',"assignedTo":', S(t[11])) end
+    if is_held and t[12] then put(out, ',"lease_until":', ISO(t[12])) end
+    if t[13] and (t[2] == 'delayed' or t[2] == 'blocked') then put(out, ',"next_run_at":', ISO(t[13])) end
+    if t[14] then put(out, t[2] == 'completed' and ',"completedAt":' or ',"endedAt":', ISO(t[14])) end
+    if t[15] then put(out, ',"dead":', 'true') end
+    if t[16] then put(out, ',"metadata":', t[16]) end
+    if t[17] then put(out, ',"error":', t[17]) end
+    if t[18] and t[18] ~= '0' then put(out, ',"crashes":', t[18]) end
+    if is_held and t[19] then put(out, ',"progress":', t[19]) end
     if t[20] then
         local due, schedule = string.match(t[20], '^(%d+) (.*)$')
-        add('schedule', S(schedule))
-        add('scheduledFor', ISO(due))
+        put(out, ',"schedule":', S(schedule))
+        put(out, ',"scheduledFor":', ISO(due))
     end
-    if t[21] then add('waiting_for', '["' .. string.gsub(t[21], ' ', '","') .. '"]') end
-    if t[22] then add('unique_key', S(t[22])) end
-    if t[23] then add('dead_reason', '"' .. t[23] .. '"') end
-    if t[24] then add('partition', '"' .. t[24] .. '"') end
-    local payload, result = t[TASK_PAYLOAD], t[26]
-    return '{"id":"' .. id .. '","text":' .. t[1] .. ',"status":"' .. t[2] .. '","priority":' .. t[3] .. ',"queue":"' .. t[4]
-        .. '","attempt":' .. (t[5] or '0') .. ',"maxAttempts":' .. t[6] .. ',"version":' .. t[9] .. ',"createdAt":' .. ISO(t[7])
-        .. ',"updatedAt":' .. ISO(t[8]) .. more .. (payload and ',"payload":' or '') .. (payload or '')
-        .. (result and ',"result":' or '') .. (result or '') .. (further or '') .. '}'
+    if t[21] then put(out, ',"waiting_for":["' .. string.gsub(t[21], ' ', '","'), '"]') end
+    if t[22] then put(out, ',"unique_key":', S(t[22])) end
+    if t[23] then put(out, ',"dead_reason":"' .. t[23], '"') end
+    if t[24] then put(out, ',"partition":"' .. t[24], '"') end
+    if t[TASK_PAYLOAD] then put(out, ',"payload":', t[TASK_PAYLOAD]) end
+    if t[26] then put(out, ',"result":', t[26]) end
+end
+
+-- The same as one text; `further` = more members, each behind a comma.
+local function task_text(id, t, further)
+    local out = {}
+    task_put(out, id, t)
+    put(out, further or '', '}')
+    return table.concat(out)
 end
