@@ -16,4 +16,12 @@ void rnd_secret(void *out, size_t len);
 /* `len` characters of [A-Za-z0-9_-] (6 random bits each) and a NUL; `out` holds len + 1. */
 void rnd_token(char *out, size_t len);
 
+enum {
+    /*
+     * Characters of the secret part of a lease's token: 66 bits. Behind a number of 16 digits and a dash the token has 28 characters; of
+     * texts from 32 on Lua hashes every second character, and tokens of one claim would lie in one place of its table.
+     */
+    RND_LEASE_SECRET = 11,
+};
+
 #endif

@@ -4,7 +4,7 @@
 -- Seed script: ASSIGN_TASK_WITH_LOAD_BALANCING.
 -- KEYS  1 cb:leader:current   2 cb:stream:events   3 cb:meta
 -- ARGV  1 prefix with colon   2 instance id   3 incarnation   4 epoch   5 the policy for events (include/emit.lua)   6 mode: pull, push or hybrid
---       7 ms that a task must have been pending   8 task.lease_ms   9 16 hex digits from the kernel
+--       7 ms that a task must have been pending   8 task.lease_ms   9 11 characters from the kernel
 --       10 name in cb:queues to go on behind   11 reply token: woken there when there may be more ('' = not)
 --       12 task.deny_ms
 -- Returns {state, tasks assigned, name to go on behind, names looked at, names in all, what went wrong or ''}

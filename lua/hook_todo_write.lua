@@ -4,7 +4,7 @@
 -- meanwhile: only a change of the list is a wish.
 -- KEYS  the envelope's
 -- ARGV  operation: the four of include/retention.lua, task.max_pending, task.max_attempts, task.max_crashes
---       request: `list` (all that there is) or `one` (a change to one), the agent's event or '', 16 hex digits from the
+--       request: `list` (all that there is) or `one` (a change to one), the agent's event or '', 11 characters from the
 --       kernel, how many lines follow, and of each: name, state ('' = as it is; cancelled = deleted), text (JSON; '' = not known), members of the task's metadata,
 --       its member `description` ('' = as it is), and the priority of a new one
 -- Returns as the envelope. Caller: worker, hook.todo_write.

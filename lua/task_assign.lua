@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- task_assign: leases a pending task to an instance; its next claim hands it over, before anything else.
 -- KEYS  the envelope's; request: the task
--- ARGV  operation: task.lease_ms; request: task id, instance id, 16 hex digits from the kernel
+-- ARGV  operation: task.lease_ms; request: task id, instance id, 11 characters from the kernel
 -- Returns as the envelope. Caller: worker, task.assign.
 -- @include envelope.lua
 -- @include task.lua

@@ -4,7 +4,7 @@
 -- with a reason, it is not for its old holder any more (include/deny.lua).
 -- KEYS  the envelope's; request: the task
 -- ARGV  operation: task.lease_ms
---       request: task id, instance id ('' = its queue), reason ('' = none), 16 hex digits from the kernel
+--       request: task id, instance id ('' = its queue), reason ('' = none), 11 characters from the kernel
 -- Returns as the envelope. Caller: worker, task.reassign.
 -- @include envelope.lua
 -- @include task.lua

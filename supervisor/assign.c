@@ -14,7 +14,6 @@
 
 enum {
     TOKEN_LEN = 22,
-    SECRET_BYTES = 8,
     CURSOR_SIZE = 160, /* of a queue's name and a role's */
     POP_MAX_MS = 3000, /* without a wake it looks all the same after so long */
     POP_COUNT = 100,   /* wakes that one pop takes */
@@ -110,12 +109,9 @@ static void put_args(struct script_call *call, struct arena *arena, const struct
 {
     const struct options *opts = a->opts;
     bool is_hybrid = opts->task.assignment == ASSIGNMENT_HYBRID;
-    unsigned char secret[SECRET_BYTES];
-    char hex[2 * SECRET_BYTES + 1];
+    char *secret = arena_alloc(arena, RND_LEASE_SECRET + 1); /* the call outlives us */
 
-    rnd_secret(secret, sizeof secret);
-    for (size_t i = 0; i < sizeof secret; i++)
-        snprintf(hex + 2 * i, 3, "%02x", secret[i]);
+    rnd_token(secret, RND_LEASE_SECRET);
     script_call_arg_str(call, arena_printf(arena, "%s:", opts->redis.prefix));
     script_call_arg_str(call, opts->instance.id);
     script_call_arg_str(call, instance_incarnation(a->instance));
@@ -124,7 +120,7 @@ static void put_args(struct script_call *call, struct arena *arena, const struct
     script_call_arg_str(call, options_assignment_name(opts->task.assignment));
     script_call_arg_int(call, is_hybrid ? opts->task.auto_assign_ms : 0);
     script_call_arg_int(call, opts->task.lease_ms);
-    script_call_arg_str(call, arena_printf(arena, "%s", hex)); /* the call outlives us */
+    script_call_arg_str(call, secret);
     script_call_arg_str(call, a->cursor);
     script_call_arg_str(call, opts->task.assignment == ASSIGNMENT_PUSH ? a->token : "");
     script_call_arg_int(call, opts->task.deny_ms);

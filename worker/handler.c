@@ -116,19 +116,12 @@ void prepare_arg_names(struct prepare *p, const struct field_value *v)
     buf_done(&names);
 }
 
-void prepare_arg_secret(struct prepare *p, size_t bytes)
+void prepare_arg_secret(struct prepare *p)
 {
-    static const char digits[] = "0123456789abcdef";
-    unsigned char secret[32];
-    char *hex = arena_alloc(p->arena, 2 * bytes + 1);
+    char *secret = arena_alloc(p->arena, RND_LEASE_SECRET + 1);
 
-    cb_assert(bytes <= sizeof secret);
-    rnd_secret(secret, bytes);
-    for (size_t i = 0; i < bytes; i++) {
-        hex[2 * i] = digits[secret[i] >> 4];
-        hex[2 * i + 1] = digits[secret[i] & 15];
-    }
-    prepare_arg(p, hex, 2 * bytes);
+    rnd_token(secret, RND_LEASE_SECRET);
+    prepare_arg(p, secret, RND_LEASE_SECRET);
 }
 
 int prepare_refuse(struct prepare *p, const char *path, const char *expected, const char *got)

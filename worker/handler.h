@@ -101,8 +101,8 @@ void prepare_arg_number(struct prepare *p, const struct field_value *v);
 void prepare_arg_real(struct prepare *p, const struct field_value *v);
 /* A list of names, joined by spaces. */
 void prepare_arg_names(struct prepare *p, const struct field_value *v);
-/* `bytes` random bytes from the kernel as hex. */
-void prepare_arg_secret(struct prepare *p, size_t bytes);
+/* The secret part of a lease's token (RND_LEASE_SECRET). */
+void prepare_arg_secret(struct prepare *p);
 /* Fills p->problem; returns -1. */
 int prepare_refuse(struct prepare *p, const char *path, const char *expected, const char *got);
 

@@ -40,7 +40,7 @@ static void put_claim(struct shape_writer *w, unsigned tasks, bool has_lease)
     } else {
         shape_arg(w, "");
     }
-    shape_arg_drawn(w, "0123456789abcdef");
+    shape_arg_drawn(w, "0123456789a");
     shape_arg(w, "default");
     shape_arg(w, "");
 }
@@ -393,7 +393,7 @@ void step_shapes(const struct step *step, const struct options *opts, const char
     cb_assert(items <= STEP_TASKS_MAX);
     for (unsigned i = 0; i < STEP_TASKS_MAX; i++) {
         snprintf(tasks[i].id, sizeof tasks[i].id, "t-%016u", i);
-        snprintf(tasks[i].token, sizeof tasks[i].token, "%016u-0123456789abcdef", i);
+        snprintf(tasks[i].token, sizeof tasks[i].token, "%016u-0123456789a", i);
     }
     *ret_shape = (struct shape){0};
     *ret_operation = (struct shape){0};

@@ -5,7 +5,7 @@
 -- @include indexes.lua
 --
 -- Arguments behind `a`: worker id, its incarnation ('' = not given), max tasks, lease_ms ('' = the task's),
--- 16 hex digits from the kernel, queue, roles (joined by spaces).
+-- 11 characters from the kernel, queue, roles (joined by spaces).
 local CLAIM_ARGS = 7
 local CLAIM_BYTES = 450000 -- with one task of the largest size more, a reply stays under 1 MiB
 local CLAIM_ASSIGNED = 100 -- entries of cb:assigned:<instance> that one claim looks at: more there are not

@@ -196,7 +196,7 @@ static int prepare(struct prepare *p)
                               "`todos` with `mode` list, `task` with `mode` one", "both");
     prepare_arg_text(p, mode);
     prepare_arg_text(p, prepare_value(p, "event"));
-    prepare_arg_secret(p, 8);
+    prepare_arg_secret(p);
     if (is_one)
         put_one(p, task);
     else

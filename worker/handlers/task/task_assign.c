@@ -24,7 +24,7 @@ static int prepare(struct prepare *p)
     task_put_key(p, prepare_value(p, "taskId"));
     prepare_arg_text(p, prepare_value(p, "taskId"));
     prepare_arg_text(p, prepare_value(p, "instanceId"));
-    prepare_arg_secret(p, 8);
+    prepare_arg_secret(p);
     return 0;
 }
 

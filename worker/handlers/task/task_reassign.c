@@ -25,7 +25,7 @@ static int prepare(struct prepare *p)
     prepare_arg_text(p, prepare_value(p, "id"));
     prepare_arg_text(p, prepare_value(p, "to"));
     prepare_arg_text(p, prepare_value(p, "reason"));
-    prepare_arg_secret(p, 8);
+    prepare_arg_secret(p);
     return 0;
 }
 

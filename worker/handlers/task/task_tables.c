@@ -400,7 +400,7 @@ void task_put_claim_args(struct prepare *p, const struct task_claim_args *a)
     int64_t max = a->max_tasks && a->max_tasks->is_set ? a->max_tasks->num : 1;
     prepare_arg_int(p, max);
     prepare_arg_number(p, a->lease_ms ? a->lease_ms : &absent);
-    prepare_arg_secret(p, 8);
+    prepare_arg_secret(p);
     put_text_or(p, a->queue, "default");
     prepare_arg_names(p, a->roles ? a->roles : &absent);
     p->operations += (unsigned)max - 1;
