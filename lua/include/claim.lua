@@ -18,7 +18,7 @@ local function claim_candidates(queue, roles, limit)
         local head = queue_heads[queue]
         if not head or not head.is_all and #head - head.from + 1 < limit then
             local asked = limit + N - 1
-            index_flush()
+            index_flush(queue_key(queue))
             head = call('ZRANGE', queue_key(queue), 0, asked - 1)
             head.from, head.is_all = 1, #head < asked
             queue_heads[queue] = head
@@ -26,8 +26,8 @@ local function claim_candidates(queue, roles, limit)
         return head
     end
     local heads, seen, ids = {}, {}, {}
-    index_flush()
     local function gather(key)
+        index_flush(key)
         local z = call('ZRANGE', key, 0, limit - 1, 'WITHSCORES')
         for i = 1, #z, 2 do
             if not seen[z[i]] then

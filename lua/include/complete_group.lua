@@ -20,7 +20,7 @@ end
 -- Finished tasks leave at least as fast as they come.
 function after_group()
     if completed > 0 then
-        index_flush() -- retention looks at the completed ones
+        index_flush(ENDED.completed) -- retention looks at it
         retention_after('completed', completed, retention_limits(op_arg, 2))
     end
 end

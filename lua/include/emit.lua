@@ -15,6 +15,7 @@ local is_told, is_kept = transport == 'both' or transport == 'pubsub', transport
 local is_trimmed = false
 local told, told_kind = {}, nil
 local listeners = {} -- kind → whether there may be any
+local patterns -- how many listen to patterns
 
 function events_publish()
     if told_kind then
@@ -26,7 +27,8 @@ end
 
 local function has_listeners(kind)
     if listeners[kind] == nil then
-        listeners[kind] = string.find(P, '{', 1, true) ~= nil or call('PUBSUB', 'NUMPAT') > 0
+        patterns = patterns or string.find(P, '{', 1, true) and 1 or call('PUBSUB', 'NUMPAT')
+        listeners[kind] = patterns > 0
             or call('PUBSUB', 'NUMSUB', P .. 'events:' .. kind)[2] > 0
     end
     return listeners[kind]

@@ -4,55 +4,55 @@
 -- `before_finish`, of which the functions of task.lua count on these sets: so it is included behind task.lua.
 local INDEX_WRITES = {zset = {'ZADD', 'ZREM'}, set = {'SADD', 'SREM'}}
 local LEASES = P .. 'leases'
-local index_keys = {} -- in the order of their first change
-local index_changes = {} -- key → kind, ids in the order of their first change, how many, and by id what becomes of it
+local index_keys, index_kinds = {}, {} -- in the order of their first change; by key
+local index_ids, index_values = {}, {} -- by key: tasks in the order of their first change; what becomes of each
 
 -- `value`: the task's score, or true in a set; false: it goes.
 local function index_change(kind, key, id, value)
-    local changes = index_changes[key]
-    if not changes then
-        changes = {kind = kind, ids = {}, count = 0, values = {}}
-        index_changes[key] = changes
+    local ids, values = index_ids[key], index_values[key]
+    if not ids then
+        ids, values = {}, {}
+        index_ids[key], index_values[key], index_kinds[key] = ids, values, kind
         index_keys[#index_keys + 1] = key
     end
-    local values = changes.values
     if values[id] == nil then
-        local n = changes.count + 1
-        changes.count, changes.ids[n] = n, id
+        ids[#ids + 1] = id
     end
     values[id] = value
 end
 
-local function index_write(key, changes)
+-- Writes what is to become of one set; nothing, when there is nothing.
+local function index_flush(key)
+    local ids, values = index_ids[key], index_values[key]
+    if not ids then
+        return
+    end
+    index_ids[key], index_values[key] = nil, nil
     local there, gone, n = {}, {}, 0
-    local values = changes.values
-    for i = 1, changes.count do
-        local id = changes.ids[i]
-        local value = values[id]
+    for i = 1, #ids do
+        local value = values[ids[i]]
         if not value then
-            gone[i - n] = id
-        elseif value == true then
-            n = n + 1
-            there[n] = id
+            gone[#gone + 1] = ids[i]
         else
+            if value ~= true then
+                n = n + 1
+                there[n] = value
+            end
             n = n + 1
-            there[2 * n - 1], there[2 * n] = value, id
+            there[n] = ids[i]
         end
     end
-    local write = INDEX_WRITES[changes.kind]
+    local write = INDEX_WRITES[index_kinds[key]]
     if #gone > 0 then -- first: a short set is searched from end to end
         call(write[2], key, unpack(gone))
     end
-    if #there > 0 then
+    if n > 0 then
         call(write[1], key, unpack(there))
     end
 end
 
-local function index_flush()
-    local keys, changes = index_keys, index_changes
-    index_keys, index_changes = {}, {}
-    for i = 1, #keys do
-        index_write(keys[i], changes[keys[i]])
+before_finish[#before_finish + 1] = function()
+    for i = 1, #index_keys do
+        index_flush(index_keys[i])
     end
 end
-before_finish[#before_finish + 1] = index_flush
