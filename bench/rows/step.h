@@ -16,7 +16,7 @@ enum { STEP_INSTANCES = 64, STEP_TASKS_MAX = 100 };
 /* A task that somebody knows: its id, and the token of its lease ("" = not held). Both have one length each. */
 struct task_ref {
     char id[19];
-    char token[34];
+    char token[29];
 };
 
 /* What a request is about. */
