@@ -5,22 +5,9 @@ import json
 
 from cbtest import *
 from counts import check_counts
-from scripts import Scripts
+from task_scripts import TaskScripts
 
 s = None
-
-
-def fresh():
-    s.redis.call("FLUSHALL")
-
-
-def one(**kw):
-    return s.create("t", **kw)["result"]["id"]
-
-
-def claimed(**kw):
-    one(**kw)
-    return s.claim(queue=kw.get("queue", "default"), roles=kw.get("roles", ""))["result"]["tasks"][0]
 
 
 def status(task):
@@ -31,26 +18,14 @@ def reason(doc):
     return doc["error"]["data"].get("reason") if "error" in doc else None
 
 
-def indexes(task):
-    """Names of all sorted sets and sets that hold the id."""
-    found = set()
-    for key in s.redis.scan():
-        kind = s.redis.call("TYPE", key)
-        if kind == b"zset" and s.redis.call("ZSCORE", key, task) is not None:
-            found.add(key.decode()[3:])
-        if kind == b"set" and s.redis.call("SISMEMBER", key, task):
-            found.add(key.decode()[3:])
-    return found
-
-
 @case("strict priority, then the order of commit")
 def order():
-    fresh()
+    s.fresh()
     draw = rng("order")
     made = []
     for i in range(200):
         priority = draw.choice([0, 1, 50, 99, 100])
-        made.append((-priority, i, one(priority=priority)))
+        made.append((-priority, i, s.one(priority=priority)))
     want = [t for _, _, t in sorted(made)]
     got = []
     while len(got) < 200:
@@ -60,8 +35,8 @@ def order():
 
 @case("a task that goes back keeps its place before the younger ones")
 def place():
-    fresh()
-    first, second = one(), one()
+    s.fresh()
+    first, second = s.one(), s.one()
     t = s.claim()["result"]["tasks"][0]
     equal(t["id"], first)
     s.release(first, t["lease_token"])
@@ -70,8 +45,8 @@ def place():
 
 @case("queues are apart; an empty queue gives claimed false")
 def queues():
-    fresh()
-    a, b = one(queue="a"), one(queue="b")
+    s.fresh()
+    a, b = s.one(queue="a"), s.one(queue="b")
     equal(s.claim(queue="c")["result"], {"claimed": False, "tasks": []})
     equal(s.claim()["result"]["claimed"], False)
     equal([t["id"] for t in s.claim(queue="a", count=9)["result"]["tasks"]], [a])
@@ -80,22 +55,22 @@ def queues():
 
 @case("roles: heads merged by priority and order, a task with two roles is claimed once")
 def roles():
-    fresh()
-    plain = one(priority=10)
-    gpu = one(priority=90, roles="gpu")
-    both = one(priority=50, roles="gpu cpu")
-    cpu = one(priority=50, roles="cpu")
+    s.fresh()
+    plain = s.one(priority=10)
+    gpu = s.one(priority=90, roles="gpu")
+    both = s.one(priority=50, roles="gpu cpu")
+    cpu = s.one(priority=50, roles="cpu")
     equal([t["id"] for t in s.claim(count=9)["result"]["tasks"]], [plain])
     got = [t["id"] for t in s.claim(count=9, roles="cpu gpu")["result"]["tasks"]]
     equal(got, [gpu, both, cpu])
     equal(s.redis.scan(s.key("queue:default:role:*")), set())
-    equal(indexes(both), {"leases", "queue:instance:w1"})
+    equal(s.indexes(both), {"leases", "queue:instance:w1"})
 
 
 @case("a claim returns what the holder needs, and nobody else sees the token")
 def token_secrecy():
-    fresh()
-    t = claimed(payload='{"a":[]}', metadata='{"m":1}')
+    s.fresh()
+    t = s.claimed(payload='{"a":[]}', metadata='{"m":1}')
     equal([t["payload"], t["metadata"], t["attempt"], t["status"], t["assignedTo"]],
           [{"a": []}, {"m": 1}, 1, "in_progress", "w1"])
     check(t["lease_token"] and t["lease_until"].endswith("Z"), t)
@@ -107,9 +82,9 @@ def token_secrecy():
 
 @case("tokens never repeat, and carry the kernel's bits")
 def tokens():
-    fresh()
+    s.fresh()
     for _ in range(50):
-        one()
+        s.one()
     seen = {t["lease_token"] for _ in range(5) for t in s.claim(count=10, salt="feedfacecafebeef")["result"]["tasks"]}
     equal(len(seen), 50)
     check(all("feedfacecafebeef" in t for t in seen), "the salt")
@@ -117,8 +92,8 @@ def tokens():
 
 @case("complete: done once; the holder's repeat gets the first outcome, others are stale")
 def complete():
-    fresh()
-    t = claimed()
+    s.fresh()
+    t = s.claimed()
     equal(reason(s.complete(t["id"], "forged")), "stale_lease")
     equal(reason(s.complete(t["id"], t["lease_token"], "someone-else")), "stale_lease")
     equal(status(t["id"]), "in_progress")
@@ -132,13 +107,13 @@ def complete():
                 s.renew(t["id"], t["lease_token"])):
         equal(doc["error"]["code"], -32005)
     equal(len(s.events("task.completed")), 1)
-    equal(indexes(t["id"]), {"tasks:completed"})
+    equal(s.indexes(t["id"]), {"tasks:completed"})
 
 
 @case("a completion that an earlier version wrote: its repeat gets the same outcome, others are stale, and its attempt is shown")
 def older_completion():
-    fresh()
-    t = claimed()
+    s.fresh()
+    t = s.claimed()
     first = s.complete(t["id"], t["lease_token"], "w1", '{"r":[1]}')["result"]
     shown = s.get(t["id"])["result"]
     key = s.key("task:" + t["id"])
@@ -156,8 +131,8 @@ def older_completion():
 
 @case("completed after a failure: what counts is the completion, by whom and under which token")
 def complete_after_failure():
-    fresh()
-    t = claimed()
+    s.fresh()
+    t = s.claimed()
     s.fail(t["id"], t["lease_token"], backoff=0)
     s.redis.call("HDEL", s.key("task:" + t["id"]), "dn")
     s.update(t["id"], status="pending")
@@ -170,8 +145,8 @@ def complete_after_failure():
 
 @case("complete without a token: only while assigned, only by the named worker")
 def simple_client():
-    fresh()
-    task = one()
+    s.fresh()
+    task = s.one()
     doc = s.complete(task)
     equal([doc["error"]["code"], reason(doc), doc["error"]["data"]["state"]], [-32005, "state", "pending"])
     s.claim("w1")
@@ -184,7 +159,7 @@ def simple_client():
 
 @case("unknown tasks")
 def unknown():
-    fresh()
+    s.fresh()
     for doc in (s.get("t-1"), s.complete("t-1", "x"), s.fail("t-1", "x"), s.release("t-1", "x"), s.renew("t-1", "x")):
         equal([doc["error"]["code"], reason(doc)], [-32004, "unknown"])
     equal(s.redis.scan(s.key("task:*")), set())
@@ -192,9 +167,9 @@ def unknown():
 
 @case("complete with next: outcome and next tasks in one step; a refused completion claims nothing")
 def complete_next():
-    fresh()
-    t = claimed()
-    more = [one() for _ in range(3)]
+    s.fresh()
+    t = s.claimed()
+    more = [s.one() for _ in range(3)]
     doc = s.complete(t["id"], "forged", next_args=s.claim_args(count=2))
     equal(reason(doc), "stale_lease")
     equal(s.redis.call("ZCARD", s.key("leases")), 1)
@@ -208,8 +183,8 @@ def complete_next():
 
 @case("fail: delayed with growing pauses, then dead; its repeat gets the first outcome")
 def failing():
-    fresh()
-    task = one(max_attempts=3)
+    s.fresh()
+    task = s.one(max_attempts=3)
     pauses = []
     for attempt in (1, 2, 3):
         t = s.claim()["result"]["tasks"][0]
@@ -226,29 +201,29 @@ def failing():
     check(9900 < pauses[0] <= 10010 and 19900 < pauses[1] <= 20020, pauses)
     got = s.get(task)["result"]
     equal([got["status"], got["dead"], got["error"], got["attempt"]], ["failed", True, "e3", 3])
-    equal(indexes(task), {"tasks:failed", "queue:dead"})
+    equal(s.indexes(task), {"tasks:failed", "queue:dead"})
 
 
 @case("fail: jitter stays within 20 %, the maximum holds, retry false is dead at once")
 def fail_edges():
-    fresh()
+    s.fresh()
     for random, low, high in ((0, 7990, 8000), (999, 11990, 12000)):
-        t = claimed()
+        t = s.claimed()
         s.fail(t["id"], t["lease_token"], random=random, backoff=10000)
         pause = int(s.redis.call("ZSCORE", s.key("queue:delayed"), t["id"])) - s.wall()
         check(low - 50 <= pause <= high, f"{random}: {pause}")
-    t = claimed(backoff=4000000)
+    t = s.claimed(backoff=4000000)
     s.fail(t["id"], t["lease_token"], random=500, backoff_max=1000)
     pause = int(s.redis.call("ZSCORE", s.key("queue:delayed"), t["id"])) - s.wall()
     check(pause <= 1000, pause)
-    t = claimed()
+    t = s.claimed()
     equal(s.fail(t["id"], t["lease_token"], retry=0)["result"]["dead"], True)
 
 
 @case("release: pending again, the attempt not charged; its repeat gets the first outcome")
 def release():
-    fresh()
-    t = claimed()
+    s.fresh()
+    t = s.claimed()
     first = s.release(t["id"], t["lease_token"])
     equal(first["result"], {"id": t["id"], "status": "pending"})
     equal(s.release(t["id"], t["lease_token"])["result"], first["result"])
@@ -262,8 +237,8 @@ def release():
 
 @case("renew: counted from now, only by the holder, by the task's own lease when not said")
 def renew():
-    fresh()
-    t = claimed(lease=5000)
+    s.fresh()
+    t = s.claimed(lease=5000)
     s.age(4)
     s.renew(t["id"], t["lease_token"])
 
@@ -280,9 +255,9 @@ def renew():
 
 @case("versions rise with every move")
 def versions():
-    fresh()
+    s.fresh()
     seen = []
-    t = claimed()
+    t = s.claimed()
     seen.append(t["version"])
     s.release(t["id"], t["lease_token"])
     seen.append(s.get(t["id"])["result"]["version"])
@@ -295,7 +270,7 @@ def versions():
 
 @case("create_batch: all or none, ids in order, the limit counts the batch itself")
 def batch():
-    fresh()
+    s.fresh()
     args = [x for i in range(10) for x in s.create_args(f"b{i}")]
     doc = s.ask("task_create_batch", 10, *args, op_args=[15])
     ids = doc["result"]["ids"]
@@ -314,14 +289,14 @@ def batch():
 
 @case("entries of a queue that point nowhere are cleared away, and what lies behind is claimed")
 def stale_queue():
-    fresh()
-    task = one()
+    s.fresh()
+    task = s.one()
     for i in range(10):
         s.redis.call("ZADD", s.key("queue:tasks:pending"), -100, f"t-{i}")
     got = s.claim()["result"]
     equal([t["id"] for t in got["tasks"]], [task])
     equal(s.redis.call("EXISTS", s.key("queue:tasks:pending")), 0)
-    task = one()
+    task = s.one()
     for i in range(100):
         s.redis.call("ZADD", s.key("queue:tasks:pending"), -100, f"t-{i}")
     for _ in range(10):
@@ -333,9 +308,9 @@ def stale_queue():
 
 @case("the byte cap of a claim: less than asked, never none, nothing lost")
 def claim_bytes():
-    fresh()
+    s.fresh()
     payload = '"' + "p" * 200000 + '"'
-    made = {one(payload=payload) for _ in range(7)}
+    made = {s.one(payload=payload) for _ in range(7)}
     seen = set()
     while True:
         got = s.claim(count=100)["result"]["tasks"]
@@ -348,10 +323,10 @@ def claim_bytes():
 
 @case("lists: every state, queue, holder and text; pages neither skip nor repeat")
 def lists():
-    fresh()
+    s.fresh()
     made = {"pending": set(), "in_progress": set(), "completed": set(), "failed": set(), "delayed": set()}
     for i in range(60):
-        t = one(queue="qa" if i % 2 else "default", roles="gpu" if i % 6 == 0 else "")
+        t = s.one(queue="qa" if i % 2 else "default", roles="gpu" if i % 6 == 0 else "")
         made["pending"].add(t)
     for state in ("in_progress", "completed", "failed", "delayed"):
         for t in s.claim("holder", 5)["result"]["tasks"]:
@@ -390,7 +365,7 @@ def lists():
 
 @case("a list of thousands looks at 500 per call and still reaches the end")
 def long_list():
-    fresh()
+    s.fresh()
     args = [x for i in range(100) for x in s.create_args(f"n{i}")]
     for _ in range(15):
         s.ask("task_create_batch", 100, *args, op_args=[100000])
@@ -409,9 +384,9 @@ def long_list():
 
 @case("cursors: forged and outdated ones give a page or an error reply, never a wrong key's content")
 def cursors():
-    fresh()
+    s.fresh()
     for i in range(5):
-        one()
+        s.one()
     for cursor in ("x", "1", "9 a b c", "1 tasks 0 t-1", "1 default/x 0 t-1", "3 in_progress nan t-1",
                    "1 ../../meta 0 t-1", "99999999999999999999 a 0 b", "1 default -50 t-0", "1 gone 0 t-1"):
         doc = s.listing(cursor=cursor)
@@ -443,45 +418,45 @@ def wrong_types():
             problems.append(f"{name} with a wrong {key}: changed {sorted(changed)}")
 
     for key in ("queue:tasks:pending", "queues"):
-        fresh()
+        s.fresh()
         attempt("create", key, lambda: s.create("x"))
-    fresh()
+    s.fresh()
     attempt("create with roles", "queue:default:role:r2", lambda: s.create("x", roles="r1 r2"))
     for key in ("leases", "queue:instance:w1", "queue:tasks:pending"):
-        fresh()
-        one()
+        s.fresh()
+        s.one()
         if key == "queue:tasks:pending":
-            fresh()
+            s.fresh()
         attempt("claim", key, s.claim)
     for key in ("leases", "queue:instance:w1", "tasks:completed"):
-        fresh()
-        t = claimed()
+        s.fresh()
+        t = s.claimed()
         attempt("complete", key, lambda task=t: s.complete(task["id"], task["lease_token"]))
     for key in ("leases", "queue:instance:w1", "queue:delayed"):
-        fresh()
-        t = claimed()
+        s.fresh()
+        t = s.claimed()
         attempt("fail", key, lambda task=t: s.fail(task["id"], task["lease_token"]))
     for key in ("tasks:failed", "queue:dead"):
-        fresh()
-        t = claimed()
+        s.fresh()
+        t = s.claimed()
         attempt("fail for good", key, lambda task=t: s.fail(task["id"], task["lease_token"], retry=0))
     for key in ("leases", "queue:instance:w1", "queue:tasks:pending"):
-        fresh()
-        t = claimed()
+        s.fresh()
+        t = s.claimed()
         attempt("release", key, lambda task=t: s.release(task["id"], task["lease_token"]))
     for name in ("get", "complete"):
-        fresh()
-        t = claimed()
+        s.fresh()
+        t = s.claimed()
         attempt(name, f"task:{t['id']}",
                 lambda task=t, n=name: s.get(task["id"]) if n == "get" else s.complete(task["id"], task["lease_token"]))
     for key in ("stream:events",):
-        fresh()
-        t = claimed()
+        s.fresh()
+        t = s.claimed()
         attempt("complete", key, lambda task=t: s.complete(task["id"], task["lease_token"]))
-        fresh()
+        s.fresh()
         attempt("create", key, lambda: s.create("x"))
-        fresh()
-        one()
+        s.fresh()
+        s.one()
         s.redis.call("DEL", s.key(key))
         attempt("claim", key, s.claim)
     check(not problems, f"{len(problems)} of them:\n" + "\n".join(problems))
@@ -491,13 +466,13 @@ def wrong_types():
 def walks():
     draw = rng("walks")
     for _ in range(3):
-        fresh()
+        s.fresh()
         s.tick(register=1)
         held = {}
         for _ in range(250):
             what = draw.randrange(10)
             if what <= 2 or not held and what > 4:
-                one(priority=draw.randint(0, 100), max_attempts=draw.randint(1, 3), roles=draw.choice(["", "a", "a b"]))
+                s.one(priority=draw.randint(0, 100), max_attempts=draw.randint(1, 3), roles=draw.choice(["", "a", "a b"]))
             elif what <= 4:
                 doc = s.claim(draw.choice(["w1", "w2"]), draw.randint(1, 5), roles=draw.choice(["", "a", "a b"]),
                               lease=draw.choice(["", 100, 60000]))
@@ -529,7 +504,7 @@ def check_indexes():
             "completed": {"tasks:completed"},
             "failed": {"tasks:failed", "queue:dead"},
         }[status_]
-        equal(indexes(task), want, f"{task} is {status_}")
+        equal(s.indexes(task), want, f"{task} is {status_}")
         check(("tk" in t) == (status_ in ("in_progress", "completed")), f"{task}: {status_} and token")
         check(int(t["at"]) <= int(t["ma"]), f"{task}: attempts {t['at']} of {t['ma']}")
     done = [e["id"] for e in s.events("task.completed")]
@@ -541,8 +516,8 @@ def check_indexes():
 @case("a claim past damaged tasks: what is no whole task is cleared away, the others are leased whole")
 def damaged_claim():
     for damage in ("wrong type", "no such field"):
-        fresh()
-        good, bad, last = one(), one(), one()
+        s.fresh()
+        good, bad, last = s.one(), s.one(), s.one()
         if damage == "wrong type":
             s.redis.call("DEL", s.key(f"task:{bad}"))
             s.redis.call("SET", s.key(f"task:{bad}"), "x")
@@ -550,14 +525,14 @@ def damaged_claim():
             s.redis.call("HDEL", s.key(f"task:{bad}"), "cr")
         equal([t["id"] for t in s.claim(count=3)["result"]["tasks"]], [good, last], damage)
         for t in (good, last):
-            equal(indexes(t), {"leases", "queue:instance:w1"}, damage)
-        equal(indexes(bad), set(), damage)
+            equal(s.indexes(t), {"leases", "queue:instance:w1"}, damage)
+        equal(s.indexes(bad), set(), damage)
 
 
 @case("a renewal that names no length does not cut short what the claim asked for; one that does may")
 def renew_keeps():
-    fresh()
-    one()
+    s.fresh()
+    s.one()
     s.register("agent", "a1")
     t = s.claim("agent", lease="600000")["result"]["tasks"][0]
     ends = s.redis.call("ZSCORE", s.key("leases"), t["id"])
@@ -571,15 +546,15 @@ def renew_keeps():
 
 @case("names of queues go with their last task, and a list is bounded however many are left")
 def queue_names():
-    fresh()
+    s.fresh()
     for i in range(50):
-        one(queue=f"q{i}", roles="gpu" if i % 2 else "")
+        s.one(queue=f"q{i}", roles="gpu" if i % 2 else "")
         (t,) = s.claim(queue=f"q{i}", roles="gpu")["result"]["tasks"]
         s.complete(t["id"], t["lease_token"])
     equal(s.redis.call("ZCARD", s.key("queues")), 0)
     equal({f: n for f, n in s.redis.hash(s.key("counts")).items() if not f.startswith("ever:")}, {"pending": b"0"})
     s.redis.call("ZADD", s.key("queues"), *[x for i in range(5000) for x in (0, f"a{i}")])
-    task = one(queue="z")
+    task = s.one(queue="z")
     found, cursor, calls = [], "", 0
 
     def looked():
@@ -600,17 +575,17 @@ def queue_names():
 
 @case("a wrong type behind the outcome to be stored: nothing is done")
 def outcome_first():
-    fresh()
-    t = claimed()
+    s.fresh()
+    t = s.claimed()
     s.redis.call("DEL", s.key("meta"))
     s.redis.call("SET", s.key("meta"), "x")
     doc = s.complete(t["id"], t["lease_token"], params_hash="h" * 16, idem="idem:q")
     equal(doc["error"]["code"], -32603)
-    equal(indexes(t["id"]), {"leases", "queue:instance:w1"})
+    equal(s.indexes(t["id"]), {"leases", "queue:instance:w1"})
 
 
 if __name__ == "__main__":
     arguments()
-    s = Scripts()
+    s = TaskScripts()
     at_exit(s.close)
     main()
