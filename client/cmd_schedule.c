@@ -230,14 +230,8 @@ static void list_params(const struct listing *l, struct buf *params)
     buf_puts(params, "{");
     json_put_key(params, "limit");
     buf_put_int(params, LIST_PAGE);
-    if (cli_is_set(l->cli, "status")) {
-        json_put_key(params, "status");
-        json_put_cstr(params, cli_value(l->cli, "status", ""));
-    }
-    if (l->cursor.len) {
-        json_put_key(params, "cursor");
-        json_put_string(params, l->cursor.data, l->cursor.len);
-    }
+    params_put_word(l->cli, params, "status");
+    session_put_cursor(params, &l->cursor);
     buf_puts(params, "}");
 }
 

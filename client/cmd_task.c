@@ -155,17 +155,9 @@ static void list_params(const struct listing *l, struct buf *params)
     buf_puts(params, "{");
     json_put_key(params, "limit");
     buf_put_int(params, l->left < LIST_PAGE ? l->left : LIST_PAGE);
-    for (int i = 0; i < 2; i++) {
-        const char *name = i ? "queue" : "status";
-        if (cli_is_set(l->cli, name)) {
-            json_put_key(params, name);
-            json_put_cstr(params, cli_value(l->cli, name, ""));
-        }
-    }
-    if (l->cursor.len) {
-        json_put_key(params, "cursor");
-        json_put_string(params, l->cursor.data, l->cursor.len);
-    }
+    params_put_word(l->cli, params, "status");
+    params_put_word(l->cli, params, "queue");
+    session_put_cursor(params, &l->cursor);
     buf_puts(params, "}");
 }
 

@@ -116,14 +116,8 @@ static void put_page_params(const struct change *c, const char *status, const st
     buf_put_int(params, CHANGE_PAGE);
     json_put_key(params, "status");
     json_put_cstr(params, status);
-    if (cli_is_set(c->cli, "queue")) {
-        json_put_key(params, "queue");
-        json_put_cstr(params, cli_value(c->cli, "queue", ""));
-    }
-    if (cursor->len) {
-        json_put_key(params, "cursor");
-        json_put_string(params, cursor->data, cursor->len);
-    }
+    params_put_word(c->cli, params, "queue");
+    session_put_cursor(params, cursor);
     buf_puts(params, "}");
 }
 

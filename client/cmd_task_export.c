@@ -8,6 +8,7 @@
 #include "client/verbs.h"
 
 #include "client/interrupt.h"
+#include "client/params.h"
 #include "client/progress.h"
 #include "client/session.h"
 #include "common/exitcode.h"
@@ -115,20 +116,12 @@ static void make_one_line(struct buf *line)
 
 static void put_page_params(const struct exporter *ex, struct buf *params)
 {
-    static const char *const filters[] = {"status", "queue"};
-
     buf_puts(params, "{");
     json_put_key(params, "limit");
     buf_put_int(params, EXPORT_PAGE);
-    for (size_t i = 0; i < CB_ARRAY_LEN(filters); i++)
-        if (cli_is_set(ex->cli, filters[i])) {
-            json_put_key(params, filters[i]);
-            json_put_cstr(params, cli_value(ex->cli, filters[i], ""));
-        }
-    if (ex->cursor.len) {
-        json_put_key(params, "cursor");
-        json_put_string(params, ex->cursor.data, ex->cursor.len);
-    }
+    params_put_word(ex->cli, params, "status");
+    params_put_word(ex->cli, params, "queue");
+    session_put_cursor(params, &ex->cursor);
     buf_puts(params, "}");
 }
 

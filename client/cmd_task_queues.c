@@ -161,10 +161,7 @@ static int list_queues(struct queues *q, struct session *s)
         struct buf params CB_CLEANUP(buf_done) = BUF_INIT;
         struct requests_reply reply CB_CLEANUP(requests_reply_done) = REQUESTS_REPLY_INIT;
         buf_printf(&params, "{\"limit\":%d", QUEUES_PAGE);
-        if (q->cursor.len) {
-            json_put_key(&params, "cursor");
-            json_put_string(&params, q->cursor.data, q->cursor.len);
-        }
+        session_put_cursor(&params, &q->cursor);
         buf_puts(&params, "}");
         status = session_call(s, "task.queues", &params, NULL, &reply);
         if (status < 0)

@@ -274,10 +274,7 @@ int doctor_shared_look(struct doctor *d)
         struct json_iter it;
         int64_t before = clock_wall_ms();
         buf_puts(&params, "{");
-        if (cursor.len) {
-            json_put_key(&params, "cursor");
-            json_put_string(&params, cursor.data, cursor.len);
-        }
+        session_put_cursor(&params, &cursor);
         buf_puts(&params, "}");
         if ((status = session_call(&d->s, "system.audit", &params, NULL, &reply)) >= 0)
             return status;

@@ -89,14 +89,6 @@ static void take_queue(struct doctor_tasks *t, struct json_span queue, bool is_b
         *(is_behind ? &q->after[i] : &q->before[i]) = doctor_number(queue, states[i]);
 }
 
-static void put_cursor(struct buf *params, const struct buf *cursor)
-{
-    if (cursor->len) {
-        json_put_key(params, "cursor");
-        json_put_string(params, cursor->data, cursor->len);
-    }
-}
-
 /* What the queues count now. -1, or the exit code after a message. */
 static int read_counts(struct doctor *d, bool is_behind)
 {
@@ -112,7 +104,7 @@ static int read_counts(struct doctor *d, bool is_behind)
         struct json_item list, queue;
         struct json_iter it;
         buf_printf(&params, "{\"limit\":%d", QUEUES_PAGE);
-        put_cursor(&params, &cursor);
+        session_put_cursor(&params, &cursor);
         buf_puts(&params, "}");
         if ((status = session_call(&d->s, "task.queues", &params, NULL, &reply)) >= 0)
             return status;
@@ -249,7 +241,7 @@ static int walk_indexes(struct doctor *d)
         struct buf params CB_CLEANUP(buf_done) = BUF_INIT;
         struct requests_reply reply CB_CLEANUP(requests_reply_done) = REQUESTS_REPLY_INIT;
         buf_puts(&params, "{");
-        put_cursor(&params, &cursor);
+        session_put_cursor(&params, &cursor);
         put_watched(&params, t);
         buf_puts(&params, "}");
         if ((status = session_call(&d->s, "task.audit", &params, NULL, &reply)) >= 0)

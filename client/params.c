@@ -73,6 +73,16 @@ int params_put_time(const struct cli *cli, struct buf *params, const char *optio
     return -1;
 }
 
+void params_put_word(const struct cli *cli, struct buf *params, const char *option)
+{
+    const char *word = cli_value(cli, option, NULL);
+
+    if (word) {
+        json_put_key(params, option);
+        json_put_cstr(params, word);
+    }
+}
+
 int params_put_text_as(const struct cli *cli, struct buf *params, const char *option,
                        const char *member)
 {
@@ -104,10 +114,7 @@ int params_put_task(const struct cli *cli, struct buf *params, const char *text)
     }
     json_put_key(params, "text");
     json_put_cstr(params, text);
-    if (cli_is_set(cli, "queue")) {
-        json_put_key(params, "queue");
-        json_put_cstr(params, cli_value(cli, "queue", ""));
-    }
+    params_put_word(cli, params, "queue");
     if (cli_is_set(cli, "role")) {
         json_put_key(params, "roles");
         cli_put_list(cli, "role", params);

@@ -20,6 +20,8 @@ int params_put_int(const struct cli *cli, struct buf *params, const char *option
 /* A length of time, as milliseconds. */
 int params_put_time(const struct cli *cli, struct buf *params, const char *option,
                     const char *member);
+/* A queue, a state: what it may be is the daemon's to say. */
+void params_put_word(const struct cli *cli, struct buf *params, const char *option);
 /* Text of that name; it must be UTF-8. */
 int params_put_text(const struct cli *cli, struct buf *params, const char *option);
 int params_put_text_as(const struct cli *cli, struct buf *params, const char *option,

@@ -248,3 +248,11 @@ bool session_next_page(struct json_span result, struct buf *cursor)
     *cursor = next;
     return cursor->len > 0;
 }
+
+void session_put_cursor(struct buf *params, const struct buf *cursor)
+{
+    if (cursor->len) {
+        json_put_key(params, "cursor");
+        json_put_string(params, cursor->data, cursor->len);
+    }
+}

@@ -59,5 +59,7 @@ int session_call(struct session *s, const char *method, const struct buf *params
 /* Replaces the cursor by that of the next page, as a result says it; "" and false when there is none. One that does not move is
  * none, after a message: else the walk would never end. */
 bool session_next_page(struct json_span result, struct buf *cursor);
+/* The member of the params that asks for that page; nothing for the first one. */
+void session_put_cursor(struct buf *params, const struct buf *cursor);
 
 #endif
