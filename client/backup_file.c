@@ -42,20 +42,13 @@ static int put(struct backup_writer *w, const char *data, size_t len, struct cb_
 
 void backup_put_header(struct buf *out, const struct backup_header *h)
 {
-    json_put_key(out, "project");
-    json_put_cstr(out, h->project);
-    json_put_key(out, "schema");
-    buf_put_int(out, h->schema);
-    json_put_key(out, "db");
-    buf_put_int(out, h->db);
-    json_put_key(out, "prefix");
-    json_put_cstr(out, h->prefix);
-    json_put_key(out, "generation");
-    json_put_cstr(out, h->generation);
-    json_put_key(out, "redis");
-    json_put_cstr(out, h->redis);
-    json_put_key(out, "time");
-    json_put_cstr(out, h->time);
+    json_put_text(out, "project", h->project);
+    json_put_int(out, "schema", h->schema);
+    json_put_int(out, "db", h->db);
+    json_put_text(out, "prefix", h->prefix);
+    json_put_text(out, "generation", h->generation);
+    json_put_text(out, "redis", h->redis);
+    json_put_text(out, "time", h->time);
 }
 
 int backup_begin(struct backup_writer *w, int fd, const struct backup_header *h,

@@ -304,12 +304,9 @@ static int report(const struct backup *b, const char *path, int64_t took_ms)
 
     if (cli_is_set(b->cli, "json")) {
         buf_puts(&out, "{");
-        json_put_key(&out, "file");
-        json_put_cstr(&out, path);
-        json_put_key(&out, "bytes");
-        buf_put_int(&out, (int64_t)b->out.bytes);
-        json_put_key(&out, "sha256");
-        json_put_cstr(&out, b->out.sha);
+        json_put_text(&out, "file", path);
+        json_put_int(&out, "bytes", (int64_t)b->out.bytes);
+        json_put_text(&out, "sha256", b->out.sha);
         backup_put_header(&out, &b->header);
         buf_puts(&out, "}\n");
     } else {

@@ -116,8 +116,7 @@ const struct cli_verb verb_ctl_leader = {
 static void put_command(struct buf *line, const char *cmd)
 {
     buf_puts(line, "{");
-    json_put_key(line, "cmd");
-    json_put_cstr(line, cmd);
+    json_put_text(line, "cmd", cmd);
 }
 
 static void put_number(struct buf *line, const char *key, int64_t n)
@@ -291,8 +290,7 @@ static int run_scale(const struct cli *cli)
     if (get_wait(cli, &wait_s) != 0)
         return EXITCODE_USAGE;
     put_command(&line, "scale");
-    json_put_key(&line, "domain");
-    json_put_cstr(&line, cli->operands[0]);
+    json_put_text(&line, "domain", cli->operands[0]);
     put_number(&line, "workers", workers);
     return run_plain(cli, &line, wait_s);
 }
@@ -402,10 +400,8 @@ static int run_log_level(const struct cli *cli)
         return EXITCODE_USAGE;
     put_command(&line, "log_level");
     if (cli->noperands == 2) {
-        json_put_key(&line, "subsystem");
-        json_put_cstr(&line, cli->operands[0]);
-        json_put_key(&line, "level");
-        json_put_cstr(&line, cli->operands[1]);
+        json_put_text(&line, "subsystem", cli->operands[0]);
+        json_put_text(&line, "level", cli->operands[1]);
     }
     int code = send_command(&a, cli, &line, 0);
     if (code >= 0)

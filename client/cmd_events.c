@@ -216,10 +216,8 @@ static int call_for_group(struct viewer *v, const char *method, struct requests_
 
     buf_puts(&params, "{\"group\":");
     json_put_cstr(&params, cli_value(v->cli, "group", ""));
-    if (v->since[0] && strcmp(method, "system.event.subscribe") == 0) {
-        json_put_key(&params, "since");
-        json_put_cstr(&params, v->since);
-    }
+    if (v->since[0] && strcmp(method, "system.event.subscribe") == 0)
+        json_put_text(&params, "since", v->since);
     buf_putc(&params, '}');
     int status = session_connect(&v->s, NULL, 1, 0);
     if (status < 0)

@@ -75,10 +75,8 @@ static int run_handlers(const struct cli *cli)
                              near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
     }
     buf_puts(&params, "{");
-    if (only) {
-        json_put_key(&params, "method");
-        json_put_cstr(&params, only);
-    }
+    if (only)
+        json_put_text(&params, "method", only);
     buf_puts(&params, "}");
     int status = session_open(&s, cli);
     if (status >= 0 || (status = session_call(&s, "system.discover", &params, NULL, &reply)) >= 0)

@@ -160,8 +160,7 @@ static int run_line(char *const *argv, const struct buf *event, struct outcome *
 static void put_first(struct buf *out, const char *names, const char *text)
 {
     char *name CB_CLEANUP(mem_free_ptr) = mem_strndup(names, strcspn(names, "|"));
-    json_put_key(out, name);
-    json_put_cstr(out, text);
+    json_put_text(out, name, text);
 }
 
 static void put_call(const struct check *c, const char *event, struct buf *out)

@@ -38,8 +38,7 @@ static void put_json(struct json_span state, struct term term, struct buf *out)
     struct json_item item;
     bool has_leader = peek_find(state, "leader", &item);
     buf_append(&doc, has_leader ? item.value.at : "null", has_leader ? item.value.len : 4);
-    json_put_key(&doc, "instanceCount");
-    buf_put_int(&doc, peek_int(state, "instanceCount"));
+    json_put_int(&doc, "instanceCount", peek_int(state, "instanceCount"));
     json_put_key(&doc, "instances");
     bool has_list = peek_find(state, "instances", &item);
     buf_append(&doc, has_list ? item.value.at : "[]", has_list ? item.value.len : 2);

@@ -183,14 +183,10 @@ static void put_text(const struct restore *r, struct buf *out)
 static void put_json(const struct restore *r, struct buf *out)
 {
     buf_puts(out, "{");
-    json_put_key(out, "keys");
-    buf_put_int(out, r->keys);
-    json_put_key(out, "restored_as");
-    json_put_cstr(out, r->generation);
-    if (r->place.kept) {
-        json_put_key(out, "kept");
-        json_put_cstr(out, r->place.kept);
-    }
+    json_put_int(out, "keys", r->keys);
+    json_put_text(out, "restored_as", r->generation);
+    if (r->place.kept)
+        json_put_text(out, "kept", r->place.kept);
     backup_put_header(out, &r->header);
     buf_puts(out, "}\n");
 }

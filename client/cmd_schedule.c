@@ -77,8 +77,7 @@ static int put_when(const struct cli *cli, struct buf *params)
     if (interval_parse(every, true, &ms) != 0 || ms == 0)
         return cli_wrong_use(
             cli->verb, "--every: \"%s\" is not a number with its unit (ms, s, m, h, d)", every);
-    json_put_key(params, "every_ms");
-    buf_put_int(params, ms);
+    json_put_int(params, "every_ms", ms);
     return -1;
 }
 
@@ -228,8 +227,7 @@ static void list_row(struct listing *l, struct json_span schedule)
 static void list_params(const struct listing *l, struct buf *params)
 {
     buf_puts(params, "{");
-    json_put_key(params, "limit");
-    buf_put_int(params, LIST_PAGE);
+    json_put_int(params, "limit", LIST_PAGE);
     params_put_word(l->cli, params, "status");
     session_put_cursor(params, &l->cursor);
     buf_puts(params, "}");

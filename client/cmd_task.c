@@ -153,8 +153,7 @@ static void list_one(struct listing *l, struct json_span task)
 static void list_params(const struct listing *l, struct buf *params)
 {
     buf_puts(params, "{");
-    json_put_key(params, "limit");
-    buf_put_int(params, l->left < LIST_PAGE ? l->left : LIST_PAGE);
+    json_put_int(params, "limit", l->left < LIST_PAGE ? l->left : LIST_PAGE);
     params_put_word(l->cli, params, "status");
     params_put_word(l->cli, params, "queue");
     session_put_cursor(params, &l->cursor);

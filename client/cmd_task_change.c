@@ -112,10 +112,8 @@ static void put_page_params(const struct change *c, const char *status, const st
                             struct buf *params)
 {
     buf_puts(params, "{");
-    json_put_key(params, "limit");
-    buf_put_int(params, CHANGE_PAGE);
-    json_put_key(params, "status");
-    json_put_cstr(params, status);
+    json_put_int(params, "limit", CHANGE_PAGE);
+    json_put_text(params, "status", status);
     params_put_word(c->cli, params, "queue");
     session_put_cursor(params, cursor);
     buf_puts(params, "}");
@@ -143,8 +141,7 @@ static int collect(struct change *c, const char *status)
 static void put_id(const char *id, struct buf *params)
 {
     buf_puts(params, "{");
-    json_put_key(params, "id");
-    json_put_cstr(params, id);
+    json_put_text(params, "id", id);
 }
 
 static void submit(struct change *c)
@@ -179,12 +176,9 @@ static void put_outcome(struct change *c, const char *id, const struct requests_
     put_id(id, &row);
     json_put_key(&row, "error");
     buf_puts(&row, "{");
-    if (reply->outcome == REQUESTS_ERROR) {
-        json_put_key(&row, "code");
-        buf_put_int(&row, reply->code);
-    }
-    json_put_key(&row, "message");
-    json_put_cstr(&row, reply->message);
+    if (reply->outcome == REQUESTS_ERROR)
+        json_put_int(&row, "code", reply->code);
+    json_put_text(&row, "message", reply->message);
     buf_puts(&row, "}}");
     session_put_json(&c->out, (struct json_span){row.data, row.len}, term);
 }

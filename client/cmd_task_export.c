@@ -117,8 +117,7 @@ static void make_one_line(struct buf *line)
 static void put_page_params(const struct exporter *ex, struct buf *params)
 {
     buf_puts(params, "{");
-    json_put_key(params, "limit");
-    buf_put_int(params, EXPORT_PAGE);
+    json_put_int(params, "limit", EXPORT_PAGE);
     params_put_word(ex->cli, params, "status");
     params_put_word(ex->cli, params, "queue");
     session_put_cursor(params, &ex->cursor);

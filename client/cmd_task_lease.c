@@ -153,8 +153,7 @@ static int say_to_work(const struct word *word)
     struct json_span result;
 
     tell_put_attempt(&message);
-    json_put_key(&message, "do");
-    json_put_cstr(&message, strchr(word->method, '.') + 1);
+    json_put_text(&message, "do", strchr(word->method, '.') + 1);
     put_members(word, &message);
     int status = tell_work(&message, &reply);
     if (status == EXITCODE_OK && json_check(buf_peek(&reply), reply.len, &result, NULL, NULL) == 0)
@@ -172,11 +171,9 @@ static int say_to_server(const struct word *word, const char *id)
     int status = -1;
 
     buf_puts(&params, "{");
-    json_put_key(&params, "id");
-    json_put_cstr(&params, id);
+    json_put_text(&params, "id", id);
     if (!cli_is_set(cli, "lease-token") && getenv(LEASE_TOKEN_ENV)) {
-        json_put_key(&params, "lease_token");
-        json_put_cstr(&params, getenv(LEASE_TOKEN_ENV));
+        json_put_text(&params, "lease_token", getenv(LEASE_TOKEN_ENV));
     } else if ((status = params_put_text_as(cli, &params, "lease-token", "lease_token")) >= 0) {
         return status;
     }
@@ -245,10 +242,8 @@ static int run_task_renew(const struct cli *cli)
 
     if (cli_time(cli, "for", 0, INT64_MAX, 0, &ms) != 0)
         return EXITCODE_USAGE;
-    if (cli_is_set(cli, "for")) {
-        json_put_key(&word.members, "extend_ms");
-        buf_put_int(&word.members, ms);
-    }
+    if (cli_is_set(cli, "for"))
+        json_put_int(&word.members, "extend_ms", ms);
     return say(&word, -1);
 }
 

@@ -206,10 +206,8 @@ static int switch_queue(const struct cli *cli, const char *method)
     int status = session_open(&s, cli);
 
     buf_puts(&params, "{");
-    if (cli->noperands > 0) {
-        json_put_key(&params, "queue");
-        json_put_cstr(&params, cli->operands[0]);
-    }
+    if (cli->noperands > 0)
+        json_put_text(&params, "queue", cli->operands[0]);
     buf_puts(&params, "}");
     if (status >= 0 || (status = session_call(&s, method, &params, NULL, &reply)) >= 0)
         return status;

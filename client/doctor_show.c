@@ -8,23 +8,17 @@
 
 static const char *const severities[] = {"note", "warning", "error"};
 
-static void put_member(struct buf *out, const char *name, const char *text)
-{
-    json_put_key(out, name);
-    json_put_cstr(out, text);
-}
-
 static void put_json(const struct doctor *d, const struct doctor_finding *f, struct buf *out)
 {
     struct buf row CB_CLEANUP(buf_done) = BUF_INIT;
 
     buf_puts(&row, "{");
-    put_member(&row, "check", f->check);
-    put_member(&row, "severity", severities[f->severity]);
-    put_member(&row, "problem", f->problem);
-    put_member(&row, "where", f->where);
-    put_member(&row, "text", f->text);
-    put_member(&row, "advice", f->advice);
+    json_put_text(&row, "check", f->check);
+    json_put_text(&row, "severity", severities[f->severity]);
+    json_put_text(&row, "problem", f->problem);
+    json_put_text(&row, "where", f->where);
+    json_put_text(&row, "text", f->text);
+    json_put_text(&row, "advice", f->advice);
     buf_printf(&row, ",\"repairable\":%s", f->is_repairable ? "true" : "false");
     if (f->members)
         buf_puts(&row, f->members);

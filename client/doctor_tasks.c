@@ -362,14 +362,10 @@ static void put_count(struct buf *params, const struct queue *q, size_t state)
 {
     json_put_comma(params);
     buf_puts(params, "{");
-    json_put_key(params, "queue");
-    json_put_cstr(params, q->name);
-    json_put_key(params, "state");
-    json_put_cstr(params, states[state]);
-    json_put_key(params, "counter");
-    buf_put_int(params, q->before[state]);
-    json_put_key(params, "counted");
-    buf_put_int(params, q->seen[state]);
+    json_put_text(params, "queue", q->name);
+    json_put_text(params, "state", states[state]);
+    json_put_int(params, "counter", q->before[state]);
+    json_put_int(params, "counted", q->seen[state]);
     buf_puts(params, "}");
 }
 

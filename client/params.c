@@ -10,8 +10,7 @@
 void params_put_id(const struct cli *cli, struct buf *params)
 {
     buf_puts(params, "{");
-    json_put_key(params, "id");
-    json_put_cstr(params, cli->operands[0]);
+    json_put_text(params, "id", cli->operands[0]);
 }
 
 int params_put_operand(const struct cli *cli, struct buf *params, int i, const char *member)
@@ -22,8 +21,7 @@ int params_put_operand(const struct cli *cli, struct buf *params, int i, const c
         cli_say("%s is not UTF-8", member);
         return EXITCODE_DATAERR;
     }
-    json_put_key(params, member);
-    json_put_cstr(params, text);
+    json_put_text(params, member, text);
     return -1;
 }
 
@@ -52,10 +50,8 @@ int params_put_int(const struct cli *cli, struct buf *params, const char *option
 
     if (cli_int(cli, option, INT64_MIN, INT64_MAX, 0, &n) != 0)
         return EXITCODE_USAGE;
-    if (cli_is_set(cli, option)) {
-        json_put_key(params, member);
-        buf_put_int(params, n);
-    }
+    if (cli_is_set(cli, option))
+        json_put_int(params, member, n);
     return -1;
 }
 
@@ -66,10 +62,8 @@ int params_put_time(const struct cli *cli, struct buf *params, const char *optio
 
     if (cli_time(cli, option, 0, INT64_MAX, 0, &ms) != 0)
         return EXITCODE_USAGE;
-    if (cli_is_set(cli, option)) {
-        json_put_key(params, member);
-        buf_put_int(params, ms);
-    }
+    if (cli_is_set(cli, option))
+        json_put_int(params, member, ms);
     return -1;
 }
 
@@ -77,10 +71,8 @@ void params_put_word(const struct cli *cli, struct buf *params, const char *opti
 {
     const char *word = cli_value(cli, option, NULL);
 
-    if (word) {
-        json_put_key(params, option);
-        json_put_cstr(params, word);
-    }
+    if (word)
+        json_put_text(params, option, word);
 }
 
 int params_put_text_as(const struct cli *cli, struct buf *params, const char *option,
@@ -94,8 +86,7 @@ int params_put_text_as(const struct cli *cli, struct buf *params, const char *op
         cli_say("--%s is not UTF-8", option);
         return EXITCODE_DATAERR;
     }
-    json_put_key(params, member);
-    json_put_cstr(params, text);
+    json_put_text(params, member, text);
     return -1;
 }
 
@@ -112,8 +103,7 @@ int params_put_task(const struct cli *cli, struct buf *params, const char *text)
         cli_say("the text is not UTF-8");
         return EXITCODE_DATAERR;
     }
-    json_put_key(params, "text");
-    json_put_cstr(params, text);
+    json_put_text(params, "text", text);
     params_put_word(cli, params, "queue");
     if (cli_is_set(cli, "role")) {
         json_put_key(params, "roles");

@@ -37,10 +37,8 @@ void tell_put_attempt(struct buf *message)
 
     cb_assert(id && attempt);
     buf_puts(message, "{");
-    json_put_key(message, "id");
-    json_put_cstr(message, id);
-    json_put_key(message, "attempt");
-    buf_put_int(message, strtoll(attempt, NULL, 10));
+    json_put_text(message, "id", id);
+    json_put_int(message, "attempt", strtoll(attempt, NULL, 10));
 }
 
 static bool send_all(int fd, const struct buf *message)

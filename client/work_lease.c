@@ -38,20 +38,16 @@ void lease_register(struct work *w)
     struct buf params = BUF_INIT;
 
     buf_puts(&params, "{");
-    json_put_key(&params, "id");
-    json_put_cstr(&params, w->id);
+    json_put_text(&params, "id", w->id);
     json_put_key(&params, "roles");
     buf_append(&params, w->roles.data, w->roles.len);
     json_put_key(&params, "queues");
     buf_puts(&params, "[");
     json_put_cstr(&params, w->queue);
     buf_puts(&params, "]");
-    json_put_key(&params, "capacity");
-    buf_put_int(&params, w->njobs);
-    if (w->lease_ms) {
-        json_put_key(&params, "lease_ms");
-        buf_put_int(&params, w->lease_ms);
-    }
+    json_put_int(&params, "capacity", w->njobs);
+    if (w->lease_ms)
+        json_put_int(&params, "lease_ms", w->lease_ms);
     /* At our start we replace an older process of our name; later an other one has replaced us. */
     json_put_key(&params, "takeover");
     buf_puts(&params, w->registration == 0 ? "true" : "false");
@@ -96,10 +92,8 @@ void lease_unregister(struct work *w)
     struct buf params = BUF_INIT;
 
     buf_puts(&params, "{");
-    json_put_key(&params, "id");
-    json_put_cstr(&params, w->id);
-    json_put_key(&params, "incarnation");
-    json_put_cstr(&params, w->incarnation);
+    json_put_text(&params, "id", w->id);
+    json_put_text(&params, "incarnation", w->incarnation);
     buf_puts(&params, "}");
     w->is_unregistering = true;
     work_submit(w, "system.unregister", &params, work_tag(w, TAG_UNREGISTER, NULL));
@@ -154,10 +148,8 @@ static bool is_held(const struct job *job)
 static void put_lease(struct buf *params, const struct job *job)
 {
     buf_puts(params, "{");
-    json_put_key(params, "id");
-    json_put_cstr(params, job->id);
-    json_put_key(params, "lease_token");
-    json_put_cstr(params, job->token);
+    json_put_text(params, "id", job->id);
+    json_put_text(params, "lease_token", job->token);
 }
 
 /* A beat renews by the task's own length; with --lease each job is renewed by that. */
@@ -169,8 +161,7 @@ static void send_renewals(struct work *w)
         if (!is_held(job) || job->is_renewing)
             continue;
         put_lease(&params, job);
-        json_put_key(&params, "extend_ms");
-        buf_put_int(&params, w->lease_ms);
+        json_put_int(&params, "extend_ms", w->lease_ms);
         buf_puts(&params, "}");
         job->is_renewing = true;
         work_submit(w, "task.renew", &params, work_tag(w, TAG_RENEW, job));
@@ -193,10 +184,8 @@ static void send_beat(struct work *w, int64_t now_ms)
     struct buf params = BUF_INIT;
 
     buf_puts(&params, "{");
-    json_put_key(&params, "instanceId");
-    json_put_cstr(&params, w->id);
-    json_put_key(&params, "incarnation");
-    json_put_cstr(&params, w->incarnation);
+    json_put_text(&params, "instanceId", w->id);
+    json_put_text(&params, "incarnation", w->incarnation);
     json_put_key(&params, "health");
     buf_puts(&params, "\"healthy\"");
     json_put_key(&params, "load");

@@ -70,30 +70,18 @@ void work_submit(struct work *w, const char *method, struct buf *params, uint64_
     buf_done(params);
 }
 
-static void put_text(struct buf *params, const char *name, const char *value)
-{
-    json_put_key(params, name);
-    json_put_cstr(params, value);
-}
-
-static void put_int(struct buf *params, const char *name, int64_t value)
-{
-    json_put_key(params, name);
-    buf_put_int(params, value);
-}
-
 /* Members that task.claim and the `next` of task.complete have in common. */
 static void put_claim(const struct work *w, struct buf *params, unsigned max)
 {
-    put_int(params, "maxTasks", max);
-    put_text(params, "queue", w->queue);
+    json_put_int(params, "maxTasks", max);
+    json_put_text(params, "queue", w->queue);
     if (w->roles.len > 2) {
         json_put_key(params, "roles");
         buf_append(params, w->roles.data, w->roles.len);
     }
-    put_text(params, "incarnation", w->incarnation);
+    json_put_text(params, "incarnation", w->incarnation);
     if (w->lease_ms)
-        put_int(params, "lease_ms", w->lease_ms);
+        json_put_int(params, "lease_ms", w->lease_ms);
 }
 
 /* ---- asking for tasks ---- */
@@ -111,10 +99,10 @@ void report_claim(struct work *w, int64_t now_ms)
     if (!wants_tasks(w) || w->is_claiming || max == 0 || now_ms < w->next_claim_ms)
         return;
     buf_puts(&params, "{");
-    put_text(&params, "workerId", w->id);
+    json_put_text(&params, "workerId", w->id);
     put_claim(w, &params, w->is_once ? 1 : max);
     if (!w->is_drain)
-        put_int(&params, "wait_ms", WAIT_MS);
+        json_put_int(&params, "wait_ms", WAIT_MS);
     buf_puts(&params, "}");
     w->is_claiming = true;
     w->promised += max;
@@ -128,8 +116,8 @@ static void report_release(struct work *w, struct job *job)
     struct buf params = BUF_INIT;
 
     buf_puts(&params, "{");
-    put_text(&params, "id", job->id);
-    put_text(&params, "lease_token", job->token);
+    json_put_text(&params, "id", job->id);
+    json_put_text(&params, "lease_token", job->token);
     buf_puts(&params, "}");
     job->state = JOB_REPORTING;
     work_submit(w, "task.release", &params, work_tag(w, TAG_RELEASE, job));
@@ -141,8 +129,8 @@ static void report_failure(struct work *w, struct job *job)
 
     job_put_error(job, &error);
     buf_puts(&params, "{");
-    put_text(&params, "id", job->id);
-    put_text(&params, "lease_token", job->token);
+    json_put_text(&params, "id", job->id);
+    json_put_text(&params, "lease_token", job->token);
     json_put_key(&params, "error");
     json_put_string(&params, error.data, error.len);
     job_put_crash(job, &params);
@@ -191,9 +179,9 @@ static void report_completion(struct work *w, struct job *job)
 
     fault_point("work_job_ended");
     buf_puts(&params, "{");
-    put_text(&params, "id", job->id);
-    put_text(&params, "workerId", w->id);
-    put_text(&params, "lease_token", job->token);
+    json_put_text(&params, "id", job->id);
+    json_put_text(&params, "workerId", w->id);
+    json_put_text(&params, "lease_token", job->token);
     put_result(job, &params);
     put_next(w, job, &params);
     buf_puts(&params, "}");

@@ -295,10 +295,8 @@ static void send_progress(struct work *w, struct job *job, int64_t now_ms)
     struct buf params = BUF_INIT;
 
     buf_puts(&params, "{");
-    json_put_key(&params, "id");
-    json_put_cstr(&params, job->id);
-    json_put_key(&params, "lease_token");
-    json_put_cstr(&params, job->token);
+    json_put_text(&params, "id", job->id);
+    json_put_text(&params, "lease_token", job->token);
     buf_puts(&params, ",");
     buf_append(&params, job->progress.data, job->progress.len);
     buf_puts(&params, "}");

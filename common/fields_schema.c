@@ -10,18 +10,6 @@ static void put_schema(const struct field *field, struct buf *out);
 
 /* --- JSON Schema -------------------------------------------------------------------------------- */
 
-static void put_text(struct buf *out, const char *key, const char *text)
-{
-    json_put_key(out, key);
-    json_put_cstr(out, text);
-}
-
-static void put_int(struct buf *out, const char *key, int64_t n)
-{
-    json_put_key(out, key);
-    buf_put_int(out, n);
-}
-
 /* NULL for what takes any value. */
 static const char *schema_type(enum field_type type)
 {
@@ -57,18 +45,18 @@ static void put_type(const struct field *field, struct buf *out)
 
 static void put_bytes(struct buf *out, int64_t min, int64_t max)
 {
-    put_int(out, "x-minBytes", min);
+    json_put_int(out, "x-minBytes", min);
     if (max > 0)
-        put_int(out, "x-maxBytes", max);
+        json_put_int(out, "x-maxBytes", max);
 }
 
 /* Bytes are what counts; in characters (of 1 to 4 bytes) that implies the following. */
 static void put_string_length(struct buf *out, int64_t min, int64_t max)
 {
     put_bytes(out, min, max);
-    put_int(out, "minLength", (min + 3) / 4);
+    json_put_int(out, "minLength", (min + 3) / 4);
     if (max > 0)
-        put_int(out, "maxLength", max);
+        json_put_int(out, "maxLength", max);
 }
 
 static void put_enum(const struct field *field, struct buf *out)
@@ -86,7 +74,7 @@ static void put_enum(const struct field *field, struct buf *out)
 
 static void put_name_rules(struct buf *out)
 {
-    put_text(out, "pattern", "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$");
+    json_put_text(out, "pattern", "^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$");
     json_put_key(out, "not");
     buf_puts(out, "{\"enum\":[");
     for (const char *const *own = fields_own_names; *own; own++) {
@@ -101,11 +89,11 @@ static void put_string_rules(const struct field *field, struct buf *out)
     switch (field->type) {
     case FIELD_TYPE_STR:
         put_string_length(out, field->min, field->max);
-        put_text(out, "pattern", "^[^\\u0000]*$");
+        json_put_text(out, "pattern", "^[^\\u0000]*$");
         break;
     case FIELD_TYPE_ID:
         put_string_length(out, 1, FIELDS_ID_BYTES);
-        put_text(out, "pattern", "^[^\\u0000-\\u001f\\u007f-\\u009f]*$");
+        json_put_text(out, "pattern", "^[^\\u0000-\\u001f\\u007f-\\u009f]*$");
         break;
     case FIELD_TYPE_NAME:
         put_string_length(out, 1, FIELDS_NAME_BYTES);
@@ -113,16 +101,16 @@ static void put_string_rules(const struct field *field, struct buf *out)
         break;
     case FIELD_TYPE_TASK_ID:
         put_string_length(out, 3, FIELDS_TASK_DIGITS + 2);
-        put_text(out, "pattern", "^t-[0-9]{1,20}$");
+        json_put_text(out, "pattern", "^t-[0-9]{1,20}$");
         break;
     case FIELD_TYPE_TOKEN:
         put_string_length(out, 1, FIELDS_TOKEN_BYTES);
-        put_text(out, "pattern", "^[A-Za-z0-9_-]{1,128}$");
+        json_put_text(out, "pattern", "^[A-Za-z0-9_-]{1,128}$");
         break;
     case FIELD_TYPE_TIME:
-        put_text(out, "format", "date-time");
-        put_text(out, "x-minTime", "1970-01-01T00:00:00Z");
-        put_text(out, "x-maxTime", "9999-12-31T23:59:59.999Z");
+        json_put_text(out, "format", "date-time");
+        json_put_text(out, "x-minTime", "1970-01-01T00:00:00Z");
+        json_put_text(out, "x-maxTime", "9999-12-31T23:59:59.999Z");
         break;
     default:
         put_enum(field, out);
@@ -133,17 +121,17 @@ static void put_number_rules(const struct field *field, struct buf *out)
 {
     if (!fields_has_range(field))
         return;
-    put_int(out, "minimum", field->min);
-    put_int(out, "maximum", field->max);
+    json_put_int(out, "minimum", field->min);
+    json_put_int(out, "maximum", field->max);
 }
 
 static void put_list_rules(const struct field *field, struct buf *out)
 {
     json_put_key(out, "items");
     put_schema(field->sub, out);
-    put_int(out, "minItems", field->min);
+    json_put_int(out, "minItems", field->min);
     if (field->max > 0)
-        put_int(out, "maxItems", field->max);
+        json_put_int(out, "maxItems", field->max);
     if (field->flags & FIELD_UNIQUE) {
         json_put_key(out, "uniqueItems");
         buf_puts(out, "true");
@@ -187,7 +175,7 @@ static void put_schema(const struct field *field, struct buf *out)
         buf_puts(out, field->fallback);
     }
     if (field->text)
-        put_text(out, "description", field->text);
+        json_put_text(out, "description", field->text);
     buf_putc(out, '}');
 }
 

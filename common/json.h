@@ -101,6 +101,9 @@ void json_put_string(struct buf *out, const char *s, size_t len);
 void json_put_cstr(struct buf *out, const char *s);
 /* Appends `"key":`, with a comma before it unless the last byte is '{' or '['. */
 void json_put_key(struct buf *out, const char *key);
+/* Appends a member: the key, and a string or a number behind it. */
+void json_put_text(struct buf *out, const char *key, const char *text);
+void json_put_int(struct buf *out, const char *key, int64_t n);
 /* Appends a comma unless the last byte is '{', '[' or ':' or the buffer is empty. */
 void json_put_comma(struct buf *out);
 

@@ -67,3 +67,15 @@ void json_put_key(struct buf *out, const char *key)
     json_put_cstr(out, key);
     buf_putc(out, ':');
 }
+
+void json_put_text(struct buf *out, const char *key, const char *text)
+{
+    json_put_key(out, key);
+    json_put_cstr(out, text);
+}
+
+void json_put_int(struct buf *out, const char *key, int64_t n)
+{
+    json_put_key(out, key);
+    buf_put_int(out, n);
+}

@@ -62,10 +62,8 @@ static bool is_away(const struct hook *hook)
 
 static void put_text(struct buf *out, const char *key, const char *text)
 {
-    if (!text || !text[0])
-        return;
-    json_put_key(out, key);
-    json_put_cstr(out, text);
+    if (text && text[0])
+        json_put_text(out, key, text);
 }
 
 static void put_span(struct buf *out, const char *key, struct json_span value)

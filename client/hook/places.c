@@ -9,12 +9,6 @@
 
 enum { TIMEOUT_S = 5 };
 
-static void put_text(struct buf *out, const char *key, const char *text)
-{
-    json_put_key(out, key);
-    json_put_cstr(out, text);
-}
-
 /* A word for a shell. */
 static void put_quoted(struct buf *out, const char *word)
 {
@@ -44,15 +38,15 @@ static void put_line(struct buf *out, const char *key, const char *const *argv)
             buf_putc(&line, ' ');
         put_quoted(&line, argv[i]);
     }
-    put_text(out, key, buf_peek(&line));
+    json_put_text(out, key, buf_peek(&line));
     buf_done(&line);
 }
 
 static void put_claude(const struct settings_event *event, const char *const *argv, struct buf *out)
 {
     buf_putc(out, '{');
-    put_text(out, "type", "command");
-    put_text(out, "command", argv[0]);
+    json_put_text(out, "type", "command");
+    json_put_text(out, "command", argv[0]);
     json_put_key(out, "args");
     buf_putc(out, '[');
     for (size_t i = 1; argv[i]; i++) {
@@ -61,7 +55,7 @@ static void put_claude(const struct settings_event *event, const char *const *ar
     }
     buf_printf(out, "],\"timeout\":%d", TIMEOUT_S);
     if (event->blocks)
-        put_text(out, "onFailure", "block");
+        json_put_text(out, "onFailure", "block");
     buf_putc(out, '}');
 }
 
@@ -69,7 +63,7 @@ static void put_codex(const struct settings_event *event, const char *const *arg
 {
     (void)event;
     buf_putc(out, '{');
-    put_text(out, "type", "command");
+    json_put_text(out, "type", "command");
     put_line(out, "command", argv);
     buf_printf(out, ",\"timeout\":%d}", TIMEOUT_S);
 }
@@ -78,8 +72,8 @@ static void put_gemini(const struct settings_event *event, const char *const *ar
 {
     (void)event;
     buf_putc(out, '{');
-    put_text(out, "type", "command");
-    put_text(out, "name", "claudebench");
+    json_put_text(out, "type", "command");
+    json_put_text(out, "name", "claudebench");
     put_line(out, "command", argv);
     buf_printf(out, ",\"timeout\":%d}", TIMEOUT_S * 1000);
 }
@@ -99,7 +93,7 @@ static void put_copilot(const struct settings_event *event, const char *const *a
 {
     (void)event;
     buf_putc(out, '{');
-    put_text(out, "type", "command");
+    json_put_text(out, "type", "command");
     put_line(out, "bash", argv);
     buf_printf(out, ",\"timeoutSec\":%d}", TIMEOUT_S);
 }

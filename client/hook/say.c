@@ -32,12 +32,6 @@ static const char *cut(struct arena *arena, const char *text)
     return arena_printf(arena, "%.*s…", (int)len, text);
 }
 
-static void put_text(struct buf *out, const char *key, const char *text)
-{
-    json_put_key(out, key);
-    json_put_cstr(out, text);
-}
-
 static void put_json(struct buf *out, const char *key, struct json_span value)
 {
     json_put_key(out, key);
@@ -94,7 +88,7 @@ static void open_specific(struct say *s)
     buf_puts(s->out, "{");
     json_put_key(s->out, "hookSpecificOutput");
     buf_putc(s->out, '{');
-    put_text(s->out, "hookEventName", s->event->name);
+    json_put_text(s->out, "hookEventName", s->event->name);
 }
 
 static void close_specific(struct say *s)
@@ -113,13 +107,14 @@ static void say_claude_tool(struct say *s)
         return;
     open_specific(s);
     if (v->action == RULES_DENY || v->action == RULES_ASK || allows)
-        put_text(s->out, "permissionDecision", allows ? "allow" : rules_action_name(v->action));
+        json_put_text(s->out, "permissionDecision",
+                      allows ? "allow" : rules_action_name(v->action));
     if (v->action == RULES_DENY || v->action == RULES_ASK)
-        put_text(s->out, "permissionDecisionReason", v->reason);
+        json_put_text(s->out, "permissionDecisionReason", v->reason);
     if (v->input.len)
         put_json(s->out, "updatedInput", v->input);
     if (has_note)
-        put_text(s->out, "additionalContext", s->notes);
+        json_put_text(s->out, "additionalContext", s->notes);
     close_specific(s);
 }
 
@@ -133,9 +128,9 @@ static void say_claude_permission(struct say *s)
     open_specific(s);
     json_put_key(s->out, "decision");
     buf_putc(s->out, '{');
-    put_text(s->out, "behavior", rules_action_name(v->action));
+    json_put_text(s->out, "behavior", rules_action_name(v->action));
     if (v->action == RULES_DENY)
-        put_text(s->out, "message", v->reason);
+        json_put_text(s->out, "message", v->reason);
     buf_putc(s->out, '}');
     close_specific(s);
 }
@@ -146,12 +141,12 @@ static void say_claude_block(struct say *s)
 
     if (v->action == RULES_DENY) {
         buf_putc(s->out, '{');
-        put_text(s->out, "decision", "block");
-        put_text(s->out, "reason", v->reason);
+        json_put_text(s->out, "decision", "block");
+        json_put_text(s->out, "reason", v->reason);
         buf_putc(s->out, '}');
     } else if (s->notes && (s->event->can & HOOK_CAN_NOTE)) {
         open_specific(s);
-        put_text(s->out, "additionalContext", s->notes);
+        json_put_text(s->out, "additionalContext", s->notes);
         close_specific(s);
     }
 }
@@ -162,8 +157,8 @@ static void say_gemini(struct say *s)
 
     if (v->action == RULES_DENY) {
         buf_putc(s->out, '{');
-        put_text(s->out, "decision", "deny");
-        put_text(s->out, "reason", v->reason);
+        json_put_text(s->out, "decision", "deny");
+        json_put_text(s->out, "reason", v->reason);
         buf_putc(s->out, '}');
     } else if (v->input.len) {
         open_specific(s);
@@ -171,7 +166,7 @@ static void say_gemini(struct say *s)
         close_specific(s);
     } else if (s->notes && (s->event->can & HOOK_CAN_NOTE)) {
         open_specific(s);
-        put_text(s->out, "additionalContext", s->notes);
+        json_put_text(s->out, "additionalContext", s->notes);
         close_specific(s);
     }
 }
@@ -183,10 +178,10 @@ static void say_cursor(struct say *s)
     if (v->action == RULES_NONE || v->action == RULES_MODIFY)
         return;
     buf_putc(s->out, '{');
-    put_text(s->out, "permission", rules_action_name(v->action));
+    json_put_text(s->out, "permission", rules_action_name(v->action));
     if (v->action != RULES_ALLOW) {
-        put_text(s->out, "user_message", v->reason);
-        put_text(s->out, "agent_message", v->reason);
+        json_put_text(s->out, "user_message", v->reason);
+        json_put_text(s->out, "agent_message", v->reason);
     }
     buf_putc(s->out, '}');
 }
@@ -196,7 +191,7 @@ static void say_cursor_prompt(struct say *s)
     if (s->verdict.action != RULES_DENY)
         return;
     buf_puts(s->out, "{\"continue\":false");
-    put_text(s->out, "user_message", s->verdict.reason);
+    json_put_text(s->out, "user_message", s->verdict.reason);
     buf_putc(s->out, '}');
 }
 
@@ -207,9 +202,9 @@ static void say_copilot(struct say *s)
     if (v->action == RULES_NONE || v->action == RULES_MODIFY)
         return;
     buf_putc(s->out, '{');
-    put_text(s->out, "permissionDecision", rules_action_name(v->action));
+    json_put_text(s->out, "permissionDecision", rules_action_name(v->action));
     if (v->action != RULES_ALLOW)
-        put_text(s->out, "permissionDecisionReason", v->reason);
+        json_put_text(s->out, "permissionDecisionReason", v->reason);
     buf_putc(s->out, '}');
 }
 

@@ -314,10 +314,8 @@ static void put_event(const struct settings_place *place, const struct settings_
     }
     if (!place->is_flat) {
         buf_putc(out, '{');
-        if (event->matcher) {
-            json_put_key(out, "matcher");
-            json_put_cstr(out, event->matcher);
-        }
+        if (event->matcher)
+            json_put_text(out, "matcher", event->matcher);
         json_put_key(out, "hooks");
         buf_putc(out, '[');
     }

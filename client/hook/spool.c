@@ -48,10 +48,8 @@ static int64_t size_of(const struct hook_policy *policy, const char *name)
 
 static void put_text(struct buf *out, const char *key, const char *text)
 {
-    if (!text || !text[0])
-        return;
-    json_put_key(out, key);
-    json_put_cstr(out, text);
+    if (text && text[0])
+        json_put_text(out, key, text);
 }
 
 static void put_cut(struct buf *out, const char *key, const char *text, size_t max)

@@ -50,8 +50,12 @@ START_TEST(writes_documents)
         json_put_comma(&out);
         buf_put_int(&out, i);
     }
-    buf_puts(&out, "]}");
-    ck_assert_str_eq(out.data, "{\"a\":\"x\",\"b\\n\":[0,1,2]}");
+    buf_putc(&out, ']');
+    json_put_text(&out, "c", "\"");
+    json_put_int(&out, "d", INT64_MIN);
+    buf_putc(&out, '}');
+    ck_assert_str_eq(out.data, "{\"a\":\"x\",\"b\\n\":[0,1,2],\"c\":\"\\\"\","
+                               "\"d\":-9223372036854775808}");
     buf_reset(&out);
     json_put_comma(&out);
     ck_assert_uint_eq(out.len, 0);

@@ -38,10 +38,8 @@ void hook_audit_operation(const struct handler_context *ctx, struct arena *arena
 
 void hook_put_text(struct buf *out, const char *key, const char *text)
 {
-    if (!text)
-        return;
-    json_put_key(out, key);
-    json_put_cstr(out, text);
+    if (text)
+        json_put_text(out, key, text);
 }
 
 void hook_put_hash(struct buf *out, const char *key, struct json_span value)

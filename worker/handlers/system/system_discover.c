@@ -44,10 +44,8 @@ static void put_method(struct buf *out, const struct handler *h)
 
     json_put_comma(out);
     buf_putc(out, '{');
-    json_put_key(out, "name");
-    json_put_cstr(out, m->name);
-    json_put_key(out, "summary");
-    json_put_cstr(out, h->summary);
+    json_put_text(out, "name", m->name);
+    json_put_text(out, "summary", h->summary);
     put_flag(out, "write", m->flags & METHOD_WRITE);
     put_flag(out, "creates", m->flags & METHOD_CREATES);
     put_flag(out, "finishes", m->flags & METHOD_FINISHES);

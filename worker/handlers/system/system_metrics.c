@@ -202,8 +202,7 @@ static void put_method(struct buf *out, const struct scoreboard *board, int id)
         return;
     json_put_comma(out);
     buf_putc(out, '{');
-    json_put_key(out, "method");
-    json_put_cstr(out, methods[id].name);
+    json_put_text(out, "method", methods[id].name);
     put_count(out, "requests", sum.requests);
     put_count(out, "errors", sum.errors);
     put_count(out, "refused", sum.refused);
@@ -233,8 +232,7 @@ static void put_script(struct buf *out, const struct scoreboard *board, int id)
         return;
     json_put_comma(out);
     buf_putc(out, '{');
-    json_put_key(out, "script");
-    json_put_cstr(out, sum.name);
+    json_put_text(out, "script", sum.name);
     put_count(out, "calls", calls);
     put_count(out, "requests", get(&sum.requests));
     put_us(out, "total_ms", (double)get(&sum.total_us));
@@ -334,8 +332,7 @@ static void put_host(struct buf *out, const struct scoreboard_global *g)
         json_put_cstr(out, id);
     else
         buf_puts(out, "null");
-    json_put_key(out, "since");
-    json_put_cstr(out, since);
+    json_put_text(out, "since", since);
 }
 
 static int prepare(struct prepare *p)
