@@ -113,10 +113,10 @@ struct rules_call {
     struct json_span input; /* one JSON object */
     const char *cwd;        /* of the agent, absolute; NULL: not known */
     const char *home;       /* of its user; NULL: not known */
-    bool resolve_links;     /* look paths up here, to see through symbolic links */
     int64_t time_us;        /* for this decision, at most what RULES_TIME_MS allows; 0: that */
-    enum rules_action
-        on_unparsable; /* a command that cannot be read: RULES_DENY, RULES_ASK, RULES_NONE */
+    /* What becomes of a command that cannot be read: RULES_DENY, RULES_ASK, RULES_NONE. */
+    enum rules_action on_unparsable;
+    bool resolve_links; /* look paths up here, to see through symbolic links */
 };
 
 enum rules_reason {
