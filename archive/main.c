@@ -7,6 +7,7 @@
 
 #include "archive/worker.h"
 #include "common/exitcode.h"
+#include "common/standard_fds.h"
 #include "common/utf8.h"
 
 #include <signal.h>
@@ -37,6 +38,7 @@ static int check_text(const struct cli *cli)
 
 int main(int argc, char **argv)
 {
+    standard_fds_open_failing();
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write(2) */
     if (argc == 2 && strcmp(argv[1], "-V") == 0) {
         printf("claudebench-archive %s\n", PACKAGE_VERSION);

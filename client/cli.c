@@ -157,7 +157,7 @@ static int write_all(const struct buf *out)
         fflush(stdout) == 0)
         return EXITCODE_OK;
     if (errno != EPIPE && !is_told) /* a reader that has enough is no surprise */
-        cli_say("cannot write: %s", strerror(errno));
+        cli_say("cannot write%s%s", errno ? ": " : "", errno ? strerror(errno) : "");
     is_told = true;
     return EXITCODE_FAILURE;
 }
@@ -170,6 +170,18 @@ int cli_write(const struct buf *out)
         return write_all(out);
     put_on_screen(out, &shown);
     return write_all(&shown);
+}
+
+int cli_flush(int status)
+{
+    struct buf nothing = BUF_INIT;
+    /* What stdio had to write before, and could not, is forgotten by fflush(3). */
+    bool was_lost = ferror(stdout) != 0;
+    int written = write_all(&nothing);
+
+    return status == EXITCODE_OK && was_lost ? EXITCODE_FAILURE
+           : status == EXITCODE_OK           ? written
+                                             : status;
 }
 
 /* ---- the option table of a verb ---- */

@@ -87,6 +87,9 @@ void cli_put_usage(struct buf *out, const char *group);
 /* Writes to stdout; returns EXITCODE_OK, or EXITCODE_FAILURE when stdout can't take it: then it has said why, unless nobody
  * reads there any more. */
 int cli_write(const struct buf *out);
+/* Writes what printf(3) has kept. Returns `status`, or EXITCODE_FAILURE in the place of EXITCODE_OK when stdout did not take
+ * all of it. */
+int cli_flush(int status);
 /* A screen of its own: what is written until cli_screen_end() takes the place of what stdout, a terminal, showed. What does
  * not fit below is left out, and cli_screen_end() says how much: else the head would scroll away. */
 void cli_screen_begin(struct term term);

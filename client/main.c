@@ -12,6 +12,7 @@
 #include "common/exitcode.h"
 #include "common/mem.h"
 #include "common/nearest.h"
+#include "common/standard_fds.h"
 
 #include <hiredis/hiredis.h>
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -263,6 +264,8 @@ static int run_verb(const struct cli_verb *verb, const struct globals *g, int ar
         status = verb->run(&cli);
     cli_done(&cli);
     free(all);
+    if (verb != &verb_hook) /* it writes by itself, and knows what a lost answer means */
+        status = cli_flush(status);
     /* An agent goes on when its hook ends with any other code. */
     return verb == &verb_hook && status != EXITCODE_OK ? HOOK_EXIT_BLOCK : status;
 }
@@ -272,6 +275,7 @@ int main(int argc, char **argv)
     struct globals g = {0};
     int words = 0;
 
+    standard_fds_open_failing();
     signal(SIGPIPE,
            SIG_IGN); /* a closed pipe is an error of write(2); spawn gives children the default */
     int status = parse_globals(&g, argc - 1, argv + 1);

@@ -30,7 +30,7 @@ static const struct flag flags[] = {
 
 static void print_help(FILE *out)
 {
-    fprintf(out, "usage: claudebenchd [-dFtTvVh] [-c FILE] [-p FILE]\n\n"
+    fprintf(out, "Usage: claudebenchd [-dFtTvVh] [-c FILE] [-p FILE]\n\n"
                  "Starts, watches and replaces the workers that serve ClaudeBench's requests.\n\n");
     for (size_t i = 0; i < CB_ARRAY_LEN(flags); i++) {
         char left[40];

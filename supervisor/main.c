@@ -8,6 +8,7 @@
 #include "common/mem.h"
 #include "common/options.h"
 #include "common/sdnotify.h"
+#include "common/standard_fds.h"
 #include "supervisor/args.h"
 #include "supervisor/config.h"
 #include "supervisor/daemonize.h"
@@ -19,7 +20,6 @@
 
 #include <event2/event.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,18 +28,6 @@ static int complain(const struct cb_error *err)
 {
     fprintf(stderr, "claudebenchd: %s\n", err->text);
     return err->code;
-}
-
-/* 0, 1 and 2 must be open: what is opened first would become one of them. */
-static void secure_stdio(void)
-{
-    int fd;
-
-    do
-        fd = open("/dev/null", O_RDWR | O_NOCTTY);
-    while (fd >= 0 && fd < 3);
-    if (fd >= 0)
-        close(fd);
 }
 
 /* Those in files begin with the file, where an editor finds them; the others with who says it. */
@@ -188,6 +176,19 @@ static int start(struct options *opts, struct config *config, struct inherit *in
     return code;
 }
 
+/* Writes what stdout has kept: returns `code`, or EXITCODE_FAILURE in the place of EXITCODE_OK when it was not taken. */
+static int flush_stdout(int code)
+{
+    /* What printf had to write before, and could not, fflush does not tell again. */
+    bool is_lost = ferror(stdout) != 0;
+
+    if (fflush(stdout) == 0 && !is_lost)
+        return code;
+    if (errno != EPIPE) /* a reader that has enough is no surprise */
+        fprintf(stderr, "claudebenchd: cannot write: %s\n", strerror(errno));
+    return code == EXITCODE_OK ? EXITCODE_FAILURE : code;
+}
+
 /* -t: also whether an upgrade in place is possible, when a running daemon asks that. */
 static int test(const struct options *opts, const struct config *config)
 {
@@ -201,7 +202,7 @@ static int test(const struct options *opts, const struct config *config)
     if (code == EXITCODE_OK)
         printf("claudebenchd: the configuration is good%s\n", errs.len ? ", with warnings" : "");
     options_errors_done(&errs);
-    return code;
+    return flush_stdout(code);
 }
 
 static int dump(const struct options *opts)
@@ -210,12 +211,8 @@ static int dump(const struct options *opts)
 
     options_dump(opts, &text, true);
     errno = 0;
-    /* fputs can fail where fflush then has nothing left to write. */
-    if (fputs(buf_peek(&text), stdout) != EOF && fflush(stdout) == 0)
-        return EXITCODE_OK;
-    if (errno != EPIPE) /* a reader that has enough is no surprise */
-        fprintf(stderr, "claudebenchd: cannot write: %s\n", strerror(errno));
-    return EXITCODE_FAILURE;
+    fputs(buf_peek(&text), stdout);
+    return flush_stdout(EXITCODE_OK);
 }
 
 int main(int argc, char **argv)
@@ -226,13 +223,13 @@ int main(int argc, char **argv)
     struct cb_error err = {0};
     struct args args;
 
-    secure_stdio();
+    standard_fds_open_silent();
     event_set_mem_functions(mem_malloc, mem_realloc, free);
     if (inherit_open(&in, &err) < 0)
         return complain(&err);
     int code = args_parse(argc, argv, &args);
     if (code >= 0)
-        return code;
+        return flush_stdout(code);
     config_init(&config, &args);
     code = load(&config, &opts);
     bool is_refused = code != EXITCODE_OK && in;

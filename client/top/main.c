@@ -10,6 +10,7 @@
 #include "client/verbs.h"
 #include "common/clock.h"
 #include "common/exitcode.h"
+#include "common/standard_fds.h"
 
 #include <ncurses.h>
 #include <signal.h>
@@ -153,6 +154,8 @@ int top_run(const struct cli *cli)
 int main(int argc, char **argv)
 {
     struct cli cli;
+
+    standard_fds_open_failing();
     int status = cli_parse(&cli, &verb_top, argc - 1, argv + 1);
 
     if (status < 0)

@@ -261,11 +261,26 @@ def colors():
 @case("stdout that cannot be written is not success")
 def full_stdout():
     with open("/dev/full", "wb") as full:
-        for verb in (["task", "list"], ["events"], ["call", "task.list"], ["--help"]):
+        for verb in (["task", "list"], ["events"], ["call", "task.list"], ["hook", "test-rules"],
+                     ["hook", "test-rules", "-v"], ["--help"]):
             process = procs.start([procs.binary("claudebench"), *verb], env={"CLAUDEBENCH_CONFIG": daemon.config_path},
                                   stdout=full, stderr=subprocess.PIPE)
             err = process.communicate(timeout=10)[1]
             equal((process.returncode, err), (1, b"claudebench: cannot write: No space left on device\n"), verb)
+        for words in (["--help"], ["-V"], ["-t", "-c", daemon.config_path], ["-T", "-c", daemon.config_path]):
+            process = procs.start([procs.binary("claudebenchd"), *words], stdout=full, stderr=subprocess.PIPE)
+            err = process.communicate(timeout=10)[1]
+            equal((process.returncode, err), (1, b"claudebenchd: cannot write: No space left on device\n"), words)
+
+
+@case("with stdout closed nothing that is meant for people reaches Redis, and it is not success")
+def closed_stdout():
+    task = json.loads(call("task.create", '{"text":"x"}').stdout)["id"]
+    for verb in (["task", "show", task], ["task", "list", "--json"], ["task", "add", "y"], ["hook", "test-rules", "-v"], ["--help"]):
+        process = subprocess.Popen([procs.binary("claudebench"), *verb], stderr=subprocess.PIPE, preexec_fn=lambda: os.close(1),
+                                   env=procs.environment({"CLAUDEBENCH_CONFIG": daemon.config_path}))
+        err = process.communicate(timeout=10)[1]
+        equal((process.returncode, err), (1, b"claudebench: cannot write: Bad file descriptor\n"), verb)
 
 
 start()
