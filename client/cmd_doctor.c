@@ -224,9 +224,8 @@ static int run_doctor(const struct cli *cli)
     if (status < 0)
         status = ask_load(&d.ask, cli);
     if (status < 0) {
-        struct cb_error err = {0};
-        d.is_running = ask_daemon_quietly(&d.ask, "{\"cmd\":\"status\"}\n", CALL_TIMEOUT_MS, &err) <
-                       0;
+        d.is_running = ask_daemon_quietly(&d.ask, "{\"cmd\":\"status\"}\n", CALL_TIMEOUT_MS,
+                                          &d.why_not) < 0;
         connect_workers(&d);
         look(&d);
     }

@@ -36,8 +36,9 @@ struct doctor {
     struct session s;
     struct ask ask;
     struct term term;
-    bool is_connected; /* a worker answers */
-    bool is_running;   /* the daemon of this host answers */
+    bool is_connected;       /* a worker answers */
+    bool is_running;         /* the daemon of this host answers */
+    struct cb_error why_not; /* if it does not */
     struct doctor_tasks *tasks;
     struct doctor_finding *findings;
     size_t nfindings;

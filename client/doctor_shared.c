@@ -5,6 +5,7 @@
 #include "client/doctor.h"
 
 #include "common/clock.h"
+#include "common/exitcode.h"
 #include "common/keys.h"
 #include "common/mem.h"
 #include "common/rfc3339.h"
@@ -58,6 +59,13 @@ void doctor_daemon_look(struct doctor *d)
 {
     char version[32];
 
+    if (!d->is_running && d->why_not.code == EXITCODE_NOPERM) {
+        doctor_find(d, "daemon", DOCTOR_WARNING, "denied", "daemon",
+                    "run claudebench doctor as root, or as the daemon's user", "%s",
+                    d->why_not.text);
+        doctor_unchecked(d, "the daemon, appendfsync, the data's history: no permission");
+        return;
+    }
     if (!d->is_running) {
         doctor_find(d, "daemon", DOCTOR_ERROR, "down", "daemon", "start claudebenchd",
                     "no daemon answers on %s", d->ask.opts->supervisor.control_socket);

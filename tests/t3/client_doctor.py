@@ -2,9 +2,11 @@
 """client_doctor.py: `claudebench doctor`: nothing is wrong with tasks in every state, nor while they move; each kind of damage is
 found, where it is; --repair puts right what it may and nothing else. Keys, consumers, Redis and this host: the same."""
 
+import ctypes
 import json
 import os
 import re
+import subprocess
 import threading
 import time
 
@@ -341,6 +343,25 @@ def permissions():
         found_and_repaired(("host", "permissions", path))
         equal(os.stat(path).st_mode & 0o777, kept, path)
     os.chmod(f"{daemon.dir}/control.sock", 0o660)
+
+
+def without_override():
+    """In a child: root, too, is bound by the rights of files (PR_CAPBSET_DROP of CAP_DAC_OVERRIDE)."""
+    if os.geteuid() == 0:
+        assert ctypes.CDLL(None).prctl(24, 1, 0, 0, 0) == 0
+
+
+@case("who may not ask the daemon is told so, and not to start one")
+def denied():
+    os.chmod(f"{daemon.dir}/control.sock", 0)
+    argv = [procs.binary("claudebench"), "doctor", "--json"]
+    done = subprocess.run(argv, env=procs.environment({"CLAUDEBENCH_CONFIG": daemon.config_path}), preexec_fn=without_override,
+                          stdout=subprocess.PIPE, timeout=30, check=False)
+    os.chmod(f"{daemon.dir}/control.sock", 0o660)
+    *rows, totals = [json.loads(line) for line in done.stdout.splitlines()]
+    about_it = [(x["problem"], x["severity"], "root" in x["advice"]) for x in rows if x["check"] == "daemon"]
+    equal((about_it, done.returncode), ([("denied", "warning", True)], 1))
+    check(any("no permission" in x for x in totals["unchecked"]), totals)
 
 
 @case("decisions of hooks that nobody took for long are found; so is a clock that differs")
