@@ -39,9 +39,9 @@ const struct cli_verb verb_metrics = {
     .run = run_metrics,
 };
 
+/* Labels have no column of their own: beside the longest name and the longest value there would not be room for them. */
 static const struct table_column columns[] = {
-    {"METRIC", TABLE_LEFT, TABLE_KEEP},
-    {"LABELS", TABLE_LEFT, TABLE_FLEX},
+    {"METRIC", TABLE_LEFT, TABLE_FLEX},
     {"VALUE", TABLE_RIGHT, TABLE_KEEP},
 };
 
@@ -100,7 +100,7 @@ static void put_labels(struct buf *out, struct json_span sample)
         return;
     json_iter_init(&it, labels.value);
     while (json_iter_next(&it, &label)) {
-        buf_puts(out, out->len ? " " : "");
+        buf_putc(out, ' ');
         peek_put(label.key, "", out);
         buf_putc(out, '=');
         peek_put(label.value, "", out);
@@ -119,7 +119,8 @@ static void put_value(struct buf *out, const char *name, struct json_span sample
     } else if (ends_in(name, "_time_seconds")) {
         char text[CLOCK_RFC3339_SIZE];
         clock_format_rfc3339((int64_t)(value * 1000), text);
-        buf_puts(out, text);
+        buf_append(out, text, strlen("2026-11-22T08:00:00"));
+        buf_putc(out, 'Z');
     } else if (ends_in(name, "_seconds")) {
         put_seconds(out, value);
     } else if (ends_in(name, "_bytes")) {
@@ -133,7 +134,7 @@ static void put_row(struct table *t, const char *name, struct json_span sample)
 {
     struct buf text CB_CLEANUP(buf_done) = BUF_INIT;
 
-    table_cell_str(t, bare_name(name));
+    buf_puts(&text, bare_name(name));
     put_labels(&text, sample);
     table_cell(t, buf_peek(&text), text.len);
     buf_reset(&text);

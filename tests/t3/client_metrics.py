@@ -109,12 +109,14 @@ def start():
     check(re.search(r"^requests_total +method=task\.create code=ok +3$", rows, re.M), rows)
     check(re.search(r"^request_seconds +method=task\.create +3, mean \d", rows, re.M), rows)
     one = d.client("metrics", "leader", "claudebench_redis_connected").stdout.decode().split()
-    equal([one[3], one[4], one[5]], ["leader", "1", "redis_connected"])
+    equal(one, ["METRIC", "VALUE", "leader", "1", "redis_connected", "1"])
     done = d.client("metrics", "leadr")
     check(done.returncode == 64 and b"did you mean leader?" in done.stderr, done.stderr)
-    with Terminal([procs.binary("claudebench"), "metrics"], 80, 24, {"CLAUDEBENCH_CONFIG": d.config_path}) as t:
+    with Terminal([procs.binary("claudebench"), "metrics"], 80, 400, {"CLAUDEBENCH_CONFIG": d.config_path}) as t:
         t.wait_end()
         check(all(len(x) <= 80 for x in t.screen.lines()), "fits 80 columns")
+        shown = [x.rsplit("  ", 1)[0].rstrip() for x in t.screen.lines() if x.startswith("hook_decisions_total ")]
+        check(len(shown) > 5 and len(set(shown)) == len(shown) and "…" not in "".join(shown), f"each with all of its labels: {shown}")
 
 
 @case("values are those of the ledger: codes, claims, decisions, states, backlog")
