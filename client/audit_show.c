@@ -138,18 +138,23 @@ static void put_alone(struct audit_show *s, struct json_span record)
     buf_puts(&text, "  ");
     put_string(&text, record, "kind");
     buf_puts(&text, " ");
+    term_put(&s->out, buf_peek(&text), text.len);
     if (json_type_of(data) == JSON_OBJECT) {
         for (json_iter_init(&it, data); json_iter_next(&it, &item);) {
-            buf_putc(&text, ' ');
+            buf_reset(&text);
             json_decode_string(item.key, &text);
-            buf_putc(&text, '=');
-            if (item.type == JSON_STRING)
+            buf_putc(&s->out, ' ');
+            term_put(&s->out, buf_peek(&text), text.len);
+            buf_putc(&s->out, '=');
+            buf_reset(&text);
+            if (item.type == JSON_STRING) {
                 json_decode_string(item.value, &text);
-            else
-                buf_append(&text, item.value.at, item.value.len);
+                term_put_value(&s->out, buf_peek(&text), text.len);
+            } else {
+                term_put(&s->out, item.value.at, item.value.len);
+            }
         }
     }
-    term_put(&s->out, text.data, text.len);
     buf_putc(&s->out, '\n');
 }
 

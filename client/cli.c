@@ -12,6 +12,8 @@
 #include "common/mem.h"
 #include "common/nearest.h"
 
+#include <poll.h>
+
 /* What every verb takes. */
 static const struct cli_option common_options[] = {
     {'c', "config", "FILE", "Read this configuration file."},
@@ -170,6 +172,13 @@ int cli_write(const struct buf *out)
         return write_all(out);
     put_on_screen(out, &shown);
     return write_all(&shown);
+}
+
+bool cli_reader_is_gone(void)
+{
+    struct pollfd out = {.fd = STDOUT_FILENO};
+
+    return poll(&out, 1, 0) == 1 && (out.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
 }
 
 int cli_flush(int status)

@@ -87,6 +87,9 @@ void cli_put_usage(struct buf *out, const char *group);
 /* Writes to stdout; returns EXITCODE_OK, or EXITCODE_FAILURE when stdout can't take it: then it has said why, unless nobody
  * reads there any more. */
 int cli_write(const struct buf *out);
+/* Nobody reads stdout any more, as a pipe tells before it is written to: a verb that waits for something to show asks that
+ * now and then, and ends with EXITCODE_FAILURE. */
+bool cli_reader_is_gone(void);
 /* Writes what printf(3) has kept. Returns `status`, or EXITCODE_FAILURE in the place of EXITCODE_OK when stdout did not take
  * all of it. */
 int cli_flush(int status);

@@ -7,9 +7,12 @@
 #include "client/verbs.h"
 
 #include "client/audit.h"
+#include "client/interval.h"
+#include "common/clock.h"
 #include "common/exitcode.h"
 #include "common/keys.h"
 #include "common/rfc3339.h"
+#include "common/rules/rules.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,10 +24,11 @@ enum { SHOWN = 50, LOOK_MS = 200, PAGE = 500, BLOCK_MS = 2000, MOST_MAX = 100000
 static const struct cli_option audit_options[] = {
     {'f', "follow", NULL, "Wait for new records."},
     {'n', "lines", "N", "Only the last N that match (default: 50; with --since: all); 0: all."},
-    {0, "since", "ID|TIME",
-     "Only records behind this stream id, or not older than this RFC 3339 time."},
+    {0, "since", "WHEN",
+     "Only records behind this: the id of one, a time (2026-11-22T08:00:00Z), or so long ago (90s, "
+     "15m, 6h, 1d)."},
     {'t', "type", "GLOB", "Only records whose kind matches, for instance 'hook.*'."},
-    {'d', "decision", "WORD", "Only records with this decision: deny, ask, allow…"},
+    {'d', "decision", "WORD", "Only records with this decision: none, allow, modify, ask or deny."},
     {'s', "session", "ID", "Only records of this session."},
     {0, "stream", NULL, "Read the stream in Redis, not the file."},
     {0, "verify", NULL, "Check that no line of the file was changed, added, moved or removed."},
@@ -120,6 +124,8 @@ static int follow_file(struct reader *rd, const char *path)
             l = next;
         }
         poll(NULL, 0, LOOK_MS);
+        if (status == -1 && cli_reader_is_gone())
+            status = EXITCODE_FAILURE;
     }
     audit_lines_close(&l);
     return status;
@@ -255,7 +261,7 @@ static int show_stream(struct reader *rd)
     if (rd->show.is_following)
         rd->show.most = -1;
     while (status == -1 && rd->show.is_following)
-        status = read_blocking(rd, key, last, &err);
+        status = cli_reader_is_gone() ? EXITCODE_FAILURE : read_blocking(rd, key, last, &err);
     if (status == -2)
         cli_say("%s", err.text);
     return status == -1 ? EXITCODE_OK : status == -2 ? EXITCODE_UNAVAILABLE : status;
@@ -333,7 +339,29 @@ static int take_since(struct reader *rd, const char *since)
     }
     if (rfc3339_parse(since, strlen(since), &rd->show.since_ms) == 0)
         return -1;
-    return cli_wrong_use(rd->cli->verb, "--since: \"%s\" is neither a stream id nor a time", since);
+    int64_t ago_ms;
+    if (interval_parse(since, true, &ago_ms) != 0)
+        return cli_wrong_use(rd->cli->verb,
+                             "--since: \"%s\" is not the id of a record, a time such as "
+                             "2026-11-22T08:00:00Z, or a number with its unit (ms, s, m, h, d)",
+                             since);
+    int64_t now_ms = clock_wall_ms();
+    rd->show.since_ms = now_ms > ago_ms ? now_ms - ago_ms : 0;
+    return -1;
+}
+
+/* A word that no record has would show nothing, as if nothing had been refused. */
+static int check_decision(const struct cli *cli)
+{
+    const char *word = cli_value(cli, "decision", NULL);
+
+    if (!word)
+        return -1;
+    for (int i = RULES_NONE; i <= RULES_DENY; i++)
+        if (i != RULES_WARN && strcmp(word, rules_action_name((enum rules_action)i)) == 0)
+            return -1;
+    return cli_wrong_use(cli->verb, "--decision: \"%s\" is not none, allow, modify, ask or deny",
+                         word);
 }
 
 static int start(struct reader *rd)
@@ -343,6 +371,8 @@ static int start(struct reader *rd)
     bool is_verify = cli->noperands > 0 && strcmp(cli->operands[0], "verify") == 0;
     int status = since ? take_since(rd, since) : -1;
 
+    if (status < 0)
+        status = check_decision(cli);
     if (status < 0 && cli_int(cli, "lines", 0, MOST_MAX, since ? 0 : SHOWN, &rd->show.most) != 0)
         status = EXITCODE_USAGE;
     if (status < 0)

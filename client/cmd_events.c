@@ -100,7 +100,7 @@ static void put_event_text(struct viewer *v, const struct event_entry *e)
         buf_putc(&v->out, ' ');
         term_put(&v->out, f->name, f->name_len);
         buf_putc(&v->out, '=');
-        term_put(&v->out, f->value, f->value_len);
+        term_put_value(&v->out, f->value, f->value_len);
     }
     buf_putc(&v->out, '\n');
 }
@@ -192,6 +192,7 @@ static int view(struct viewer *v)
             status = EXITCODE_OK;
             break;
         case EVENT_NOTHING:
+            status = cli_reader_is_gone() ? EXITCODE_FAILURE : -1;
             break;
         case EVENT_LOST:
         case EVENT_DENIED:

@@ -97,6 +97,31 @@ void term_put(struct buf *out, const char *s, size_t len)
     }
 }
 
+/* The same values are bare as in a line of the log. */
+void term_put_value(struct buf *out, const char *s, size_t len)
+{
+    bool is_bare = len > 0;
+
+    for (size_t i = 0; i < len; i++)
+        is_bare = is_bare && !memchr(" \"=\\", s[i], 4);
+    if (is_bare) {
+        term_put(out, s, len);
+        return;
+    }
+    buf_putc(out, '"');
+    for (size_t i = 0, n; i < len; i += n) {
+        n = 0;
+        while (i + n < len && s[i + n] != '"' && s[i + n] != '\\')
+            n++;
+        term_put(out, s + i, n);
+        if (i + n < len) {
+            buf_putc(out, '\\');
+            buf_putc(out, s[i + n++]);
+        }
+    }
+    buf_putc(out, '"');
+}
+
 static void put_json_escape(struct buf *out, uint32_t c)
 {
     if (c <= 0xffff) {

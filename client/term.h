@@ -27,6 +27,8 @@ struct term term_detect(int fd);
  * of text, line separators and bytes that are not UTF-8 become \n, \t, \x1b, \u202e and the like.
  * Adds no newline. */
 void term_put(struct buf *out, const char *s, size_t len);
+/* A value behind "name=" in a line of such: in quotes when it would not be seen where it ends. */
+void term_put_value(struct buf *out, const char *s, size_t len);
 /* Appends JSON: characters that term_put() would escape become \u escapes inside its strings. */
 void term_put_json(struct buf *out, const char *s, size_t len);
 /* Columns that well-formed UTF-8 without controls takes (wide and combining characters counted). */

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 
 from cbtest import *
 
@@ -52,6 +53,7 @@ def shown():
             equal(ask("--since", ids[-3]), all_[-2:])
             equal(ask("--since", "0"), all_)
             equal(ask("--since", "2026-01-01T00:00:00Z"), all_)
+            equal(ask("--since", "1h"), all_)
             equal(ask("--since", "2199-01-01T00:00:00Z"), [])
             text = d.client("audit", *source, "-n", "3").stdout.decode()
             check(text.splitlines()[0].split() == ["TIME", "KIND", "DECISION", "TOOL", "RULE", "SESSION", "WHAT"], text)
@@ -62,7 +64,7 @@ def shown():
         ready(d, N + 1)
         row = d.client("audit", "-n", "1").stdout.decode().splitlines()[-1]
         check(row.startswith(late["at"]) and late["reason"] in row, row)
-        for wrong in (["--since", "yesterday"], ["-n", "-1"], ["--since", "-5"]):
+        for wrong in (["--since", "yesterday"], ["-n", "-1"], ["--since", "-5"], ["--decision", "denied"], ["-d", "warn"]):
             equal(d.client("audit", *wrong).returncode, 64)
         equal(d.client("audit", f"{d.dir}/nothing").returncode, 66)
 
@@ -92,6 +94,12 @@ def following():
         wait_until(lambda: seen() == list(range(3, 16)), 10, lambda: f"each once: {seen()}")
         procs.kill(running.pid, signal.SIGTERM)
         running.wait(5)
+        for where in ([], ["--stream"]):
+            running = procs.start([procs.binary("claudebench"), "audit", "-f", *where], env={"CLAUDEBENCH_CONFIG": d.config_path},
+                                  stdout=subprocess.PIPE)
+            check(running.stdout.readline(), "a record")
+            running.stdout.close()
+            check(running.wait(10) != 0, "a reader that has gone ends it, though there is nothing to write")
 
 
 def tampered(data):

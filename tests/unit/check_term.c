@@ -39,6 +39,29 @@ START_TEST(text_is_escaped)
 }
 END_TEST
 
+START_TEST(values_end_where_they_seem_to)
+{
+    static const char *const all[][2] = {
+        {"plain", "plain"},
+        {"uid:0@vm", "uid:0@vm"},
+        {"", "\"\""},
+        {"a b", "\"a b\""},
+        {"x=1", "\"x=1\""},
+        {"say \"x\"", "\"say \\\"x\\\"\""},
+        {"\\", "\"\\\\\""},
+        {"a \x1b[m", "\"a \\x1b[m\""},
+        {"ende\"", "\"ende\\\"\""},
+    };
+
+    for (size_t i = 0; i < CB_ARRAY_LEN(all); i++) {
+        struct buf out = BUF_INIT;
+        term_put_value(&out, all[i][0], strlen(all[i][0]));
+        ck_assert_str_eq(buf_peek(&out), all[i][1]);
+        buf_done(&out);
+    }
+}
+END_TEST
+
 /* Every byte and every pair of bytes: no control character ever comes out. */
 START_TEST(no_pair_of_bytes_gets_through)
 {
@@ -116,6 +139,7 @@ END_TEST
 static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, text_is_escaped);
+    tcase_add_test(tc, values_end_where_they_seem_to);
     tcase_add_test(tc, no_pair_of_bytes_gets_through);
     tcase_add_test(tc, json_stays_json);
     tcase_add_test(tc, widths);
