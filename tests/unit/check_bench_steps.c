@@ -23,7 +23,7 @@ static void make_tasks(void)
 {
     for (unsigned i = 0; i < STEP_TASKS_MAX; i++) {
         snprintf(tasks[i].id, sizeof tasks[i].id, "t-%016u", 900 + i);
-        snprintf(tasks[i].token, sizeof tasks[i].token, "%016u-fedcba98765432%02u", i, i);
+        snprintf(tasks[i].token, sizeof tasks[i].token, "%016u-fedcba987%02u", i, i);
     }
 }
 
