@@ -203,8 +203,9 @@ local function create_task(list, a, extras, made)
         return plan.existing[1], plan.existing[2], true
     end
     local id, status = format('t-%016d', next_number()), plan.status
-    local h = {'HSET', task_key(id), 'st', status, 'text', list[a + 1], 'pr', list[a + 2], 'q', queue,
-        'cr', now, 'up', now, 'v', '1', 'at', '0', 'ma', list[a + 6], 'mc', list[a + 7]}
+    -- A hash of so few fields is searched from end to end: those come first that are read and written most often.
+    local h = {'HSET', task_key(id), 'st', status, 'v', '1', 'at', '0', 'up', now, 'q', queue, 'pr', list[a + 2],
+        'cr', now, 'ma', list[a + 6], 'text', list[a + 1], 'mc', list[a + 7]}
     local payload, metadata, n = list[a + 4], list[a + 5], #h
     if payload ~= '' then
         h[n + 1], h[n + 2], n = 'payload', payload, n + 2
