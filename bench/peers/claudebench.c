@@ -192,7 +192,7 @@ static void keep(struct consumer *k, const char *id, const char *token)
         k->held = mem_realloc(k->held, (k->nheld + 1024) * sizeof *k->held);
     struct task_ref *task = &k->held[k->nheld++];
     snprintf(task->id, sizeof task->id, "%.18s", id);
-    snprintf(task->token, sizeof task->token, "%.33s", token);
+    snprintf(task->token, sizeof task->token, "%.*s", (int)sizeof task->token - 1, token);
 }
 
 /* "tasks":[{"id":"t-…",…,"payload":"…",…,"lease_token":"…",…},…] */
