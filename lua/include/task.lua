@@ -68,9 +68,10 @@ local function queue_forget(queue, roles)
 end
 
 -- Can the task be put on, or taken off, its queue?
+local wanted_queue -- the last one without roles of which that was said
 local function queue_fits(queue, roles)
     if not roles or roles == '' then
-        return has_type('zset', queue_key(queue)) and has_type('zset', P .. 'queues')
+        return queue == wanted_queue or has_type('zset', queue_key(queue)) and has_type('zset', P .. 'queues')
     end
     for role in string.gmatch(roles, '%S+') do
         if not has_type('zset', role_key(queue, role)) then
@@ -79,7 +80,6 @@ local function queue_fits(queue, roles)
     end
     return has_type('zset', P .. 'queues')
 end
-local wanted_queue -- the last one without roles
 local function want_queue(queue, roles)
     if queue == wanted_queue and roles == '' then
         return
