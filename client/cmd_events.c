@@ -187,6 +187,7 @@ static int view(struct viewer *v)
             break;
         case EVENT_GAP:
             say_gap(&gap);
+            event_reader_ack(v->reader, &err); /* what is missing is not told of again */
             break;
         case EVENT_END:
             status = EXITCODE_OK;

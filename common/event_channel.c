@@ -11,7 +11,10 @@
 #include <poll.h>
 #include <utlist.h>
 
-enum { IDLE_MS = 200 }; /* a signal just before a wait does not end it */
+enum {
+    IDLE_MS = 200,     /* a signal just before a wait does not end it */
+    EVENTS_MAX = 1000, /* in one message; emit.lua puts 100 into it */
+};
 
 struct event_channel {
     const struct redis_target *target;
@@ -46,7 +49,7 @@ static void take_message(const reply_t *payload, struct event_entry **list)
     struct json_item item;
 
     if (json_check(reply_str(payload), reply_bytes(payload), &whole, &type, NULL) != 0 ||
-        type != JSON_ARRAY)
+        type != JSON_ARRAY || json_count(whole) > EVENTS_MAX)
         return;
     json_iter_init(&it, whole);
     while (json_iter_next(&it, &item)) {

@@ -51,20 +51,31 @@ int event_id_compare(struct event_id a, struct event_id b)
 
 void event_entry_free(struct event_entry *e)
 {
-    if (!e)
-        return;
-    arena_done(&e->arena);
     free(e);
 }
 
-static struct event_entry *event_entry_new(struct event_id id, size_t nfields)
+/* `bytes`: what its texts have together at most, without their NULs. Thousands of them may wait to be given, so it is no larger
+ * than that. */
+static struct event_entry *event_entry_new(struct event_id id, size_t nfields, size_t bytes)
 {
-    struct event_entry *e = mem_alloc(sizeof *e);
+    struct event_entry *e = mem_alloc(sizeof *e + nfields * sizeof *e->fields + bytes +
+                                      2 * nfields);
 
     e->id = id;
     e->type = "";
-    e->fields = arena_alloc(&e->arena, (nfields + 1) * sizeof *e->fields);
+    e->fields = (struct event_field *)(e + 1);
+    e->text = (char *)(e->fields + nfields);
     return e;
+}
+
+static const char *add_text(struct event_entry *e, const char *text, size_t len)
+{
+    char *copy = e->text;
+
+    memcpy(copy, text, len);
+    copy[len] = '\0';
+    e->text += len + 1;
+    return copy;
 }
 
 static void add_field(struct event_entry *e, const char *name, size_t name_len, const char *value,
@@ -72,8 +83,8 @@ static void add_field(struct event_entry *e, const char *name, size_t name_len, 
 {
     struct event_field *f = &e->fields[e->nfields++];
 
-    *f = (struct event_field){.name = arena_strndup(&e->arena, name, name_len),
-                              .value = arena_strndup(&e->arena, value, value_len),
+    *f = (struct event_field){.name = add_text(e, name, name_len),
+                              .value = add_text(e, value, value_len),
                               .name_len = name_len,
                               .value_len = value_len};
     if (strcmp(f->name, "type") == 0)
@@ -84,10 +95,13 @@ struct event_entry *event_entry_from_reply(const reply_t *entry)
 {
     const reply_t *fields = reply_at(entry, 1);
     struct event_id id;
+    size_t bytes = 0;
 
     if (!event_id_parse(reply_str(reply_at(entry, 0)), &id))
         return NULL;
-    struct event_entry *e = event_entry_new(id, reply_count(fields) / 2);
+    for (size_t i = 0; i < reply_count(fields); i++)
+        bytes += reply_bytes(reply_at(fields, i));
+    struct event_entry *e = event_entry_new(id, reply_count(fields) / 2, bytes);
     for (size_t i = 0; i + 1 < reply_count(fields); i += 2) {
         const reply_t *name = reply_at(fields, i), *value = reply_at(fields, i + 1);
         add_field(e, reply_str(name), reply_bytes(name), reply_str(value), reply_bytes(value));
@@ -121,7 +135,8 @@ struct event_entry *event_entry_from_json(struct json_span flat)
     decode(&item, &name);
     if (!event_id_parse(buf_peek(&name), &id))
         return NULL;
-    struct event_entry *e = event_entry_new(id, json_count(flat) / 2);
+    /* Decoded it is never longer than written. */
+    struct event_entry *e = event_entry_new(id, json_count(flat) / 2, flat.len);
     while (json_iter_next(&it, &item)) {
         decode(&item, &name);
         if (!json_iter_next(&it, &item))

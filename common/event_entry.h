@@ -4,7 +4,6 @@
 #ifndef CB_EVENT_ENTRY_H
 #define CB_EVENT_ENTRY_H
 
-#include "common/arena.h"
 #include "common/json.h"
 #include "common/redis_link.h"
 
@@ -33,9 +32,10 @@ struct event_entry {
     struct event_entry *prev, *next; /* for the list that it is in */
     struct event_id id;
     const char *type; /* "" when it has none */
-    struct event_field *fields;
+    struct event_field
+        *fields; /* these and all that they point to lie behind the entry, in one block */
     size_t nfields;
-    struct arena arena; /* of all that it points to */
+    char *text; /* where the next text goes while it is made */
 };
 
 /* From an element of XRANGE's reply, [id, [name, value, …]]; NULL when it has no usable id. An entry that was deleted while

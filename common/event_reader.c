@@ -27,7 +27,7 @@ void event_reader_hang_up(struct event_reader *r)
         event_reader_list_free(&r->ready); /* not acknowledged: it is given again */
     r->is_at_end = false;
     r->is_past_pending = false;
-    r->pending_from = (struct event_id){0, 0};
+    r->read_upto = (struct event_id){0, 0};
     r->nunacked = r->ndone; /* the others are given again */
 }
 
@@ -41,18 +41,10 @@ static int open_link(struct event_reader *r, struct cb_error *err)
     return redis_link_await(r->link, err);
 }
 
-/* The place before `e`. */
-static struct event_id id_before(struct event_id id)
-{
-    if (id.seq > 0)
-        return (struct event_id){id.ms, id.seq - 1};
-    return id.ms > 0 ? (struct event_id){id.ms - 1, UINT64_MAX} : id;
-}
-
 /* Goes back from the end until `last` events that are wanted lie behind the place. */
 static int find_last(struct event_reader *r, struct cb_error *err)
 {
-    struct event_id at = {0, 0};
+    struct event_id at = {UINT64_MAX, UINT64_MAX};
     char to[EVENT_ID_SIZE] = "+";
     size_t found = 0, count = EVENT_READER_PAGE;
 
@@ -64,10 +56,12 @@ static int find_last(struct event_reader *r, struct cb_error *err)
         count = reply_count(reply);
         for (size_t i = 0; i < count && found < r->cfg.last; i++) {
             struct event_entry *e = event_entry_from_reply(reply_at(reply, i));
-            if (e) {
-                at = id_before(e->id);
-                found += event_reader_is_wanted(r, e);
+            if (!e || is_before(at, e->id) || is_zero(e->id)) {
+                event_entry_free(e);
+                return cb_error_set(err, REDIS_PROTOCOL, EVENT_READER_ODD_PAGE);
             }
+            at = event_id_before(e->id);
+            found += event_reader_is_wanted(r, e);
             event_entry_free(e);
         }
         event_id_put(at, to);
@@ -104,7 +98,7 @@ static int connect_all(struct event_reader *r, struct cb_error *err)
     bool had_place = r->has_place;
     if (find_place(r, err) != 0)
         return -1;
-    bool is_beginning = r->place.ms == 0 && r->place.seq == 0;
+    bool is_beginning = is_zero(r->place);
     /* What was removed while nobody listened, of a place that is somebody's word or was in no stream. */
     bool is_asked = !r->is_entry || r->channel || r->cfg.group;
     if (had_place && is_asked && !is_beginning && event_reader_look_for_gap(r, err) != 0)

@@ -14,13 +14,20 @@
 
 /* ---- reading ---- */
 
-static void note_unacked(struct event_reader *r, struct event_id id)
+static void note_unacked(struct event_reader *r, struct event_id id, bool is_passed)
 {
     if (r->nunacked == r->unacked_cap) {
         r->unacked_cap = r->unacked_cap ? r->unacked_cap * 2 : EVENT_READER_PAGE;
         r->unacked = mem_realloc(r->unacked, r->unacked_cap * sizeof *r->unacked);
     }
-    r->unacked[r->nunacked++] = id;
+    r->unacked[r->nunacked++] = (struct unacked_event){id, is_passed};
+}
+
+/* What nobody wanted is done as soon as all before it is; else a reader for whom nothing comes would keep all that has passed by. */
+static void pass_over(struct event_reader *r)
+{
+    while (r->ndone < r->nunacked && r->unacked[r->ndone].is_passed)
+        r->ndone++;
 }
 
 /* Tells Redis of what is done. */
@@ -32,7 +39,7 @@ int event_reader_send_acks(struct event_reader *r, struct cb_error *err)
     while (r->ndone > 0) {
         size_t n = r->ndone < EVENT_READER_PAGE ? r->ndone : EVENT_READER_PAGE;
         for (size_t i = 0; i < n; i++) {
-            event_id_put(r->unacked[i], ids[i]);
+            event_id_put(r->unacked[i].id, ids[i]);
             argv[3 + i] = ids[i];
         }
         if (redis_link_call(r->link, NULL, err, (int)(3 + n), argv, NULL) != 0)
@@ -52,16 +59,16 @@ static void take_group_entries(struct event_reader *r, const reply_t *entries)
         struct event_entry *e = event_entry_from_reply(entry);
         if (!e)
             continue;
-        if (!r->is_past_pending)
-            r->pending_from = e->id;
+        bool is_wanted = e->nfields > 0 && event_reader_is_wanted(r, e);
+        r->read_upto = e->id;
         if (is_before(r->place, e->id)) {
             r->place = e->id;
             r->is_entry = true;
         }
-        note_unacked(r, e->id);
+        note_unacked(r, e->id, e->nfields > 0 && !is_wanted);
         if (e->nfields == 0)
             event_reader_set_gap(r, r->has_gap ? r->gap.after : e->id, e->id);
-        if (e->nfields > 0 && event_reader_is_wanted(r, e))
+        if (is_wanted)
             DL_APPEND(r->ready, e);
         else
             event_entry_free(e);
@@ -82,15 +89,15 @@ int event_reader_group_turn(struct event_reader *r, int timeout_ms, struct cb_er
         argv[argc++] = "BLOCK";
         argv[argc++] = block;
     }
-    event_id_put(r->pending_from, from);
+    event_id_put(r->read_upto, from);
     argv[argc++] = "STREAMS";
     argv[argc++] = r->key;
     argv[argc++] = r->is_past_pending ? ">" : from;
     redis_link_append(r->link, argc, argv, NULL);
+    const reply_t *entries;
     if (redis_link_read(r->link, ms + r->cfg.target->timeout_ms, &reply, err) != 0 ||
-        event_reader_check_reply(reply, err) != 0)
+        event_reader_take_read(reply, r->read_upto, ms > 0, &entries, err) != 0)
         return -1;
-    const reply_t *entries = reply_at(reply_at(reply, 0), 1);
     struct event_id first;
     if (r->is_past_pending &&
         event_id_parse(reply_str(reply_at(reply_at(entries, 0), 0)), &first) &&
@@ -100,7 +107,8 @@ int event_reader_group_turn(struct event_reader *r, int timeout_ms, struct cb_er
     r->is_at_end = r->is_past_pending && reply_count(entries) == 0;
     if (reply_count(entries) == 0)
         r->is_past_pending = true;
-    return 0;
+    pass_over(r);
+    return event_reader_send_acks(r, err);
 }
 
 /* ---- interface ---- */
@@ -123,14 +131,16 @@ int event_reader_ack(struct event_reader *r, struct cb_error *err)
 {
     if (!r->cfg.group)
         return 0;
-    while (r->ndone < r->nunacked && (!r->ready || is_before(r->unacked[r->ndone], r->ready->id)))
+    while (r->ndone < r->nunacked &&
+           (!r->ready || is_before(r->unacked[r->ndone].id, r->ready->id)))
         r->ndone++;
     return tell_done(r, err);
 }
 
 int event_reader_ack_upto(struct event_reader *r, struct event_id upto, struct cb_error *err)
 {
-    while (r->ndone < r->nunacked && !is_before(upto, r->unacked[r->ndone]))
+    while (r->ndone < r->nunacked && !is_before(upto, r->unacked[r->ndone].id))
         r->ndone++;
+    pass_over(r);
     return tell_done(r, err);
 }

@@ -16,6 +16,7 @@
 #include "common/redis_link.h"
 
 #define EVENT_READER_PAGE_TEXT "500"
+#define EVENT_READER_ODD_PAGE  "protocol error: events are not in the order of their ids"
 enum {
     EVENT_READER_PAGE = 500,
     EVENT_READER_BLOCK_MS = 2000,
@@ -42,9 +43,12 @@ struct event_reader {
     int64_t looked_ms; /* at the stream, with channels */
 
     /* With a group. */
-    bool is_past_pending; /* what was given before and not acknowledged has been given again */
-    struct event_id pending_from;
-    struct event_id *unacked; /* read, rising */
+    bool is_past_pending;      /* what was given before and not acknowledged has been given again */
+    struct event_id read_upto; /* over this connection */
+    struct unacked_event {
+        struct event_id id;
+        bool is_passed; /* over: not wanted, so nobody else will say that it is done */
+    } * unacked;        /* read, rising */
     size_t nunacked, unacked_cap;
     size_t ndone; /* the first so many of them are done, and Redis does not know yet */
 };
@@ -52,6 +56,19 @@ struct event_reader {
 static inline bool is_before(struct event_id a, struct event_id b)
 {
     return event_id_compare(a, b) < 0;
+}
+
+static inline bool is_zero(struct event_id id)
+{
+    return id.ms == 0 && id.seq == 0;
+}
+
+/* The one before it; of the first: itself. */
+static inline struct event_id event_id_before(struct event_id id)
+{
+    if (id.seq > 0)
+        return (struct event_id){id.ms, id.seq - 1};
+    return id.ms > 0 ? (struct event_id){id.ms - 1, UINT64_MAX} : id;
 }
 
 /* How long a blocking read may block. */
@@ -79,6 +96,14 @@ struct stream_info {
 void event_reader_list_free(struct event_entry **list);
 bool event_reader_is_wanted(const struct event_reader *r, const struct event_entry *e);
 void event_reader_set_gap(struct event_reader *r, struct event_id after, struct event_id before);
+/*
+ * The entries of a page are at most as many as were asked for, have ids, and these rise from behind `after`. Of any other page events would be
+ * given twice or never, or it would be asked for again and again.
+ */
+int event_reader_check_page(const reply_t *entries, struct event_id after, struct cb_error *err);
+/* What a blocking read has brought, checked in that way: *ret_entries, NULL when its time was over. */
+int event_reader_take_read(const reply_t *reply, struct event_id after, bool was_blocking,
+                           const reply_t **ret_entries, struct cb_error *err);
 /* An error reply as the reason of the failure. */
 int event_reader_check_reply(const reply_t *reply, struct cb_error *err);
 int event_reader_info(struct event_reader *r, struct stream_info *ret, struct cb_error *err);

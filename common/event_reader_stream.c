@@ -43,6 +43,30 @@ void event_reader_set_gap(struct event_reader *r, struct event_id after, struct 
     r->gap = (struct event_gap){after, before};
 }
 
+int event_reader_check_page(const reply_t *entries, struct event_id after, struct cb_error *err)
+{
+    bool is_good = reply_count(entries) <= EVENT_READER_PAGE;
+
+    for (size_t i = 0; is_good && i < reply_count(entries); i++) {
+        struct event_id id;
+        is_good = event_id_parse(reply_str(reply_at(reply_at(entries, i), 0)), &id) &&
+                  is_before(after, id);
+        after = id;
+    }
+    return is_good ? 0 : cb_error_set(err, REDIS_PROTOCOL, EVENT_READER_ODD_PAGE);
+}
+
+int event_reader_take_read(const reply_t *reply, struct event_id after, bool was_blocking,
+                           const reply_t **ret_entries, struct cb_error *err)
+{
+    *ret_entries = reply_at(reply_at(reply, 0), 1);
+    if (event_reader_check_reply(reply, err) != 0)
+        return -1;
+    if (was_blocking && reply_type(reply) != REPLY_NIL && reply_count(*ret_entries) == 0)
+        return cb_error_set(err, REDIS_PROTOCOL, "protocol error: it has not waited for events");
+    return event_reader_check_page(*ret_entries, after, err);
+}
+
 /* An error reply as the reason of the failure. */
 int event_reader_check_reply(const reply_t *reply, struct cb_error *err)
 {
@@ -118,7 +142,7 @@ int event_reader_look_before(struct event_reader *r, struct event_id first, size
 {
     struct stream_info info;
 
-    if (!r->is_entry || count < 2)
+    if (!r->is_entry || count < 2 || !is_before(r->place, first)) /* a group may be set back */
         return 0;
     if (event_reader_info(r, &info, err) != 0)
         return -1;
@@ -153,7 +177,7 @@ static void release(struct event_reader *r, struct event_entry **page, struct ev
         r->place = until;
 }
 
-/* Entries of a reply as a list; *ret_last is the last one's id, *ret_count their number. */
+/* Entries of a checked reply as a list; *ret_last is the last one's id, *ret_count their number. */
 static void take_entries(const reply_t *entries, struct event_entry **page,
                          struct event_id *ret_last, size_t *ret_count)
 {
@@ -178,16 +202,19 @@ static int read_page(struct event_reader *r, const char *to, struct event_entry 
 {
     reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
     char from[EVENT_ID_SIZE];
-    bool is_zero = r->place.ms == 0 && r->place.seq == 0;
 
     event_id_put(r->place, from);
     if (redis_link_callv(r->link, &reply, err, "XRANGE", r->key, from, to ? to : "+", "COUNT",
-                         EVENT_READER_PAGE_TEXT, NULL) != 0)
+                         EVENT_READER_PAGE_TEXT, NULL) != 0 ||
+        event_reader_check_page(reply, event_id_before(r->place), err) != 0)
         return -1;
     *ret_last = r->place;
     take_entries(reply, page, ret_last, ret_count);
+    struct event_id most;
+    if (to && event_id_parse(to, &most) && is_before(most, *ret_last))
+        return cb_error_set(err, REDIS_PROTOCOL, EVENT_READER_ODD_PAGE);
     bool has_place = *page && event_id_compare((*page)->id, r->place) == 0;
-    if (r->is_entry && !has_place && !is_zero && event_reader_look_for_gap(r, err) != 0)
+    if (r->is_entry && !has_place && !is_zero(r->place) && event_reader_look_for_gap(r, err) != 0)
         return -1;
     /* Whatever comes next is continuous with what was read now. */
     r->is_entry = *ret_count > 0 && is_before(r->place, *ret_last) ? true
@@ -254,6 +281,7 @@ static int block_on_stream(struct event_reader *r, int timeout_ms, struct cb_err
     struct event_entry *page = NULL;
     struct event_id last = r->place;
     char from[EVENT_ID_SIZE], block[16];
+    const reply_t *entries;
     size_t count;
 
     int ms = event_reader_block_ms(timeout_ms);
@@ -262,9 +290,9 @@ static int block_on_stream(struct event_reader *r, int timeout_ms, struct cb_err
     redis_link_appendv(r->link, "XREAD", "COUNT", EVENT_READER_PAGE_TEXT, "BLOCK", block, "STREAMS",
                        r->key, from, NULL);
     if (redis_link_read(r->link, ms + r->cfg.target->timeout_ms, &reply, err) != 0 ||
-        event_reader_check_reply(reply, err) != 0)
+        event_reader_take_read(reply, r->place, true, &entries, err) != 0)
         return -1;
-    take_entries(reply_at(reply_at(reply, 0), 1), &page, &last, &count);
+    take_entries(entries, &page, &last, &count);
     if (count == 0 && r->cfg.is_following)
         return look_past_stream(r, err);
     if (page && event_reader_look_before(r, page->id, count, err) != 0) {
@@ -345,6 +373,8 @@ static int look_at_stream(struct event_reader *r, struct cb_error *err)
         return -1;
     }
     release(r, &page, last);
+    if (count == EVENT_READER_PAGE) /* there is more */
+        r->looked_ms -= LISTEN_MS;
     return 0;
 }
 

@@ -10,10 +10,14 @@
 
 #include <sys/socket.h>
 
+enum { READS_MAX = 1000 }; /* for one reply, of a server that only ever says that there is more */
+
 struct redis_link {
     struct redis_link_reader reader;
+    reply_t *given[FAKE_GIVEN_MAX]; /* before what the reader has */
+    size_t ngiven;
     size_t awaited;
-    bool is_unwritten;
+    bool is_unwritten, is_listening, is_lost;
 };
 
 struct fake_server fake_server;
@@ -49,6 +53,7 @@ int redis_link_start(const struct redis_target *target, const char *client_name,
     (void)target, (void)client_name;
     if (fake_server.closed)
         return cb_error_set(err, fake_server.closed, "closed");
+    fake_server.opened++;
     struct redis_link *link = mem_alloc(sizeof *link);
     redis_link_reader_init(&link->reader);
     *ret_link = link;
@@ -71,6 +76,8 @@ void redis_link_free(struct redis_link *link)
 {
     if (!link)
         return;
+    for (size_t i = 0; i < link->ngiven; i++)
+        reply_free(link->given[i]);
     redis_link_reader_done(&link->reader);
     free(link);
 }
@@ -98,14 +105,12 @@ int redis_link_fd(const struct redis_link *link)
 
 bool redis_link_is_lost(const struct redis_link *link)
 {
-    (void)link;
-    return false;
+    return link->is_lost;
 }
 
 bool redis_link_is_open(const struct redis_link *link)
 {
-    (void)link;
-    return true;
+    return !link->is_lost;
 }
 
 size_t redis_link_awaited(const struct redis_link *link)
@@ -136,7 +141,12 @@ void redis_link_set_wake_fd(struct redis_link *link, int fd)
 
 void redis_link_set_listening(struct redis_link *link)
 {
-    (void)link;
+    link->is_listening = true;
+}
+
+bool fake_link_is_listening(const struct redis_link *link)
+{
+    return link->is_listening;
 }
 
 /* ---- writing ---- */
@@ -155,17 +165,24 @@ void redis_link_append(struct redis_link *link, int argc, const char *const *arg
     fake_server.command(fake_server.arg, link, argc, argv, lens);
 }
 
+static int collect(const char **argv, size_t max, va_list ap)
+{
+    int argc = 0;
+
+    for (const char *s; (s = va_arg(ap, const char *)) != NULL; argc++) {
+        cb_assert(argc < (int)max);
+        argv[argc] = s;
+    }
+    return argc;
+}
+
 void redis_link_appendv(struct redis_link *link, ...)
 {
     const char *argv[32];
-    int argc = 0;
     va_list ap;
 
     va_start(ap, link);
-    for (const char *s; (s = va_arg(ap, const char *)) != NULL; argc++) {
-        cb_assert(argc < (int)CB_ARRAY_LEN(argv));
-        argv[argc] = s;
-    }
+    int argc = collect(argv, CB_ARRAY_LEN(argv), ap);
     va_end(ap);
     redis_link_append(link, argc, argv, NULL);
 }
@@ -197,46 +214,96 @@ void fake_link_feed(struct redis_link *link, const char *data, size_t len)
     }
 }
 
+bool fake_link_give(struct redis_link *link, reply_t *reply)
+{
+    if (link->ngiven == FAKE_GIVEN_MAX)
+        return false;
+    link->given[link->ngiven++] = reply;
+    return true;
+}
+
+static int lose(struct redis_link *link, struct cb_error *err)
+{
+    link->is_lost = true;
+    return cb_error_set(err, REDIS_LOST, "the connection was closed");
+}
+
 int redis_link_on_readable(struct redis_link *link, struct cb_error *err)
 {
-    if (fake_server.more(fake_server.arg, link))
-        return 0;
-    return cb_error_set(err, REDIS_LOST, "the connection was closed");
+    return !link->is_lost && fake_server.more(fake_server.arg, link) ? 0 : lose(link, err);
 }
 
 int redis_link_take(struct redis_link *link, reply_t **ret_reply, struct cb_error *err)
 {
     reply_t *reply = NULL;
 
-    if (redis_link_reader_next(&link->reader, &reply, err) != 0)
+    if (link->ngiven > 0) {
+        reply = link->given[0];
+        memmove(link->given, link->given + 1, --link->ngiven * sizeof *link->given);
+    } else if (redis_link_reader_next(&link->reader, &reply, err) != 0) {
         return -1;
-    if (reply && link->awaited-- == 0) {
-        link->awaited = 0;
+    }
+    if (reply && link->awaited == 0 && !link->is_listening) {
         reply_free(reply);
         return cb_error_set(err, REDIS_PROTOCOL, "a reply that nobody asked for");
     }
+    link->awaited -= reply && link->awaited > 0;
     *ret_reply = reply;
     return 0;
 }
 
-/* ---- blocking use: none of it is fuzzed here ---- */
+/* ---- blocking use ---- */
 
 int redis_link_read(struct redis_link *link, int timeout_ms, reply_t **ret_reply,
                     struct cb_error *err)
 {
-    (void)link, (void)timeout_ms, (void)ret_reply;
-    return cb_error_set(err, REDIS_LOST, "not here");
+    (void)timeout_ms;
+    cb_assert(link->is_lost || link->awaited > 0);
+    link->is_unwritten = false;
+    for (int i = 0; i < READS_MAX && !link->is_lost; i++) {
+        reply_t *reply = NULL;
+        if (redis_link_take(link, &reply, err) != 0)
+            break;
+        if (reply) {
+            *ret_reply = reply;
+            return 0;
+        }
+        if (redis_link_on_readable(link, err) != 0)
+            break;
+    }
+    return lose(link, err);
 }
 
 int redis_link_call(struct redis_link *link, reply_t **ret_reply, struct cb_error *err, int argc,
                     const char *const *argv, const size_t *lens)
 {
-    (void)link, (void)ret_reply, (void)argc, (void)argv, (void)lens;
-    return cb_error_set(err, REDIS_LOST, "not here");
+    reply_t *reply = NULL;
+
+    cb_assert(link->is_lost || link->awaited == 0);
+    if (link->is_lost)
+        return lose(link, err);
+    redis_link_append(link, argc, argv, lens);
+    if (redis_link_read(link, 0, &reply, err) != 0)
+        return -1;
+    if (reply_is_error(reply)) {
+        reply_error(reply, err);
+        reply_free(reply);
+        return -1;
+    }
+    if (ret_reply)
+        *ret_reply = reply;
+    else
+        reply_free(reply);
+    return 0;
 }
 
 int redis_link_callv(struct redis_link *link, reply_t **ret_reply, struct cb_error *err, ...)
 {
-    (void)link, (void)ret_reply;
-    return cb_error_set(err, REDIS_LOST, "not here");
+    const char *argv[32];
+    va_list ap;
+
+    va_start(ap, err);
+    int argc = collect(argv, CB_ARRAY_LEN(argv), ap);
+    va_end(ap);
+    return redis_link_call(link, ret_reply, err, argc, argv, NULL);
 }

@@ -391,9 +391,37 @@ def group():
     done = daemon.client("events", "--json", "--group", "g1", "-t", "user.*")
     equal([json.loads(line)["event"] for line in done.stdout.splitlines()], lost[2:])
     check(f"events between {lost[0]} and {lost[1]} may be missing" in done.stderr.decode(), done.stderr)
+    with daemon.connect() as r:  # the same of the last ones that there are: it is told once
+        lost = publish(count=2)
+        r.call("XREADGROUP", "GROUP", "g1", "reader", "COUNT", 100, "STREAMS", "cb:stream:events", ">")
+        r.call("XDEL", "cb:stream:events", *lost)
+        for told in (True, False):
+            done = daemon.client("events", "--json", "--group", "g1", "-t", "user.*")
+            equal((done.stdout, b"may be missing" in done.stderr), (b"", told), done.stderr.decode())
     equal(daemon.client("events", "--group", "g1", "--remove").returncode, 0)
     equal(daemon.client("events", "--group", "g1", "--remove").returncode, 66)
     equal(shown("--group", "g1"), [])
+
+
+@case("--group: what nobody wants is not kept for ever as pending, though nothing is shown")
+def group_unwanted():
+    shown("--group", "none")
+    with daemon.connect() as r:
+        def pending():
+            return r.call("XPENDING", "cb:stream:events", "none")[0]
+
+        publish(count=5)
+        equal(shown("--group", "none", "-t", "nothing.*"), [])
+        equal(pending(), 0)
+        f = Follower("-f", "--group", "none", "-t", "user.wanted")
+        publish(count=5)
+        new = publish("user.wanted") + publish("user.wanted")
+        publish(count=5)
+        wait_until(lambda: f.ids() == new, 10, "those that are wanted")
+        wait_until(lambda: pending() == 0, 10, "none")
+        f.end()
+    equal(shown("--group", "none", "-t", "user.*"), [], "all of it has been passed over")
+    equal(daemon.client("events", "--group", "none", "--remove").returncode, 0)
 
 
 @case("--group: killed, cut and started again all the time, every event is shown, in order but for what comes again")
