@@ -124,6 +124,15 @@ static void put_page_params(const struct exporter *ex, struct buf *params)
     buf_puts(params, "}");
 }
 
+/* As it is asked for it has to stand in a request, whole. */
+static bool is_id(const struct buf *text)
+{
+    static const char chars[] =
+        "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_.:";
+
+    return text->len > 0 && text->len < ID_MAX && strspn(text->data, chars) == text->len;
+}
+
 static void take_page(struct exporter *ex, struct json_span result)
 {
     struct json_item tasks, task, id;
@@ -134,10 +143,14 @@ static void take_page(struct exporter *ex, struct json_span result)
     if (json_find(result, "tasks", &tasks) && tasks.type == JSON_ARRAY) {
         json_iter_init(&it, tasks.value);
         while (ex->count < EXPORT_PAGE && json_iter_next(&it, &task)) {
-            if (!json_find(task.value, "id", &id) || id.type != JSON_STRING)
-                continue;
             buf_reset(&text);
-            json_decode_string(id.value, &text);
+            if (json_find(task.value, "id", &id) && id.type == JSON_STRING)
+                json_decode_string(id.value, &text);
+            if (!is_id(&text)) {
+                cli_say("task export: the list has a task without a usable id");
+                fail(ex, EXITCODE_SOFTWARE);
+                return;
+            }
             snprintf(ex->ids[ex->count++], ID_MAX, "%s", buf_peek(&text));
         }
     }

@@ -180,6 +180,15 @@ static bool take_bad_item(struct import *im, struct batch *b, const struct reque
     return true;
 }
 
+static void put_id(struct import *im, int64_t line, struct json_span id)
+{
+    if (!cli_is_set(im->cli, "json"))
+        return;
+    buf_printf(&im->out, "{\"line\":%" PRId64 ",\"id\":", line);
+    buf_append(&im->out, id.at, id.len);
+    buf_puts(&im->out, "}\n");
+}
+
 static void take_ids(struct import *im, struct batch *b, struct json_span result)
 {
     struct json_item ids, id;
@@ -188,21 +197,21 @@ static void take_ids(struct import *im, struct batch *b, struct json_span result
 
     b->state = BATCH_FREE;
     im->full_since = 0;
-    if (!json_find(result, "ids", &ids) || ids.type != JSON_ARRAY)
-        return;
-    json_iter_init(&it, ids.value);
-    while (json_iter_next(&it, &id) && i < b->count) {
-        im->created++;
-        if (cli_is_set(im->cli, "json")) {
-            buf_printf(&im->out, "{\"line\":%" PRId64 ",\"id\":", b->items[i].line);
-            buf_append(&im->out, id.value.at, id.value.len);
-            buf_puts(&im->out, "}\n");
-        }
-        i++;
+    if (json_find(result, "ids", &ids) && ids.type == JSON_ARRAY) {
+        json_iter_init(&it, ids.value);
+        while (i < b->count && json_iter_next(&it, &id))
+            put_id(im, b->items[i++].line, id.value);
     }
+    im->created += (int64_t)i;
     if (cli_write(&im->out) != 0)
         give_up(im, EXITCODE_FAILURE);
     buf_reset(&im->out);
+    if (i == b->count)
+        return;
+    progress_clear(&im->progress);
+    cli_say("lines %" PRId64 " to %" PRId64 ": the answer names %zu of %zu tasks", b->items[0].line,
+            b->items[b->count - 1].line, i, b->count);
+    give_up(im, EXITCODE_SOFTWARE);
 }
 
 /* The batch is to be sent again; false when that has been tried for long enough. */
@@ -224,6 +233,9 @@ static bool wait_for_room(struct import *im, struct batch *b, const struct reque
         im->full_since = now;
     b->state = BATCH_WAITING;
     b->retry_ms = now + wait;
+    if (b->retry_ms >
+        im->full_since + im->wait_ms) /* the last try, however long it had better be */
+        b->retry_ms = im->full_since + im->wait_ms;
     return im->wait_ms > 0;
 }
 
@@ -361,10 +373,20 @@ static int send_all(struct import *im)
     return left < 0 ? 0 : left < INTERRUPT_LOOK_MS ? (int)left : INTERRUPT_LOOK_MS;
 }
 
-/* With nothing in flight all there is to wait for is another line, or the time to try again. */
+static bool is_waiting_for_room(const struct import *im)
+{
+    for (size_t i = 0; i < IMPORT_BATCHES; i++)
+        if (im->batches[i].state == BATCH_WAITING)
+            return true;
+    return false;
+}
+
+/* With nothing in flight all there is to wait for is the time to try again, before which nothing is read, or another line. */
 static void wait_for_input(const struct import *im, int wait)
 {
-    struct pollfd pfd = {.fd = im->is_ended ? -1 : im->lines.fd, .events = POLLIN};
+    bool is_reading = !im->is_ended && !is_waiting_for_room(im);
+    struct pollfd pfd = {.fd = is_reading ? im->lines.fd : -1, .events = POLLIN};
+
     poll(&pfd, 1, wait);
 }
 

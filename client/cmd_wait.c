@@ -159,12 +159,16 @@ static int take_reply(struct waiting *w, const struct requests_reply *reply)
     struct json_item status;
 
     if (reply->outcome == REQUESTS_RESULT && json_find(reply->result, "status", &status) &&
-        status.value.len > 2) {
+        status.type == JSON_STRING && status.value.len > 2) {
         t->is_known = true;
         return found_in(w, t, find_state(status.value.at + 1, status.value.len - 2), reply->result);
     }
     if (reply->outcome == REQUESTS_ERROR && reply->code == -32004)
         return t->outcome == OUTCOME_OPEN ? is_missing(w, t) : -1;
+    if (reply->outcome == REQUESTS_RESULT) {
+        cli_say("task.get: the task %s has no state", t->id);
+        return EXITCODE_SOFTWARE;
+    }
     return session_report("task.get", reply);
 }
 

@@ -5,6 +5,9 @@
  * The first line of the input says who gets them (table below); each line behind it is what the reply to one request has besides
  * its id: "result":{…}, or "error":{…}. When no line is left nobody may ask any more. The screen gets each line whole, as the
  * daemon's answer. The verdicts of a hook become answers: a call that the daemon forbids is never let through.
+ *
+ * To `wait` a line is also what the channel of events tells, when it listens. Time goes on by 1 ms with each look, and as long as anybody
+ * waits. Requests hold JSON, and so does each line that is written as JSON; what is said to be done, some reply has said.
  */
 #include "common/compat.h"
 #include "client/ask.h"
@@ -14,6 +17,8 @@
 #include "client/verbs.h"
 #include "client/views.h"
 
+#include "common/clock.h"
+#include "common/exitcode.h"
 #include "common/mem.h"
 #include "tests/fuzz/fake_link.h"
 
@@ -22,6 +27,9 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 enum { WORDS_MAX = 8, ENTRIES_MAX = 4096 };
+/* More than the batches that an import has in hand; another file has bad lines, too. */
+enum { IMPORT_LINES = 930, IMPORT_WAIT_MS = 60000, REQUEST_MS = 60000 };
+static char import_path[40], strict_path[40];
 
 /* Instead of main.c. */
 const struct cli_verb *const cli_verbs[] = {NULL};
@@ -57,14 +65,28 @@ static const struct row {
     {'r', &verb_task_progress, {"1", "50", "--lease-token", "AAAAAAAAAAAAAAAAAAAA"}},
     {'s', &verb_task_complete, {"1", "--lease-token", "AAAAAAAAAAAAAAAAAAAA"}},
     {'t', &verb_task_pause, {"q"}},
+    {'u', &verb_task_import, {import_path, "--json"}},
+    {'v', &verb_task_import, {strict_path, "--json", "--strict"}},
+    {'w', &verb_wait, {"1", "2"}},
+    {'x', &verb_wait, {"1", "2", "3", "--any", "--json"}},
+    {'y', &verb_wait, {"1", "--status", "failed", "--timeout", "20s"}},
 };
+
+/* With exit 0 of one who waits a reply or an event has said this. */
+static const struct {
+    char letter;
+    const char *state;
+} achieved[] = {{'w', "ompleted"}, {'x', "ompleted"}, {'y', "failed"}};
+static const char writes_json[] = "aluvx"; /* each line of it */
 
 /* ---- the server: a reply for each request, from the lines of the input ---- */
 
 struct input {
-    const char *at, *end;
+    const char *all, *at, *end;
     char *ids[ENTRIES_MAX]; /* of requests that wait for their replies */
     size_t nids;
+    size_t lines;        /* that were read */
+    bool has_said_place; /* of the stream of events */
 };
 
 static bool next_line(struct input *in, struct json_span *ret)
@@ -74,6 +96,7 @@ static bool next_line(struct input *in, struct json_span *ret)
     const char *eol = memchr(in->at, '\n', (size_t)(in->end - in->at));
     *ret = (struct json_span){in->at, (size_t)((eol ? eol : in->end) - in->at)};
     in->at = eol ? eol + 1 : in->end;
+    in->lines++;
     return true;
 }
 
@@ -115,43 +138,148 @@ static void answer_pop(struct input *in, struct redis_link *link)
     memmove(in->ids, in->ids + 1, --in->nids * sizeof *in->ids);
 }
 
+/* Whatever came before: what is asked is JSON. */
+static void check_params(int argc, const char *const *argv, const size_t *lens)
+{
+    enum json_type type;
+
+    for (int i = 1; i + 1 < argc; i++)
+        if (strcmp(argv[i], "params") == 0)
+            cb_assert(json_check(argv[i + 1], lens[i + 1], NULL, &type, NULL) == 0 &&
+                      type == JSON_OBJECT);
+}
+
+/* ---- the events, for those who wait ---- */
+
+static void feed_text(struct redis_link *link, const char *text)
+{
+    fake_link_feed(link, text, strlen(text));
+}
+
+/* There are none in the stream; all that it says is that what is told is true. */
+static bool answer_reader(struct input *in, struct redis_link *link, const char *command)
+{
+    if (strcmp(command, "PING") == 0)
+        feed_text(link, "*2\r\n$4\r\npong\r\n$0\r\n\r\n");
+    else if (strcmp(command, "XRANGE") == 0)
+        feed_text(link, "*0\r\n");
+    else if (strcmp(command, "XINFO") == 0)
+        feed_text(link, in->has_said_place ? "*2\r\n$17\r\nlast-generated-id\r\n$5\r\n999-0\r\n"
+                                           : "*2\r\n$17\r\nlast-generated-id\r\n$3\r\n5-0\r\n");
+    else
+        return strcmp(command, "PSUBSCRIBE") == 0;
+    in->has_said_place |= strcmp(command, "XINFO") == 0;
+    return true;
+}
+
+static bool tell(struct input *in, struct redis_link *link)
+{
+    struct json_span line;
+    struct buf text CB_CLEANUP(buf_done) = BUF_INIT;
+
+    if (!next_line(in, &line))
+        return false;
+    buf_append(&text, line.at, line.len);
+    feed_text(link, "*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$1\r\nc\r\n");
+    feed_string(link, &text);
+    return true;
+}
+
 static void take_command(void *arg, struct redis_link *link, int argc, const char *const *argv,
                          const size_t *lens)
 {
     struct input *in = arg;
 
+    if (answer_reader(in, link, argv[0]))
+        return;
     if (strcmp(argv[0], "BLMPOP") == 0) {
         answer_pop(in, link);
         return;
     }
+    check_params(argc, argv, lens);
     for (int i = 1; i + 1 < argc && in->nids < ENTRIES_MAX; i++)
         if (strcmp(argv[i], "id") == 0 && lens[i] == 2) {
             in->ids[in->nids++] = mem_strndup(argv[i + 1], lens[i + 1]);
             break;
         }
-    fake_link_feed(link, "$3\r\n1-1\r\n", 9);
+    feed_text(link, "$3\r\n1-1\r\n");
 }
 
-static bool nothing_more(void *arg, struct redis_link *link)
+/* To the others it came with their commands. */
+static bool more(void *arg, struct redis_link *link)
 {
-    (void)arg, (void)link;
-    return true; /* it came with the commands */
+    clock_fake_advance_us(1000);
+    return !fake_link_is_listening(link) || tell(arg, link);
+}
+
+/* ---- what a verb writes ---- */
+
+static void check_lines(const char *text, size_t len)
+{
+    for (const char *end; len > 0; len -= (size_t)(end + 1 - text), text = end + 1) {
+        end = memchr(text, '\n', len);
+        cb_assert(end && json_check(text, (size_t)(end - text), NULL, NULL, NULL) == 0);
+    }
+}
+
+/* The last line has the totals: each line of the file is counted once at most, and with exit 0 none is missing. */
+static void check_import(const char *text, size_t len, int status)
+{
+    const char *last = len > 1 ? memrchr(text, '\n', len - 1) : NULL;
+    int64_t created = 0, bad = 0;
+    struct json_span totals;
+    struct json_item item;
+
+    last = last ? last + 1 : text;
+    if (json_check(last, (size_t)(text + len - last), &totals, NULL, NULL) != 0 ||
+        !json_find(totals, "created", &item))
+        return; /* it never began */
+    cb_assert(json_decode_int(item.value, &created) == 0);
+    cb_assert(json_find(totals, "bad", &item) && json_decode_int(item.value, &bad) == 0);
+    cb_assert(created + bad <= IMPORT_LINES);
+    cb_assert(status != EXITCODE_OK || created == IMPORT_LINES);
 }
 
 /* ---- who gets them ---- */
 
-static void run_verb(const struct row *row)
+static void check_run(const struct row *row, const struct input *in, const struct buf *out,
+                      int status, int64_t took_ms)
 {
-    char *argv[WORDS_MAX + 1] = {NULL};
+    cb_assert(status >= 0 && status < 128);
+    if (strchr(writes_json, row->letter))
+        check_lines(buf_peek(out), out->len);
+    if (row->verb == &verb_task_import)
+        check_import(buf_peek(out), out->len, status);
+    if (row->verb != &verb_wait) /* which has no end */
+        cb_assert(took_ms <= (int64_t)(in->lines + 1) * (IMPORT_WAIT_MS + REQUEST_MS));
+    for (size_t i = 0; i < CB_ARRAY_LEN(achieved); i++)
+        if (achieved[i].letter == row->letter && status == EXITCODE_OK)
+            cb_assert(memmem(in->all, (size_t)(in->end - in->all), achieved[i].state,
+                             strlen(achieved[i].state)) ||
+                      memchr(in->all, '\\', (size_t)(in->end - in->all)));
+}
+
+static void run_verb(const struct row *row, struct input *in)
+{
+    char *argv[WORDS_MAX + 1] = {NULL}, *text = NULL;
+    size_t len = 0;
     struct cli cli;
     int argc = 0;
+    int64_t began_ms = clock_mono_ms();
+    FILE *nowhere = stdout;
 
     for (; argc < WORDS_MAX && row->words[argc]; argc++)
         argv[argc] = mem_strdup(row->words[argc]);
+    stdout = open_memstream(&text, &len);
+    cb_assert(stdout);
     int status = cli_parse(&cli, row->verb, argc, argv);
     if (status < 0)
         status = row->verb->run(&cli);
-    cb_assert(status >= 0 && status < 128);
+    cb_assert(fclose(stdout) == 0);
+    stdout = nowhere;
+    const struct buf out = {.data = text, .len = len};
+    check_run(row, in, &out, status, clock_mono_ms() - began_ms);
+    free(text);
     cli_done(&cli);
     for (int i = 0; i < argc; i++)
         free(argv[i]);
@@ -264,7 +392,7 @@ static void run(struct input *in, char letter)
 
     for (size_t i = 0; i < CB_ARRAY_LEN(rows); i++)
         if (rows[i].letter == letter)
-            run_verb(&rows[i]);
+            run_verb(&rows[i], in);
     if (letter == 'A' || letter == 'B' || letter == 'C')
         run_doctor(in, letter == 'B', letter == 'C');
     else if (letter == 'S')
@@ -280,15 +408,33 @@ static void run(struct input *in, char letter)
 /* ---- a place to run in ---- */
 
 /* A file that only we see; its path works as long as we do. */
+static void make_file(const char *text, size_t len, char path[40])
+{
+    int fd = memfd_create("fuzz", MFD_CLOEXEC);
+
+    cb_assert(fd >= 0 && write(fd, text, len) == (ssize_t)len);
+    snprintf(path, 40, "/proc/self/fd/%d", fd);
+}
+
+static void make_import(bool is_bad, char path[40])
+{
+    struct buf text CB_CLEANUP(buf_done) = BUF_INIT;
+
+    for (int i = 0; i < IMPORT_LINES; i++)
+        if (!is_bad || i < 650)
+            buf_printf(&text, "{\"text\":\"%d\"}\n", i);
+        else
+            buf_puts(&text, i % 2 ? "\n{\"text\":\n" : "{\"after_index\":0}\n");
+    make_file(text.data, text.len, path);
+}
+
 static void make_config(void)
 {
     static const char text[] =
         "config_version: 1\nredis: {url: unix:///nowhere}\nhooks: {deadline_ms: 1000}\n";
     char path[40];
-    int fd = memfd_create("fuzz.yaml", MFD_CLOEXEC);
 
-    cb_assert(fd >= 0 && write(fd, text, sizeof text - 1) == (ssize_t)sizeof text - 1);
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    make_file(text, sizeof text - 1, path);
     cb_assert(setenv("CLAUDEBENCH_CONFIG", path, 1) == 0);
     cb_assert(setenv("HOME", "/nowhere", 1) == 0);
 }
@@ -308,17 +454,22 @@ static void silence(FILE **file, FILE **saved)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
     static bool is_ready;
-    struct input in = {.at = (const char *)data + 1, .end = (const char *)data + len};
+    struct input in = {
+        .all = (const char *)data, .at = (const char *)data + 1, .end = (const char *)data + len};
     FILE *saved[2];
     struct json_span rest;
 
-    if (!is_ready)
+    if (!is_ready) {
         make_config();
+        make_import(false, import_path);
+        make_import(true, strict_path);
+    }
     is_ready = true;
     if (len == 0)
         return 0;
     next_line(&in, &rest); /* of the first */
-    fake_server = (struct fake_server){.command = take_command, .more = nothing_more, .arg = &in};
+    fake_server = (struct fake_server){.command = take_command, .more = more, .arg = &in};
+    clock_fake_set(1000000000, 1700000000000000);
     silence(&stdout, &saved[0]);
     silence(&stderr, &saved[1]);
     run(&in, (char)data[0]);
