@@ -178,7 +178,7 @@ static int go_on(struct reading *r, const char *name, int out, struct backup_hea
         return 0;
     size_t len = r->in.len - END_BYTES;
     if (write_all(out, r->in.data, len, err) != 0)
-        return cb_error_prefix(err, "the snapshot ");
+        return cb_error_prefix(err, "the snapshot");
     SHA256Update(&r->sum, (const uint8_t *)r->in.data, len);
     buf_consume(&r->in, len);
     r->bytes += len;

@@ -9,13 +9,13 @@
 #include "common/keys.h"
 #include "common/mem.h"
 
-enum { WAIT_MS = 60000 };
+enum { WAIT_MS = 60000, GONE = -2 /* of PEXPIRETIME: there is no such key */ };
 
 static int lost(struct cb_error *err, const char *what)
 {
     if (err)
         err->code = EXITCODE_UNAVAILABLE;
-    return cb_error_prefix(err, "%s: ", what);
+    return cb_error_prefix(err, "%s", what);
 }
 
 int restore_copy_check(struct redis_link *to, const char *prefix, struct cb_error *err)
@@ -35,20 +35,29 @@ int restore_copy_check(struct redis_link *to, const char *prefix, struct cb_erro
         prefix);
 }
 
-/* One key: two replies of the private server, and the command for the other. A key that has expired meanwhile is passed over. */
+/* One key: two replies of the private server, and the command for the other. A key that has expired meanwhile, be it between the
+ * two, is passed over; one that cannot be read is not. */
 static int take_key(struct redis_link *from, struct redis_link *to, const char *key, size_t len,
                     size_t *sent, struct cb_error *err)
 {
     reply_t *value CB_CLEANUP(reply_free_ptr) = NULL, *until CB_CLEANUP(reply_free_ptr) = NULL;
     char number[24];
+    int64_t until_ms;
 
     if (redis_link_read(from, WAIT_MS, &value, err) != 0 ||
         redis_link_read(from, WAIT_MS, &until, err) != 0)
-        return cb_error_prefix(err, "%.*s (a key of at most 64 MiB can be copied): ", (int)len,
-                               key);
-    if (reply_type(value) != REPLY_STRING)
+        return cb_error_prefix(err, "%.*s (a key of at most 64 MiB can be copied)", (int)len, key);
+    bool has_value = reply_type(value) == REPLY_STRING || reply_type(value) == REPLY_NIL;
+    if (!has_value || reply_type(until) != REPLY_INT) {
+        const reply_t *odd = has_value ? until : value;
+        cb_error_set(err, EXITCODE_UNAVAILABLE, "%s",
+                     reply_is_error(odd) ? reply_str(odd) : "no answer to DUMP and PEXPIRETIME");
+        return cb_error_prefix(err, "%.*s", (int)len, key);
+    }
+    if (reply_type(value) == REPLY_NIL || reply_int(until) == GONE)
         return 0;
-    snprintf(number, sizeof number, "%" PRId64, reply_int(until) > 0 ? reply_int(until) : 0);
+    until_ms = reply_int(until) > 0 ? reply_int(until) : 0;
+    snprintf(number, sizeof number, "%" PRId64, until_ms);
     const char *argv[] = {"RESTORE", key, number, reply_str(value), "REPLACE", "ABSTTL"};
     const size_t lens[] = {7, len, strlen(number), reply_bytes(value), 7, 6};
     redis_link_append(to, 6, argv, lens);
@@ -100,6 +109,9 @@ static int copy_meta(struct redis_link *from, struct redis_link *to, const char 
     redis_link_appendv(from, "PEXPIRETIME", meta, NULL);
     if (take_key(from, to, meta, strlen(meta), &sent, err) != 0)
         return lost(err, "the private redis-server");
+    if (sent == 0)
+        return cb_error_set(err, EXITCODE_UNAVAILABLE, "the private redis-server has lost %s",
+                            meta);
     return await_page(to, sent, err);
 }
 
@@ -123,6 +135,6 @@ int restore_copy(struct redis_link *from, struct redis_link *to, const char *pre
         snprintf(cursor, sizeof cursor, "%s", reply_str(reply_at(page, 0)));
     } while (strcmp(cursor, "0") != 0);
     if (restore_copy_check(to, prefix, err) != 0)
-        return cb_error_prefix(err, "a daemon was started meanwhile: ");
+        return cb_error_prefix(err, "a daemon was started meanwhile");
     return copy_meta(from, to, meta, err);
 }

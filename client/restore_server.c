@@ -161,7 +161,7 @@ static int failed(struct cb_error *err, const char *what)
 {
     if (err)
         err->code = EXITCODE_UNAVAILABLE;
-    return cb_error_prefix(err, "the private redis-server, %s: ", what);
+    return cb_error_prefix(err, "the private redis-server, %s", what);
 }
 
 static bool begins(const char *key, size_t len, const char *with)
@@ -203,6 +203,8 @@ static int sift_page(struct redis_link *link, const char *prefix, char cursor[24
     while (status == 0 && redis_link_awaited(link) > 0) {
         reply_t *reply = NULL;
         status = redis_link_read(link, 600000, &reply, err);
+        if (status == 0 && reply_is_error(reply))
+            status = reply_error(reply, err);
         reply_free(reply);
     }
     snprintf(cursor, 24, "%s", reply_str(reply_at(page, 0)));
