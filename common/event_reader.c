@@ -26,6 +26,7 @@ void event_reader_hang_up(struct event_reader *r)
     if (r->cfg.group)
         event_reader_list_free(&r->ready); /* not acknowledged: it is given again */
     r->is_at_end = false;
+    r->is_looked_at = false;
     r->is_past_pending = false;
     r->read_upto = (struct event_id){0, 0};
     r->nunacked = r->ndone; /* the others are given again */
@@ -83,6 +84,7 @@ static int find_place(struct event_reader *r, struct cb_error *err)
     if (event_reader_info(r, &info, err) != 0)
         return -1;
     r->place = info.last;
+    event_reader_note_look(r, &info);
     r->is_entry = info.has_entries && event_id_compare(info.last, info.last_entry) == 0;
     r->has_place = true;
     return 0;

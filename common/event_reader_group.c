@@ -103,6 +103,8 @@ int event_reader_group_turn(struct event_reader *r, int timeout_ms, struct cb_er
         event_id_parse(reply_str(reply_at(reply_at(entries, 0), 0)), &first) &&
         event_reader_look_before(r, first, reply_count(entries), err) != 0)
         return -1;
+    if (r->is_past_pending && reply_count(entries) > 0)
+        r->is_looked_at = false;
     take_group_entries(r, entries);
     r->is_at_end = r->is_past_pending && reply_count(entries) == 0;
     if (reply_count(entries) == 0)

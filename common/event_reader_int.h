@@ -35,6 +35,9 @@ struct event_reader {
     bool has_place;
     /* The stream had an entry of this id: if it has no more, those behind it may have gone, too. */
     bool is_entry;
+    /* What the stream began with when it was looked at; what goes between that look and the next page has to be noticed, too. */
+    bool is_looked_at;
+    struct event_id first_seen;
     bool is_at_end;
     bool has_gap;
     struct event_gap gap;
@@ -92,6 +95,12 @@ struct stream_info {
     bool has_entries;
     bool has_lost; /* entries have been removed */
 };
+
+static inline void event_reader_note_look(struct event_reader *r, const struct stream_info *info)
+{
+    r->is_looked_at = info->has_entries;
+    r->first_seen = info->first_entry;
+}
 
 void event_reader_list_free(struct event_entry **list);
 bool event_reader_is_wanted(const struct event_reader *r, const struct event_entry *e);

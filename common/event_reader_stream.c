@@ -120,6 +120,7 @@ int event_reader_look_for_gap(struct event_reader *r, struct cb_error *err)
 
     if (event_reader_info(r, &info, err) != 0)
         return -1;
+    event_reader_note_look(r, &info);
     if (!info.has_lost || !is_before(r->place, info.last))
         return 0;
     if (info.has_entries && is_before(r->place, info.first_entry))
@@ -133,6 +134,12 @@ int event_reader_look_for_gap(struct event_reader *r, struct cb_error *err)
     return 0;
 }
 
+/* The page begins where the stream began at the last look. */
+static bool is_all_told(const struct event_reader *r, struct event_id first)
+{
+    return r->is_looked_at && event_id_compare(r->first_seen, first) == 0;
+}
+
 /*
  * A page that does not begin with our place has come, and `first` is its first entry: were those before it removed, while we
  * were slow? Nothing is asked for a page of one: a stream is never trimmed down to that.
@@ -142,7 +149,8 @@ int event_reader_look_before(struct event_reader *r, struct event_id first, size
 {
     struct stream_info info;
 
-    if (!r->is_entry || count < 2 || !is_before(r->place, first)) /* a group may be set back */
+    if ((!r->is_entry && !r->is_looked_at) || count < 2 || is_all_told(r, first) ||
+        !is_before(r->place, first)) /* a group may be set back */
         return 0;
     if (event_reader_info(r, &info, err) != 0)
         return -1;
@@ -193,6 +201,15 @@ static void take_entries(const reply_t *entries, struct event_entry **page,
 
 /* ---- the stream alone ---- */
 
+/* The page does not begin with our place. */
+static int look_behind_page(struct event_reader *r, const struct event_entry *page, size_t count,
+                            struct cb_error *err)
+{
+    if (r->is_entry)
+        return page && is_all_told(r, page->id) ? 0 : event_reader_look_for_gap(r, err);
+    return page ? event_reader_look_before(r, page->id, count, err) : 0;
+}
+
 /*
  * A page of the stream from our place to `to` (NULL: the end) is added to *page. It begins with the place itself, so that a
  * page without it tells that the stream has been trimmed beyond it.
@@ -214,12 +231,18 @@ static int read_page(struct event_reader *r, const char *to, struct event_entry 
     if (to && event_id_parse(to, &most) && is_before(most, *ret_last))
         return cb_error_set(err, REDIS_PROTOCOL, EVENT_READER_ODD_PAGE);
     bool has_place = *page && event_id_compare((*page)->id, r->place) == 0;
-    if (r->is_entry && !has_place && !is_zero(r->place) && event_reader_look_for_gap(r, err) != 0)
+    if (!has_place && !is_zero(r->place) && look_behind_page(r, *page, *ret_count, err) != 0)
         return -1;
     /* Whatever comes next is continuous with what was read now. */
-    r->is_entry = *ret_count > 0 && is_before(r->place, *ret_last) ? true
-                                                                   : r->is_entry && has_place;
+    r->is_entry = has_place || *ret_count > 0;
+    r->is_looked_at = r->is_looked_at && *ret_count == 0;
     return 0;
+}
+
+/* All that was told before what was just read from the stream: behind it, it would come too late. */
+static int catch_up(struct event_reader *r, struct cb_error *err)
+{
+    return r->channel ? event_channel_catch_up(r->channel, &r->told, err) : 0;
 }
 
 static int read_stream_page(struct event_reader *r, struct cb_error *err)
@@ -228,7 +251,7 @@ static int read_stream_page(struct event_reader *r, struct cb_error *err)
     struct event_id last;
     size_t count;
 
-    if (read_page(r, NULL, &page, &last, &count, err) != 0) {
+    if (read_page(r, NULL, &page, &last, &count, err) != 0 || catch_up(r, err) != 0) {
         event_reader_list_free(&page);
         return -1;
     }
@@ -271,6 +294,7 @@ static int look_past_stream(struct event_reader *r, struct cb_error *err)
     event_reader_set_gap(r, r->place, info.last);
     r->place = info.last;
     r->is_entry = false;
+    event_reader_note_look(r, &info);
     return 0;
 }
 
@@ -299,8 +323,10 @@ static int block_on_stream(struct event_reader *r, int timeout_ms, struct cb_err
         event_reader_list_free(&page);
         return -1;
     }
-    if (count > 0)
+    if (count > 0) {
         r->is_entry = true;
+        r->is_looked_at = false;
+    }
     release(r, &page, last);
     r->is_at_end = count < EVENT_READER_PAGE;
     return 0;
@@ -359,16 +385,14 @@ static int read_up_to_told(struct event_reader *r, struct cb_error *err)
     return 0;
 }
 
-/* Nothing was told for a while: does the stream have something nevertheless? Then all that was told before is fetched, so
- * that nothing of it comes too late. */
+/* Nothing was told for a while: does the stream have something nevertheless? */
 static int look_at_stream(struct event_reader *r, struct cb_error *err)
 {
     struct event_entry *page = NULL;
     struct event_id last;
     size_t count;
 
-    if (read_page(r, NULL, &page, &last, &count, err) != 0 ||
-        event_channel_catch_up(r->channel, &r->told, err) != 0) {
+    if (read_page(r, NULL, &page, &last, &count, err) != 0 || catch_up(r, err) != 0) {
         event_reader_list_free(&page);
         return -1;
     }
