@@ -426,8 +426,8 @@ int cli_int(const struct cli *cli, const char *name, int64_t low, int64_t high, 
     return -1;
 }
 
-int cli_time(const struct cli *cli, const char *name, int64_t low, int64_t high, int64_t fallback,
-             int64_t *ret_ms)
+static int take_time(const struct cli *cli, const char *name, int64_t ms_of_bare, int64_t low,
+                     int64_t high, int64_t fallback, int64_t *ret_ms)
 {
     const char *s = cli_value(cli, name, NULL);
     struct buf range CB_CLEANUP(buf_done) = BUF_INIT;
@@ -436,7 +436,11 @@ int cli_time(const struct cli *cli, const char *name, int64_t low, int64_t high,
     *ret_ms = fallback;
     if (!s)
         return 0;
-    bool is_time = interval_parse(s, false, &ms) == 0;
+    bool is_time = interval_parse(s, true, &ms) == 0;
+    if (!is_time && interval_parse(s, false, &ms) == 0) {
+        is_time = true;
+        ms = ms > INT64_MAX / ms_of_bare ? INT64_MAX : ms * ms_of_bare;
+    }
     if (is_time && ms >= low && ms <= high) {
         *ret_ms = ms;
         return 0;
@@ -451,6 +455,18 @@ int cli_time(const struct cli *cli, const char *name, int64_t low, int64_t high,
                       s);
     }
     return -1;
+}
+
+int cli_time(const struct cli *cli, const char *name, int64_t low, int64_t high, int64_t fallback,
+             int64_t *ret_ms)
+{
+    return take_time(cli, name, 1, low, high, fallback, ret_ms);
+}
+
+int cli_seconds(const struct cli *cli, const char *name, int64_t low, int64_t high,
+                int64_t fallback, int64_t *ret_ms)
+{
+    return take_time(cli, name, 1000, low, high, fallback, ret_ms);
 }
 
 /* ---- help ---- */
@@ -542,7 +558,7 @@ void cli_put_usage(struct buf *out, const char *group)
             continue;
         size_t start = out->len;
         buf_printf(out, "  %s %s", cli_verbs[i]->name, cli_verbs[i]->operands);
-        size_t column = term_width(out->data + start, out->len - start); /* "[ID…]" */
+        size_t column = term_width(out->data + start, out->len - start);
         if (column + 2 > HELP_COLUMN) {
             buf_putc(out, '\n');
             column = 0;
@@ -556,7 +572,8 @@ void cli_put_usage(struct buf *out, const char *group)
     }
     buf_puts(out, "\nOptions:\n"
                   "  -c, --config=FILE       Read this configuration file.\n"
-                  "  -h, --help              Show this help; with a COMMAND: that command's.\n"
+                  "  -h, --help              Show this help; with a COMMAND, or as\n"
+                  "                          'help COMMAND': that command's.\n"
                   "      --version           Show the version; with --verbose libraries, too.\n"
                   "\nManual: claudebench(1), claudebench-work(1), claudebench-hook(1).\n");
 }

@@ -8,6 +8,7 @@
 #include "client/verbs.h"
 
 #include "client/backup_file.h"
+#include "client/peek.h"
 #include "client/progress.h"
 #include "client/session.h"
 #include "common/clock.h"
@@ -312,8 +313,9 @@ static int report(const struct backup *b, const char *path, int64_t took_ms)
     } else {
         buf_puts(&out, "backup written to ");
         term_put(&out, path, strlen(path));
-        buf_printf(&out, ": %.1f MiB in %.1f s, of %s\n", (double)b->out.bytes / (1 << 20),
-                   (double)took_ms / 1000, b->header.time);
+        buf_puts(&out, ": ");
+        peek_put_bytes(&out, (int64_t)b->out.bytes);
+        buf_printf(&out, " in %.1f s, of %s\n", (double)took_ms / 1000, b->header.time);
     }
     return cli_write(&out);
 }

@@ -21,12 +21,13 @@ static int run_config(const struct cli *cli);
 
 const struct cli_verb verb_config = {
     .name = "config",
-    .operands = "[OPTION...]",
+    .operands = "[OPTION|SECTION]...",
     .min_operands = 0,
     .max_operands = -1,
     .summary = "Show the effective configuration, or the values of single options.",
     .notes =
-        "Without options it prints what claudebenchd -T prints. It reads the files as they are "
+        "SECTION: all options in it, such as task or redis.sentinel.\n"
+        "Without OPTION it prints what claudebenchd -T prints. It reads the files as they are "
         "now: what a running daemon has not loaded yet, `claudebench ctl reload` puts in force.\n"
         "Exit 78: the configuration is wrong.\n",
     .options = config_options,
@@ -46,12 +47,29 @@ static const struct table_column columns[] = {
     {"ORIGIN", TABLE_LEFT, TABLE_KEEP},
 };
 
+/* "task" names all that begin with "task." */
+static bool is_in_section(const char *option, const char *section)
+{
+    size_t len = strlen(section);
+
+    return strncmp(option, section, len) == 0 && option[len] == '.';
+}
+
+static bool is_section(const char *name)
+{
+    for (size_t i = 0; options_table[i].name; i++)
+        if (is_in_section(options_table[i].name, name))
+            return true;
+    return strcmp(name, "methods") == 0;
+}
+
 static bool is_asked_for(const struct listing *l, const struct option_state *o)
 {
     if (l->is_changed_only && o->is_default)
         return false;
     for (int i = 0; i < l->cli->noperands; i++)
-        if (strcmp(l->cli->operands[i], o->row->name) == 0)
+        if (strcmp(l->cli->operands[i], o->row->name) == 0 ||
+            is_in_section(o->row->name, l->cli->operands[i]))
             return true;
     return l->cli->noperands == 0;
 }
@@ -127,7 +145,7 @@ static int check_names(const struct cli *cli)
     for (int i = 0; i < cli->noperands; i++) {
         const char *name = cli->operands[i];
         const char *near = nearest_name(name, option_name_at, NULL);
-        if (options_find(name) || strncmp(name, "methods.", 8) == 0)
+        if (options_find(name) || is_section(name) || strncmp(name, "methods.", 8) == 0)
             continue;
         return cli_wrong_use(cli->verb, "no option \"%s\"%s%s%s", name,
                              near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
@@ -150,7 +168,8 @@ static int list_options(const struct cli *cli, const struct options *opts,
     bool is_nothing = l.table.ncells == 0;
     if (cli_is_set(cli, "json"))
         session_put_json(out, (struct json_span){l.json.data, l.json.len}, term);
-    else if (cli->noperands == 1 && !l.has_origins)
+    else if (cli->noperands == 1 && !l.has_origins && !is_nothing &&
+             strcmp(l.table.cells[0], cli->operands[0]) == 0)
         put_values(&l, out);
     else if (!is_nothing)
         table_put(&l.table, term, out);
@@ -158,7 +177,7 @@ static int list_options(const struct cli *cli, const struct options *opts,
     buf_done(&l.json);
     if (!is_nothing || cli->noperands == 0)
         return -1;
-    cli_say("%s", l.is_changed_only ? "the defaults" : "not set for that method");
+    cli_say("%s", l.is_changed_only ? "they have their defaults" : "not set for that method");
     return EXITCODE_NOINPUT;
 }
 

@@ -15,17 +15,19 @@
 #include <string.h>
 #include <sys/pidfd.h>
 
-enum { ANSWER_MS = 10000, WAIT_S = 60, WAIT_S_MAX = 3600 };
+enum { ANSWER_MS = 10000, WAIT_MS = 60000, WAIT_MAX_MS = 3600000 };
 
 static const struct cli_option wait_options[] = {
     {0, "wait", NULL, "Return when the workers are as wanted."},
-    {'t', "timeout", "SECONDS", "With --wait: for so long at most (1 to 3600, default 60)."},
+    {'t', "timeout", "TIME",
+     "With --wait: for so long at most, 1s to 1h (default 60s); without a unit it is in seconds."},
     {'j', "json", NULL, "Print the daemon's answer as JSON."},
     {0, NULL, NULL, NULL},
 };
 static const struct cli_option stop_options[] = {
     {0, "wait", NULL, "Return when the daemon has ended."},
-    {'t', "timeout", "SECONDS", "With --wait: for so long at most (1 to 3600, default 60)."},
+    {'t', "timeout", "TIME",
+     "With --wait: for so long at most, 1s to 1h (default 60s); without a unit it is in seconds."},
     {'j', "json", NULL, "Print the daemon's answer as JSON."},
     {0, NULL, NULL, NULL},
 };
@@ -157,17 +159,17 @@ static int refused(const struct ask *a, const struct cli *cli, const struct buf 
 }
 
 /* Sends the command, which `line` has but for its end, and shows a refusal. -1 to go on, or the exit code. */
-static int send_command(struct ask *a, const struct cli *cli, struct buf *line, int64_t wait_s)
+static int send_command(struct ask *a, const struct cli *cli, struct buf *line, int64_t wait_ms)
 {
     struct buf why CB_CLEANUP(buf_done) = BUF_INIT;
     int code = ask_load(a, cli);
 
     if (code >= 0)
         return code;
-    if (wait_s > 0)
-        put_number(line, "wait_ms", wait_s * 1000);
+    if (wait_ms > 0)
+        put_number(line, "wait_ms", wait_ms);
     buf_puts(line, "}\n");
-    code = ask_daemon(a, buf_peek(line), wait_s * 1000 + ANSWER_MS);
+    code = ask_daemon(a, buf_peek(line), wait_ms + ANSWER_MS);
     if (code >= 0)
         return code;
     if (cli_is_set(cli, "json") && (code = show_json(a->json)) != EXITCODE_OK)
@@ -189,11 +191,11 @@ static int settled(const struct ask *a)
 /* 0 without --wait; -1 after a message. */
 static int get_wait(const struct cli *cli, int64_t *ret)
 {
-    int64_t s = WAIT_S;
+    int64_t ms = 0;
 
-    if (cli_int(cli, "timeout", 1, WAIT_S_MAX, WAIT_S, &s) != 0)
+    if (cli_seconds(cli, "timeout", 1000, WAIT_MAX_MS, WAIT_MS, &ms) != 0)
         return -1;
-    *ret = cli_is_set(cli, "wait") ? s : 0;
+    *ret = cli_is_set(cli, "wait") ? ms : 0;
     return 0;
 }
 
@@ -223,7 +225,14 @@ static void put_changed(struct buf *out, const struct ask *a)
             json_decode_string(item.value, &text);
         }
     }
-    buf_puts(&text, n ? "" : ": nothing has changed");
+    bool is_waiting = json_find(a->json, "restart", &list) && list.type == JSON_ARRAY;
+    if (is_waiting) {
+        json_iter_init(&it, list.value);
+        is_waiting = json_iter_next(&it, &item);
+    }
+    if (n == 0)
+        buf_puts(&text,
+                 is_waiting ? ": what has changed needs a restart" : ": nothing has changed");
     end_line(&text, out);
 }
 
@@ -252,12 +261,12 @@ static int run_reload(const struct cli *cli)
     struct ask a CB_CLEANUP(ask_done) = ASK_INIT;
     struct buf line CB_CLEANUP(buf_done) = BUF_INIT;
     struct buf out CB_CLEANUP(buf_done) = BUF_INIT;
-    int64_t wait_s;
+    int64_t wait_ms;
 
-    if (get_wait(cli, &wait_s) != 0)
+    if (get_wait(cli, &wait_ms) != 0)
         return EXITCODE_USAGE;
     put_command(&line, "reload");
-    int code = send_command(&a, cli, &line, wait_s);
+    int code = send_command(&a, cli, &line, wait_ms);
     if (code >= 0)
         return code;
     if (!cli_is_set(cli, "json")) {
@@ -270,10 +279,10 @@ static int run_reload(const struct cli *cli)
 
 /* ---- ctl scale, drain, stop ---- */
 
-static int run_plain(const struct cli *cli, struct buf *line, int64_t wait_s)
+static int run_plain(const struct cli *cli, struct buf *line, int64_t wait_ms)
 {
     struct ask a CB_CLEANUP(ask_done) = ASK_INIT;
-    int code = send_command(&a, cli, line, wait_s);
+    int code = send_command(&a, cli, line, wait_ms);
 
     return code < 0 ? settled(&a) : code;
 }
@@ -282,28 +291,28 @@ static int run_scale(const struct cli *cli)
 {
     struct buf line CB_CLEANUP(buf_done) = BUF_INIT;
     char *end = NULL;
-    int64_t wait_s;
+    int64_t wait_ms;
     long long workers = strtoll(cli->operands[1], &end, 10);
 
     if (end == cli->operands[1] || *end || workers < 0 || workers > INT32_MAX)
         return cli_wrong_use(cli->verb, "\"%s\" is no number of workers", cli->operands[1]);
-    if (get_wait(cli, &wait_s) != 0)
+    if (get_wait(cli, &wait_ms) != 0)
         return EXITCODE_USAGE;
     put_command(&line, "scale");
     json_put_text(&line, "domain", cli->operands[0]);
     put_number(&line, "workers", workers);
-    return run_plain(cli, &line, wait_s);
+    return run_plain(cli, &line, wait_ms);
 }
 
 static int run_drain(const struct cli *cli)
 {
     struct buf line CB_CLEANUP(buf_done) = BUF_INIT;
-    int64_t wait_s;
+    int64_t wait_ms;
 
-    if (get_wait(cli, &wait_s) != 0)
+    if (get_wait(cli, &wait_ms) != 0)
         return EXITCODE_USAGE;
     put_command(&line, "drain");
-    return run_plain(cli, &line, wait_s);
+    return run_plain(cli, &line, wait_ms);
 }
 
 /* A descriptor of the daemon's process, that is readable when it has ended; -1 when it has already. */
@@ -317,7 +326,7 @@ static int open_process(const struct ask *a)
     return n > 0 ? pidfd_open((pid_t)n, 0) : -1;
 }
 
-static int await_end(const struct ask *a, int64_t wait_s)
+static int await_end(const struct ask *a, int64_t wait_ms)
 {
     struct pollfd process = {.fd = open_process(a), .events = POLLIN};
     int n;
@@ -325,7 +334,7 @@ static int await_end(const struct ask *a, int64_t wait_s)
     if (process.fd < 0)
         return EXITCODE_OK;
     do
-        n = poll(&process, 1, (int)(wait_s * 1000));
+        n = poll(&process, 1, (int)wait_ms);
     while (n < 0 && errno == EINTR);
     close(process.fd);
     if (n > 0)
@@ -338,15 +347,15 @@ static int run_stop(const struct cli *cli)
 {
     struct ask a CB_CLEANUP(ask_done) = ASK_INIT;
     struct buf line CB_CLEANUP(buf_done) = BUF_INIT;
-    int64_t wait_s;
+    int64_t wait_ms;
 
-    if (get_wait(cli, &wait_s) != 0)
+    if (get_wait(cli, &wait_ms) != 0)
         return EXITCODE_USAGE;
     put_command(&line, "stop");
     int code = send_command(&a, cli, &line, 0);
     if (code >= 0)
         return code;
-    return wait_s > 0 ? await_end(&a, wait_s) : EXITCODE_OK;
+    return wait_ms > 0 ? await_end(&a, wait_ms) : EXITCODE_OK;
 }
 
 /* ---- ctl log-level, leader ---- */

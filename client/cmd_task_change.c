@@ -43,7 +43,7 @@ static int run_task_retry(const struct cli *cli);
 
 const struct cli_verb verb_task_cancel = {
     .name = "task cancel",
-    .operands = "[ID…]",
+    .operands = "[ID]...",
     .min_operands = 0,
     .max_operands = -1,
     .summary = "End tasks that have not ended; a running one loses its lease at once.",
@@ -54,7 +54,7 @@ const struct cli_verb verb_task_cancel = {
 
 const struct cli_verb verb_task_retry = {
     .name = "task retry",
-    .operands = "[ID…]",
+    .operands = "[ID]...",
     .min_operands = 0,
     .max_operands = -1,
     .summary = "Bring dead or cancelled tasks back to their queues.",

@@ -267,8 +267,9 @@ static int open_output(struct exporter *ex)
         return -1;
     }
     if (fd < 0 || !(ex->file = fdopen(fd, "w"))) {
+        int code = errno == EEXIST ? EXITCODE_CONFLICT : EXITCODE_FAILURE;
         cli_say("cannot create %s: %s", name, strerror(errno));
-        return EXITCODE_FAILURE;
+        return code;
     }
     return -1;
 }

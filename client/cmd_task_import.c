@@ -31,7 +31,7 @@ enum {
     IMPORT_TIMEOUT_MS = 60000,
     IMPORT_RETRY_MS = 500,
     IMPORT_SPARE = 1024, /* an export writes the defaults too */
-    IMPORT_WAIT_S = 60,
+    IMPORT_WAIT_MS = 60000,
     IMPORT_SAY_MS = 15000, /* between two lines that there is no room */
     IMPORT_LAST_MS = 5000, /* after Ctrl-C: for what is in flight */
 };
@@ -43,8 +43,10 @@ static const struct cli_option import_options[] = {
     {0, "idem", "KEY",
      "Repeating an import of the same file under the same key adds no task twice (within "
      "limits.idempotency_ttl_ms)."},
-    {0, "wait", "SECONDS",
-     "How long to wait while the queue or the memory is full (default 60; 0: not at all)."},
+    {0, "wait", "TIME",
+     "How long to wait while the queue or the memory is full (default 60s; 0: not at all); without "
+     "a "
+     "unit it is in seconds."},
     {'j', "json", NULL, "Print {\"line\":…,\"id\":…} for each new task, and the totals."},
     {0, NULL, NULL, NULL},
 };
@@ -60,7 +62,7 @@ const struct cli_verb verb_task_import = {
     .notes = "A line holds the parameters of task.create, for instance "
              "{\"text\":\"hello\",\"priority\":70}.\n"
              "Bad lines are reported and left out; exit 65 when there were any.\n"
-             "Exit 75 when there was no room for --wait seconds.\n",
+             "Exit 75 when there was no room for as long as --wait says.\n",
     .options = import_options,
     .run = run_task_import,
 };
@@ -426,8 +428,9 @@ static int import_end(struct import *im)
         buf_printf(&im->out, "{\"created\":%" PRId64 ",\"bad\":%" PRId64 "}\n", im->created,
                    im->bad);
     else
-        buf_printf(&im->out, "%" PRId64 " tasks created in %.2f s, %" PRId64 " bad lines\n",
-                   im->created, seconds, im->bad);
+        buf_printf(&im->out, "%" PRId64 " task%s created in %.2f s, %" PRId64 " bad line%s\n",
+                   im->created, im->created == 1 ? "" : "s", seconds, im->bad,
+                   im->bad == 1 ? "" : "s");
     int written = cli_write(&im->out);
     if (im->exit_code == EXITCODE_UNAVAILABLE || im->exit_code == EXITCODE_TEMPFAIL ||
         interrupt_came())
@@ -497,12 +500,12 @@ static int run_task_import(const struct cli *cli)
     int status = check_queue(cli);
     if (status >= 0)
         return status;
-    int64_t wait_s;
-    if (cli_int(cli, "wait", 0, 86400, IMPORT_WAIT_S, &wait_s) != 0)
+    int64_t wait_ms;
+    if (cli_seconds(cli, "wait", 0, 86400000, IMPORT_WAIT_MS, &wait_ms) != 0)
         return EXITCODE_USAGE;
     struct import *im = mem_alloc(sizeof *im);
     im->cli = cli;
-    im->wait_ms = wait_s * 1000;
+    im->wait_ms = wait_ms;
     if (idem)
         snprintf(im->idem, sizeof im->idem, "%s", idem);
     else

@@ -309,14 +309,12 @@ static const char *operand_word(const char *spec, int i, size_t *ret_len)
     for (;;) {
         size_t len = strcspn(spec, " ");
         bool is_last = !spec[len];
-        bool repeats = memmem(spec, len, "...", 3) || memmem(spec, len, "…", strlen("…"));
+        bool repeats = memmem(spec, len, "...", 3);
         if (i-- == 0 || (is_last && repeats)) {
             spec += strspn(spec, "[");
             *ret_len = strcspn(spec, " ].");
             if (strncmp(spec, "FILE.jsonl", 10) == 0)
                 *ret_len = 10;
-            if (strncmp(spec + *ret_len, "…", strlen("…")) != 0 && memmem(spec, *ret_len, "…", 3))
-                *ret_len -= strlen("…");
             return spec;
         }
         if (is_last)

@@ -136,12 +136,14 @@ static int unknown_verb(int argc, char **argv)
     char *two CB_CLEANUP(mem_free_ptr) = argc > 1 && argv[1][0] != '-'
                                              ? mem_printf("%s %s", argv[0], argv[1])
                                              : NULL;
-    const char *near = nearest_name(argv[0], verb_name_at, NULL);
+    const char *near = cli_is_group(argv[0]) ? NULL : nearest_name(argv[0], verb_name_at, NULL);
 
     if (!near && two)
         near = nearest_name(two, verb_name_at, NULL);
-    if (cli_is_group(argv[0]) && !two)
-        return cli_wrong_use(NULL, "%s what? See 'claudebench %s --help'", argv[0], argv[0]);
+    if (cli_is_group(argv[0]) && !two) {
+        cli_say("%s what? See 'claudebench %s --help'", argv[0], argv[0]);
+        return EXITCODE_USAGE;
+    }
     const char *given = cli_is_group(argv[0]) && two ? two : argv[0];
     if (near)
         return cli_wrong_use(NULL, "unknown command \"%s\"; did you mean \"%s\"?", given, near);
@@ -218,6 +220,22 @@ struct globals {
     int used; /* words taken */
 };
 
+static const char *global_at(size_t i, const void *arg)
+{
+    static const char *const names[] = {"config", "help", "version", "verbose", NULL};
+    (void)arg;
+    return names[i];
+}
+
+static int unknown_global(const char *word)
+{
+    const char *near = nearest_name(word + strspn(word, "-"), global_at, NULL);
+
+    if (near)
+        return cli_wrong_use(NULL, "unknown option %s; did you mean --%s?", word, near);
+    return cli_wrong_use(NULL, "unknown option %s (those of a command stand behind it)", word);
+}
+
 static int parse_globals(struct globals *g, int argc, char **argv)
 {
     int i = 0;
@@ -239,10 +257,16 @@ static int parse_globals(struct globals *g, int argc, char **argv)
         else if (strcmp(arg, "-c") == 0 || strcmp(arg, "--config") == 0)
             return cli_wrong_use(NULL, "option %s needs a value (FILE)", arg);
         else
-            return cli_wrong_use(NULL, "unknown option %s", arg);
+            return unknown_global(arg);
     }
     g->used = i;
     return -1;
+}
+
+/* "hook instal": a verb that is a group as well, and takes no operands. */
+static bool is_misspelt(const struct cli_verb *verb, int argc, char **argv)
+{
+    return cli_is_group(verb->name) && argc > 0 && argv[0][0] != '-';
 }
 
 static int run_verb(const struct cli_verb *verb, const struct globals *g, int argc, char **argv)
@@ -272,6 +296,7 @@ static int run_verb(const struct cli_verb *verb, const struct globals *g, int ar
 
 int main(int argc, char **argv)
 {
+    static char help[] = "--help";
     struct globals g = {0};
     int words = 0;
 
@@ -285,10 +310,15 @@ int main(int argc, char **argv)
         return show_version(g.is_verbose);
     argc -= 1 + g.used;
     argv += 1 + g.used;
+    if (argc > 0 && strcmp(argv[0], "help") == 0) { /* "help task add": "task add --help" */
+        g.wants_help = true;
+        argc--;
+        argv++;
+    }
     if (argc > 0 && cli_is_group(argv[0]) && !is_verb(argv[0]) &&
-        (g.wants_help || (argc > 1 && is_help(argv[1]))))
+        ((g.wants_help && argc == 1) || (argc > 1 && is_help(argv[1]))))
         return show_usage(argv[0]);
-    if (g.wants_help)
+    if (g.wants_help && argc == 0)
         return show_usage(NULL);
     if (argc == 0) {
         struct buf out = BUF_INIT;
@@ -304,5 +334,13 @@ int main(int argc, char **argv)
     const struct cli_verb *verb = cli_find_verb(argc, argv, &words);
     if (!verb)
         return unknown_verb(argc, argv);
-    return run_verb(verb, &g, argc - words, argv + words);
+    argc -= words;
+    argv += words;
+    if (g.wants_help)
+        return run_verb(verb, &g, 1, (char *[]){help, NULL});
+    if (is_misspelt(verb, argc, argv)) {
+        unknown_verb(argc + words, argv - words);
+        return verb == &verb_hook ? HOOK_EXIT_BLOCK : EXITCODE_USAGE;
+    }
+    return run_verb(verb, &g, argc, argv);
 }

@@ -201,7 +201,7 @@ int tz_load(const char *dir, const char *name, struct tz **ret_tz, struct cb_err
     char *path = mem_printf("%s/%s", dir ? dir : SYSTEM_DIR, name);
     unsigned char *bytes = mem_alloc(FILE_MAX);
     ssize_t len = read_file(path, bytes);
-    int status = len < 0 ? cb_error_set(err, errno, "no such time zone on this machine")
+    int status = len < 0 ? cb_error_set(err, errno, "a time zone that this host does not have")
                          : tz_parse(bytes, (size_t)len, ret_tz, err);
     free(bytes);
     free(path);

@@ -37,14 +37,21 @@ static char *problem_json(struct arena *arena, const struct field_problem *p)
     return json;
 }
 
-static void refuse_field(struct request *r, struct arena *arena, const char *field,
-                         const char *expected)
+static void refuse_value(struct request *r, struct arena *arena, const char *field,
+                         const char *expected, const char *got)
 {
-    struct field_problem p = {.got = "something else"};
+    struct field_problem p = {0};
+    snprintf(p.got, sizeof p.got, "%s", got);
     snprintf(p.path, sizeof p.path, "%s", field);
     snprintf(p.expected, sizeof p.expected, "%s", expected);
     refuse(r, -32600, arena_printf(arena, "invalid request: field %s", field),
            problem_json(arena, &p));
+}
+
+static void refuse_field(struct request *r, struct arena *arena, const char *field,
+                         const char *expected)
+{
+    refuse_value(r, arena, field, expected, "something else");
 }
 
 static bool is_token_byte(char c)
@@ -70,16 +77,19 @@ static bool is_text(struct request_field f, size_t max)
 }
 
 /* Whether replicas confirm it, the caller asks Redis itself; the disk is ours to promise. */
-static const char *check_ack(const struct request *r, const struct handler_context *ctx)
+static const char *check_ack(const struct request *r, const struct handler_context *ctx,
+                             const char **ret_got)
 {
     struct ack ack;
 
+    *ret_got = "something else";
     if (!r->ack.at)
         return NULL;
     if (ack_parse(r->ack.at, r->ack.len, &ack) != 0)
         return ACK_EXPECTED;
+    *ret_got = "local-fsync";
     if (ack.level == ACK_FSYNC && !atomic_load(&ctx->board->global.is_fsynced))
-        return "memory or replica:N: Redis does not have appendfsync always";
+        return "memory or replica:N, since Redis does not have appendfsync always";
     return NULL;
 }
 
@@ -133,9 +143,10 @@ static bool check_fields(struct request *r, const struct handler_context *ctx, s
             refuse_field(r, arena, texts[i].name, "UTF-8 of at most 128 bytes without NUL");
             return false;
         }
-    const char *ack_expected = check_ack(r, ctx);
+    const char *got;
+    const char *ack_expected = check_ack(r, ctx, &got);
     if (ack_expected) {
-        refuse_field(r, arena, "ack", ack_expected);
+        refuse_value(r, arena, "ack", ack_expected, got);
         return false;
     }
     if (r->ttl_ms.at && !parse_ttl(r->ttl_ms, &r->ttl)) {

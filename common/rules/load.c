@@ -54,10 +54,15 @@ static void complain_word(struct loader *l, const struct yaml_node *place, const
 {
     const char *shown = escaped(l, word, len);
     const char *nearest = nearest_name(shown, candidate, known);
-    if (nearest)
+    struct buf all CB_CLEANUP(buf_done) = BUF_INIT;
+
+    if (nearest) {
         load_error(l, place, "%s \"%s\" (did you mean %s?)", what, shown, nearest);
-    else
-        load_error(l, place, "%s \"%s\"", what, shown);
+        return;
+    }
+    for (size_t i = 0; known[i]; i++)
+        buf_printf(&all, "%s%s", i == 0 ? "" : known[i + 1] ? ", " : " or ", known[i]);
+    load_error(l, place, "%s \"%s\" (expected %s)", what, shown, buf_peek(&all));
 }
 
 /* ---- parts ---- */

@@ -137,6 +137,8 @@ def restart_only():
         check("restart   needed for new values of redis.prefix, supervisor.pidfile\n" in shown, shown)
         equal(d.caller().call("task.create", {"text": "t"})["status"], "pending", "under the old prefix")
         check(not os.path.exists(other), "the old pid file")
+        answer = reload(d)
+        check("what has changed needs a restart" in answer and "nothing has changed" not in answer, answer)
         check("nothing has changed" in reload(d, redis={"prefix": modes.prefix("cb")}, supervisor={"pidfile": f"{d.dir}/pid"}), "taken back")
         equal(status(d)["config"]["needs_restart"], [])
 

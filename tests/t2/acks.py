@@ -100,7 +100,7 @@ def wrong():
 def local_fsync():
     with Daemon() as d:  # embedded, everysec
         code, _, err = create(d, "x", "--ack", "local-fsync")
-        equal((code, "appendfsync always" in err), (65, True), err)
+        equal((code, "appendfsync always; got local-fsync" in err), (65, True), err)
     with Daemon(config={"redis": {"appendfsync": "always"}}) as d:
         wait_until(lambda: create(d, "x", "--ack", "local-fsync")[0] == 0, 10, "the daemon has looked")
     with PrivateRedis(aof=True, fsync="always") as redis, Daemon(redis) as d:

@@ -51,6 +51,11 @@ def wrong_use():
         (["call", "tsak.create"], "did you mean task.create"),
         (["call", "nodomain"], "no method"),
         (["work"], "COMMAND"),
+        (["help", "stauts"], 'did you mean "status"'),
+        (["--confg", "x", "status"], "did you mean --config?"),
+        (["ctl", "reload", "--timeout", "2h"], "2h is out of range (1s to 1h)"),
+        (["ctl", "reload", "--timeout", "3601"], "3601 is out of range (1s to 1h)"),
+        (["config", "task.lease"], "did you mean task.lease_ms?"),
         (["events", "--since", "yesterday"], "--since"),
     ):
         done = expect(daemon.client(*words), 64, text)
@@ -73,6 +78,11 @@ def help_and_version():
         shown = expect(daemon.client(*words), 0).stdout.decode()
         check(shown.startswith("Usage: claudebench [-c FILE] task COMMAND"), shown)
         equal(re.findall(r"^  (task \w+|\w+)", shown, re.M), [v for v in verbs if v.startswith("task ")])
+    for words in (["help", "task"], ["help", "task", "add"], ["--help", "status"], ["help"]):
+        own = [x for x in words if not x.endswith("help")]
+        equal(expect(daemon.client(*words), 0).stdout, expect(daemon.client(*own, "--help"), 0).stdout, f"{words}")
+    done = daemon.client("hook", "instal")
+    check(done.returncode == 2 and b'did you mean "hook install"' in done.stderr, done)
     equal(expect(daemon.client("--version"), 0).stdout.count(b"\n"), 1)
     check(expect(daemon.client("--version", "--verbose"), 0).stdout.count(b"\n") > 1, "libraries")
 

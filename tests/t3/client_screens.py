@@ -170,6 +170,9 @@ def config():
     equal(got["task.lease_ms"], {"value": 45000, "default": False, "origin": f"{path}:2:13"})
     equal(got["task.max_attempts"], {"value": 3, "default": True, "origin": f"{path}:3:17"})
     equal((got["redis.embedded"]["value"], got["events.max_bytes"]["value"]), (True, "1MiB"))
+    section = [line.split() for line in run("redis.sentinel")[1].splitlines()]
+    equal([row[0] for row in section], ["OPTION"] + [f"redis.sentinel.{x}" for x in ("master", "nodes", "user", "password_file")])
+    equal(run("methods.task.create.rate_limit"), (0, "5\n", ""))
     code, _, why = run("task.lease")
     equal((code, "did you mean task.lease_ms?" in why), (64, True), why)
     with open(path, "a", encoding="utf-8") as f:

@@ -103,7 +103,7 @@ def states_and_files():
     with open(name, "rb") as f:
         equal(len(f.read().splitlines()), 730)
     done = task("export", "-o", name)
-    check(done.returncode == 1 and b"File exists" in done.stderr, done.stderr)
+    check(done.returncode == 73 and b"File exists" in done.stderr, done.stderr)
     equal(task("export", "-s", "nonsense").returncode, 65)
     equal(good(task("export", "-q", "none")), b"")
 
