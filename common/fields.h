@@ -170,7 +170,7 @@ size_t fields_index(const struct field *table, const char *name);
  * field means that it is absent.
  */
 void fields_put_schema(const struct field *table, struct buf *out);
-/* Appends one help line per field: name, type, range, default, text (for `claudebench call --help`). */
-void fields_put_help(const struct field *table, struct buf *out);
+/* Appends an item of a manual page's list for each field: name, text, type, range, default. */
+void fields_put_mdoc(const struct field *table, struct buf *out);
 
 #endif

@@ -1,9 +1,11 @@
 /*
- * fields_schema.c: JSON Schema and help lines out of the tables that fields.c checks by. Used by
- * system.discover, `claudebench call --help`, the manual and the contract tests. Owns nothing.
+ * fields_schema.c: JSON Schema and items of the manual out of the tables that fields.c checks by. Used by
+ * system.discover, the manual and the contract tests. Owns nothing.
  */
 #include "common/compat.h"
 #include "common/fields_inner.h"
+
+#include "common/mdoc.h"
 
 static void put_members(const struct field *table, bool is_open, struct buf *out);
 static void put_schema(const struct field *field, struct buf *out);
@@ -249,40 +251,31 @@ static void each_row(const struct field *table, struct buf *name,
     }
 }
 
-struct help {
-    struct buf *out;
-    size_t width; /* of the longest name */
-};
-
-static void measure_line(const struct field *row, const char *name, void *arg)
+static void put_item(const struct field *row, const char *name, void *arg)
 {
-    struct help *help = arg;
-    (void)row;
-    if (strlen(name) > help->width)
-        help->width = strlen(name);
-}
+    struct buf *out = arg;
+    struct buf text CB_CLEANUP(buf_done) = BUF_INIT;
 
-static void put_line(const struct field *row, const char *name, void *arg)
-{
-    const struct help *help = arg;
-    buf_printf(help->out, "  %-*s  %s (", (int)help->width, name, row->text ? row->text : "");
-    fields_put_expected(row, help->out);
+    buf_printf(out, ".It Li %s\n", name);
+    if (row->text)
+        mdoc_put_text(out, row->text);
+    buf_putc(&text, '(');
+    fields_put_expected(row, &text);
     if (row->type == FIELD_TYPE_LIST) {
-        buf_puts(help->out, row->flags & FIELD_UNIQUE ? ", no two equal: " : ": ");
-        fields_put_expected(row->sub, help->out);
+        buf_puts(&text, row->flags & FIELD_UNIQUE ? ", no two equal: " : ": ");
+        fields_put_expected(row->sub, &text);
     }
     if (row->flags & FIELD_REQUIRED)
-        buf_puts(help->out, "; required");
+        buf_puts(&text, "; required");
     if (row->fallback)
-        buf_printf(help->out, "; default %s", row->fallback);
-    buf_puts(help->out, ")\n");
+        buf_printf(&text, "; default %s", row->fallback);
+    buf_putc(&text, ')');
+    mdoc_put_text(out, buf_peek(&text));
 }
 
-void fields_put_help(const struct field *table, struct buf *out)
+void fields_put_mdoc(const struct field *table, struct buf *out)
 {
-    struct help help = {out, 0};
-    struct buf name = BUF_INIT;
-    each_row(table, &name, measure_line, &help);
-    each_row(table, &name, put_line, &help);
-    buf_done(&name);
+    struct buf name CB_CLEANUP(buf_done) = BUF_INIT;
+
+    each_row(table, &name, put_item, out);
 }

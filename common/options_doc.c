@@ -5,6 +5,7 @@
 #include "common/compat.h"
 #include "common/options_doc.h"
 
+#include "common/mdoc.h"
 #include "common/mem.h"
 #include "common/options_private.h"
 #include "common/utf8.h"
@@ -328,30 +329,15 @@ void options_doc_sample(struct buf *out)
 
 /* ---- the manual ---- */
 
-/* One sentence a line; backslashes and leading dots escaped. */
-static void put_mdoc_text(const char *text, struct buf *out)
-{
-    for (const char *at = text; *at; at++) {
-        bool is_end = at != text && at[-1] == '.' && at[0] == ' ' && at[1] >= 'A' && at[1] <= 'Z';
-        if (is_end)
-            buf_putc(out, '\n');
-        else if (*at == '\\')
-            buf_puts(out, "\\e");
-        else
-            buf_putc(out, *at);
-    }
-    buf_putc(out, '\n');
-}
-
 static void put_mdoc_option(const struct option_row *option, struct buf *out)
 {
     struct buf text = BUF_INIT;
 
     buf_printf(out, ".It Cm %s\n", option->name);
-    put_mdoc_text(option->text, out);
+    mdoc_put_text(out, option->text);
     put_accepted(option, &text);
     put_restart(option, &text);
-    put_mdoc_text(buf_peek(&text), out);
+    mdoc_put_text(out, buf_peek(&text));
     buf_reset(&text);
     put_package_default(option, &text);
     if (is_host_name(option))
@@ -378,7 +364,7 @@ void options_doc_mdoc(struct buf *out)
         previous = o->name;
     }
     buf_puts(out, ".El\n.Ss methods\n");
-    put_mdoc_text(METHODS_TEXT, out);
+    mdoc_put_text(out, METHODS_TEXT);
     buf_puts(out, ".Bl -tag -width Ds\n");
     for (size_t i = 0; i < OPTIONS_OF_METHOD; i++) {
         struct option_row row = options_method_table[i];

@@ -16,6 +16,7 @@
 #include "common/exitcode.h"
 #include "common/keys.h"
 #include "common/log.h"
+#include "common/mdoc.h"
 #include "common/metrics.h"
 #include "common/options_doc.h"
 #include "common/redis_link.h"
@@ -42,20 +43,12 @@ static void put_events(struct buf *out)
     buf_puts(out, ".El\n");
 }
 
-/* One sentence a line. */
-static void put_sentences(const char *text, struct buf *out)
-{
-    for (const char *at = text; *at; at++)
-        buf_putc(out, at != text && at[-1] == '.' && *at == ' ' ? '\n' : *at);
-    buf_putc(out, '\n');
-}
-
 static void put_faults(struct buf *out)
 {
     buf_puts(out, ".Bl -tag -width Ds\n");
     for (const struct redis_fault_row *row = redis_fault_rows; row->prefix; row++) {
         buf_printf(out, ".It Li %s\n%s.\n", row->prefix, row->meaning);
-        put_sentences(row->reaction, out);
+        mdoc_put_text(out, row->reaction);
     }
     buf_puts(out, ".El\n");
 }
@@ -76,12 +69,13 @@ static void put_keys(struct buf *out)
 
 static void put_fields(struct buf *out, const char *title, const struct field *table)
 {
-    buf_printf(out, ".Pp\n%s:\n.Bd -literal -offset indent\n", title);
-    if (fields_count(table))
-        fields_put_help(table, out);
-    else
-        buf_puts(out, "none\n");
-    buf_puts(out, ".Ed\n");
+    if (fields_count(table) == 0) {
+        buf_printf(out, ".Pp\n%s: none.\n", title);
+        return;
+    }
+    buf_printf(out, ".Pp\n%s:\n.Bl -tag -width Ds -offset Ds -compact\n", title);
+    fields_put_mdoc(table, out);
+    buf_puts(out, ".El\n");
 }
 
 static void put_methods(struct buf *out)
@@ -115,7 +109,7 @@ static void put_metrics(struct buf *out)
             buf_printf(out, "%s%s", l == 0 ? " Brq Li " : " , ", m->labels[l]);
         buf_printf(out, "\n%s%s.\n", metric_type_name(m->type),
                    m->source == METRIC_ALL ? ", of all hosts" : "");
-        put_sentences(m->help, out);
+        mdoc_put_text(out, m->help);
     }
     buf_puts(out, ".El\n");
 }

@@ -11,7 +11,7 @@ static const char *const moods[] = {"calm", "eager", NULL};
 
 static const struct field point_fields[] = {
     FIELD_INT("x", REQUIRED, 0, 10, "Across."),
-    FIELD_NUM("y", DEFAULT(0.5), -1, 1, "Up."),
+    FIELD_NUM("y", DEFAULT(0.5), -1, 1, ".5 is the \\middle."),
     FIELD_END,
 };
 static const struct field point[] = {FIELD_OBJECT("", OPTIONAL, point_fields, "A point."),
@@ -89,7 +89,8 @@ START_TEST(schema_of_the_rest)
         "\"o\":{\"type\":\"object\",\"properties\":{"
         "\"x\":{\"type\":\"integer\",\"minimum\":0,\"maximum\":10,\"description\":\"Across.\"},"
         "\"y\":{\"type\":\"number\",\"minimum\":-1,\"maximum\":1,\"default\":0.5,"
-        "\"description\":\"Up.\"}},\"required\":[\"x\"],\"additionalProperties\":false,"
+        "\"description\":\".5 is the "
+        "\\\\middle.\"}},\"required\":[\"x\"],\"additionalProperties\":false,"
         "\"description\":\"o\"},"
         "\"l\":{\"type\":\"array\",\"items\":{\"type\":\"string\",\"x-minBytes\":3,\"x-maxBytes\":"
         "22,"
@@ -108,7 +109,7 @@ START_TEST(schema_of_nothing)
 }
 END_TEST
 
-START_TEST(help)
+START_TEST(items_of_the_manual)
 {
     static const struct field rows[] = {
         FIELD_STR("text", REQUIRED, 1, 500, "What is to be done."),
@@ -118,15 +119,16 @@ START_TEST(help)
         FIELD_END,
     };
     struct buf out = BUF_INIT;
-    fields_put_help(rows, &out);
-    ck_assert_str_eq(out.data,
-                     "  text        What is to be done. (string of 1 to 500 bytes; required)\n"
-                     "  priority    Higher is sooner. (integer from 0 to 100; default 50)\n"
-                     "  after[]     Tasks to wait for. (array of at most 64 items, no two equal: "
-                     "task id: \"t-\" and 1 to 20 digits)\n"
-                     "  points[]    Where. (array of at most 2 items: object)\n"
-                     "  points[].x  Across. (integer from 0 to 10; required)\n"
-                     "  points[].y  Up. (number from -1 to 1; default 0.5)\n");
+    fields_put_mdoc(rows, &out);
+    ck_assert_str_eq(
+        out.data,
+        ".It Li text\nWhat is to be done.\n(string of 1 to 500 bytes; required)\n"
+        ".It Li priority\nHigher is sooner.\n(integer from 0 to 100; default 50)\n"
+        ".It Li after[]\nTasks to wait for.\n(array of at most 64 items, no two equal: "
+        "task id: \"t-\" and 1 to 20 digits)\n"
+        ".It Li points[]\nWhere.\n(array of at most 2 items: object)\n"
+        ".It Li points[].x\nAcross.\n(integer from 0 to 10; required)\n"
+        ".It Li points[].y\n\\&.5 is the \\emiddle.\n(number from -1 to 1; default 0.5)\n");
     buf_done(&out);
 }
 END_TEST
@@ -136,7 +138,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, schema_of_strings);
     tcase_add_test(tc, schema_of_the_rest);
     tcase_add_test(tc, schema_of_nothing);
-    tcase_add_test(tc, help);
+    tcase_add_test(tc, items_of_the_manual);
 }
 
 UNIT_MAIN("fields_schema", add_tests)
