@@ -318,7 +318,7 @@ static bool has_file(const struct reader *rd)
         return false;
     if (path[0] && access(path, R_OK) == 0) {
         if (rd->show.term.is_tty && !rd->show.is_json)
-            cli_say("%s:", path);
+            cli_say("these are records of %s", path);
         return true;
     }
     if (path[0])

@@ -10,6 +10,7 @@
 #include "client/verbs.h"
 #include "client/work.h"
 
+#include "client/interval.h"
 #include "common/clock.h"
 #include "common/exitcode.h"
 #include "common/mem.h"
@@ -75,14 +76,24 @@ static void begin_stop(struct work *w, int64_t grace_ms)
     w->give_up_ms = w->grace_until_ms + WORK_STOP_KILL_MS + LEAVE_MS;
 }
 
+static void say_stopping(struct work *w)
+{
+    struct buf grace CB_CLEANUP(buf_done) = BUF_INIT;
+    unsigned n = work_count(w, JOB_RUNNING);
+
+    interval_put(&grace, w->grace_ms);
+    work_say(
+        w, "stopping: %u running job%s may finish within %s; a second TERM or INT ends %s at once",
+        n, n == 1 ? "" : "s", buf_peek(&grace), n == 1 ? "it" : "them");
+}
+
 static void stop_signal(struct work *w)
 {
     if (w->stop == STOP_NO) {
         w->stop = STOP_DRAIN;
         begin_stop(w, w->grace_ms);
         if (work_count(w, JOB_RUNNING) > 0)
-            work_say(w, "stopping: %u running jobs may finish within %" PRId64 " ms",
-                     work_count(w, JOB_RUNNING), w->grace_ms);
+            say_stopping(w);
         return;
     }
     w->stop = STOP_NOW;

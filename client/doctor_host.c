@@ -127,7 +127,7 @@ static void look_at_spool(struct doctor *d)
                         "an agent's next tool call sends them, if the daemon answers it: "
                         "claudebench hook check",
                         "%" PRId64
-                        " decisions of hooks wait for the audit trail since more than an hour",
+                        " decisions of hooks have waited for the audit trail for more than an hour",
                         waiting);
     }
     hook_policy_done(&policy);

@@ -169,7 +169,7 @@ def term_finishes():
     w = Work(command=["cat", gate], queue=queue)
     wait_status(tasks[0], "in_progress")
     w.term()
-    wait_until(lambda: "stopping" in w.said(), 5, w.said)
+    wait_until(lambda: "stopping: 1 running job may finish within 10s; " in w.said(), 5, w.said)
     let_go(gate)
     equal(w.wait(), 0, w.said())
     equal([get(t)["status"] for t in tasks], ["completed", "pending"])
