@@ -271,7 +271,8 @@ static int check_operands(const struct cli *cli)
     bool is_all = cli_is_set(cli, "all");
 
     if (is_all == (cli->noperands > 0))
-        return cli_wrong_use(cli->verb, is_all ? "ids, or --all" : "which task?");
+        return cli_wrong_use(cli->verb,
+                             is_all ? "ids, or --all: not both" : "which task? Give ids, or --all");
     if (!is_all && cli_is_set(cli, "queue"))
         return cli_wrong_use(cli->verb, "--queue goes with --all");
     if (cli_is_set(cli, "if-version") && cli->noperands != 1)
@@ -319,7 +320,10 @@ static int cancel_states(const struct cli *cli, const char **states)
     for (size_t i = 0; i < CB_ARRAY_LEN(live); i++)
         if (!only || strcmp(only, live[i]) == 0)
             states[n++] = live[i];
-    return n ? -1 : cli_wrong_use(cli->verb, "--status: blocked, delayed, pending or in_progress");
+    return n ? -1
+             : cli_wrong_use(cli->verb,
+                             "--status: \"%s\" is not blocked, delayed, pending or in_progress",
+                             only);
 }
 
 static int retry_states(const struct cli *cli, const char **states)

@@ -219,11 +219,21 @@ static void draw_all(struct top *t)
     put_bar(LINES - 1, keys_line, strlen(keys_line), A_REVERSE);
 }
 
+static void draw_too_small(void)
+{
+    char text[64];
+
+    snprintf(text, sizeof text, "too small: at least %dx%d", NARROWEST, LOWEST);
+    put_str(0, text, A_NORMAL);
+    if (LINES > 1)
+        put_str(1, "q quits", A_NORMAL);
+}
+
 void draw(struct top *t)
 {
     erase();
     if (COLS < NARROWEST || LINES < LOWEST)
-        put_str(0, "too small", A_NORMAL);
+        draw_too_small();
     else if (t->shows_help)
         draw_help();
     else

@@ -51,6 +51,8 @@ def wrong_use():
         (["call", "tsak.create"], "did you mean task.create"),
         (["call", "nodomain"], "no method"),
         (["work"], "COMMAND"),
+        (["task", "retry", "--dead"], "Give ids, or --all"),
+        (["task", "cancel", "--all", "--status", "completed"], '"completed" is not blocked, delayed, pending or in_progress'),
         (["help", "stauts"], 'did you mean "status"'),
         (["--confg", "x", "status"], "did you mean --config?"),
         (["ctl", "reload", "--timeout", "2h"], "2h is out of range (1s to 1h)"),

@@ -104,7 +104,7 @@ def sizes():
         t.resize(44, 12)
         t.wait_for(lambda text: "[1 workers]" in text and "\ntask " in text)
         t.resize(30, 8)
-        t.wait_for("too small")
+        t.wait_for("too small: at least 40x10")
         t.resize(80, 24)
         t.wait_for("4243")
         t.press("q")
