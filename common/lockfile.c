@@ -10,16 +10,28 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 
+enum {
+    PID_WAIT_MS = 1000,
+    PID_STEP_MS = 10,
+};
+
+/* Its holder writes it right after it has the lock: that is waited for. */
 static pid_t read_pid(int fd)
 {
+    const struct timespec step = {.tv_nsec = PID_STEP_MS * 1000000L};
     char text[24];
-    ssize_t n = pread(fd, text, sizeof text - 1, 0);
 
-    if (n <= 0)
-        return 0;
-    text[n] = '\0';
-    return (pid_t)strtol(text, NULL, 10);
+    for (int ms = 0; ms < PID_WAIT_MS; ms += PID_STEP_MS) {
+        ssize_t n = pread(fd, text, sizeof text - 1, 0);
+        if (n > 0) {
+            text[n] = '\0';
+            return (pid_t)strtol(text, NULL, 10);
+        }
+        nanosleep(&step, NULL);
+    }
+    return 0;
 }
 
 int lockfile_open(const char *path, pid_t *ret_pid, struct cb_error *err)

@@ -12,7 +12,8 @@
 
 /*
  * Opens (0600 when new, close-on-exec) and locks. Returns the fd, or -1: err->code is EWOULDBLOCK when
- * somebody else holds the lock (then *ret_pid is what the file says, 0 if nothing), else an errno.
+ * somebody else holds the lock (then *ret_pid is what the file says, waiting up to a second for it to say something;
+ * 0 if nothing), else an errno.
  */
 int lockfile_open(const char *path, pid_t *ret_pid, struct cb_error *err);
 /* Whether the file, when there is one, could be opened; touches nothing, and who holds the lock is no matter. Returns 0 or -1

@@ -49,6 +49,25 @@ START_TEST(one_holder)
 }
 END_TEST
 
+/* The holder writes its pid a moment after it has the lock. */
+START_TEST(a_pid_that_is_not_written_yet_is_waited_for)
+{
+    struct cb_error err = {0};
+    pid_t holder = 0;
+    int fd = lockfile_open(path, NULL, &err);
+    pid_t writer = fork();
+
+    if (writer == 0) {
+        usleep(50000);
+        _exit(lockfile_write_pid(fd, path, &err) == 0 ? 0 : 1);
+    }
+    ck_assert_int_eq(lockfile_open(path, &holder, &err), -1);
+    ck_assert_int_eq(holder, writer);
+    ck_assert_int_eq(waitpid(writer, NULL, 0), writer);
+    close(fd);
+}
+END_TEST
+
 /* A child that inherited the descriptor keeps the lock, until it dies too. */
 START_TEST(the_lock_lives_as_long_as_the_last_heir)
 {
@@ -161,6 +180,7 @@ static void add_tests(TCase *tc)
 {
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, one_holder);
+    tcase_add_test(tc, a_pid_that_is_not_written_yet_is_waited_for);
     tcase_add_test(tc, the_lock_lives_as_long_as_the_last_heir);
     tcase_add_test(tc, links_and_folders_are_refused);
     tcase_add_test(tc, pid_files);
