@@ -186,11 +186,16 @@ static void look_at_rules(struct preflight *p)
         rules_free(rules);
     for (size_t i = 0; i < found.len; i++) {
         const struct options_error *e = &found.items[i];
-        if (e->file)
+        /* A folder that cannot be read is the option's mistake, and stands where that was set. */
+        if (e->file && strcmp(e->file, p->opts->hooks.rules_dir) == 0) {
+            char *text CB_CLEANUP(mem_free_ptr) = mem_printf("%s: %s", e->file, e->text);
+            warn(p, "hooks.rules_dir", text);
+        } else if (e->file) {
             options_errors_add(p->errs, e->file, e->line, e->col, "warning", "%s%s%s", e->option,
                                e->option[0] ? ": " : "", e->text);
-        else
+        } else {
             warn(p, "hooks.rules_dir", e->text);
+        }
     }
     options_errors_done(&found);
 }
