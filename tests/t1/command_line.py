@@ -54,7 +54,8 @@ def usage():
         equal((code, out, err), (64, "", f"claudebenchd: {said}\nTry 'claudebenchd --help'.\n"), f"{args}")
     for args in (["-T", "-c", "/nonexistent"], ["-t", "-c", "/nonexistent"], ["-c", "/nonexistent"]):
         equal(run(*args), (78, "", "claudebenchd: the configuration /nonexistent (from -c) does not exist\n"), f"{args}")
-    for words, said in ((["-T"], "unknown option -T"), (["-c"], "option -c needs a value (FILE)"), (["--config"], "option --config needs a value (FILE)")):
+    for words, said in ((["-T"], "unknown option -T (those of a command stand behind it)"),
+                        (["-c"], "option -c needs a value (FILE)"), (["--config"], "option --config needs a value (FILE)")):
         done = procs.run([procs.binary("claudebench"), *words])
         equal((done.returncode, done.stdout), (64, b""))
         equal(done.stderr.decode(), f"claudebench: {said}\nTry 'claudebench --help'.\n")
