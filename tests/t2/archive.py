@@ -335,7 +335,7 @@ def life():
             manual = f.read()
         for view in [r[0] for r in db.rows("SELECT viewname FROM pg_views WHERE schemaname = 'claudebench'")]:
             db.psql(f"SELECT * FROM claudebench.{view}")
-            check(f".It Li {view} " in manual, f"{view} is in claudebench-archive(7)")
+            check(f".It Li {view}\n" in manual, f"{view} is in claudebench-archive(7)")
         everything = db.psql("SELECT t::text FROM claudebench.task t; SELECT t::text FROM claudebench.attempt t;"
                              "SELECT t::text FROM claudebench.instance t").stdout
         with d.connect() as r:
