@@ -285,7 +285,8 @@ static int listen_once(struct waiting *w, int timeout_ms)
     enum event_reader_said said = event_reader_next(w->reader, timeout_ms, &e, &gap, &err);
     bool was_deaf = w->is_deaf;
 
-    w->is_deaf = said == EVENT_LOST || said == EVENT_DENIED;
+    w->is_deaf = said == EVENT_LOST || said == EVENT_DENIED ||
+                 (was_deaf && said == EVENT_NOTHING && !event_reader_is_connected(w->reader));
     if (said == EVENT_GAP || (was_deaf && !w->is_deaf))
         look_at_all_soon(w);
     return said == EVENT_GIVEN ? take_event(w, e) : -1;

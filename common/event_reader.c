@@ -219,6 +219,11 @@ bool event_reader_has_more(const struct event_reader *r)
     return r->ready != NULL;
 }
 
+bool event_reader_is_connected(const struct event_reader *r)
+{
+    return r->link != NULL;
+}
+
 bool event_reader_place(const struct event_reader *r, struct event_id *ret)
 {
     if (r->has_place)

@@ -29,6 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 enum { WORDS_MAX = 8, ENTRIES_MAX = 4096 };
 /* More than the batches that an import has in hand; another file has bad lines, too. */
 enum { IMPORT_LINES = 930, IMPORT_WAIT_MS = 60000, REQUEST_MS = 60000 };
+enum { DEAF_LOOK_MS = 1000 };
 static char import_path[40], strict_path[40];
 
 /* Instead of main.c. */
@@ -70,13 +71,14 @@ static const struct row {
     {'w', &verb_wait, {"1", "2"}},
     {'x', &verb_wait, {"1", "2", "3", "--any", "--json"}},
     {'y', &verb_wait, {"1", "--status", "failed", "--timeout", "20s"}},
+    {'z', &verb_wait, {"1"}}, /* who cannot listen to events */
 };
 
 /* With exit 0 of one who waits a reply or an event has said this. */
 static const struct {
     char letter;
     const char *state;
-} achieved[] = {{'w', "ompleted"}, {'x', "ompleted"}, {'y', "failed"}};
+} achieved[] = {{'w', "ompleted"}, {'x', "ompleted"}, {'y', "failed"}, {'z', "ompleted"}};
 static const char writes_json[] = "aluvx"; /* each line of it */
 
 /* ---- the server: a reply for each request, from the lines of the input ---- */
@@ -208,8 +210,12 @@ static void take_command(void *arg, struct redis_link *link, int argc, const cha
 /* To the others it came with their commands. */
 static bool more(void *arg, struct redis_link *link)
 {
+    struct input *in = arg;
+
     clock_fake_advance_us(1000);
-    return !fake_link_is_listening(link) || tell(arg, link);
+    if (!fake_link_is_listening(link))
+        return true;
+    return in->all[0] != 'z' && tell(in, link);
 }
 
 /* ---- what a verb writes ---- */
@@ -252,6 +258,8 @@ static void check_run(const struct row *row, const struct input *in, const struc
         check_import(buf_peek(out), out->len, status);
     if (row->verb != &verb_wait) /* which has no end */
         cb_assert(took_ms <= (int64_t)(in->lines + 1) * (IMPORT_WAIT_MS + REQUEST_MS));
+    if (row->letter == 'z') /* it looks the more often for it */
+        cb_assert(took_ms <= (int64_t)(in->lines + 2) * DEAF_LOOK_MS);
     for (size_t i = 0; i < CB_ARRAY_LEN(achieved); i++)
         if (achieved[i].letter == row->letter && status == EXITCODE_OK)
             cb_assert(memmem(in->all, (size_t)(in->end - in->all), achieved[i].state,
