@@ -335,14 +335,17 @@ static int block_on_stream(struct event_reader *r, int timeout_ms, struct cb_err
 /* ---- with channels ---- */
 
 /* Anybody may publish on the channels: an id that the stream has not given yet is not an event's, and would take our place
- * beyond all that is to come. */
-static int drop_untrue(struct event_reader *r, struct cb_error *err)
+ * beyond all that is to come. If the page had our place, which the stream has no more, others may have gone with it since. */
+static int drop_untrue(struct event_reader *r, bool had_place, struct cb_error *err)
 {
     struct stream_info info;
     struct event_entry *e, *next;
 
     if (event_reader_info(r, &info, err) != 0)
         return -1;
+    event_reader_note_look(r, &info);
+    if (had_place && info.has_entries && is_before(r->place, info.first_entry))
+        event_reader_set_gap(r, r->place, info.first_entry);
     DL_FOREACH_SAFE(r->told, e, next)
     {
         if (is_before(info.last, e->id)) {
@@ -372,7 +375,8 @@ static int read_up_to_told(struct event_reader *r, struct cb_error *err)
     }
     bool is_last_told = !is_before(last, newest);
     if (count < EVENT_READER_PAGE && !is_last_told) {
-        if (drop_untrue(r, err) != 0) {
+        bool had_place = page && event_id_compare(page->id, r->place) == 0;
+        if (drop_untrue(r, had_place, err) != 0) {
             event_reader_list_free(&page);
             return -1;
         }
