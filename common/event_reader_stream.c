@@ -335,7 +335,8 @@ static int block_on_stream(struct event_reader *r, int timeout_ms, struct cb_err
 /* ---- with channels ---- */
 
 /* Anybody may publish on the channels: an id that the stream has not given yet is not an event's, and would take our place
- * beyond all that is to come. If the page had our place, which the stream has no more, others may have gone with it since. */
+ * beyond all that is to come. If the stream began no later than at our place, and does so no more, others behind it
+ * may have gone, too. */
 static int drop_untrue(struct event_reader *r, bool had_place, struct cb_error *err)
 {
     struct stream_info info;
@@ -343,8 +344,9 @@ static int drop_untrue(struct event_reader *r, bool had_place, struct cb_error *
 
     if (event_reader_info(r, &info, err) != 0)
         return -1;
+    bool began_before = had_place || (r->is_looked_at && !is_before(r->place, r->first_seen));
     event_reader_note_look(r, &info);
-    if (had_place && info.has_entries && is_before(r->place, info.first_entry))
+    if (began_before && info.has_entries && is_before(r->place, info.first_entry))
         event_reader_set_gap(r, r->place, info.first_entry);
     DL_FOREACH_SAFE(r->told, e, next)
     {
