@@ -2,6 +2,7 @@
 """hook_daemon.py: `claudebench hook` with a daemon of its own: the daemon's verdicts are those that it would come to alone; the daemon
 killed, its hook worker stopped, its Redis stopped or gone: the call is decided all the same, and the audit trail hears of it once."""
 
+import contextlib
 import json
 import os
 import signal
@@ -123,8 +124,13 @@ def chain():
     h.run(event("ls"), env=away).denied("chain of rules is not known")
     wait_until(lambda: h.run(event("ls"), env=PATIENT).silent() or h.run(event("ls"), env=away).code == 0, 10, "mended")
     for name in ("spool", "spool.sent"):
-        if os.path.exists(f"{h.state}/hook/{name}"):
-            os.unlink(f"{h.state}/hook/{name}")
+        forget(name)
+
+
+def forget(name):
+    """A file of the hook's, which a hook that still runs may take away, too."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{h.state}/hook/{name}")
 
 
 def chain_file():
@@ -139,8 +145,7 @@ def decided_here(env, count):
     h.run(event("boom"), env=env).denied("No booms. [rule ours/no-boom, /command: boom]")
     h.run(event("ls"), env=env).silent()
     h.wait_spool(count)
-    if os.path.exists(f"{h.state}/hook/away"):
-        os.unlink(f"{h.state}/hook/away")
+    forget("away")
 
 
 @case("its hook worker is stopped, its Redis is stopped, it is killed: decided here; the next daemon's trail hears of each once")
