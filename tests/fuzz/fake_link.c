@@ -239,7 +239,9 @@ int redis_link_take(struct redis_link *link, reply_t **ret_reply, struct cb_erro
 
     if (link->ngiven > 0) {
         reply = link->given[0];
-        memmove(link->given, link->given + 1, --link->ngiven * sizeof *link->given);
+        link->ngiven--;
+        for (size_t i = 0; i < link->ngiven; i++)
+            link->given[i] = link->given[i + 1];
     } else if (redis_link_reader_next(&link->reader, &reply, err) != 0) {
         return -1;
     }
