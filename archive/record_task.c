@@ -186,7 +186,7 @@ static void add_attempts(struct batch *b, const struct task *t)
 
     if (is_word(t->f[F_st], "in_progress"))
         add_attempt(b, t, F_tk, F_ho, "running");
-    else if (is_word(t->f[F_st], "completed") && t->f[F_tk].at) /* as versions of today leave it */
+    else if (is_word(t->f[F_st], "completed") && t->f[F_tk].at) /* keeps its holder: complete.lua */
         add_attempt(b, t, F_tk, F_ho, "completed");
     else if (is_word(t->f[F_st], "completed") && is_word(t->f[F_dop], "complete"))
         add_attempt(b, t, F_dtk, F_dby, "completed");
