@@ -256,6 +256,16 @@ const char *const *options_domain_names(void)
     return names;
 }
 
+unsigned options_domain_number(const char *name)
+{
+    const char *const *names = options_domain_names();
+    unsigned i = 0;
+
+    while (names[i] && strcmp(names[i], name) != 0)
+        i++;
+    return i;
+}
+
 bool options_domain_has_requests(const char *name)
 {
     return strcmp(name, "archive") != 0;

@@ -272,6 +272,8 @@ void options_dump(const struct options *opts, struct buf *out, bool with_comment
 
 /* NULL-terminated. */
 const char *const *options_domain_names(void);
+/* Its place in these; the number of domains when there is none of that name. */
+unsigned options_domain_number(const char *name);
 /* Whether its workers read a stream of requests; the archive's read events. */
 bool options_domain_has_requests(const char *name);
 /* NULL when there is no such domain. */

@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 enum {
-    SCOREBOARD_VERSION = 10, /* of the layout: to be raised when it changes */
+    SCOREBOARD_VERSION = 11, /* of the layout: to be raised when it changes */
     SCOREBOARD_SLOTS = 256,
     SCOREBOARD_LOG_LEVELS = 16,
     SCOREBOARD_METHODS = 64,
@@ -157,7 +157,13 @@ enum scoreboard_archive {
 
 enum redis_state { REDIS_STATE_UNKNOWN = 0, REDIS_STATE_UP, REDIS_STATE_DOWN, REDIS_STATE_LOADING };
 
-/* Written by the supervisor, read by workers (system.health, memory gate) and by `status`. */
+/* Shared by the workers of a domain: who of them waits for requests (worker/reading_turn.h). */
+struct scoreboard_turn {
+    _Atomic uint32_t holder; /* the slot's number and one; 0: nobody. A futex */
+    _Atomic int64_t busy_until_us; /* monotonic: turns are taken until then */
+};
+
+/* Written by the supervisor, read by workers (system.health, memory gate) and by `status`; turns are the workers' own. */
 struct scoreboard_global {
     uint32_t magic;
     uint32_t version;
@@ -193,6 +199,7 @@ struct scoreboard_global {
     _Atomic uint64_t audit_waiting; /* …not in it yet */
     _Atomic uint64_t audit_lost;    /* …that were gone before they were read */
     _Atomic uint64_t audit_local;   /* calls that clients decided alone in the last hour */
+    struct scoreboard_turn turns[SCOREBOARD_DOMAINS]; /* domains as options_domain_names() has them */
     char instance_id[132];
     char incarnation[36];
 };

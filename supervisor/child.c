@@ -291,12 +291,11 @@ static void do_welcome(struct child *c)
 static void count_restart(const struct child *c)
 {
     struct scoreboard_global *g = &c->env->scoreboard->global;
-    const char *const *names = options_domain_names();
+    unsigned domain = options_domain_number(c->domain);
 
     atomic_fetch_add(&g->restarts, 1);
-    for (size_t i = 0; i < SCOREBOARD_DOMAINS && names[i]; i++)
-        if (strcmp(names[i], c->domain) == 0)
-            atomic_fetch_add(&g->restarts_by[i][c->end], 1);
+    if (domain < SCOREBOARD_DOMAINS)
+        atomic_fetch_add(&g->restarts_by[domain][c->end], 1);
 }
 
 static void do_replace(struct child *c)

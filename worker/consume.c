@@ -3,7 +3,9 @@
  *
  * One turn: the commits of the last batch and the next blocking XREADGROUP go out in one write; their replies come back in
  * order. A commit that can take no more requests goes out at once, so that Redis runs it while we check what comes behind it.
- * Workers read only `>`. What was redelivered is handled one at a time, so that a request that kills its worker takes no others
+ * Workers read only `>`. Redis answers a blocked XREADGROUP at the first entry. So, when there have been several requests at once, it
+ * asks for that one only, and a second XREADGROUP behind it takes the rest: Redis executes it when it has read all that came with
+ * the first. And then one worker at a time waits for requests (reading_turn.h). What was redelivered is handled one at a time, so that a request that kills its worker takes no others
  * with it again. When the connection is lost, the commits in hand are run again on the new one (their XACK test makes that
  * safe) before what else is pending on this consumer is handed on.
  *
@@ -21,6 +23,7 @@
 #include "common/log.h"
 #include "worker/admission.h"
 #include "worker/policy.h"
+#include "worker/reading_turn.h"
 
 enum {
     BLOCK_MS = 1000,
@@ -29,6 +32,7 @@ enum {
     CAREFUL_MS = 10000,
     SLICE_US = 20000, /* of checking, before what is checked is committed */
     SETTLE_TRIES = 5, /* refusals of one commit, or answers that are none */
+    READS = 2,        /* XREADGROUPs of one turn at most */
 };
 
 struct consumer {
@@ -37,7 +41,7 @@ struct consumer {
     struct supervised *sup;
     struct gate_weather weather;
     struct arena arena; /* of the batch in hand */
-    reply_t *entries;   /* XREADGROUP's reply that the batch points into */
+    reply_t *entries[READS]; /* XREADGROUP's replies that the batch points into */
     struct request *requests;
     size_t len;
     struct backoff trouble; /* error replies to XREADGROUP, and what repeats after a reconnect */
@@ -45,28 +49,61 @@ struct consumer {
     struct log_repeat said;
     int64_t careful_until_ms; /* read one at a time until then */
     bool was_careful;         /* the read under way asks for one entry */
-    char batch_size[8];
-    char block_ms[8];
+    unsigned reads_due;       /* replies to XREADGROUP that are not taken yet */
+    struct reading_turn turn;
+    int64_t batch; /* requests of one turn at most */
 };
 
 /* ---- reading ---- */
 
+/* block_ms -1: it does not wait. */
+static void append_one_read(struct consumer *c, int64_t count, int block_ms)
+{
+    char counted[24], wait[16];
+    const char *argv[11] = {"XREADGROUP", "GROUP", "workers", c->session->consumer, "COUNT", counted};
+    int n = 6;
+
+    snprintf(counted, sizeof counted, "%" PRId64, count);
+    if (block_ms >= 0) {
+        snprintf(wait, sizeof wait, "%d", block_ms);
+        argv[n++] = "BLOCK";
+        argv[n++] = wait;
+    }
+    argv[n++] = "STREAMS";
+    argv[n++] = c->session->stream;
+    argv[n++] = ">";
+    redis_link_append(c->session->link, n, argv, NULL);
+    c->reads_due++;
+}
+
 static void append_read(struct consumer *c)
 {
     c->was_careful = clock_mono_ms() < c->careful_until_ms;
-    const char *argv[] = {"XREADGROUP", "GROUP",
-                          "workers",    c->session->consumer,
-                          "COUNT",      c->was_careful ? "1" : c->batch_size,
-                          "BLOCK",      c->block_ms,
-                          "STREAMS",    c->session->stream,
-                          ">"};
-    redis_link_append(c->session->link, (int)CB_ARRAY_LEN(argv), argv, NULL);
+    bool is_split = !c->was_careful && c->batch > 1 && reading_turn_is_busy(&c->turn);
+    append_one_read(c, c->was_careful || is_split ? 1 : c->batch, BLOCK_MS);
+    if (is_split)
+        append_one_read(c, c->batch - 1, -1);
+}
+
+/* What a turn has read, NULL where nothing was. */
+struct read {
+    reply_t *replies[READS];
+};
+
+static void read_free(struct read *r)
+{
+    for (int i = 0; i < READS; i++) {
+        reply_free(r->replies[i]);
+        r->replies[i] = NULL;
+    }
 }
 
 static void release_batch(struct consumer *c)
 {
-    reply_free(c->entries);
-    c->entries = NULL;
+    for (int i = 0; i < READS; i++) {
+        reply_free(c->entries[i]);
+        c->entries[i] = NULL;
+    }
     c->requests = NULL;
     c->len = 0;
     arena_reset(&c->arena);
@@ -80,25 +117,38 @@ static bool is_batch(const reply_t *reply)
             reply_type(reply_at(reply_at(reply, 0), 1)) == REPLY_ARRAY);
 }
 
-static void take_entries(struct consumer *c, reply_t *reply)
+static const reply_t *entries_of(const reply_t *reply)
 {
-    const reply_t *list = reply ? reply_at(reply_at(reply, 0), 1) : NULL;
-    size_t n = list ? reply_count(list) : 0;
+    return reply ? reply_at(reply_at(reply, 0), 1) : NULL;
+}
+
+/* The replies are ours from here on. */
+static void take_entries(struct consumer *c, struct read *read)
+{
+    size_t most = 0;
     int64_t now = clock_mono_us();
 
     release_batch(c);
-    if (n == 0) { /* nil after BLOCK, or nothing was read */
-        reply_free(reply);
+    for (int i = 0; i < READS; i++)
+        if (read->replies[i])
+            most += reply_count(entries_of(read->replies[i]));
+    reading_turn_note(&c->turn, most);
+    if (most == 0) { /* nil after BLOCK, or nothing was read */
+        read_free(read);
         return;
     }
-    c->entries = reply;
-    c->requests = arena_alloc(&c->arena, n * sizeof *c->requests);
-    for (size_t i = 0; i < n; i++) {
-        struct request *r = &c->requests[c->len];
-        if (!request_parse(reply_at(list, i), r))
-            continue;
-        r->read_us = now;
-        c->len++;
+    memcpy(c->entries, read->replies, sizeof c->entries);
+    *read = (struct read){{NULL}};
+    c->requests = arena_alloc(&c->arena, most * sizeof *c->requests);
+    for (int i = 0; i < READS && c->entries[i]; i++) {
+        const reply_t *list = entries_of(c->entries[i]);
+        for (size_t k = 0; k < reply_count(list); k++) {
+            struct request *r = &c->requests[c->len];
+            if (!request_parse(reply_at(list, k), r))
+                continue;
+            r->read_us = now;
+            c->len++;
+        }
     }
     fault_point("after_read");
 }
@@ -259,14 +309,33 @@ static int settle(struct consumer *c, struct commit *list, struct cb_error *err)
     return 0;
 }
 
-/* Sends the commits, with the next read behind them when `read_next`; takes their replies, and leaves
- * the read's reply in *ret_read (NULL: none). Returns 0; -1 when the connection was lost on the way. */
-static int exchange(struct consumer *c, struct commit *list, bool read_next, reply_t **ret_read,
+/* Takes the replies to what append_read() has sent. */
+static int take_read(struct consumer *c, struct read *ret_read, struct cb_error *err)
+{
+    int timeout_ms = (int)c->ctx->opts->redis.timeout_ms;
+    int status = 0;
+
+    supervised_state(c->sup, c->sup->is_draining ? WORKER_DRAINING : WORKER_IDLE);
+    for (int i = 0; c->reads_due > 0 && status == 0; i++) {
+        status = redis_link_read(c->session->link, i == 0 ? BLOCK_MS + timeout_ms : timeout_ms,
+                                 &ret_read->replies[i], err);
+        c->reads_due--;
+    }
+    c->reads_due = 0;
+    reading_turn_give(&c->turn);
+    return status;
+}
+
+/* Sends the commits, with the next read behind them when `read_next`, unless it is another worker's turn to read: then that is waited
+ * for behind the commits. Takes their replies, and leaves the read's in *ret_read. Returns 0; -1 when the connection was lost on the way. */
+static int exchange(struct consumer *c, struct commit *list, bool read_next, struct read *ret_read,
                     struct cb_error *err)
 {
     bool is_any = send_commits(c, list, true);
+    bool has_turn = read_next && reading_turn_take(&c->turn);
 
-    if (read_next)
+    c->reads_due = 0;
+    if (has_turn)
         append_read(c);
 #ifdef CB_FAILPOINTS
     if (is_any)
@@ -274,13 +343,19 @@ static int exchange(struct consumer *c, struct commit *list, bool read_next, rep
 #else
     (void)is_any;
 #endif
-    if (take_commits(c, list, err) != 0)
+    if (take_commits(c, list, err) != 0) {
+        reading_turn_give(&c->turn);
         return -1;
+    }
     if (!read_next)
         return 0;
-    supervised_state(c->sup, c->sup->is_draining ? WORKER_DRAINING : WORKER_IDLE);
-    return redis_link_read(c->session->link, BLOCK_MS + (int)c->ctx->opts->redis.timeout_ms,
-                           ret_read, err);
+    if (!has_turn) {
+        supervised_state(c->sup, WORKER_IDLE);
+        reading_turn_wait(&c->turn);
+        supervised_turn(c->sup);
+        append_read(c);
+    }
+    return take_read(c, ret_read, err);
 }
 
 /* Redelivered requests come last, so that the others form one batch. Returns how many are not. */
@@ -367,25 +442,27 @@ static int recover_at_last(struct consumer *c, struct commit *list, struct cb_er
 
 /* Commits what was checked, and, when these are the last ones of the batch, reads the next one in the same exchange. Returns 0, or
  * -1 when the worker must leave. */
-static int commit_span(struct consumer *c, struct commit *list, bool is_last, reply_t **ret_read,
-                       struct cb_error *err)
+static int commit_span(struct consumer *c, struct commit *list, bool is_last,
+                       struct read *ret_read, struct cb_error *err)
 {
     bool read_next = is_last && !c->sup->is_draining;
     int status = 0;
 
-    if (exchange(c, list, read_next, ret_read, err) != 0)
+    if (exchange(c, list, read_next, ret_read, err) != 0) {
+        read_free(ret_read);
         status = recover_at_last(c, list, err);
+    }
     commit_list_done(list);
     return status;
 }
 
 /* What was read is a batch, or nothing. Nothing, long before the time to block is over, comes from a server that does not block: it
  * is not to set our pace. Returns 0, or -1 to reconnect. */
-static int note_read(struct consumer *c, const reply_t *read, int64_t asked_ms,
+static int note_read(struct consumer *c, const struct read *read, int64_t asked_ms,
                      struct cb_error *err)
 {
     c->is_answered = true;
-    if (reply_type(read) != REPLY_NIL || c->sup->is_draining ||
+    if (reply_type(read->replies[0]) != REPLY_NIL || c->sup->is_draining ||
         clock_mono_ms() - asked_ms >= BLOCK_MS / 2) {
         backoff_reset(&c->trouble);
         log_repeat_over(&c->said);
@@ -396,10 +473,39 @@ static int note_read(struct consumer *c, const reply_t *read, int64_t asked_ms,
     return doubt_read(c, err);
 }
 
+/* What the replies are worth: takes the requests that are in them, or leaves none. Returns 0, or -1 when the worker must leave. */
+static int judge_read(struct consumer *c, struct read *read, int64_t began_ms, struct cb_error *err)
+{
+    int status = 0;
+
+    /* Trouble with the rest alone is met again by the next read. */
+    if (read->replies[1] && reply_is_error(read->replies[1])) {
+        reply_free(read->replies[1]);
+        read->replies[1] = NULL;
+    }
+    if (read->replies[0] && reply_is_error(read->replies[0])) {
+        status = read_trouble(c, read->replies[0], err);
+        release_batch(c);
+        return status == 0 ? 0 : recover(c, NULL, err);
+    }
+    for (int i = 0; i < READS; i++)
+        if (read->replies[i] && !is_batch(read->replies[i])) {
+            cb_error_set(err, REDIS_LOST, "unexpected reply to XREADGROUP");
+            release_batch(c);
+            return recover_at_last(c, NULL, err);
+        }
+    if (read->replies[0] && note_read(c, read, began_ms, err) != 0) {
+        release_batch(c);
+        return recover_at_last(c, NULL, err);
+    }
+    take_entries(c, read);
+    return 0;
+}
+
 /* One turn of the loop: the batch in hand, then the next read. */
 static int turn(struct consumer *c, struct cb_error *err)
 {
-    reply_t *read = NULL;
+    struct read read = {{NULL}};
     int64_t began_ms = clock_mono_ms();
     size_t fresh = sort_redelivered(c);
     int status = 0;
@@ -417,29 +523,10 @@ static int turn(struct consumer *c, struct cb_error *err)
         }
         status = commit_span(c, list, i + n == c->len, &read, err);
     }
-    if (status != 0) {
-        reply_free(read);
-        return -1;
-    }
-    if (read && reply_is_error(read)) {
-        status = read_trouble(c, read, err);
-        release_batch(c);
-        reply_free(read);
-        return status == 0 ? 0 : recover(c, NULL, err);
-    }
-    if (read && !is_batch(read)) {
-        cb_error_set(err, REDIS_LOST, "unexpected reply to XREADGROUP");
-        release_batch(c);
-        reply_free(read);
-        return recover_at_last(c, NULL, err);
-    }
-    if (read && note_read(c, read, began_ms, err) != 0) {
-        release_batch(c);
-        reply_free(read);
-        return recover_at_last(c, NULL, err);
-    }
-    take_entries(c, read);
-    return 0;
+    if (status == 0)
+        status = judge_read(c, &read, began_ms, err);
+    read_free(&read);
+    return status;
 }
 
 static void unblock_on_drain(void *arg)
@@ -455,8 +542,9 @@ int consume_run(struct session *session, const struct handler_context *ctx, bool
     int status = 0;
 
     c.careful_until_ms = is_careful ? clock_mono_ms() + CAREFUL_MS : 0;
-    snprintf(c.batch_size, sizeof c.batch_size, "%" PRId64, domain->batch);
-    snprintf(c.block_ms, sizeof c.block_ms, "%d", BLOCK_MS);
+    c.batch = domain->batch;
+    reading_turn_init(&c.turn, c.sup->board, options_domain_number(ctx->domain),
+                      (unsigned)(c.sup->slot - c.sup->board->slots));
     backoff_init(&c.trouble, FAULT_WAIT_MIN_MS, FAULT_WAIT_MAX_MS);
     c.sup->on_drain = unblock_on_drain;
     c.sup->on_drain_arg = session;
