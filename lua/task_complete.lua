@@ -21,7 +21,7 @@ end
 
 local function complete_task(id, key, t, result)
     local outcome = complete(id, key, t, result)
-    emit('task.completed', {'id', id, 'worker', t.holder, 'attempt', I(t.attempts), 'queue', t.queue})
+    emit_together('task.completed', 'id', {id}, {'worker', t.holder, 'attempt', I(t.attempts), 'queue', t.queue})
     return outcome
 end
 
@@ -49,7 +49,7 @@ function op(r)
     local outcome = t.outcome
     if verdict == 'go' then
         if token == '' then
-            claims_tell() -- it may be one that this group has leased: only so, since nobody knows its token yet
+            events_tell() -- it may be one that this group has leased: only so, since nobody knows its token yet
         end
         complete_want()
         lease_want(t)

@@ -32,7 +32,7 @@ function op(r)
     if is_old then
         return existing(id)
     end
-    emit('task.created', {'id', id, 'queue', ARGV[a + 3], 'priority', ARGV[a + 2]})
+    emit_together('task.created', 'id', {id}, {'queue', ARGV[a + 3], 'priority', ARGV[a + 2]})
     if status == 'failed' then
         create_told({id})
     end

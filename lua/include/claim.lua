@@ -167,29 +167,6 @@ local function claim_hand_over(worker, found)
     end
 end
 
--- The claims of a group that one event tells of: those of one worker from one queue, for one caller. It is written before any other
--- event about these tasks.
-local told -- {request = the first one, worker, queue, ids}
-local function claims_tell()
-    if told then
-        local now, all = current, told
-        current, told = all.request, nil
-        emit('task.claimed', {'ids', table.concat(all.ids, ' '), 'worker', all.worker, 'queue', all.queue})
-        current = now
-    end
-end
-before_finish[#before_finish + 1] = claims_tell
-
-local function claim_told(worker, queue, ids)
-    if not told or told.worker ~= worker or told.queue ~= queue or not same_caller(told.request, current) then
-        claims_tell()
-        told = {request = current, worker = worker, queue = queue, ids = {}}
-    end
-    for i = 1, #ids do
-        told.ids[#told.ids + 1] = ids[i]
-    end
-end
-
 -- When a lease of this length ends: wall ms, and effective ms, as texts.
 local lease_known, lease_end_known, lease_score_known
 local function lease_ends(lease_ms)
@@ -278,7 +255,7 @@ local function claim_take(a)
     if #ids < wanted and ARGV[a + 7] ~= '' then -- that was all of it
         queue_forget(queue, ARGV[a + 7])
     end
-    claim_told(worker, queue, held)
+    emit_together('task.claimed', 'ids', held, {'worker', worker, 'queue', queue})
     return out, memo, is_paused
 end
 

@@ -244,6 +244,7 @@ local function delete()
         call('INCRBY', KEYS[3], N - #acked)
     end
 end
+guarded(events_tell)
 if after_group and #acked > 0 then
     guarded(after_group)
 end

@@ -22,6 +22,7 @@ local function count_waiting(queue)
     if not n then
         local prefix = 'q:' .. queue .. ':'
         local c = call('HMGET', COUNTS, prefix .. 'pending', prefix .. 'delayed', prefix .. 'blocked')
+        typed[COUNTS] = 'hash' -- or there is none
         n = tonumber(c[1] or '0') + tonumber(c[2] or '0') + tonumber(c[3] or '0')
         count_waited[queue] = n
     end

@@ -77,8 +77,8 @@ local function same_caller(r, other)
     return true
 end
 
--- Appends an event: `fields` is a flat list of names and values; empty values are left out.
-local function emit(kind, fields)
+-- Appends an event at once.
+local function emit_now(kind, fields)
     local entry, partition = event_entry(kind, fields)
     if current then
         local more, n = carried_fields(current.at + 6), #entry
@@ -87,4 +87,61 @@ local function emit(kind, fields)
         end
     end
     return event_add(kind, entry, partition)
+end
+
+-- What one event tells of: the tasks of a group that had the same done to them for one caller. It is held back until something else
+-- is told, or the group ends. A list of {kind, name = what a single id is called, request = the first one, ids, fields}.
+local held_back = {}
+local function events_tell()
+    if held_back[1] then
+        local now, all = current, held_back
+        held_back = {}
+        for i = 1, #all do
+            local h = all[i]
+            current = h.request
+            emit_now(h.kind, {h.ids[2] and 'ids' or h.name, table.concat(h.ids, ' '), unpack(h.fields)})
+        end
+        current = now
+    end
+end
+
+local function is_same_event(h, kind, fields)
+    if h.kind ~= kind or not same_caller(h.request, current) then
+        return false
+    end
+    for i = 2, #fields, 2 do
+        if h.fields[i] ~= fields[i] then
+            return false
+        end
+    end
+    return true
+end
+
+-- Tells that something happened to these tasks, together with others of the group. `fields` is a flat list of names and values, the same
+-- names for all events of a kind; `name`, 'id' or 'ids', is that of the ids when there is only one.
+local function emit_together(kind, name, ids, fields)
+    local h
+    for i = 1, #held_back do
+        if held_back[i].kind == kind then
+            h = held_back[i]
+        end
+    end
+    if h and not is_same_event(h, kind, fields) then
+        events_tell()
+        h = nil
+    end
+    if not h then
+        h = {kind = kind, name = name, request = current, ids = {}, fields = fields}
+        held_back[#held_back + 1] = h
+    end
+    local n = #h.ids
+    for i = 1, #ids do
+        h.ids[n + i] = ids[i]
+    end
+end
+
+-- Appends an event, behind those that are held back: `fields` is a flat list of names and values; empty values are left out. Returns its id.
+local function emit(kind, fields)
+    events_tell()
+    return emit_now(kind, fields)
 end

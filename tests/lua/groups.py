@@ -186,6 +186,44 @@ def claims_told():
                  ("b", "default", "y", "of y", 1)])
 
 
+@case("the creations of a group are told together when queue, priority and caller are the same; a single one has `id`, several have `ids`")
+def creations_told():
+    s.redis.call("FLUSHALL")
+    new = [("q", 50, "x"), ("q", 50, "x"), ("q", 0, "x"), ("default", 0, "x"), ("default", 0, "y"), ("default", 0, "y")]
+    s.commit("task_create", [Request(*s.create_args("t", queue=queue, priority=priority), actor=actor, trace=f"of {actor}", reply=REPLIES)
+                             for queue, priority, actor in new], OP_ARGS["task_create"])
+    ids = [doc["result"]["id"] for doc in s.replies(REPLIES)]
+    told = [(e.get("id"), e.get("ids"), e["queue"], e["priority"], e["actor"], e["trace"]) for e in s.events("task.created")]
+    equal(told, [(None, f"{ids[0]} {ids[1]}", "q", "50", "x", "of x"), (ids[2], None, "q", "0", "x", "of x"),
+                 (ids[3], None, "default", "0", "x", "of x"), (None, f"{ids[4]} {ids[5]}", "default", "0", "y", "of y")])
+
+
+@case("a task that fails as it is created is created first, whatever is told together")
+def created_and_failed():
+    s.redis.call("FLUSHALL")
+    gone = s.create("t")["result"]["id"]
+    s.cancel(gone)
+    s.commit("task_create", [Request(*s.create_args("t", **more), reply=REPLIES) for more in ({}, {"after": [gone]}, {}, {})],
+             OP_ARGS["task_create"])
+    a, b, c, d = [doc["result"]["id"] for doc in s.replies(REPLIES)]
+    equal([(e["type"], e.get("id") or e["ids"]) for e in s.events()[-3:]],
+          [("task.created", f"{a} {b}"), ("task.failed", b), ("task.created", f"{c} {d}")])
+
+
+@case("the completions of a group are told together, before what they unblock, and before the claims")
+def completions_told():
+    s.redis.call("FLUSHALL")
+    first = [s.create("t")["result"]["id"] for _ in range(3)]
+    tokens = [t["lease_token"] for t in s.claim("a", 3)["result"]["tasks"]]
+    behind = s.create("t", after=first)["result"]["id"]
+    more = [s.create("t")["result"]["id"] for _ in range(2)]
+    s.commit("task_complete", [Request(task, token, "a", "", *(["1", *s.claim_args("a")] if i < 2 else ["0"]), keys=[s.key(f"task:{task}")], reply=REPLIES)
+                               for i, (task, token) in enumerate(zip(first, tokens))], OP_ARGS["task_complete"])
+    told = [(e["type"], e.get("id") or e["ids"]) for e in s.events()[-3:]]
+    equal(told, [("task.completed", " ".join(first)), ("task.claimed", " ".join(more)), ("task.unblocked", behind)])
+    equal([e["attempt"] for e in s.events("task.completed")], ["1"])
+
+
 if __name__ == "__main__":
     arguments()
     s = Scripts()
