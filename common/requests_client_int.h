@@ -113,7 +113,7 @@ struct requests_client {
     int64_t retry_at_ms;
     unsigned losses;
     int64_t forgotten_ms; /* when Redis had forgotten our script last; 0 = never */
-    bool is_memory_full;  /* Redis has refused to take what only reads */
+    int64_t full_until_ms; /* Redis has refused an entry for want of memory: until then it is not tried without the script */
     unsigned hops;        /* redirections of a cluster since Redis has served us */
     char why[256];        /* the last connection error */
     int why_fault;        /* … as an enum redis_fault */

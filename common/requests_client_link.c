@@ -26,6 +26,7 @@ enum {
     REPLICAS_MAX = 1000000,
     FORGOTTEN_MS = 1000,     /* a script that is forgotten again so soon */
     FORGOTTEN_WAIT_MS = 100, /* … waits before it is loaded */
+    FULL_MS = 60000,         /* memory is taken to be full for so long */
 };
 
 /* ---- the ring of expected replies ---- */
@@ -240,10 +241,16 @@ static char *stream_key(struct arena *arena, const struct requests_client *rc, c
     return keys_make(arena, rc->prefix, KEY_REQUESTS, domain);
 }
 
-/* Goes in through a script that may run when memory is full: what finishes, and what only reads once it was refused for that. */
+/* What goes in when memory is full: what finishes work, and what only reads, because that is when people look for what fills it. */
+static bool is_let_in(const struct request *rq)
+{
+    return (rq->flags & METHOD_FINISHES) || !(rq->flags & METHOD_WRITE);
+}
+
+/* Through the script that may run when memory is full. A plain XADD is cheaper for Redis, so only once one was refused. */
 static bool is_submitted(const struct requests_client *rc, const struct request *rq)
 {
-    return (rq->flags & METHOD_FINISHES) || (rc->is_memory_full && !(rq->flags & METHOD_WRITE));
+    return is_let_in(rq) && clock_mono_ms() < rc->full_until_ms;
 }
 
 static void queue_submit(struct wire *w, const char *stream, const struct entry *fields)
@@ -377,14 +384,14 @@ static void take_forgotten(struct requests_client *rc, const reply_t *r)
     wire_drop(rc, REDIS_NOSCRIPT, reply_str(r), is_again ? FORGOTTEN_WAIT_MS : 0);
 }
 
-/* Memory is full, which is when people look for what fills it: what only reads is asked again through the script, from now on
- * at once, and on a new connection, because on this one it would wait behind the pop. */
+/* Memory is full: it is asked again through the script, and what comes in the next minute at once; on a new connection, because on
+ * this one it would wait behind the pop. */
 static bool is_asked_again(struct requests_client *rc, const struct request *rq,
                            const struct cb_error *why)
 {
-    if (why->code != REDIS_OOM || (rq->flags & METHOD_WRITE) || rc->is_memory_full)
+    if (why->code != REDIS_OOM || !is_let_in(rq) || is_submitted(rc, rq))
         return false;
-    rc->is_memory_full = true;
+    rc->full_until_ms = clock_mono_ms() + FULL_MS;
     wire_go_on(rc, REDIS_OOM, why->text);
     return true;
 }

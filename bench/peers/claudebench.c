@@ -24,7 +24,7 @@ struct client {
     char stream[64], reply_key[48], token[25], worker[16];
     struct shape_writer writer; /* the params of the request that is being sent */
     unsigned number;            /* of the next request */
-    unsigned adds_due;          /* replies to XADD, or to the submit script */
+    unsigned adds_due;          /* replies to XADD */
 };
 
 /* ---- requests and replies ---- */
@@ -38,8 +38,7 @@ static void client_open(struct client *c)
     if (redis_target_parse(driver_setting("BENCH_REDIS"), &c->target, &err) != 0)
         driver_failed("%s", err.text);
     c->target.timeout_ms = REPLY_MS;
-    if (redis_link_open(&c->target, "bench", &c->link, &err) != 0 ||
-        scripts_load(c->link, SCRIPT_SUBMIT, &err) != 0)
+    if (redis_link_open(&c->target, "bench", &c->link, &err) != 0)
         driver_failed("redis: %s", err.text);
     rnd_token(c->token, sizeof c->token - 1);
     snprintf(c->worker, sizeof c->worker, STEP_WORKER, (unsigned)getpid() % 1000);
@@ -50,29 +49,18 @@ static void client_open(struct client *c)
 static void client_send(struct client *c, const struct step *step, const struct step_input *in)
 {
     char id[16];
-    bool is_submit = methods[step->method].flags & METHOD_FINISHES;
-    const char *head[4] = {"XADD", c->stream, "*"};
-    size_t nhead = 3;
 
-    if (is_submit) {
-        head[0] = "EVALSHA";
-        head[1] = scripts_sha(SCRIPT_SUBMIT);
-        head[2] = "1";
-        head[3] = c->stream;
-        nhead = 4;
-    }
     snprintf(id, sizeof id, "%u", c->number++);
     buf_reset(&c->writer.params);
     step->put(&c->writer, in);
-    const char *const fields[] = {"id",     id,
-                                  "method", methods[step->method].name,
-                                  "params", buf_peek(&c->writer.params),
-                                  "reply",  c->token,
-                                  "actor",  "bench"};
-    const char *argv[CB_ARRAY_LEN(head) + CB_ARRAY_LEN(fields)];
-    memcpy(argv, head, nhead * sizeof *head);
-    memcpy(argv + nhead, fields, sizeof fields);
-    redis_link_append(c->link, (int)(nhead + CB_ARRAY_LEN(fields)), argv, NULL);
+    const char *const argv[] = {"XADD",   c->stream,
+                                "*",      "id",
+                                id,       "method",
+                                methods[step->method].name, "params",
+                                buf_peek(&c->writer.params), "reply",
+                                c->token, "actor",
+                                "bench"};
+    redis_link_append(c->link, (int)CB_ARRAY_LEN(argv), argv, NULL);
     c->adds_due++;
 }
 

@@ -24,7 +24,6 @@ struct load *load_new(struct env *env, const struct row *row, struct load_stock 
 {
     struct load *l = mem_alloc(sizeof *l);
     struct arena arena CB_CLEANUP(arena_done) = ARENA_INIT;
-    struct cb_error err;
 
     cb_assert(row->clients <= ROW_CLIENTS_MAX);
     *l = (struct load){.env = env, .row = row, .stock = stock, .collect = collect};
@@ -37,8 +36,6 @@ struct load *load_new(struct env *env, const struct row *row, struct load_stock 
     l->clients = mem_calloc(row->clients, sizeof *l->clients);
     for (unsigned i = 0; i < row->clients; i++)
         load_client_init(&l->clients[i], l, i);
-    if (scripts_load(l->clients[0].link, SCRIPT_SUBMIT, &err) != 0)
-        stop_failed("redis: %s", err.text);
     return l;
 }
 
@@ -108,7 +105,7 @@ void load_run(struct load *l, unsigned total, struct load_result *ret_result)
     l->requests = mem_calloc(total, sizeof *l->requests);
     l->first += l->total;
     l->total = total;
-    l->sent = l->answered = l->errors = l->short_replies = l->tasks = l->xadds = 0;
+    l->sent = l->answered = l->errors = l->short_replies = l->tasks = 0;
     struct cost before = cost_before(l->env);
     int64_t begin = clock_mono_us();
     for (unsigned i = 0; i < l->row->clients; i++)
@@ -117,7 +114,7 @@ void load_run(struct load *l, unsigned total, struct load_result *ret_result)
         wait_for_replies(l);
     double seconds = (double)(clock_mono_us() - begin) / 1e6;
     struct cost cost = cost_since(l->env, &before);
-    cost.calls += l->xadds;
+    cost.calls += l->sent;
     qsort(l->requests, total, sizeof *l->requests, by_latency);
     *ret_result = (struct load_result){.requests = total,
                                        .errors = l->errors,

@@ -46,21 +46,15 @@ static void append_request(struct load_client *c, const struct step *step, unsig
 {
     struct load *l = c->load;
     char id[16], idem[48];
-    enum { HEAD = 4, FIELDS = 12 };
+    enum { HEAD = 3, FIELDS = 12 };
     const char *argv[HEAD + FIELDS];
-    bool is_submit = methods[step->method].flags & METHOD_FINISHES;
     int argc = 0;
 
     snprintf(id, sizeof id, "%u", number);
     snprintf(idem, sizeof idem, "%s%016u", c->token, number); /* 40 bytes */
-    argv[argc++] = is_submit ? "EVALSHA" : "XADD";
-    if (is_submit) {
-        argv[argc++] = scripts_sha(SCRIPT_SUBMIT);
-        argv[argc++] = "1";
-    }
+    argv[argc++] = "XADD";
     argv[argc++] = l->stream;
-    if (!is_submit)
-        argv[argc++] = "*";
+    argv[argc++] = "*";
     const char *const fields[] = {"id",     id,
                                   "method", methods[step->method].name,
                                   "params", buf_peek(&l->writer.params),
@@ -70,7 +64,6 @@ static void append_request(struct load_client *c, const struct step *step, unsig
     for (size_t i = 0; i < CB_ARRAY_LEN(fields) - (l->row->has_idem ? 0 : 2); i++)
         argv[argc++] = fields[i];
     redis_link_append(c->link, argc, argv, NULL);
-    l->xadds += !is_submit;
 }
 
 static void submit(struct load_client *c)

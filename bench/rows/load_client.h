@@ -22,7 +22,6 @@ struct load {
     struct load_request *requests; /* of this run */
     unsigned first;                /* number of its first one: numbers go on from run to run */
     unsigned total, sent, answered, errors, short_replies, tasks;
-    unsigned xadds; /* of the requests: sent without the script */
     char stream[64];
     char *literal;
     struct shape_writer writer; /* its params are the request's that is being sent */
@@ -37,7 +36,7 @@ struct load_client {
     struct task_ref *held; /* for rows of two steps */
     unsigned nheld;
     unsigned in_flight;
-    unsigned adds_due; /* replies to XADD or submit */
+    unsigned adds_due; /* replies to XADD */
     uint32_t watched;  /* epoll events; 0: not yet */
     bool is_popping;   /* a reply to the pop is due */
 };

@@ -308,6 +308,11 @@ START_TEST(finishing_goes_through_when_memory_is_full)
     ck_assert_str_eq(field(all, 0, "method"), "task.complete");
     ck_assert_ptr_nonnull(field(all, 0, "idem"));
     reply_free(all);
+    submit(&w, "task.get", "{}", 3, 5000); /* reading, too, and both at once */
+    submit(&w, "task.renew", "{}", 4, 5000);
+    all = entries(&w, 3);
+    ck_assert_str_eq(field(all, 2, "method"), "task.renew");
+    reply_free(all);
     world_close(&w);
 }
 END_TEST
@@ -316,9 +321,11 @@ START_TEST(a_forgotten_script_is_loaded_again)
 {
     struct world w;
     world_open(&w, &base_config);
+    reply_free(worker_call(&w, "CONFIG", "SET", "maxmemory", "1"));
     for (size_t i = 0; i < 3; i++) {
         submit(&w, "task.claim", "{}", i, 5000);
         reply_t *all = entries(&w, 1);
+        reply_free(worker_call(&w, "CONFIG", "SET", "maxmemory", "0"));
         serve(&w, all, 0);
         reply_free(all);
         reply_free(worker_call(&w, "DEL", w.stream, NULL, NULL));
