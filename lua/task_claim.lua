@@ -14,7 +14,7 @@ local function claim_result(tasks, memo, is_paused)
     if #memo == 0 then
         return is_paused and '{"claimed":false,"tasks":[],"paused":true}' or '{"claimed":false,"tasks":[]}'
     end
-    tasks[1], tasks[#tasks + 1] = '{"claimed":true,"taskId":"' .. memo[1] .. '","tasks":[', ']}'
+    tasks[2], tasks[3], tasks[#tasks + 1] = '{"claimed":true,"taskId":"' .. memo[1], '","tasks":[', ']}'
     return tasks
 end
 
@@ -34,7 +34,7 @@ function op(r)
     elseif wait_ms > 0 then
         park_forget(r)
     end
-    return claim_result(tasks, memo, is_paused), #memo > 0 and table.concat(memo, ' ')
+    return claim_result(tasks, memo, is_paused), #memo > 0 and (r.scope and table.concat(memo, ' ') or '')
 end
 
 function op_replay(r, memo)

@@ -14,15 +14,19 @@
 local LEASE_MS, DENY_MS, PULLS = op_arg(1), tonumber(op_arg(6)), op_arg(7) ~= 'push'
 -- @include claim.lua
 
-local function complete_result(outcome, tasks, is_paused)
-    tasks[1], tasks[#tasks + 1] = string.sub(outcome, 1, -2) .. ',"tasks":[', is_paused and '],"paused":true}' or ']}'
+-- `first` and `rest`: the outcome without its last brace, and the tasks' name.
+local function complete_result(first, rest, tasks, is_paused)
+    tasks[2], tasks[3], tasks[#tasks + 1] = first, rest, is_paused and '],"paused":true}' or ']}'
     return tasks
 end
 
+-- What follows the id in the outcome of a completion now.
+local TASKS = ',"tasks":['
+local COMPLETED = string.sub(completed_json('', NOW_TEXT), 8, -2) .. TASKS
+
 local function complete_task(id, key, t, result)
-    local outcome = complete(id, key, t, result)
+    complete(id, key, t, result)
     emit_together('task.completed', 'id', {id}, {'worker', t.holder, 'attempt', I(t.attempts), 'queue', t.queue})
-    return outcome
 end
 
 function op(r)
@@ -54,18 +58,22 @@ function op(r)
         complete_want()
         lease_want(t)
         ended_want(id, t, #ARGV[a + 4])
-        outcome = complete_task(id, key, t, ARGV[a + 4])
+        complete_task(id, key, t, ARGV[a + 4])
     end
     if not has_next then
-        return outcome
+        return outcome or completed_json(id, NOW_TEXT)
     end
     local tasks, memo, is_paused = claim_take(a + 5)
-    return complete_result(outcome, tasks, is_paused), r.scope and outcome .. '\n' .. table.concat(memo, ' ')
+    if not r.scope and not outcome then -- the outcome is not needed by itself, and a text more to look up (task_put())
+        return complete_result('{"id":"' .. id, COMPLETED, tasks, is_paused)
+    end
+    outcome = outcome or completed_json(id, NOW_TEXT)
+    return complete_result(string.sub(outcome, 1, -2), TASKS, tasks, is_paused), outcome .. '\n' .. table.concat(memo, ' ')
 end
 
 function op_replay(r, memo)
     local outcome, claimed = string.match(memo, '^([^\n]*)\n(.*)$')
     local tasks = claim_again(claimed)
-    return complete_result(outcome, tasks)
+    return complete_result(string.sub(outcome, 1, -2), TASKS, tasks)
 end
 -- @include commit.lua

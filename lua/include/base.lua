@@ -26,10 +26,16 @@ end
 local NOW_TEXT = I(NOW)
 
 -- A JSON string literal for bytes that are not yet JSON. (cjson writes "\/", which is JSON, but no name that one could look for.)
+-- Names of workers and queues come again and again.
+local literals = {}
 local function S(s)
-    local literal = cjson.encode(s)
-    if string.find(literal, '/', 1, true) then
-        literal = string.gsub(literal, '\\/', '/')
+    local literal = literals[s]
+    if not literal then
+        literal = cjson.encode(s)
+        if string.find(literal, '/', 1, true) then
+            literal = string.gsub(literal, '\\/', '/')
+        end
+        literals[s] = literal
     end
     return literal
 end
@@ -79,8 +85,14 @@ end
 local function role_key(queue, role)
     return P .. 'queue:' .. queue .. ':role:' .. role
 end
+local held_keys = {}
 local function held_key(instance)
-    return P .. 'queue:instance:' .. instance
+    local key = held_keys[instance]
+    if not key then
+        key = P .. 'queue:instance:' .. instance
+        held_keys[instance] = key
+    end
+    return key
 end
 local function assigned_key(instance)
     return P .. 'assigned:' .. instance

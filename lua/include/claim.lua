@@ -53,13 +53,13 @@ local function claim_candidates(queue, roles, limit)
     return ids
 end
 
--- Claimed tasks as texts that are put together only with the reply (task_put()): the first one is what comes before them.
+-- Claimed tasks as texts that are put together only with the reply (task_put()): the second and the third are what comes before them.
 local function claim_out()
-    return {''}
+    return {'', '', ''}
 end
 -- One task's JSON for its holder. Returns about how many bytes it has.
 local function claim_put(out, id, t, token, lease_end)
-    if #out > 1 then
+    if #out > 3 then
         out[#out + 1] = ','
     end
     task_put(out, id, t)

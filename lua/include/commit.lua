@@ -133,8 +133,8 @@ local function result_text(id, result)
     if type(result) == 'string' then
         return head .. result .. '}'
     end
-    result[0], result[#result + 1] = head, '}'
-    return table.concat(result, '', 0)
+    result[1], result[#result + 1] = head, '}'
+    return table.concat(result)
 end
 
 -- Numbers that come again and again, as their texts.

@@ -7,7 +7,7 @@ local function complete_want()
     want('zset', ENDED.completed)
 end
 
--- Writes the result, and returns the outcome; the indexes are the caller's to change. The fields of the holder stay: they say who
+-- Writes the result; the indexes are the caller's to change. The fields of the holder stay: they say who
 -- has completed it, and under which token, for a repeat (lease_check()).
 local function complete_write(id, key, t, result)
     local version = I(t.version + 1)
@@ -19,5 +19,4 @@ local function complete_write(id, key, t, result)
     count_move(t.queue, 'in_progress', 'completed')
     ended(id, t, 'completed', #result)
     completed = completed + 1
-    return completed_json(id, NOW_TEXT)
 end

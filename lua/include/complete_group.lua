@@ -3,9 +3,9 @@
 -- @include complete.lua
 -- @include indexes.lua
 
--- Ends the attempt; returns the outcome.
+-- Ends the attempt.
 local function complete(id, key, t, result)
-    local outcome = complete_write(id, key, t, result)
+    complete_write(id, key, t, result)
     index_change('zset', LEASES, id, false)
     index_change('set', held_key(t.holder), id, false)
     index_change('zset', ENDED.completed, id, NOW_TEXT)
@@ -14,7 +14,6 @@ local function complete(id, key, t, result)
         call('ZREM', assigned_key(t.holder), id)
         call('HDEL', key, 'as')
     end
-    return outcome
 end
 
 -- Finished tasks leave at least as fast as they come.

@@ -13,8 +13,8 @@
 -- Returns { {code per request: 0 done, 1 replayed, 2 parked, 3 and 4 a claim that got nothing or something, -1 duplicate, else the error's code},
 --           {number of the request (0: the group) and text of each internal error}, length of the stream }
 --
--- A script defines  local function op(r)  that returns the result's JSON (a text, or, with a memo, a list of texts that are put
--- together only here) [, memo], or nil, code, message, data
+-- A script defines  local function op(r)  that returns the result's JSON (a text, or, with a memo, a list of texts, behind one place that is
+-- commit.lua's, that are put together only there) [, memo], or nil, code, message, data
 -- JSON; `nil, PARKED` when there is no reply yet, and nothing to keep for a repeat. It checks everything before its
 -- first write. With a memo it also defines op_replay(r, memo, wall ms of the first request), which makes the result
 -- again. The memo `false` says that nothing was changed: then nothing is kept, and a repeat is handled like a first
@@ -105,9 +105,12 @@ local function events_tell()
     end
 end
 
-local function is_same_event(h, kind, fields)
-    if h.kind ~= kind or not same_caller(h.request, current) then
-        return false
+local function is_same_event(h, fields)
+    if current.like ~= h.request then -- else its other event has found that out
+        if not same_caller(h.request, current) then
+            return false
+        end
+        current.like = h.request
     end
     for i = 2, #fields, 2 do
         if h.fields[i] ~= fields[i] then
@@ -126,7 +129,7 @@ local function emit_together(kind, name, ids, fields)
             h = held_back[i]
         end
     end
-    if h and not is_same_event(h, kind, fields) then
+    if h and not is_same_event(h, fields) then
         events_tell()
         h = nil
     end
