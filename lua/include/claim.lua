@@ -54,8 +54,10 @@ local function claim_candidates(queue, roles, limit)
 end
 
 -- Claimed tasks as texts that are put together only with the reply (task_put()): the second and the third are what comes before them.
+-- The rest is room for one task: Lua counts all of a table's keys whenever it has to make it larger.
 local function claim_out()
-    return {'', '', ''}
+    return {'', '', '', nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil,
+        nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil}
 end
 -- One task's JSON for its holder. Returns about how many bytes it has.
 local function claim_put(out, id, t, token, lease_end)
@@ -183,14 +185,14 @@ end
 local function claim_take(a)
     local worker, incarnation, limit = ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
     local queue = ARGV[a + 6]
-    local out, memo, held, leases = claim_out(), {}, {}, {} -- the last two: ids, and the scores of their leases
+    local out, memo, held, leases = claim_out(), {nil, nil}, {nil}, {nil} -- the last two: ids, and the scores of their leases
     local assigned = claim_assigned(a, limit, out, memo)
     local bytes, left = assigned.bytes, limit - #assigned.ids
     local wanted = left + CLAIM_PAST
     local is_paused = queue_is_paused(queue)
     local ids = PULLS and left > 0 and not is_paused and claim_candidates(queue, ARGV[a + 7], wanted) or NO_IDS
     local at, last, has_passed = ids.from, math.min(#ids, ids.from + wanted - 1), false
-    local hashes, with_roles = {}, {}
+    local hashes, with_roles = {nil}, {}
     while at <= last and #held < left and bytes <= CLAIM_BYTES do
         local id, key = ids[at], task_key(ids[at])
         at = at + 1
