@@ -212,6 +212,11 @@ row() {
     [ $# -ne 4 ] || printf '  %-28s %9s %9s %9s\n' "$1" "$2" "$3" "$4"
 }
 
+# The ids of the tasks that events of a type tell of, one a line.
+told_ids() {
+    sed -n "s/.*\"type\":\"$1\".*\"ids*\":\"\([^\"]*\)\".*/\1/p" "$2" | tr ' ' '\n'
+}
+
 # The ids of lines with a word in them, one a line.
 ids_of() {
     sed -n "s/.*$1.*\"id\":\"\(t-[0-9]*\)\".*/\1/p; s/.*\"id\":\"\(t-[0-9]*\)\".*$1.*/\1/p" "$2"
@@ -223,7 +228,7 @@ judge() {
     "$cb" task list --all --json >"$dir/list"
     "$cb" status --json >"$dir/status.json"
     sed -n 's/.*"id":"\(t-[0-9]*\)".*/\1/p' "$dir/import" | sort >"$dir/ids.created"
-    ids_of '"type":"task.completed"' "$dir/events.all" | sort >"$dir/ids.accepted"
+    told_ids task.completed "$dir/events.all" | sort >"$dir/ids.accepted"
     ids_of '"status":"completed"' "$dir/list" | sort >"$dir/ids.completed"
     sed -n 's/^end \(t-[0-9]*\) .*/\1/p' "$EXAMPLE_LEDGER" | sort -u >"$dir/ids.executed"
     sed -n 's/^begin \(t-[0-9]*\) .*/\1/p' "$EXAMPLE_LEDGER" | sort | uniq -d >"$dir/ids.again"

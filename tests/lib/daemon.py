@@ -402,3 +402,7 @@ class Daemon:
             rows = r.call("XRANGE", self.key(name), "-", "+")
         return [(i.decode(), {f[k].decode(): f[k + 1] for k in range(0, len(f), 2)}) for i, f in rows]
 
+    def told(self, kind):
+        """The ids of the tasks that events of this type tell of, in their order: one event tells of several (`ids`) or of one (`id`)."""
+        return [task for _, e in self.stream("stream:events") if e["type"] == kind.encode()
+                for task in (e.get("ids") or e["id"]).decode().split()]

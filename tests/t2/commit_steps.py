@@ -42,7 +42,7 @@ def lifecycle(point, action, nth):
         equal(c.doubles, [], "requests that were answered twice")
         wait_until(lambda: c.poll(0.05) == 0, 2, "no more replies")
         equal(c.replies, {})
-        completed = [e["id"] for _, e in d.stream("stream:events") if e["type"] == b"task.completed"]
+        completed = d.told("task.completed")
         equal(len(completed), count)
         equal(len(set(completed)), count, "accepted completions per id")
         equal([d.backlog("task"), d.pending("task"), d.stream("stream:dead")], [0, [], []])

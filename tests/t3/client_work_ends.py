@@ -266,8 +266,7 @@ def killed_at_steps():
         done = wait_status(task, "completed", 10)
         equal((done["attempt"], done["result"]), (attempts, attempts), step)
         other.stop()
-        completed = [f["id"].decode() for _, f in daemon.stream("stream:events") if f["type"] == b"task.completed"]
-        equal(completed.count(task), 1, step)
+        equal(daemon.told("task.completed").count(task), 1, step)
 
 
 # ---- Redis ----

@@ -101,8 +101,9 @@ def order():
         pending, last, newest, claims = {}, {}, "", 0
         for kind, ids, fields in history(d, "mixed"):
             if kind == "task.created":
-                check(newest < ids[0], "ids are in the order of commit")
-                newest, pending[ids[0]] = ids[0], int(fields["priority"])
+                for i in ids:
+                    check(newest < i, "ids are in the order of commit")
+                    newest, pending[i] = i, int(fields["priority"])
                 continue
             claims += 1
             best = sorted(pending, key=lambda i: (-pending[i], i))[: len(ids)]

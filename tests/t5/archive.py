@@ -203,7 +203,7 @@ def cpu_of(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-@case("events are archived at least as fast as the task domain makes them")
+@case("what events tell is archived at least as fast as the task domain makes it")
 def rate():
     events = 1000000 if LONG else 20000 if FAULTS else 4000
     server = PrivatePostgres({"fsync": "on" if LONG else "off", "max_wal_size": "4GB", "autovacuum": "on"})
@@ -218,16 +218,15 @@ def rate():
             flood(d, creations(n))
             flood(d, completions(d, n))
             made_s = time.monotonic() - began
-            with d.connect() as r:
-                made = r.call("XLEN", d.key("stream:events"))
-            check(made >= events, f"{made} events")
+            made = len(d.told("task.created")) + len(d.told("task.completed"))
+            equal(made, events, "what events tell of")
             began = time.monotonic()
             equal(d.client("ctl", "scale", "archive", "1", "--wait").returncode, 0)
             wait_until(lambda: is_archived(d), 1800, "all is archived", step=0.02)
             archived_s = time.monotonic() - began
-            note(f"{made} events: made in {made_s:.1f} s ({made / made_s:.0f}/s), archived in {archived_s:.1f} s "
+            note(f"{made} changes of tasks: made in {made_s:.1f} s ({made / made_s:.0f}/s), archived in {archived_s:.1f} s "
                  f"({made / archived_s:.0f}/s)")
-            figure("events", made)
+            figure("changes", made)
             figure("made_per_s", int(made / made_s))
             figure("archived_per_s", int(made / archived_s))
             equal(db.number("SELECT count(*) FROM claudebench.task WHERE state = 'completed'", timeout=300), n)
