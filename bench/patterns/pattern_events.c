@@ -18,7 +18,7 @@
 enum { WINDOW = 64, PATIENCE_MS = 20000, STEP_MS = 50, READ_MS = 1000 };
 
 struct arrivals {
-    atomic_uint len;
+    atomic_uint len; /* tasks that were told of */
     _Atomic int64_t last_us;
     _Atomic int64_t last_task; /* the number in its id */
 };
@@ -31,13 +31,23 @@ struct reader_config {
 
 /* ---- the reader ---- */
 
-static int64_t task_of(const struct event_entry *event)
+/* How many tasks it tells of, in `id` or `ids`; *ret_last is the number of the last one. */
+static unsigned tasks_of(const struct event_entry *event, int64_t *ret_last)
 {
-    for (size_t i = 0; i < event->nfields; i++)
-        if (strcmp(event->fields[i].name, "id") == 0)
-            return strtoll(event->fields[i].value + strcspn(event->fields[i].value, "0123456789"),
-                           NULL, 10);
-    return 0;
+    unsigned n = 0;
+
+    for (size_t i = 0; i < event->nfields; i++) {
+        if (strcmp(event->fields[i].name, "id") != 0 && strcmp(event->fields[i].name, "ids") != 0)
+            continue;
+        const char *at = event->fields[i].value;
+        for (at += strcspn(at, "0123456789"); *at; at += strcspn(at, "0123456789")) {
+            char *end;
+            *ret_last = strtoll(at, &end, 10);
+            at = end;
+            n++;
+        }
+    }
+    return n;
 }
 
 static void read_events(struct env *env, const void *arg, unsigned number)
@@ -55,13 +65,16 @@ static void read_events(struct env *env, const void *arg, unsigned number)
     (void)number;
     for (;;) {
         const struct event_entry *event;
+        int64_t last = 0;
+        unsigned n;
         struct event_gap gap;
         struct cb_error err;
         switch (event_reader_next(reader, READ_MS, &event, &gap, &err)) {
         case EVENT_GIVEN:
             atomic_store(&c->arrivals->last_us, clock_mono_us());
-            atomic_store(&c->arrivals->last_task, task_of(event));
-            atomic_fetch_add(&c->arrivals->len, 1);
+            n = tasks_of(event, &last);
+            atomic_store(&c->arrivals->last_task, last);
+            atomic_fetch_add(&c->arrivals->len, n);
             /* When the pipe is full, whoever waits is awake anyway. */
             if (write(c->pipe[1], "", 1) < 0 && errno != EAGAIN)
                 _exit(1);
@@ -82,7 +95,7 @@ struct stage {
     struct requests_client *producer;
 };
 
-/* Until the reader has been given so many, and this task's event; or for so long. */
+/* Until the reader has been told of so many, and this task's event; or for so long. */
 static bool wait_for(const struct stage *s, unsigned wanted, int64_t task, int ms)
 {
     const struct arrivals *arrivals = s->reader->arrivals;
