@@ -64,10 +64,8 @@ local function schedule_json(id, s)
     if s.start then add('start', ISO(s.start)) end
     if s.finish then add('end', ISO(s.finish)) end
     if s.due and not s.paused and s.due >= (s.floor or 0) then add('next_run_at', ISO(s.due)) end
-    if s.last then
-        add('last_run_at', ISO(s.last))
-        add('lastTaskId', S(s.task))
-    end
+    if s.last then add('last_run_at', ISO(s.last)) end
+    if s.task then add('lastTaskId', S(s.task)) end -- none yet, when all that was due came to nothing
     add('fired', I(s.fired))
     add('dropped', I(s.dropped))
     if s.full then add('blocked', 'true') end

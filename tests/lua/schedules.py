@@ -454,5 +454,15 @@ def unique():
     equal(len(s.events("task.created")), 2)
 
 
+@case("a schedule whose first due time came to nothing is shown without a task")
+def came_to_nothing():
+    fresh()
+    s.create("of somebody else", unique_key="k")
+    at = late(template={"text": "x", "unique_key": "k"})
+    equal(fire(command(due()[0], [at], at + 60000)), [("fired", 0, "")])
+    for shown in (get()["result"], listing()["schedules"][0]):
+        equal([ms(shown["last_run_at"]), "lastTaskId" in shown, shown["dropped"]], [at, False, 1])
+
+
 if __name__ == "__main__":
     main()
