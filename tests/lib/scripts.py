@@ -408,8 +408,8 @@ class Scripts:
         found = [self.redis.call("HGET", self.key(f"idem:{n}"), scope) for n in (last - 1, last) if n > 0]
         return next((record for record in reversed(found) if record is not None), None)
 
-    def events(self, kind=None):
-        rows = self.redis.call("XRANGE", self.key("stream:events"), "-", "+")
+    def events(self, kind=None, key="stream:events"):
+        rows = self.redis.call("XRANGE", self.key(key), "-", "+")
         found = [{f[i].decode(): f[i + 1].decode() for i in range(0, len(f), 2)} for _, f in rows]
         return [e for e in found if kind is None or e["type"] == kind]
 

@@ -86,6 +86,28 @@ def transports():
     equal(s.redis.call("TYPE", s.key("stream:events")), b"stream")
 
 
+@case("what one event tells of a group is told the same way: to who listens, to partitions, and to a registered reader, whatever the transport")
+def group():
+    for transport, has_reader in (("stream", False), ("pubsub", False), ("pubsub", True), ("both", True)):
+        fresh(transport)
+        if has_reader:
+            s.subscribe("a-reader")
+        before = stream()
+        with Listener() as all_:
+            all_.take()
+            requests = [Request(*s.create_args("x", queue="q1", partition="pq"[i % 2]), actor="xy"[i // 4], reply="reply-token") for i in range(8)]
+            equal(s.commit("task_create", requests, [100000]).errors, [])
+            told, kept = [(i, f) for _, i, f in all_.take()], stream()[len(before):]
+        ids = [doc["result"]["id"] for doc in s.replies("reply-token")]
+        equal(told, [] if transport == "stream" else kept or told, transport)
+        equal(len(kept), 0 if (transport, has_reader) == ("pubsub", False) else 2)
+        equal([(f["actor"], f["ids"].split()) for _, f in told or kept], [("x", ids[:4]), ("y", ids[4:])])
+        for first, name in enumerate("pq"):
+            rows = stream(f"partition:{name}")
+            equal([(i, f["actor"], f["ids"].split()) for i, f in rows],
+                  [(i, f["actor"], f["ids"].split()[first::2]) for i, f in told or kept], name)
+
+
 @case("pubsub: the tick's events, the scheduler's and the pusher's go to who listens, too")
 def other_scripts():
     fresh("pubsub")

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """groups.py: requests that a worker commits as one group get the replies that they would get one after the other, and leave the same
 queues and tasks: random groups of creations, claims and completions, with roles, pauses, deny lists, damaged tasks, assigned ones,
-claims that wait, and repeats. (The one thing that may differ is left out: tasks that wait for one of the group to be completed are
-told when the group is done.)"""
+claims that wait, repeats, refused requests and such that fail, of several callers. What is told of each task, and in each partition, is
+the same, too. (The one thing that may differ is left out: tasks that wait for one of the group to be completed are told when the group is
+done.)"""
 
 import json
 import random
+import re
 
 from cbtest import *
 from scripts import KEEP, Request, Scripts, retention
@@ -13,8 +15,9 @@ from scripts import KEEP, Request, Scripts, retention
 WORKERS, QUEUES = "abc", ["default", "default", "q"]
 OP_ARGS = {"task_create": [200], "task_create_batch": [200], "task_claim": [30000, 30000, 1000, "pull"],
            "task_complete": [30000, *retention(KEEP), 30000, "pull"]}
-KINDS = ["task_create", "task_create_batch", *["task_claim"] * 3, *["task_complete"] * 2, "pause", "damage", "deny", "assign"]
+KINDS = ["task_create", "task_create_batch", *["task_claim"] * 3, *["task_complete"] * 2, "pause", "damage", "deny", "assign", "cancel"]
 REPLIES = "reply-token-of-group"
+CALLERS = [{}, {"actor": "x"}, {"actor": "x", "session": "s"}, {"actor": "x", "trace": "t"}, {"actor": "x", "agent": "t"}]
 
 s = None
 
@@ -24,7 +27,7 @@ class Run:
 
     def __init__(self, seed, is_grouped):
         self.draw, self.is_grouped = random.Random(seed), is_grouped
-        self.ids, self.tokens, self.seen = [], {}, []
+        self.ids, self.tokens, self.seen, self.cancelled = [], {}, [], []
         s.redis.call("FLUSHALL")
         s.tick(register=1)
         for worker in WORKERS:
@@ -43,6 +46,11 @@ class Run:
             more["delay_ms"] = 100000
         if d.random() < 0.1:
             more["payload"] = json.dumps("p" * d.choice([10, 600, 100000]))
+        if d.random() < 0.1:
+            more["partition"] = d.choice("mn")
+        if d.random() < 0.1:  # one of these ends as it begins, one waits for ever, one is refused
+            more["after"] = d.sample(self.cancelled, 1) if self.cancelled and d.random() < 0.8 else ["t-0"]
+            more["on_failure"] = d.choice(["ignore", "block", ""])
         return s.create_args("t", priority=d.choice([0, 0, 50, 50, 100]), queue=d.choice(QUEUES), roles=self.roles(), **more)
 
     def claim_args(self, worker, counts):
@@ -80,6 +88,9 @@ class Run:
         for task in d.sample(pending, min(len(pending), d.randint(0, 4))):
             if kind == "assign":
                 s.assign(task, d.choice(WORKERS))
+            elif kind == "cancel":
+                s.cancel(task)
+                self.cancelled.append(task)
             elif kind == "deny":
                 s.redis.call("HSET", s.key(f"task:{task}"), "dn", d.choice(WORKERS))
             else:
@@ -95,29 +106,29 @@ class Run:
             args = self.arguments(kind)
             keys = [s.key(f"task:{args[0]}")] if kind == "task_complete" else []
             idem = {"params_hash": f"{self.number}.{i % 7}", "idem": f"key {self.number}.{i % 7}"} if self.draw.random() < 0.2 else {}
-            requests.append(Request(*args, reply=REPLIES, rid=str(i), keys=keys, **idem))
-        codes = []
+            caller = self.draw.choice(CALLERS) if self.draw.random() < 0.3 else {}
+            requests.append(Request(*args, reply=REPLIES, rid=str(i), keys=keys, **idem, **caller))
+        codes, errors = [], []
         for group in [requests] if self.is_grouped else [[r] for r in requests]:
             answer = s.commit(kind, group, OP_ARGS[kind])
-            equal(answer.errors, [])
             codes += answer.codes
+            errors += answer.errors
+        equal(["WRONGTYPE" in e for e in errors], [True] * codes.count(-32603), f"{errors}")
         return self.look(kind, codes)
 
-    def told(self, doc):
-        """A reply, or a waiting claim's wake, with numbers for ids and without times."""
-        result = doc.get("result")
-        if result is None:
-            return doc["id"], doc["error"]["code"]
-        for task in result.get("tasks", []):
-            self.tokens[self.ids.index(task["id"])] = task["lease_token"]
-        ids = [result.get("id"), *result.get("ids", []), *[task["id"] for task in result.get("tasks", [])]]
-        return (doc["id"], [self.ids.index(i) for i in ids if i],
-                bool(result.get("existing")), *[result.get(name) for name in ("status", "claimed", "paused", "wake")])
+    def replies(self):
+        """As they are, waiting claims' wakes as well, but for the ids, which are numbers, the tokens, and the times."""
+        texts = [text.decode() for text in s.redis.call("LRANGE", s.key(f"reply:{REPLIES}"), 0, -1)]
+        for doc in s.replies(REPLIES):
+            for task in doc.get("result", {}).get("tasks", []):
+                self.tokens[self.ids.index(task["id"])] = task["lease_token"]
+        texts = [re.sub(r't-\d{16}', lambda m: str(self.ids.index(m[0])), text) for text in texts]
+        return sorted(re.sub(r'("lease_token":")[^"]*|"20\d\d-[^"]*Z"|("retry_after_ms":)\d+', r"\1\2", text) for text in texts)
 
     def look(self, kind, codes):
         keys = sorted(key.decode() for key in s.redis.scan())
         self.ids += sorted({k.rsplit(":", 1)[1] for k in keys if k.startswith(s.key("task:t-"))} - set(self.ids))
-        docs = sorted(map(repr, map(self.told, s.replies(REPLIES))))
+        docs = self.replies()
         queues = {k: [self.ids.index(i.decode()) for i in s.redis.call("ZRANGE", k, 0, -1)] for k in keys
                   if k.startswith(s.key("queue:")) and (k.endswith(":pending") or ":role:" in k)}
         tasks = [(s.task(i).get("st"), s.task(i).get("ho")) for i in self.ids]
@@ -127,12 +138,16 @@ class Run:
         self.seen.append((self.number, kind, codes, docs, queues, tasks, listed, counts, self.histories()))
 
     def histories(self):
-        """What the events tell of each task, in their order."""
+        """What the events tell of each task, in their order, in all and in each partition."""
         out = {}
-        for event in s.events():
-            for task in (event.get("id") or event.get("ids", "")).split():
-                out.setdefault(self.ids.index(task) if task in self.ids else None, []).append((event["type"], event.get("worker")))
-        return {number: told for number, told in out.items() if number is not None}
+        for stream in ("stream:events", "partition:m", "partition:n"):
+            for event in s.events(key=stream):
+                ids = (event.pop("id", None) or event.pop("ids", "")).split()
+                event.pop("at")
+                event.pop("partition", None)  # it is there when all tasks of an event have the same one
+                for task in ids:
+                    out.setdefault((stream, self.ids.index(task)), []).append(event)
+        return out
 
 
 def members(key):
@@ -147,7 +162,8 @@ def groups():
         seed = draw.randrange(1 << 30)
         alone, grouped = Run(seed, False).seen, Run(seed, True).seen
         for one, other in zip(alone, grouped):
-            equal(other, one, f"step {one[0]} of history {seed}")
+            for got, wanted in zip(other, one):
+                equal(got, wanted, f"step {one[0]} of history {seed}")
         seeds += len(alone)
     note(f"{seeds} groups")
 
@@ -222,6 +238,47 @@ def completions_told():
     told = [(e["type"], e.get("id") or e["ids"]) for e in s.events()[-3:]]
     equal(told, [("task.completed", " ".join(first)), ("task.claimed", " ".join(more)), ("task.unblocked", behind)])
     equal([e["attempt"] for e in s.events("task.completed")], ["1"])
+
+
+def completion(task, token, *next_args):
+    return Request(task, token, "a", "", *(["1", *next_args] if next_args else ["0"]), keys=[s.key(f"task:{task}")], reply=REPLIES)
+
+
+@case("a request that fails, refused or in the middle, takes nothing from the event of its group: what it has done is told, and nothing else")
+def failed_between():
+    s.redis.call("FLUSHALL")
+    s.redis.call("SET", s.key("queue:odd:pending"), "no sorted set")
+    new = [{}, {"queue": "odd"}, {}, {"after": ["t-0"]}, {}]
+    answer = s.commit("task_create", [Request(*s.create_args("t", **more), reply=REPLIES) for more in new], OP_ARGS["task_create"])
+    equal(answer.codes, [0, -32603, 0, -32602, 0])
+    ids = [doc["result"]["id"] for doc in s.replies(REPLIES) if "result" in doc]
+    equal([(e["type"], e["ids"]) for e in s.events()], [("task.created", " ".join(ids))])
+
+    tokens = [t["lease_token"] for t in s.claim("a", 3)["result"]["tasks"]]
+    s.redis.call("HSET", s.key(f"task:{s.create('damaged')['result']['id']}"), "at", "no number")  # found when the first task is completed
+    answer = s.commit("task_complete", [completion(ids[1], tokens[1], *s.claim_args("a")), completion(ids[0], tokens[0]),
+                                        completion(ids[2], "1-aa"), completion(ids[2], tokens[2]), completion(ids[1], tokens[1])],
+                      OP_ARGS["task_complete"])
+    equal(answer.codes, [-32603, 0, -32005, 0, 0])
+    equal([(e["type"], e["ids"]) for e in s.events()[3:]], [("task.completed", f"{ids[1]} {ids[0]} {ids[2]}")])
+
+
+@case("callers that take turns, some with a completion and some with a claim alone: each event is of who caused it, each task's in their order")
+def callers_in_turns():
+    s.redis.call("FLUSHALL")
+    held = [s.create("t")["result"]["id"] for _ in range(3)]
+    tokens = [t["lease_token"] for t in s.claim("a", 3)["result"]["tasks"]]
+    more = [s.create("t")["result"]["id"] for _ in range(4)]
+    group = [completion(held[0], tokens[0]), completion(held[0], tokens[0], *s.claim_args("a")), completion(held[1], tokens[1], *s.claim_args("a")),
+             completion(more[0], "", *s.claim_args("a")), completion(held[2], tokens[2])]
+    for request, actor in zip(group, "xyxxy"):
+        request.tail[0] = actor
+    equal(s.commit("task_complete", group, OP_ARGS["task_complete"]).codes, [0, 4, 4, 4, 0])
+    told = [(e["type"].split(".")[1], (e.get("ids") or e["id"]).split(), e["actor"]) for e in s.events()[len(held) + 1 + len(more):]]
+    by_task = {task: [(kind, actor) for kind, ids, actor in told if task in ids] for task in held + more}
+    completed, claimed = lambda actor: ("completed", actor), lambda actor: ("claimed", actor)
+    equal(by_task, {held[0]: [completed("x")], held[1]: [completed("x")], held[2]: [completed("y")],
+                    more[0]: [claimed("y"), completed("x")], more[1]: [claimed("x")], more[2]: [claimed("x")], more[3]: []})
 
 
 if __name__ == "__main__":
