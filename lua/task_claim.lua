@@ -34,7 +34,7 @@ function op(r)
     elseif wait_ms > 0 then
         park_forget(r)
     end
-    return claim_result(tasks, memo, is_paused), #memo > 0 and (r.scope and table.concat(memo, ' ') or '')
+    return claim_result(tasks, memo, is_paused), r.scope and #memo > 0 and table.concat(memo, ' ')
 end
 
 function op_replay(r, memo)

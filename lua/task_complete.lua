@@ -14,7 +14,7 @@
 local LEASE_MS, DENY_MS, PULLS = op_arg(1), tonumber(op_arg(6)), op_arg(7) ~= 'push'
 -- @include claim.lua
 
--- `first` and `rest`: the outcome without its last brace, and the tasks' name.
+-- `first` and `rest` are, together, the outcome without its last brace, and the name of the tasks.
 local function complete_result(first, rest, tasks, is_paused)
     tasks[2], tasks[3], tasks[#tasks + 1] = first, rest, is_paused and '],"paused":true}' or ']}'
     return tasks

@@ -219,7 +219,6 @@ for i = 1, N do
         end
     end
 end
-current = nil
 
 -- The rest is paid once per group, and must not raise: a failure is reported, not thrown. What is included last
 -- may count on what was included first.
@@ -245,6 +244,7 @@ local function delete()
     end
 end
 guarded(events_tell)
+current = nil -- also when one could not be told
 if after_group and #acked > 0 then
     guarded(after_group)
 end

@@ -13,9 +13,9 @@
 -- Returns { {code per request: 0 done, 1 replayed, 2 parked, 3 and 4 a claim that got nothing or something, -1 duplicate, else the error's code},
 --           {number of the request (0: the group) and text of each internal error}, length of the stream }
 --
--- A script defines  local function op(r)  that returns the result's JSON (a text, or, with a memo, a list of texts, behind one place that is
--- commit.lua's, that are put together only there) [, memo], or nil, code, message, data
--- JSON; `nil, PARKED` when there is no reply yet, and nothing to keep for a repeat. It checks everything before its
+-- A script defines  local function op(r)  that returns the result's JSON [, memo], or nil, code, message, data
+-- JSON. The result is a text, or, when it has a memo (which only a request with a scope needs), a list of texts, which commit.lua puts
+-- together: the first place is left to it. `nil, PARKED` when there is no reply yet, and nothing to keep for a repeat. It checks everything before its
 -- first write. With a memo it also defines op_replay(r, memo, wall ms of the first request), which makes the result
 -- again. The memo `false` says that nothing was changed: then nothing is kept, and a repeat is handled like a first
 -- request.
