@@ -29,7 +29,7 @@ extern const struct pattern patterns[]; /* ends with name NULL */
 
 /* One half: one after the other, or many at once. */
 struct pattern_half {
-    unsigned asked, done; /* tasks completed, events given */
+    unsigned asked, done; /* tasks completed, or told of as created */
     double seconds;
     struct cost cost;
     double reader_s;            /* CPU of the reader of events, a process of its own */

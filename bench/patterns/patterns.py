@@ -81,7 +81,7 @@ def report(document, found):
         "one daemon with one task worker and one system worker, four registered agents that take up to 8 tasks each, the real client and the real reader "
         "of events, payload 200 bytes"])
     lines += ["P50, P95, P99: from asking for a task until an agent has it, or until a reader has the event of that; one after the other, milliseconds. "
-              "Operations/s: whole lives of tasks (created, handed over, completed: three requests), or events that arrive, with 64 creations in flight. "
+              "Operations/s: whole lives of tasks (created, handed over, completed: three requests), or creations that the reader is told of, with 64 in flight. "
               "CPU (of one core) and memory while these are in flight: Redis + all workers + supervisor; supervisor + largest worker + Redis. Network: bytes that "
               "Redis reads and writes for one operation.", ""]
     lines += page.table(["", "pattern", "P50", "P95", "P99", "operations/s", "CPU redis + workers + supervisor",

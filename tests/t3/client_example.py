@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """client_example.py: the example job of ./quickstart: it passes, it notices loss, and it leaves nothing behind."""
 
+import json
 import os
 import re
 import signal
@@ -107,6 +108,20 @@ def interrupted():
         equal(process.returncode, want, (seen + rest).decode())
         equal(os.listdir(env["TMPDIR"]), [], "its folder is removed")
         wait_until(lambda: not left_behind(), 5, "nothing left behind")
+
+
+@case("its daemon keeps everything in the job's folder: nothing of a daemon of the same user that runs beside")
+def own_folder():
+    folder = procs.subfolder("c")
+    with open(os.path.join(procs.top_srcdir(), "examples", "claudebench.yaml"), encoding="utf-8") as f:
+        text = f.read().replace("@DIR@", folder)
+    with open(f"{folder}/c.yaml", "w", encoding="utf-8") as f:
+        f.write(text)
+    done = procs.run([procs.binary("claudebench"), "config", "--json", "-c", f"{folder}/c.yaml", "redis.dir", "supervisor", "audit"])
+    equal(done.returncode, 0, done.stderr)
+    paths = {name: one["value"] for name, one in json.loads(done.stdout).items() if "/" in str(one["value"])}
+    check({"audit.file", "redis.dir", "supervisor.state_dir", "supervisor.control_socket", "supervisor.pidfile"} <= set(paths), paths)
+    equal({name: value for name, value in paths.items() if not value.startswith(folder + "/")}, {})
 
 
 @case("a folder without programs is wrong use")
