@@ -111,8 +111,13 @@ start_work() {
     started=$!
 }
 
+# The ids of the tasks that events of a type tell of, one a line.
+told_ids() {
+    sed -n "s/.*\"type\":\"$1\".*\"ids*\":\"\([^\"]*\)\".*/\1/p" "$2" | tr ' ' '\n'
+}
+
 completed() {
-    grep -c '"type":"task.completed"' "$dir/events" || :
+    told_ids task.completed "$dir/events" | wc -l
 }
 
 # show DONE TOTAL: a bar on a terminal, else a line at each quarter.
@@ -210,11 +215,6 @@ row() {
     # shellcheck disable=SC2086 # three words
     set -- "$1" $2
     [ $# -ne 4 ] || printf '  %-28s %9s %9s %9s\n' "$1" "$2" "$3" "$4"
-}
-
-# The ids of the tasks that events of a type tell of, one a line.
-told_ids() {
-    sed -n "s/.*\"type\":\"$1\".*\"ids*\":\"\([^\"]*\)\".*/\1/p" "$2" | tr ' ' '\n'
 }
 
 # The ids of lines with a word in them, one a line.
