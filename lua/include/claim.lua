@@ -185,7 +185,7 @@ end
 local function claim_take(a)
     local worker, incarnation, limit = ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
     local queue = ARGV[a + 6]
-    local out, memo, held, leases = claim_out(), {nil, nil}, {nil}, {nil} -- the last two: ids, and the scores of their leases
+    local out, memo, held, leases = claim_out(), {nil, nil}, {nil}, {nil} -- the last two: ids, and the scores of their leases; nil: room for one
     local assigned = claim_assigned(a, limit, out, memo)
     local bytes, left = assigned.bytes, limit - #assigned.ids
     local wanted = left + CLAIM_PAST

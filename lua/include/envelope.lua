@@ -106,7 +106,7 @@ local function events_tell()
 end
 
 local function is_same_event(h, fields)
-    if current.like ~= h.request then -- else its other event has found that out
+    if current.like ~= h.request then -- a completion and a claim of one request need it once
         if not same_caller(h.request, current) then
             return false
         end
