@@ -2,6 +2,7 @@
 """commit_steps.py: kill -9 at each step of the commit protocol (FAULTS F02): every request is answered once,
 has its effect once, and the dead worker's requests are handed on within 100 ms."""
 
+import os
 import time
 
 from cbtest import *
@@ -12,9 +13,10 @@ ROUNDS = 25 if FULL else 1
 
 
 def daemon_with(point, action, nth, workers=2):
-    folder = procs.subfolder("f")
-    env = failpoints_env(failpoint(point, action, once=f"{folder}/once", nth=nth))
-    return Daemon(env=env, config={"domains": {"task": {"workers": workers}}})
+    """A daemon, and the file that is there as soon as one of its workers has come to the point so often."""
+    struck = f"{procs.subfolder('f')}/once"
+    env = failpoints_env(failpoint(point, action, once=struck, nth=nth))
+    return Daemon(env=env, config={"domains": {"task": {"workers": workers}}}), struck
 
 
 def tasks_of(d):
@@ -22,34 +24,46 @@ def tasks_of(d):
         return {k.decode().rsplit(":", 1)[1] for k in r.scan("cb:task:t-*")}
 
 
-def lifecycle(point, action, nth):
-    """creates, claims and completions in flight together, through the fault."""
-    with daemon_with(point, action, nth) as d:
-        c = d.caller()
-        count = 40
-        made = c.wait_all(c.send_many([("task.create", {"text": f"t{i}"}, {}) for i in range(count)]), 15)
-        check(all(r.ok for r in made), [short(r.raw) for r in made if not r.ok])
-        ids = [r.result["id"] for r in made]
-        equal(len(set(ids)), count, "ids")
-        equal(tasks_of(d), set(ids), "tasks in Redis: one for each request")
-        claims = c.wait_all(c.send_many([("task.claim", {"workerId": f"w{i}", "maxTasks": 2}, {}) for i in range(20)]), 15)
-        leased = [t for r in claims for t in r.result["tasks"]]
-        equal(sorted(t["id"] for t in leased), sorted(ids), "each task is leased once")
-        done = c.wait_all(c.send_many(
-            [("task.complete", {"id": t["id"], "lease_token": t["lease_token"], "result": i}, {})
-             for i, t in enumerate(leased)]), 15)
-        check(all(r.ok for r in done), [short(r.raw) for r in done if not r.ok])
+def lifecycle(d, c):
+    """Creates, claims and completions in flight together; how many of each."""
+    count, before = 40, tasks_of(d)
+    made = c.wait_all(c.send_many([("task.create", {"text": f"t{i}"}, {}) for i in range(count)]), 15)
+    check(all(r.ok for r in made), [short(r.raw) for r in made if not r.ok])
+    ids = [r.result["id"] for r in made]
+    equal(len(set(ids)), count, "ids")
+    equal(tasks_of(d) - before, set(ids), "tasks in Redis: one for each request")
+    claims = c.wait_all(c.send_many([("task.claim", {"workerId": f"w{i}", "maxTasks": 2}, {}) for i in range(20)]), 15)
+    leased = [t for r in claims for t in r.result["tasks"]]
+    equal(sorted(t["id"] for t in leased), sorted(ids), "each task is leased once")
+    done = c.wait_all(c.send_many(
+        [("task.complete", {"id": t["id"], "lease_token": t["lease_token"], "result": i}, {})
+         for i, t in enumerate(leased)]), 15)
+    check(all(r.ok for r in done), [short(r.raw) for r in done if not r.ok])
+    return count
+
+
+def through(point, action, nth):
+    """Lives through the fault: as many as it takes until a worker has committed so often, since bursts come in few groups."""
+    daemon, struck = daemon_with(point, action, nth)
+    with daemon as d:
+        c, count = d.caller(), 0
+        while count == 0 or not os.path.exists(struck):
+            check(count < 1000, f"no worker came to {point} {nth} times")
+            count += lifecycle(d, c)
         equal(c.doubles, [], "requests that were answered twice")
         wait_until(lambda: c.poll(0.05) == 0, 2, "no more replies")
         equal(c.replies, {})
         completed = d.told("task.completed")
         equal(len(completed), count)
         equal(len(set(completed)), count, "accepted completions per id")
-        equal([d.backlog("task"), d.pending("task"), d.stream("stream:dead")], [0, [], []])
-        died = [e for e in d.events("child_died") if e.get("service", "").startswith("task")]
-        equal(len(died), 1, "workers that died")
-        wait_until(lambda: len(d.workers("task")) == 2, 5, "the dead worker is replaced")
-        return d
+
+        def died():
+            return len([e for e in d.events("child_died") if e.get("service", "").startswith("task")])
+
+        wait_until(lambda: died() > 0 and len(d.workers("task")) == 2, 5, "the dead worker is replaced")
+        equal(died(), 1, "workers that died")
+        wait_until(lambda: [d.backlog("task"), d.pending("task")] == [0, []], 5, "nothing is left")
+        equal(d.stream("stream:dead"), [])
 
 
 def repeated(point, nth):
@@ -57,7 +71,7 @@ def repeated(point, nth):
 
     def some():
         for _ in turns:
-            lifecycle(point, "kill", nth)
+            through(point, "kill", nth)
 
     in_threads([some, some], 280)
 
@@ -71,7 +85,7 @@ for point_ in POINTS:
 @case("a request that was handed on is answered within 100 ms of its worker's death, plus its own time", faults="times")
 def fast():
     for _ in range(5 if FAULTS else 1):
-        with daemon_with("before_commit", "kill", None) as d:
+        with daemon_with("before_commit", "kill", None)[0] as d:
             c = d.caller()
             began = time.monotonic()
             check(c.ask("task.create", {"text": "x"}).ok, "answered")
