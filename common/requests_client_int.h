@@ -49,6 +49,7 @@ struct request {
     bool is_open;
     bool is_queued; /* on a present connection, `wire` */
     bool is_sent;   /* on any connection, ever */
+    bool is_forced; /* the last time by the script that may run when memory is full */
     struct wire *wire;
 
     /* A write that replicas have to confirm. */
@@ -105,7 +106,7 @@ struct requests_client {
 
     struct wire main; /* pops the replies */
     struct wire
-        side; /* takes requests while `main` is blocked by a long pop; made at the first need */
+        side; /* takes requests that are not to wait behind the pop of `main`; made at the first need */
     char token[REQUESTS_TOKEN + 1];
     char *reply_key;
 
@@ -113,10 +114,11 @@ struct requests_client {
     int64_t retry_at_ms;
     unsigned losses;
     int64_t forgotten_ms; /* when Redis had forgotten our script last; 0 = never */
-    int64_t full_until_ms; /* Redis has refused an entry for want of memory: until then it is not tried without the script */
-    unsigned hops;        /* redirections of a cluster since Redis has served us */
-    char why[256];        /* the last connection error */
-    int why_fault;        /* … as an enum redis_fault */
+    int64_t
+        full_until_ms; /* memory is taken to be full until then: what is let in then goes by the script */
+    unsigned hops; /* redirections of a cluster since Redis has served us */
+    char why[256]; /* the last connection error */
+    int why_fault; /* … as an enum redis_fault */
 };
 
 /* ---- requests_client_answer.c ---- */

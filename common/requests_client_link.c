@@ -5,7 +5,8 @@
  * the notes, and every open request counts as not queued; when one of the two is lost, both are given up.
  *
  * While claims wait, and nothing else, the pop of the replies blocks for seconds: an idle worker is to cost next to
- * nothing. What is submitted then goes over the second connection, and its reply ends the pop on the first.
+ * nothing. What is submitted then goes over the second connection, and its reply ends the pop on the first. So does what is
+ * submitted while memory is full, because what was refused for that is submitted again while the pop waits.
  */
 #include "common/compat.h"
 #include "common/requests_client_int.h"
@@ -26,7 +27,7 @@ enum {
     REPLICAS_MAX = 1000000,
     FORGOTTEN_MS = 1000,     /* a script that is forgotten again so soon */
     FORGOTTEN_WAIT_MS = 100, /* … waits before it is loaded */
-    FULL_MS = 60000,         /* memory is taken to be full for so long */
+    FULL_MS = 60000,         /* so long after a refusal memory is taken to be full */
 };
 
 /* ---- the ring of expected replies ---- */
@@ -241,16 +242,15 @@ static char *stream_key(struct arena *arena, const struct requests_client *rc, c
     return keys_make(arena, rc->prefix, KEY_REQUESTS, domain);
 }
 
+static bool is_memory_full(const struct requests_client *rc)
+{
+    return clock_mono_ms() < rc->full_until_ms;
+}
+
 /* What goes in when memory is full: what finishes work, and what only reads, because that is when people look for what fills it. */
 static bool is_let_in(const struct request *rq)
 {
     return (rq->flags & METHOD_FINISHES) || !(rq->flags & METHOD_WRITE);
-}
-
-/* Through the script that may run when memory is full. A plain XADD is cheaper for Redis, so only once one was refused. */
-static bool is_submitted(const struct requests_client *rc, const struct request *rq)
-{
-    return is_let_in(rq) && clock_mono_ms() < rc->full_until_ms;
 }
 
 static void queue_submit(struct wire *w, const char *stream, const struct entry *fields)
@@ -277,7 +277,9 @@ static void queue_request(struct requests_client *rc, struct wire *w, struct req
     struct entry e = {.argc = 0};
     char ttl[24];
 
-    if (is_submitted(rc, rq)) {
+    /* A plain XADD is cheaper for Redis, so the script is for when one was refused. */
+    rq->is_forced = is_memory_full(rc) && is_let_in(rq);
+    if (rq->is_forced) {
         entry_fields(&e, rc, rq, ttl);
         queue_submit(w, stream, &e);
     } else {
@@ -332,7 +334,7 @@ static void queue_confirm(struct requests_client *rc)
 /* The connection that takes requests at once; NULL when it was lost meanwhile. */
 static struct wire *open_wire(struct requests_client *rc)
 {
-    if (rc->main.pops == 0 || !rc->main.is_pop_long)
+    if (rc->main.pops == 0 || (!rc->main.is_pop_long && !is_memory_full(rc)))
         return &rc->main;
     if (!rc->side.link && !wire_connect(rc, &rc->side))
         return NULL;
@@ -384,15 +386,15 @@ static void take_forgotten(struct requests_client *rc, const reply_t *r)
     wire_drop(rc, REDIS_NOSCRIPT, reply_str(r), is_again ? FORGOTTEN_WAIT_MS : 0);
 }
 
-/* Memory is full: it is asked again through the script, and what comes in the next minute at once; on a new connection, because on
- * this one it would wait behind the pop. */
-static bool is_asked_again(struct requests_client *rc, const struct request *rq,
+/* Memory is full: it is asked again through the script, and what comes in the next minute at once. The connections stay: what
+ * Redis took before may be done by now, and to send that again would be to have it refused. */
+static bool is_asked_again(struct requests_client *rc, struct request *rq,
                            const struct cb_error *why)
 {
-    if (why->code != REDIS_OOM || !is_let_in(rq) || is_submitted(rc, rq))
+    if (why->code != REDIS_OOM || !is_let_in(rq) || rq->is_forced)
         return false;
     rc->full_until_ms = clock_mono_ms() + FULL_MS;
-    wire_go_on(rc, REDIS_OOM, why->text);
+    rq->is_queued = false;
     return true;
 }
 

@@ -317,6 +317,74 @@ START_TEST(finishing_goes_through_when_memory_is_full)
 }
 END_TEST
 
+/* What Redis took before may be done by now: sent once more it would be refused, and that would be told. */
+START_TEST(a_refusal_for_memory_repeats_only_what_was_refused)
+{
+    struct world w;
+    world_open(&w, &base_config);
+    submit(&w, "task.create", "{}", 0, 0);
+    reply_free(entries(&w, 1));
+    reply_free(worker_call(&w, "CONFIG", "SET", "maxmemory", "1"));
+    for (uint64_t i = 1; i < 5; i++)
+        submit(&w, i == 4 ? "task.get" : "task.complete", "{}", i, 0);
+    reply_t *all = entries(&w, 5);
+    reply_free(worker_call(&w, "CONFIG", "SET", "maxmemory", "0"));
+    for (size_t i = 0; i < 5; i++) {
+        ck_assert_str_eq(field(all, i, "reply"), field(all, 0, "reply"));
+        answer(&w, all, i, "\"result\":{}");
+        struct requests_reply reply = next(&w);
+        ck_assert_int_eq(reply.outcome, REQUESTS_RESULT);
+        requests_reply_done(&reply);
+    }
+    reply_free(all);
+    all = entries(&w, 5);
+    ck_assert_uint_eq(reply_count(all), 5);
+    ck_assert_uint_eq(requests_client_losses(w.rc), 0);
+    reply_free(all);
+    world_close(&w);
+}
+END_TEST
+
+static bool is_script_used(struct world *w)
+{
+    reply_t *stats = worker_call(w, "INFO", "commandstats", NULL, NULL);
+    bool is_used = strstr(reply_str(stats), "cmdstat_evalsha:") != NULL;
+
+    reply_free(stats);
+    reply_free(worker_call(w, "CONFIG", "RESETSTAT", NULL, NULL));
+    return is_used;
+}
+
+START_TEST(memory_is_full_for_a_minute_after_a_refusal)
+{
+    struct world w;
+    world_open(&w, &base_config);
+    reply_free(worker_call(&w, "CONFIG", "SET", "maxmemory", "1"));
+    submit(&w, "task.complete", "{}", 0, 0);
+    reply_free(entries(&w, 1));
+    reply_free(worker_call(&w, "CONFIG", "SET", "maxmemory", "0"));
+    reply_t *all = entries(&w, 1);
+    serve(&w, all, 0);
+    reply_free(all);
+    ck_assert(is_script_used(&w));
+    clock_fake_set(clock_mono_us(), clock_wall_us());
+    for (size_t i = 1; i < 3; i++) {
+        clock_fake_advance_us(INT64_C(59000000) * (int64_t)(i - 1));
+        submit(&w, "task.complete", "{}", i, 0);
+        all = entries(&w, i + 1);
+        serve(&w, all, i);
+        reply_free(all);
+        ck_assert(is_script_used(&w));
+    }
+    clock_fake_advance_us(1000000);
+    submit(&w, "task.complete", "{}", 3, 0);
+    reply_free(entries(&w, 4));
+    ck_assert(!is_script_used(&w));
+    clock_fake_stop();
+    world_close(&w);
+}
+END_TEST
+
 START_TEST(a_forgotten_script_is_loaded_again)
 {
     struct world w;
@@ -386,6 +454,8 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_wake_is_the_result_when_nobody_waits_any_more);
     tcase_add_test(tc, a_submit_does_not_wait_for_a_claim_that_waits);
     tcase_add_test(tc, finishing_goes_through_when_memory_is_full);
+    tcase_add_test(tc, a_refusal_for_memory_repeats_only_what_was_refused);
+    tcase_add_test(tc, memory_is_full_for_a_minute_after_a_refusal);
     tcase_add_test(tc, a_forgotten_script_is_loaded_again);
     tcase_add_test(tc, no_way_in);
     tcase_add_test(tc, traceparents);
