@@ -3,11 +3,14 @@
  *
  * One turn: the commits of the last batch and the next blocking XREADGROUP go out in one write; their replies come back in
  * order. A commit that can take no more requests goes out at once, so that Redis runs it while we check what comes behind it.
- * Workers read only `>`. Redis answers a blocked XREADGROUP at the first entry. So, when there have been several requests at once, it
- * asks for that one only, and a second XREADGROUP behind it takes the rest: Redis executes it when it has read all that came with
- * the first. And then one worker at a time waits for requests (reading_turn.h). What was redelivered is handled one at a time, so that a request that kills its worker takes no others
+ * Workers read only `>`. What was redelivered is handled one at a time, so that a request that kills its worker takes no others
  * with it again. When the connection is lost, the commits in hand are run again on the new one (their XACK test makes that
  * safe) before what else is pending on this consumer is handed on.
+ *
+ * Bursts: Redis answers a blocked XREADGROUP at the first entry. So, when there have been several requests at once, it asks for
+ * that one only, and a second XREADGROUP behind it takes the rest: Redis executes it when it has read all that came with the
+ * first. And then one worker at a time waits for requests (reading_turn.h). Each of the two may fail by itself: what the other
+ * one has brought is pending on us, so it is handled or handed on in any case.
  *
  * Careful reading: requests that are each within their limits may together be more than a link takes in one reply (64 MiB).
  * The worker then reads them one at a time; one that is too large by itself is charged like a crash, so that it ends in the dead
@@ -40,7 +43,7 @@ struct consumer {
     const struct handler_context *ctx;
     struct supervised *sup;
     struct gate_weather weather;
-    struct arena arena; /* of the batch in hand */
+    struct arena arena;      /* of the batch in hand */
     reply_t *entries[READS]; /* XREADGROUP's replies that the batch points into */
     struct request *requests;
     size_t len;
@@ -60,7 +63,8 @@ struct consumer {
 static void append_one_read(struct consumer *c, int64_t count, int block_ms)
 {
     char counted[24], wait[16];
-    const char *argv[11] = {"XREADGROUP", "GROUP", "workers", c->session->consumer, "COUNT", counted};
+    const char *argv[11] = {"XREADGROUP",         "GROUP", "workers",
+                            c->session->consumer, "COUNT", counted};
     int n = 6;
 
     snprintf(counted, sizeof counted, "%" PRId64, count);
@@ -90,12 +94,16 @@ struct read {
     reply_t *replies[READS];
 };
 
+static void read_drop(struct read *r, int i)
+{
+    reply_free(r->replies[i]);
+    r->replies[i] = NULL;
+}
+
 static void read_free(struct read *r)
 {
-    for (int i = 0; i < READS; i++) {
-        reply_free(r->replies[i]);
-        r->replies[i] = NULL;
-    }
+    for (int i = 0; i < READS; i++)
+        read_drop(r, i);
 }
 
 static void release_batch(struct consumer *c)
@@ -130,8 +138,7 @@ static void take_entries(struct consumer *c, struct read *read)
 
     release_batch(c);
     for (int i = 0; i < READS; i++)
-        if (read->replies[i])
-            most += reply_count(entries_of(read->replies[i]));
+        most += reply_count(entries_of(read->replies[i]));
     reading_turn_note(&c->turn, most);
     if (most == 0) { /* nil after BLOCK, or nothing was read */
         read_free(read);
@@ -140,7 +147,7 @@ static void take_entries(struct consumer *c, struct read *read)
     memcpy(c->entries, read->replies, sizeof c->entries);
     *read = (struct read){{NULL}};
     c->requests = arena_alloc(&c->arena, most * sizeof *c->requests);
-    for (int i = 0; i < READS && c->entries[i]; i++) {
+    for (int i = 0; i < READS; i++) {
         const reply_t *list = entries_of(c->entries[i]);
         for (size_t k = 0; k < reply_count(list); k++) {
             struct request *r = &c->requests[c->len];
@@ -326,8 +333,9 @@ static int take_read(struct consumer *c, struct read *ret_read, struct cb_error 
     return status;
 }
 
-/* Sends the commits, with the next read behind them when `read_next`, unless it is another worker's turn to read: then that is waited
- * for behind the commits. Takes their replies, and leaves the read's in *ret_read. Returns 0; -1 when the connection was lost on the way. */
+/* Sends the commits, with the next read behind them when `read_next`, unless it is another worker's turn to read: then that is
+ * waited for behind the commits. Takes their replies, and leaves the read's in *ret_read (nothing, if it came to none). Returns 0;
+ * -1 when the connection was lost on the way. */
 static int exchange(struct consumer *c, struct commit *list, bool read_next, struct read *ret_read,
                     struct cb_error *err)
 {
@@ -352,7 +360,13 @@ static int exchange(struct consumer *c, struct commit *list, bool read_next, str
     if (!has_turn) {
         supervised_state(c->sup, WORKER_IDLE);
         reading_turn_wait(&c->turn);
+        fault_point("turn_waited");
         supervised_turn(c->sup);
+        if (c->sup
+                ->is_draining) { /* there was no read that could be unblocked, and nobody would unblock this one */
+            reading_turn_give(&c->turn);
+            return 0;
+        }
         append_read(c);
     }
     return take_read(c, ret_read, err);
@@ -442,8 +456,8 @@ static int recover_at_last(struct consumer *c, struct commit *list, struct cb_er
 
 /* Commits what was checked, and, when these are the last ones of the batch, reads the next one in the same exchange. Returns 0, or
  * -1 when the worker must leave. */
-static int commit_span(struct consumer *c, struct commit *list, bool is_last,
-                       struct read *ret_read, struct cb_error *err)
+static int commit_span(struct consumer *c, struct commit *list, bool is_last, struct read *ret_read,
+                       struct cb_error *err)
 {
     bool read_next = is_last && !c->sup->is_draining;
     int status = 0;
@@ -473,32 +487,37 @@ static int note_read(struct consumer *c, const struct read *read, int64_t asked_
     return doubt_read(c, err);
 }
 
+/* The read cannot be used: all that is pending on us is handed on. Returns 0, or -1 when the worker must leave. */
+static int give_up_read(struct consumer *c, struct cb_error *err)
+{
+    release_batch(c);
+    return recover_at_last(c, NULL, err);
+}
+
 /* What the replies are worth: takes the requests that are in them, or leaves none. Returns 0, or -1 when the worker must leave. */
 static int judge_read(struct consumer *c, struct read *read, int64_t began_ms, struct cb_error *err)
 {
-    int status = 0;
+    reply_t *first = read->replies[0], *rest = read->replies[1];
 
-    /* Trouble with the rest alone is met again by the next read. */
-    if (read->replies[1] && reply_is_error(read->replies[1])) {
-        reply_free(read->replies[1]);
-        read->replies[1] = NULL;
-    }
-    if (read->replies[0] && reply_is_error(read->replies[0])) {
-        status = read_trouble(c, read->replies[0], err);
-        release_batch(c);
-        return status == 0 ? 0 : recover(c, NULL, err);
-    }
     for (int i = 0; i < READS; i++)
-        if (read->replies[i] && !is_batch(read->replies[i])) {
+        if (read->replies[i] && !reply_is_error(read->replies[i]) && !is_batch(read->replies[i])) {
             cb_error_set(err, REDIS_LOST, "unexpected reply to XREADGROUP");
-            release_batch(c);
-            return recover_at_last(c, NULL, err);
+            return give_up_read(c, err);
         }
-    if (read->replies[0] && note_read(c, read, began_ms, err) != 0) {
-        release_batch(c);
-        return recover_at_last(c, NULL, err);
+    if (rest && reply_is_error(rest)) /* if it lasts, the next read meets it again */
+        read_drop(read, 1);
+    if (first && reply_is_error(first)) {
+        if (read_trouble(c, first, err) != 0) {
+            release_batch(c);
+            return recover(c, NULL, err);
+        }
+        read_drop(read, 0);
+    } else if (first && note_read(c, read, began_ms, err) != 0) {
+        return give_up_read(c, err);
     }
-    take_entries(c, read);
+    take_entries(
+        c,
+        read); /* what was handed on meanwhile is not ours any more, and its commit changes nothing */
     return 0;
 }
 

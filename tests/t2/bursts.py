@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """bursts.py: many requests at once, and many workers: they are committed in groups, not one by one, because one worker at a time waits
-for requests (worker/reading_turn.h)."""
+for requests (worker/reading_turn.h), and asks for the first of them and the rest by themselves."""
 
 import os
 import re
@@ -57,6 +57,52 @@ def stopped():
             os.kill(pid, signal.SIGCONT)
             check(all(r.ok for r in c.wait_all(rids, 10)), "it ends what it had")
         equal(c.doubles, [])
+
+
+@case("when only the second of both reads brings requests, these are served")
+def behind_an_error():
+    with PrivateRedis() as redis, Daemon(redis, config={"domains": {"task": {"workers": 1}}}) as d, redis.client() as r:
+        c = d.caller()
+
+        def waits_with_the_rest_behind():
+            found = re.findall(r"/task/\S+ .* flags=\w*b\w* .* qbuf=(\d+) .* cmd=xreadgroup ", r.call("CLIENT", "LIST").decode())
+            return any(int(unread) > 0 for unread in found)
+
+        hits = 0
+        for _ in range(5):
+            bursts(d, c)
+            hits += bool(waits_with_the_rest_behind())
+            made = [c.entry("task.create", {"text": "x"}) for _ in range(3)]
+            r.pipeline([["XGROUP", "DESTROY", "cb:requests:task", "workers"],  # the first one is told NOGROUP
+                        ["XGROUP", "CREATE", "cb:requests:task", "workers", "$"], *[command for _, command in made]])
+            check(all(reply.ok for reply in c.wait_all([rid for rid, _ in made], 10)), "done")
+        note(f"{hits} of 5 times it waited with a second read behind the first")
+        equal(c.doubles, [])
+
+
+@case("a worker that is told to leave while another one has the turn does not begin to wait for requests")
+def told_meanwhile():
+    need_failpoints(procs.binary("claudebench-worker"))
+    with PrivateRedis() as redis, Daemon(redis, config={"domains": {"task": {"workers": 2}}, "supervisor": {"watchdog_ms": 60000}},
+                                         env=failpoints_env(failpoint("turn_waited", "stop", once=f"{procs.folder()}/turn"))) as d:
+        c = d.caller()
+
+        def stopped():
+            return next((pid for pid in d.workers("task") if (procs.stat(pid) or "?")[0] == "T"), None)
+
+        pid = wait_until(lambda: bursts(d, c) and stopped(), 20, "one waits for its turn")
+        words = procs.cmdline(pid)
+        slot, generation = (words[words.index(option) + 1] for option in ("-s", "-g"))
+        with redis.client() as monitor, redis.client() as r:
+            equal(monitor.call("MONITOR"), b"OK")
+            os.kill(pid, signal.SIGTERM)
+            os.kill(pid, signal.SIGCONT)
+            wait_until(lambda: not procs.alive(pid), 10, "it leaves")
+            r.call("ECHO", "gone")
+            seen = []
+            while b'"gone"' not in (line := monitor.read(10)):
+                seen.append(line)
+        equal([line for line in seen if b'"XREADGROUP"' in line and f'/task/{slot}.{generation}"'.encode() in line], [], "its reads")
 
 
 if __name__ == "__main__":
