@@ -159,7 +159,7 @@ enum redis_state { REDIS_STATE_UNKNOWN = 0, REDIS_STATE_UP, REDIS_STATE_DOWN, RE
 
 /* Shared by the workers of a domain: who of them waits for requests (worker/reading_turn.h). */
 struct scoreboard_turn {
-    _Atomic uint32_t holder; /* the slot's number and one; 0: nobody. A futex */
+    _Atomic uint32_t holder;       /* the slot's number and one; 0: nobody. A futex */
     _Atomic int64_t busy_until_us; /* monotonic: turns are taken until then */
 };
 
@@ -199,7 +199,7 @@ struct scoreboard_global {
     _Atomic uint64_t audit_waiting; /* …not in it yet */
     _Atomic uint64_t audit_lost;    /* …that were gone before they were read */
     _Atomic uint64_t audit_local;   /* calls that clients decided alone in the last hour */
-    struct scoreboard_turn turns[SCOREBOARD_DOMAINS]; /* domains as options_domain_names() has them */
+    struct scoreboard_turn turns[SCOREBOARD_DOMAINS]; /* as restarts_by */
     char instance_id[132];
     char incarnation[36];
 };

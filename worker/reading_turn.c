@@ -22,6 +22,7 @@ void reading_turn_init(struct reading_turn *t, struct scoreboard *board, unsigne
                        unsigned slot)
 {
     _Static_assert(sizeof(_Atomic uint32_t) == sizeof(uint32_t), "a futex is a plain word");
+    cb_assert(domain < SCOREBOARD_DOMAINS);
     t->shared = &board->global.turns[domain];
     t->self = slot + 1;
 }
@@ -35,8 +36,7 @@ void reading_turn_note(struct reading_turn *t, size_t requests)
 
 bool reading_turn_is_busy(const struct reading_turn *t)
 {
-    return clock_mono_us() <
-           atomic_load_explicit(&t->shared->busy_until_us, memory_order_relaxed);
+    return clock_mono_us() < atomic_load_explicit(&t->shared->busy_until_us, memory_order_relaxed);
 }
 
 static bool try_take(struct reading_turn *t, uint32_t from)
@@ -46,8 +46,7 @@ static bool try_take(struct reading_turn *t, uint32_t from)
 
 bool reading_turn_take(struct reading_turn *t)
 {
-    return !reading_turn_is_busy(t) || try_take(t, 0) ||
-           atomic_load(&t->shared->holder) == t->self;
+    return !reading_turn_is_busy(t) || try_take(t, 0) || atomic_load(&t->shared->holder) == t->self;
 }
 
 void reading_turn_wait(struct reading_turn *t)
@@ -58,7 +57,7 @@ void reading_turn_wait(struct reading_turn *t)
         uint32_t holder = atomic_load(&t->shared->holder);
         int64_t left_us = until_us - clock_mono_us();
         if (left_us <= 0) {
-            try_take(t, holder);
+            try_take(t, holder); /* fails when somebody else was faster: then we read without it */
             return;
         }
         struct timespec left = {.tv_nsec = left_us * 1000};

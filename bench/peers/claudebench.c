@@ -53,12 +53,18 @@ static void client_send(struct client *c, const struct step *step, const struct 
     snprintf(id, sizeof id, "%u", c->number++);
     buf_reset(&c->writer.params);
     step->put(&c->writer, in);
-    const char *const argv[] = {"XADD",   c->stream,
-                                "*",      "id",
-                                id,       "method",
-                                methods[step->method].name, "params",
-                                buf_peek(&c->writer.params), "reply",
-                                c->token, "actor",
+    const char *const argv[] = {"XADD",
+                                c->stream,
+                                "*",
+                                "id",
+                                id,
+                                "method",
+                                methods[step->method].name,
+                                "params",
+                                buf_peek(&c->writer.params),
+                                "reply",
+                                c->token,
+                                "actor",
                                 "bench"};
     redis_link_append(c->link, (int)CB_ARRAY_LEN(argv), argv, NULL);
     c->adds_due++;

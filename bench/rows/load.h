@@ -1,6 +1,7 @@
 /*
  * load.h: the clients of both sides: each a connection with its own reply list, in one event-driven process. A client
- * writes its XADDs and one blocking pop for up to 64 replies in one write, as our own client does, without what makes that one safe (repeats, deadlines).
+ * writes its XADDs and one blocking pop for up to 64 replies in one write, as our own client does, without what makes that one safe
+ * (repeats, deadlines).
  */
 #ifndef CB_BENCH_LOAD_H
 #define CB_BENCH_LOAD_H

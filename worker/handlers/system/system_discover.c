@@ -16,7 +16,8 @@ static const struct field method_fields[] = {
     FIELD_BOOL("write", REQUIRED, "It changes something: send an idempotency key."),
     FIELD_BOOL("creates", REQUIRED, "It is refused when memory or the backlog is full."),
     FIELD_BOOL("finishes", REQUIRED,
-               "It works when memory is full; submit it by the script `submit` when a plain XADD was refused."),
+               "It works when memory is full; submit it by the script `submit` when a plain XADD "
+               "was refused."),
     FIELD_OBJECT("params", REQUIRED, NULL, "JSON Schema of the params."),
     FIELD_OBJECT("result", REQUIRED, NULL, "JSON Schema of the result."),
     FIELD_END,
