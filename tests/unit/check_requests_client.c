@@ -318,11 +318,11 @@ START_TEST(finishing_goes_through_when_memory_is_full)
 END_TEST
 
 /* What Redis took before may be done by now: sent once more it would be refused, and that would be told. */
-START_TEST(a_refusal_for_memory_repeats_only_what_was_refused)
+static void refuse_behind(const char *method, const char *params)
 {
     struct world w;
     world_open(&w, &base_config);
-    submit(&w, "task.create", "{}", 0, 0);
+    submit(&w, method, params, 0, 0);
     reply_free(entries(&w, 1));
     reply_free(worker_call(&w, "CONFIG", "SET", "maxmemory", "1"));
     for (uint64_t i = 1; i < 5; i++)
@@ -342,6 +342,12 @@ START_TEST(a_refusal_for_memory_repeats_only_what_was_refused)
     ck_assert_uint_eq(requests_client_losses(w.rc), 0);
     reply_free(all);
     world_close(&w);
+}
+
+START_TEST(a_refusal_for_memory_repeats_only_what_was_refused)
+{
+    refuse_behind("task.create", "{}");
+    refuse_behind("task.claim", "{\"workerId\":\"w\",\"wait_ms\":30000}"); /* behind a long pop */
 }
 END_TEST
 
