@@ -3,6 +3,9 @@
  *
  * Redis makes it: redis-cli --rdb asks as a replica does (SYNC), the server forks and its child writes, so that nobody waits and nobody
  * walks the keys. The embedded server has a user who may do that and nothing else; its password lies in redis.dir for its owner.
+ *
+ * A server gives a snapshot whoever it is by then: a master that was demoted has lost what its successor knows, and a node whose slot is
+ * being moved has a part of the keys. So whoever was the master before has to be it behind, with the whole slot (check_server()).
  */
 #include "common/compat.h"
 #include "client/verbs.h"
@@ -19,6 +22,7 @@
 
 #include <fcntl.h>
 #include <netdb.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -55,6 +59,7 @@ struct backup {
     char *password;
     char where[3][128]; /* redis-cli's options for the server that answered */
     char port[16];
+    char run_id[48]; /* that server's */
     struct backup_header header;
     struct backup_writer out;
 };
@@ -112,12 +117,21 @@ static int find_server(struct backup *b, const struct redis_link *link, struct c
     return 0;
 }
 
-static void take_version(const char *info, char *out, size_t size)
+/* A line of INFO; "" when it is not there. */
+static void take_line(const char *info, const char *name, char *out, size_t size)
 {
-    const char *at = strstr(info, "redis_version:");
+    const char *at = strstr(info, name);
 
     if (at)
-        snprintf(out, size, "%.*s", (int)strcspn(at + 14, "\r\n"), at + 14);
+        at += strlen(name);
+    snprintf(out, size, "%.*s", at ? (int)strcspn(at, "\r\n") : 0, at ? at : "");
+}
+
+static int lost(struct cb_error *err)
+{
+    if (err)
+        err->code = err->code == REDIS_CROSSSLOT ? EXITCODE_CONFIG : EXITCODE_UNAVAILABLE;
+    return -1;
 }
 
 static int ask_redis(struct backup *b, struct redis_link *link, struct cb_error *err)
@@ -130,7 +144,7 @@ static int ask_redis(struct backup *b, struct redis_link *link, struct cb_error 
     if (redis_link_callv(link, &meta, err, "HMGET", keys_make(&a, prefix, KEY_META), "generation",
                          "schema", NULL) != 0 ||
         redis_link_callv(link, &info, err, "INFO", "server", NULL) != 0)
-        return -1;
+        return lost(err);
     if (reply_type(reply_at(meta, 0)) != REPLY_STRING)
         return cb_error_set(err, EXITCODE_NOINPUT,
                             "there is nothing to back up: no daemon has worked under prefix %s",
@@ -140,7 +154,8 @@ static int ask_redis(struct backup *b, struct redis_link *link, struct cb_error 
     snprintf(h->generation, sizeof h->generation, "%s", reply_str(reply_at(meta, 0)));
     h->db = b->target.db;
     h->schema = reply_int(reply_at(meta, 1));
-    take_version(reply_str(info), h->redis, sizeof h->redis);
+    take_line(reply_str(info), "redis_version:", h->redis, sizeof h->redis);
+    take_line(reply_str(info), "run_id:", b->run_id, sizeof b->run_id);
     clock_format_rfc3339(clock_wall_ms(), h->time);
     return find_server(b, link, err);
 }
@@ -151,14 +166,44 @@ static int prepare(struct backup *b, struct cb_error *err)
 
     if (connect_target(b->opts, CONNECT_DAEMON, &b->target, err) != 0 || read_login(b, err) != 0)
         return -1;
-    if (redis_link_open(&b->target, "claudebench-backup", &link, err) != 0) {
-        if (err)
-            err->code = EXITCODE_UNAVAILABLE;
-        return -1;
-    }
+    if (redis_link_open(&b->target, "claudebench-backup", &link, err) != 0)
+        return lost(err);
     int status = ask_redis(b, link, err);
     redis_link_free(link);
     return status;
+}
+
+/* Whether the server is still the one to ask. Sentinels and cluster are asked anew, and no slot is being moved when a link opens.
+ * -1, with a fault of Redis (it can't be asked) or EXITCODE_TEMPFAIL (it is another one) as the code. */
+static int check_server(struct backup *b, struct cb_error *err)
+{
+    reply_t *info CB_CLEANUP(reply_free_ptr) = NULL;
+    struct redis_link *link = NULL;
+    char run_id[sizeof b->run_id];
+
+    int status = redis_link_open(&b->target, "claudebench-backup", &link, err);
+    if (status == 0)
+        status = redis_link_callv(link, &info, err, "INFO", "server", NULL);
+    redis_link_free(link);
+    if (status != 0)
+        return -1;
+    take_line(reply_str(info), "run_id:", run_id, sizeof run_id);
+    return strcmp(run_id, b->run_id) == 0
+               ? 0
+               : cb_error_set(err, EXITCODE_TEMPFAIL, "another server has the data now");
+}
+
+/* Behind the snapshot. */
+static int check_unchanged(struct backup *b, struct cb_error *err)
+{
+    struct cb_error why = {0};
+
+    if (check_server(b, &why) == 0)
+        return 0;
+    return cb_error_set(err, EXITCODE_TEMPFAIL,
+                        "Redis changed while its snapshot was taken, which may lack data: %.160s; "
+                        "run backup again",
+                        why.text);
 }
 
 /* ---- redis-cli ---- */
@@ -208,18 +253,35 @@ static void show_progress(struct progress *p, uint64_t bytes)
     progress_update(p, 0, 0, note);
 }
 
+/* redis-cli waits for ever. Who makes a snapshot, or runs a script, may be silent for long, but answers or is busy. */
+static int await_bytes(struct backup *b, int from, struct cb_error *err)
+{
+    struct pollfd p = {.fd = from, .events = POLLIN};
+    struct cb_error why = {0};
+
+    if (poll(&p, 1, b->target.timeout_ms) != 0 || check_server(b, &why) == 0 ||
+        why.code == REDIS_BUSY || why.code == REDIS_MAXCLIENTS)
+        return 0;
+    return cb_error_set(err, EXITCODE_UNAVAILABLE,
+                        "Redis has stopped sending its snapshot: %.160s; run backup again",
+                        why.text);
+}
+
 static int copy(struct backup *b, int from, struct cb_error *err)
 {
     char chunk[1 << 16];
     struct progress progress;
     int status = 0;
-    ssize_t n;
+    ssize_t n = 1;
 
     progress_init(&progress, "backup");
-    while (status == 0 && (n = read(from, chunk, sizeof chunk)) != 0) {
+    while (status == 0 && n != 0) {
+        n = read(from, chunk, sizeof chunk);
         if (n > 0)
             status = backup_add(&b->out, chunk, (size_t)n, err);
-        else if (errno != EINTR)
+        else if (n < 0 && errno == EAGAIN)
+            status = await_bytes(b, from, err);
+        else if (n < 0 && errno != EINTR)
             status = cb_error_set(err, EXITCODE_UNAVAILABLE, "redis-cli: %s", strerror(errno));
         show_progress(&progress, b->out.bytes);
     }
@@ -227,20 +289,27 @@ static int copy(struct backup *b, int from, struct cb_error *err)
     return status;
 }
 
-/* Its last line says why. */
-static int not_given(int words, struct cb_error *err)
+/* Its last line says why, and Redis, if it is another one by now. */
+static int not_given(struct backup *b, int words, struct cb_error *err)
 {
+    struct cb_error why = {0};
     char text[4096];
     ssize_t n = pread(words, text, sizeof text - 1, 0);
     char *line = text;
 
     text[n > 0 ? n : 0] = '\0';
-    while (*text && text[strlen(text) - 1] == '\n')
+    while (*text && strchr("\r\n", text[strlen(text) - 1]))
         text[strlen(text) - 1] = '\0';
     if (strrchr(text, '\n'))
         line = strrchr(text, '\n') + 1;
-    return cb_error_set(err, EXITCODE_UNAVAILABLE,
-                        "Redis gave no snapshot: %s (its user needs +sync and +replconf)", line);
+    if (check_server(b, &why) != 0)
+        return cb_error_set(err, EXITCODE_UNAVAILABLE,
+                            "Redis gave no snapshot: %.160s; %.160s; run backup again", line,
+                            why.text);
+    return cb_error_set(err, EXITCODE_UNAVAILABLE, "Redis gave no snapshot: %.160s%s", line,
+                        strstr(text, "NOPERM") || strstr(text, "AUTH")
+                            ? " (its user needs +sync and +replconf)"
+                            : "");
 }
 
 static int take_snapshot(struct backup *b, int fd, struct cb_error *err)
@@ -248,19 +317,23 @@ static int take_snapshot(struct backup *b, int fd, struct cb_error *err)
     int pipe_fds[2], how = 0;
     int words = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 
-    if (words < 0 || pipe2(pipe_fds, O_CLOEXEC) < 0)
+    if (words < 0 || pipe2(pipe_fds, O_CLOEXEC) < 0 || fcntl(pipe_fds[0], F_SETFL, O_NONBLOCK) != 0)
         return cb_error_set(err, EXITCODE_SOFTWARE, "pipe: %s", strerror(errno));
     pid_t pid = start_redis_cli(b, pipe_fds[1], words, err);
     close(pipe_fds[1]);
     int status = pid < 0 ? -1 : backup_begin(&b->out, fd, &b->header, err);
     if (status == 0)
         status = copy(b, pipe_fds[0], err);
-    close(pipe_fds[0]); /* which ends it, if it has not ended */
+    if (status != 0 && pid > 0)
+        (void)kill(pid, SIGTERM);
+    close(pipe_fds[0]);
     while (pid > 0 && waitpid(pid, &how, 0) < 0 && errno == EINTR)
         ;
     if (status == 0 && (!WIFEXITED(how) || WEXITSTATUS(how) != 0 || !b->out.has_snapshot))
-        status = not_given(words, err);
+        status = not_given(b, words, err);
     close(words);
+    if (status == 0)
+        status = check_unchanged(b, err);
     return status == 0 ? backup_end(&b->out, err) : status;
 }
 

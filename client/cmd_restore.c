@@ -11,11 +11,13 @@
 #include "client/restore.h"
 #include "client/session.h"
 #include "common/exitcode.h"
+#include "common/keys.h"
 #include "common/mem.h"
 #include "common/rnd.h"
 #include "common/schema.h"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 enum { GENERATION_CHARS = 22 };
@@ -50,6 +52,8 @@ struct restore {
     struct backup_header header;
     char generation[GENERATION_CHARS + 1];
     int64_t keys;
+    struct sockaddr_storage at; /* the external server */
+    int64_t replicas;           /* that it had when it was seen first */
     struct progress progress;
     struct restore_server server;
     struct restore_place place;
@@ -133,20 +137,81 @@ static int find_target(const struct restore *r, struct redis_target *target, str
     return 0;
 }
 
-static int copy_to(struct restore *r, struct redis_link *to, struct cb_error *err)
+static void note_server(struct restore *r, struct redis_link *to)
+{
+    struct sockaddr_storage at = {.ss_family = AF_UNSPEC};
+    socklen_t len = sizeof at;
+
+    (void)getpeername(redis_link_fd(to), (struct sockaddr *)&at, &len);
+    if (memcmp(&at, &r->at, sizeof at) != 0)
+        r->replicas = restore_copy_replicas(to);
+    r->at = at;
+}
+
+/* A link to it, and nothing of ours behind it. */
+static int open_empty(struct restore *r, const struct redis_target *target, struct redis_link **ret,
+                      struct cb_error *err)
+{
+    const char *prefix = r->opts->redis.prefix;
+
+    if (redis_link_open(target, "claudebench-restore", ret, err) != 0) {
+        err->code = EXITCODE_UNAVAILABLE;
+        return -1;
+    }
+    if (restore_copy_check_slot(*ret, prefix, err) == 0 &&
+        restore_copy_check(*ret, prefix, err) == 0) {
+        note_server(r, *ret);
+        return 0;
+    }
+    redis_link_free(*ret);
+    *ret = NULL;
+    return -1;
+}
+
+/* A master that was given up, and does not know it yet, takes all and keeps nothing. So the replicas that it had have to have it all, and who
+ * is asked for the master then has to lead to the data. */
+static int check_kept(const struct restore *r, const struct redis_target *target,
+                      struct redis_link *to, struct cb_error *err)
+{
+    CB_CLEANUP(arena_done) struct arena a = ARENA_INIT;
+    reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
+    const char *meta = keys_make(&a, r->opts->redis.prefix, KEY_META);
+    struct redis_link *again = NULL;
+
+    int status = restore_copy_await(to, r->replicas, err);
+    if (status == 0)
+        status = redis_link_open(target, "claudebench-restore", &again, err);
+    if (status == 0)
+        status = redis_link_callv(again, &reply, err, "EXISTS", meta, NULL);
+    redis_link_free(again);
+    if (status == 0 && reply_int(reply) == 0)
+        status = cb_error_set(err, EXITCODE_TEMPFAIL, "another server is the master now");
+    if (status == 0)
+        return 0;
+    err->code = EXITCODE_TEMPFAIL;
+    return cb_error_prefix(err, "all was copied, but a failover may lose it; before a daemon is "
+                                "started run restore again, which refuses if it is there");
+}
+
+/* The data may have taken long to make: a link that was opened before would have been closed as idle, or lead to who was the master. */
+static int copy_to(struct restore *r, const struct redis_target *target, struct cb_error *err)
 {
     const char *tmp = getenv("TMPDIR");
     char *dir CB_CLEANUP(mem_free_ptr) = mem_printf("%s/claudebench-restore-XXXXXX",
                                                     tmp && *tmp == '/' ? tmp : "/var/tmp");
+    struct redis_link *to = NULL;
 
-    if (restore_copy_check(to, r->opts->redis.prefix, err) != 0)
-        return -1;
     if (!mkdtemp(dir))
         return cb_error_set(err, EXITCODE_FAILURE, "%s: %s", dir, strerror(errno));
     int status = make_data(r, dir, err);
     if (status == 0)
+        status = open_empty(r, target, &to, err);
+    if (status == 0)
         status = restore_copy(r->server.link, to, r->opts->redis.prefix, r->keys, &r->progress,
                               err);
+    if (status == 0)
+        status = check_kept(r, target, to, err);
+    redis_link_free(to);
     restore_server_done(&r->server);
     restore_remove_tree(dir);
     return status;
@@ -158,11 +223,11 @@ static int restore_external(struct restore *r, struct cb_error *err)
     struct redis_link *to = NULL;
     int status = find_target(r, &target, err);
 
-    if (status == 0 && (status = redis_link_open(&target, "claudebench-restore", &to, err)) != 0)
-        err->code = EXITCODE_UNAVAILABLE;
     if (status == 0)
-        status = copy_to(r, to, err);
+        status = open_empty(r, &target, &to, err);
     redis_link_free(to);
+    if (status == 0)
+        status = copy_to(r, &target, err);
     redis_target_done(&target);
     return status;
 }

@@ -57,6 +57,13 @@ void restore_remove_tree(const char *path);
 
 /* ---- restore_copy.c ---- */
 
+/* Whether all keys of this namespace have one place there. In a Cluster they have not, unless the prefix has a hash tag: then some would be
+ * copied, and others refused. */
+int restore_copy_check_slot(struct redis_link *to, const char *prefix, struct cb_error *err);
+/* How many replicas that server has; 0, too, when its user may not ask. */
+int64_t restore_copy_replicas(struct redis_link *to);
+/* Waits until so many have all that was written on this link. A user who may not wait does not. */
+int restore_copy_await(struct redis_link *to, int64_t replicas, struct cb_error *err);
 /* Whether the external server has nothing of this namespace yet. */
 int restore_copy_check(struct redis_link *to, const char *prefix, struct cb_error *err);
 /* All keys of the private server, with their times to live; cb:meta last, as long as it is not there no daemon has begun. */

@@ -9,13 +9,25 @@
 #include "common/keys.h"
 #include "common/mem.h"
 
-enum { WAIT_MS = 60000, GONE = -2 /* of PEXPIRETIME: there is no such key */ };
+enum { WAIT_MS = 60000, REPLICAS_MS = 60000, GONE = -2 /* of PEXPIRETIME: there is no such key */ };
 
 static int lost(struct cb_error *err, const char *what)
 {
     if (err)
-        err->code = EXITCODE_UNAVAILABLE;
+        err->code = err->code == REDIS_CROSSSLOT ? EXITCODE_CONFIG : EXITCODE_UNAVAILABLE;
     return cb_error_prefix(err, "%s", what);
+}
+
+int restore_copy_check_slot(struct redis_link *to, const char *prefix, struct cb_error *err)
+{
+    CB_CLEANUP(arena_done) struct arena a = ARENA_INIT;
+
+    /* A Cluster looks at that before anything else: CROSSSLOT. By chance two may have the same slot. */
+    if (redis_link_callv(to, NULL, err, "EXISTS", keys_make(&a, prefix, KEY_META),
+                         keys_make(&a, prefix, KEY_CLOCK), keys_make(&a, prefix, KEY_COUNTS),
+                         keys_make(&a, prefix, KEY_INSTANCES_ACTIVE), NULL) != 0)
+        return lost(err, "the server to restore to");
+    return 0;
 }
 
 int restore_copy_check(struct redis_link *to, const char *prefix, struct cb_error *err)
@@ -69,9 +81,12 @@ static int await_page(struct redis_link *to, size_t sent, struct cb_error *err)
 {
     for (; sent > 0; sent--) {
         reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
-        if (redis_link_read(to, WAIT_MS, &reply, err) != 0 ||
-            (reply_is_error(reply) && reply_error(reply, err) != 0))
-            return lost(err, "RESTORE (its user needs +restore on all keys of the prefix)");
+        if (redis_link_read(to, WAIT_MS, &reply, err) != 0)
+            return lost(err, "RESTORE");
+        if (reply_is_error(reply) && reply_error(reply, err) != 0)
+            return lost(err, reply_fault(reply) == REDIS_AUTH
+                                 ? "RESTORE (its user needs +restore on all keys of the prefix)"
+                                 : "RESTORE");
     }
     return 0;
 }
@@ -115,11 +130,45 @@ static int copy_meta(struct redis_link *from, struct redis_link *to, const char 
     return await_page(to, sent, err);
 }
 
-int restore_copy(struct redis_link *from, struct redis_link *to, const char *prefix, int64_t keys,
-                 struct progress *progress, struct cb_error *err)
+int64_t restore_copy_replicas(struct redis_link *to)
 {
-    CB_CLEANUP(arena_done) struct arena a = ARENA_INIT;
-    const char *meta = keys_make(&a, prefix, KEY_META);
+    reply_t *role CB_CLEANUP(reply_free_ptr) = NULL;
+
+    return redis_link_callv(to, &role, NULL, "ROLE", NULL) == 0
+               ? (int64_t)reply_count(reply_at(role, 2))
+               : 0;
+}
+
+int restore_copy_await(struct redis_link *to, int64_t replicas, struct cb_error *err)
+{
+    reply_t *got CB_CLEANUP(reply_free_ptr) = NULL;
+    char count[24], ms[16];
+
+    if (replicas == 0)
+        return 0;
+    snprintf(count, sizeof count, "%" PRId64, replicas);
+    snprintf(ms, sizeof ms, "%d", REPLICAS_MS);
+    redis_link_appendv(to, "WAIT", count, ms, NULL);
+    if (redis_link_read(to, WAIT_MS + REPLICAS_MS, &got, err) != 0)
+        return lost(err, "WAIT");
+    if (reply_is_error(got) && reply_error(got, err) != 0)
+        return reply_fault(got) == REDIS_AUTH ? 0 : lost(err, "WAIT");
+    if (reply_int(got) >= replicas)
+        return 0;
+    return cb_error_set(err, EXITCODE_TEMPFAIL,
+                        "%" PRId64 " of the %" PRId64 " replicas that this master had have all",
+                        reply_int(got), replicas);
+}
+
+static int broken_off(struct cb_error *err)
+{
+    return cb_error_prefix(err,
+                           "the copy is not whole, run restore again before a daemon is started");
+}
+
+static int copy_all(struct redis_link *from, struct redis_link *to, const char *meta, int64_t keys,
+                    struct progress *progress, struct cb_error *err)
+{
     char cursor[24] = "0", note[48];
     int64_t done = 0;
 
@@ -134,7 +183,29 @@ int restore_copy(struct redis_link *from, struct redis_link *to, const char *pre
         progress_update(progress, done, keys, note);
         snprintf(cursor, sizeof cursor, "%s", reply_str(reply_at(page, 0)));
     } while (strcmp(cursor, "0") != 0);
-    if (restore_copy_check(to, prefix, err) != 0)
-        return cb_error_prefix(err, "a daemon was started meanwhile");
-    return copy_meta(from, to, meta, err);
+    return 0;
+}
+
+int restore_copy(struct redis_link *from, struct redis_link *to, const char *prefix, int64_t keys,
+                 struct progress *progress, struct cb_error *err)
+{
+    CB_CLEANUP(arena_done) struct arena a = ARENA_INIT;
+    const char *meta = keys_make(&a, prefix, KEY_META);
+    struct cb_error why = {0};
+
+    if (copy_all(from, to, meta, keys, progress, err) != 0)
+        return broken_off(err);
+    if (restore_copy_check(to, prefix, &why) != 0) {
+        if (err)
+            *err = why;
+        return why.code == EXITCODE_CONFLICT
+                   ? cb_error_prefix(err, "a daemon was started meanwhile")
+                   : broken_off(err);
+    }
+    if (copy_meta(from, to, meta, err) != 0)
+        return cb_error_prefix(
+            err,
+            "the last key, %s, may not have arrived: run restore again, which refuses if it has",
+            meta);
+    return 0;
 }

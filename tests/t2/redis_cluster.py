@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """redis_cluster.py: a Redis Cluster of three masters: who is found, what happens while the slot is moved, and after a
-failover. (Under load, with the oracle: t5/redis_cluster.py. The rest of the suite: make check-cluster.)"""
+failover; backups. (Under load, with the oracle: t5/redis_cluster.py. The rest of the suite: make check-cluster.)"""
 
+import os
 import subprocess
 
+from backups import HeldBackup, HeldRestore
 from cbtest import *
 from cluster import Cluster, call, in_step
 
@@ -128,6 +130,52 @@ def failed_over():
         wait_until(lambda: redis_url(d) == f"{replica.url}/0", 15, "the daemon is there")
         wait_until(lambda: d.client("status").returncode == 0, 15, "healthy")
         wait_until(lambda: in_step(master), 20, "the old master follows")
+
+
+@case("a backup has the whole slot, or is refused when that was moved meanwhile; restore follows it, and refuses a prefix without a hash tag",
+      faults="F27")
+def backed_up():
+    c = cluster()
+    path = f"{procs.subfolder('b')}/backup"
+    with daemon(c) as d:
+        equal(create(d, "kept").returncode, 0)
+        d.config["redis"]["timeout_ms"] = 30000  # however long we take here, redis-cli is not given up
+        d.write_config()
+        equal(d.client("backup", path).returncode, 0)
+        held = HeldBackup(d, path + "-2")
+        source, target = c.owner(), c.other()
+        c.open_slot(source, target)
+        c.move_keys(source, target)
+        done = d.client("backup", path + "-3")
+        check(done.returncode == 69 and b"moving our keys" in done.stderr, done.stderr)
+        c.close_slot(source, target)
+        code, said = held.go_on()
+        check(code == 75 and "another server has the data now" in said and "run backup again" in said, f"{code} {said}")
+        equal(os.listdir(os.path.dirname(path)), ["backup"], "nothing is left of those that failed")
+    for node in c.masters():
+        call(node, "FLUSHALL")
+    with source.client() as r, target.client() as owner:
+        held = HeldRestore(d, owner)
+        c.move(source)
+        code, said = held.go_on(path)
+        equal(code, 0, said)
+        check(r.call("DBSIZE") > 5 and owner.call("DBSIZE") == 0, "all of it is where the slot is")
+    equal(d.client("restore", path).returncode, 73, "there are data now")
+    with d.start():
+        check(b"kept" in d.client("task", "list").stdout, "the task is back")
+    with PrivateRedis(alone=True, lines=["repl-diskless-sync-delay 0"]) as single:
+        s = Daemon(single, config=CONFIG, start=False)
+        s.config["redis"]["prefix"] = "cb"
+        with s.start():
+            equal(s.client("backup", path + "-cb").returncode, 0)
+    d.config["redis"]["prefix"] = "cb"
+    for node in c.masters():  # the one that happens to have cb:meta, too, takes none of the others' keys
+        had = call(node, "DBSIZE")
+        d.config["redis"]["url"] = node.url
+        d.write_config()
+        done = d.client("restore", path + "-cb")
+        check(done.returncode == 78 and b"redis.prefix needs a hash tag" in done.stderr, done)
+        equal(call(node, "DBSIZE"), had, "nothing is written")
 
 
 def has_replica(master, replica):

@@ -3,8 +3,10 @@
 failover, and while no sentinel knows an answer. Under load and twenty times: t5/failover.py (FAULTS F18)."""
 
 import json
+import os
 import time
 
+from backups import HeldBackup, HeldRestore
 from cbtest import *
 from sentinels import FakeSentinel, Watched, free_port, sentinel_daemon
 
@@ -58,6 +60,33 @@ def wrong_answers():
             check(d.client("task", "add", "x").returncode == 0, "served")
             check(fake.asked < 60, f"it was asked {fake.asked} times")
             check(len(d.events("redis_lost")) <= 3, d.log_tail())
+
+
+@case("the master dies while a backup is taken, which is refused, and before a restore writes, which finds the new one")
+def backed_up():
+    path = f"{procs.subfolder('b')}/backup"
+    with Watched() as redis:
+        d = sentinel_daemon(redis, {**CONFIG, "redis": {"timeout_ms": 30000}})
+        with d.start():
+            equal(d.client("call", "task.create", '{"text":"kept"}', "--ack", "replica:1").returncode, 0)
+            equal(d.client("backup", path).returncode, 0)
+            held = HeldBackup(d, path + "-2")
+        with redis.client() as r:
+            equal(d.client("restore", path).returncode, 73, "there are data")
+            r.call("FLUSHALL")
+            equal(r.call("WAIT", 1, 10000), 1, "the replica is empty, too")
+            restore = HeldRestore(d, r)
+        redis.wait_told()
+        redis.master.kill9()
+        redis.wait_promoted()
+        wait_until(lambda: redis.sentinels[0].master_port() == redis.master.port, 20, "the sentinel tells of the new one")
+        code, said = held.go_on()
+        check(code == 75 and "another server has the data now" in said and "run backup again" in said, f"{code} {said}")
+        equal(os.listdir(os.path.dirname(path)), ["backup"], "nothing is left of what was refused")
+        code, said = restore.go_on(path)
+        equal(code, 0, said)
+        with d.start():
+            check(b"kept" in d.client("task", "list").stdout, "the task is back")
 
 
 if __name__ == "__main__":

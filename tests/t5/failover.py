@@ -9,6 +9,7 @@ import json
 import time
 
 import network
+from backups import HeldRestore
 from cbtest import *
 from proxy import Proxy
 from sentinels import Watched, sentinel_daemon
@@ -176,7 +177,39 @@ def by_sentinels(tasks, turns, rate):
         d.stop()
 
 
+def restored_meanwhile(turns):
+    """The old master takes all for up to a second after another one was promoted, and the sentinels still lead there."""
+    path = f"{procs.subfolder('b')}/backup"
+    refused = 0
+    with PrivateRedis(lines=QUICK) as single, Daemon(single, config=CONFIG) as d:
+        equal(d.client("call", "task.create", '{"text":"kept"}').returncode, 0)
+        equal(d.client("backup", path).returncode, 0)
+    for _ in range(turns):
+        with Watched() as redis:
+            d = sentinel_daemon(redis, CONFIG)
+            d.write_config()
+            redis.wait_told()
+            with redis.client() as r:
+                held = HeldRestore(d, r)
+            old = redis.master
+            redis.demote()
+            code, said = held.go_on(path, timeout=90)
+            check(code in (0, 69, 75), f"{code} {said}")
+            redis.wait_follows(old)
+            redis.wait_in_step(old)
+            redis.wait_told()
+            if code != 0:
+                refused += 1
+                check("run restore again" in said or code == 69, said)
+                again = d.client("restore", path, timeout=90)
+                check(again.returncode in (0, 73), again.stderr)
+            with redis.client() as r, old.client() as o:
+                check(r.call("EXISTS", d.key("meta")) == 1 == o.call("EXISTS", d.key("meta")), "what was said to be restored is there")
+    note(f"{refused} of {turns} were refused")
+
+
 if FAULTS or LONG:  # once, and without load: t4/sentinel.py
+    add_case("a restore while the master is demoted is either kept or refused", lambda: restored_meanwhile(2), faults="F18")
     add_case("three sentinels, whose master is killed or demoted under load: nothing is lost that the replica had acknowledged",
              lambda: by_sentinels(1600, 6, 40), faults="F18")
 
