@@ -4,7 +4,6 @@
 #include "common/compat.h"
 #include "client/backup_file.h"
 
-#include "client/show.h"
 #include "common/exitcode.h"
 #include "common/json.h"
 
@@ -90,12 +89,30 @@ static int bad(struct cb_error *err, const char *name, const char *why)
     return cb_error_set(err, EXITCODE_DATAERR, "%s: %s", name, why);
 }
 
-static void take(struct json_span object, const char *name, char *out, size_t size)
+/* A text that has to be there. None of them has anything in it but plain letters: they are shown, and compared. */
+static bool take(struct json_span object, const char *name, char *out, size_t size)
 {
     struct buf text CB_CLEANUP(buf_done) = BUF_INIT;
+    struct json_item item;
 
-    show_put_member(&text, object, name);
+    if (!json_find(object, name, &item) || item.type != JSON_STRING)
+        return false;
+    json_decode_string(item.value, &text);
+    if (text.len >= size)
+        return false;
+    for (size_t i = 0; i < text.len; i++)
+        if (text.data[i] < ' ' || text.data[i] > '~')
+            return false;
     snprintf(out, size, "%s", buf_peek(&text));
+    return true;
+}
+
+static bool take_int(struct json_span object, const char *name, int64_t *ret)
+{
+    struct json_item item;
+
+    return json_find(object, name, &item) && item.type == JSON_NUMBER &&
+           json_decode_int(item.value, ret) == 0 && *ret >= 0;
 }
 
 static int parse_header(const char *line, size_t len, const char *name, struct backup_header *h,
@@ -103,18 +120,33 @@ static int parse_header(const char *line, size_t len, const char *name, struct b
 {
     struct json_span json;
     enum json_type type;
-    struct json_item schema, db;
 
     if (json_check(line, len, &json, &type, NULL) != 0 || type != JSON_OBJECT ||
-        !json_find(json, "schema", &schema) || json_decode_int(schema.value, &h->schema) != 0 ||
-        !json_find(json, "db", &db) || json_decode_int(db.value, &h->db) != 0)
+        !take_int(json, "schema", &h->schema) || !take_int(json, "db", &h->db) ||
+        !take(json, "project", h->project, sizeof h->project) ||
+        !take(json, "prefix", h->prefix, sizeof h->prefix) ||
+        !take(json, "generation", h->generation, sizeof h->generation) ||
+        !take(json, "redis", h->redis, sizeof h->redis) ||
+        !take(json, "time", h->time, sizeof h->time))
         return bad(err, name, "its head is damaged");
-    take(json, "project", h->project, sizeof h->project);
-    take(json, "prefix", h->prefix, sizeof h->prefix);
-    take(json, "generation", h->generation, sizeof h->generation);
-    take(json, "redis", h->redis, sizeof h->redis);
-    take(json, "time", h->time, sizeof h->time);
     return 0;
+}
+
+/* A number and nothing else. */
+static int check_format(const char *text, const char *eol, const char *name, struct cb_error *err)
+{
+    char *end;
+
+    if (*text < '0' || *text > '9')
+        return bad(err, name, "its head is damaged");
+    long format = strtol(text, &end, 10); /* ends at the end of the line at the latest */
+    if (end != eol)
+        return bad(err, name, "its head is damaged");
+    if (format == BACKUP_FORMAT)
+        return 0;
+    return cb_error_set(err, EXITCODE_DATAERR,
+                        "%s: the backup has format %ld, this version knows %d", name, format,
+                        BACKUP_FORMAT);
 }
 
 /* How long the two lines at the beginning are; 0: they are not all there yet; -1: they are none. */
@@ -130,12 +162,8 @@ static ssize_t parse_head(const struct buf *in, const char *name, struct backup_
     const char *end = eol ? memchr(eol + 1, '\n', in->len - (size_t)(eol + 1 - in->data)) : NULL;
     if (!end)
         return in->len < HEAD_BYTES_MAX ? 0 : bad(err, name, "its head is damaged");
-    long format = strtol(in->data + word, NULL, 10);
-    if (format != BACKUP_FORMAT)
-        return cb_error_set(err, EXITCODE_DATAERR,
-                            "%s: the backup has format %ld, this version knows %d", name, format,
-                            BACKUP_FORMAT);
-    if (parse_header(eol + 1, (size_t)(end - eol - 1), name, h, err) != 0)
+    if (check_format(in->data + word, eol, name, err) != 0 ||
+        parse_header(eol + 1, (size_t)(end - eol - 1), name, h, err) != 0)
         return -1;
     return end + 1 - in->data;
 }

@@ -28,6 +28,11 @@ class _Begun:
         return self.process.returncode, (out + err).decode()
 
 
+    def wait(self, timeout):
+        """What becomes of it when nobody lets it go on."""
+        return self._end(None, timeout)
+
+
 class HeldBackup(_Begun):
     """All of the snapshot is there, and the backup does not know yet: redis-cli has not ended."""
 

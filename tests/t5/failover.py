@@ -6,10 +6,11 @@ master through a proxy, as they would through a virtual address; or the daemon a
 """
 
 import json
+import os
 import time
 
 import network
-from backups import HeldRestore
+from backups import HeldBackup, HeldRestore
 from cbtest import *
 from proxy import Proxy
 from sentinels import Watched, sentinel_daemon
@@ -208,8 +209,21 @@ def restored_meanwhile(turns):
     note(f"{refused} of {turns} were refused")
 
 
+def backup_stands_still():
+    """redis-cli would wait for ever."""
+    path = f"{procs.subfolder('b')}/backup"
+    with PrivateRedis(tcp=True, lines=QUICK) as redis, Daemon(redis, config={**CONFIG, "redis": {"timeout_ms": 2000}}) as d:
+        held = HeldBackup(d, path)
+        redis.sigstop()
+        code, said = held.wait(60)
+        redis.cont()
+        check(code == 69 and "stopped sending" in said and "run backup again" in said, f"{code} {said}")
+        equal(os.listdir(os.path.dirname(path)), [], "nothing is left")
+
+
 if FAULTS or LONG:  # once, and without load: t4/sentinel.py
     add_case("a restore while the master is demoted is either kept or refused", lambda: restored_meanwhile(2), faults="F18")
+    add_case("a backup of a server that stands still ends", backup_stands_still, faults="F18")
     add_case("three sentinels, whose master is killed or demoted under load: nothing is lost that the replica had acknowledged",
              lambda: by_sentinels(1600, 6, 40), faults="F18")
 
