@@ -153,7 +153,7 @@ int restore_copy_await(struct redis_link *to, int64_t replicas, struct cb_error 
         return lost(err, "WAIT");
     if (reply_is_error(got) && reply_error(got, err) != 0)
         return reply_fault(got) == REDIS_AUTH ? 0 : lost(err, "WAIT");
-    if (reply_int(got) >= replicas)
+    if (reply_type(got) == REPLY_INT && reply_int(got) >= replicas)
         return 0;
     return cb_error_set(err, EXITCODE_TEMPFAIL,
                         "%" PRId64 " of the %" PRId64 " replicas that this master had have all",
