@@ -132,12 +132,12 @@ static int parse_header(const char *line, size_t len, const char *name, struct b
     return 0;
 }
 
-/* A number and nothing else. */
+/* A number as we write it, and nothing else. */
 static int check_format(const char *text, const char *eol, const char *name, struct cb_error *err)
 {
     char *end;
 
-    if (*text < '0' || *text > '9')
+    if (*text < '1' || *text > '9')
         return bad(err, name, "its head is damaged");
     long format = strtol(text, &end, 10); /* ends at the end of the line at the latest */
     if (end != eol)

@@ -45,8 +45,10 @@ const struct cli_verb verb_backup = {
     .min_operands = 1,
     .max_operands = 1,
     .summary = "Write all data, as of one moment, into a file.",
-    .notes = "-: to stdout. May be run while tasks are worked on. FILE is secret: it holds all "
-             "tasks, and all else that this Redis holds.\n",
+    .notes =
+        "-: to stdout. May be run while tasks are worked on. FILE is secret: it holds all "
+        "tasks, and all else that this Redis holds. Exit 75: the master changed meanwhile, run "
+        "it again.\n",
     .options = options,
     .run = run_backup,
 };
@@ -193,6 +195,11 @@ static int check_server(struct backup *b, struct cb_error *err)
                : cb_error_set(err, EXITCODE_TEMPFAIL, "another server has the data now");
 }
 
+static int code_of(const struct cb_error *why)
+{
+    return why->code == EXITCODE_TEMPFAIL ? EXITCODE_TEMPFAIL : EXITCODE_UNAVAILABLE;
+}
+
 /* Behind the snapshot. */
 static int check_unchanged(struct backup *b, struct cb_error *err)
 {
@@ -262,7 +269,7 @@ static int await_bytes(struct backup *b, int from, struct cb_error *err)
     if (poll(&p, 1, b->target.timeout_ms) != 0 || check_server(b, &why) == 0 ||
         why.code == REDIS_BUSY || why.code == REDIS_MAXCLIENTS)
         return 0;
-    return cb_error_set(err, EXITCODE_UNAVAILABLE,
+    return cb_error_set(err, code_of(&why),
                         "Redis has stopped sending its snapshot: %.160s; run backup again",
                         why.text);
 }
@@ -303,7 +310,7 @@ static int not_given(struct backup *b, int words, struct cb_error *err)
     if (strrchr(text, '\n'))
         line = strrchr(text, '\n') + 1;
     if (check_server(b, &why) != 0)
-        return cb_error_set(err, EXITCODE_UNAVAILABLE,
+        return cb_error_set(err, code_of(&why),
                             "Redis gave no snapshot: %.160s; %.160s; run backup again", line,
                             why.text);
     return cb_error_set(err, EXITCODE_UNAVAILABLE, "Redis gave no snapshot: %.160s%s", line,

@@ -39,7 +39,8 @@ const struct cli_verb verb_restore = {
     .max_operands = 1,
     .summary = "Put the data of a backup in the place of those that are there.",
     .notes = "The daemon must not run. Run it as root, or as the daemon's user. Exit 65: the file "
-             "is no whole backup; 73: there are data; 75: the daemon runs.\n",
+             "is no whole backup; 73: there are data; 75: the daemon runs, or the master changed "
+             "meanwhile; 78: a Cluster, and a prefix without braces.\n",
     .options = options,
     .run = run_restore,
 };
