@@ -233,7 +233,8 @@ static void take_finding(struct doctor *d, struct json_span finding)
     doctor_text(finding, "consumer", consumer, sizeof consumer);
     while (i + 1 < CB_ARRAY_LEN(meanings) && strcmp(problem, meanings[i].problem) != 0)
         i++;
-    bool is_trimmed = strcmp(problem, "over_cap") == 0 && is_stream(family);
+    bool is_trimmed = (strcmp(problem, "over_cap") == 0 && is_stream(family)) ||
+                      (strcmp(problem, "over_bytes") == 0 && strcmp(family, "stream:dead") == 0);
     const char *advice = is_trimmed ? "claudebench doctor --repair trims it"
                          : meanings[i].advice[0]
                              ? meanings[i].advice

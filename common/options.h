@@ -140,6 +140,7 @@ struct options {
         int64_t idempotency_ttl_ms;
         int64_t idempotency_bytes;
         int64_t dead_entries;
+        int64_t dead_bytes;
         int64_t audit_entries;
         int64_t waiters;
     } limits;

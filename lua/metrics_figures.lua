@@ -11,8 +11,9 @@ local before_finish = {} -- as in include/envelope.lua
 -- @include counts.lua
 -- @include counts_json.lua
 -- @include backlog_json.lua
-local ever = call('HMGET', COUNTS, 'ever:created', 'ever:completed', 'ever:failed', 'ever:cancelled')
+local ever = call('HMGET', COUNTS, 'ever:created', 'ever:completed', 'ever:failed', 'ever:cancelled',
+    'ever:dead_letters_dropped')
 return '{"tasks":' .. counts_json() .. ',"ever":{"created":' .. (ever[1] or '0') .. ',"completed":' .. (ever[2] or '0')
     .. ',"failed":' .. (ever[3] or '0') .. ',"cancelled":' .. (ever[4] or '0') .. '},"dead_letters":'
-    .. I(call('XLEN', P .. 'stream:dead')) .. ',"events":' .. I(call('XLEN', P .. 'stream:events')) .. ',"backlog":{'
-    .. backlogs_json(2) .. '}}'
+    .. I(call('XLEN', P .. 'stream:dead')) .. ',"dead_letters_dropped":' .. (ever[5] or '0') .. ',"events":'
+    .. I(call('XLEN', P .. 'stream:events')) .. ',"backlog":{' .. backlogs_json(2) .. '}}'

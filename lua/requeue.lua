@@ -3,9 +3,10 @@
 -- KEYS  1 the request stream   2 cb:stream:dead
 -- ARGV  1 prefix with colon   2 consumer   3 limit (≤ 100)   4 the entry that its worker was handling when it
 --       died ('' = none is known, '*' = none is to blame)   5 how it died, e.g. "signal 11"
---       6 limits.dead_entries   7 crashes that are too many (3)   8 redeliveries that are too many (10)
--- Returns {handed on, dead, still pending, the dead ones for the log: {{entry, id, method, trace, reason}, …}}. When
--- nothing is pending any more, the consumer is deleted.
+--       6 limits.dead_entries   7 limits.dead_bytes   8 crashes that are too many (3)
+--       9 redeliveries that are too many (10)
+-- Returns {handed on, dead, still pending, the dead ones for the log: {{entry, id, method, trace, reason}, …}, what
+-- dead.lua's finish() says of those that made room}. When nothing is pending any more, the consumer is deleted.
 -- Caller: supervisor (handon.c); a worker after it lost its connection.
 --
 -- Whoever is to blame is charged a crash and a redelivery. The others are charged a redelivery only when none is
@@ -15,7 +16,12 @@ local P = ARGV[1]
 local call = redis.call
 local stream, dead_stream, consumer = KEYS[1], KEYS[2], ARGV[2]
 local limit, crashed, how = tonumber(ARGV[3]), ARGV[4], ARGV[5]
-local max_crashes, max_redelivered = tonumber(ARGV[7]), tonumber(ARGV[8])
+local max_crashes, max_redelivered = tonumber(ARGV[8]), tonumber(ARGV[9])
+local function I(n) -- what callers write need not fit into the %d of base.lua
+    return string.format('%.17g', n)
+end
+-- @include dead.lua
+local letters = dead_letters(dead_stream, ARGV[6], tonumber(ARGV[7]))
 
 -- What requeue sets anew, and what a request may say (DESIGN §4). Of an entry with very many fields only the
 -- latter are copied, and not without end: unpack() fails at 8000 values.
@@ -23,7 +29,6 @@ local OWN = {origin = true, redelivered = true, crashes = true, crash = true}
 local KNOWN = {id = true, method = true, params = true, reply = true, actor = true, session = true,
     agent = true, ttl_ms = true, idem = true, trace = true, ack = true}
 local VALUES_MAX = 4000
-local DEAD_BYTES = 262144 -- of one value in the dead stream
 
 -- What an entry says of its past; a caller may have written anything there.
 local function counter(text)
@@ -44,10 +49,10 @@ local function fields_again(entry, origin, redelivered, crashes)
     out[#out + 1] = 'origin'
     out[#out + 1] = origin
     out[#out + 1] = 'redelivered'
-    out[#out + 1] = redelivered
+    out[#out + 1] = I(redelivered)
     if crashes > 0 then
         out[#out + 1] = 'crashes'
-        out[#out + 1] = crashes
+        out[#out + 1] = I(crashes)
         out[#out + 1] = 'crash'
         out[#out + 1] = how
     end
@@ -71,16 +76,12 @@ local told = {}
 local function bury(id, f, again, reason)
     told[#told + 1] = {id, string.sub(f.id or '', 1, 128), string.sub(f.method or '', 1, 64),
         string.sub(f.trace or '', 1, 64), reason}
-    for i = 2, #again, 2 do
-        again[i] = string.sub(again[i], 1, DEAD_BYTES)
-    end
-    redis.pcall('XADD', dead_stream, 'MAXLEN', '~', ARGV[6], '*', 'reason', reason, 'stream', stream, 'entry', id,
-        unpack(again))
+    letters.add(reason, stream, id, again, 0, #again)
 end
 
 local pending = redis.pcall('XPENDING', stream, 'workers', '-', '+', limit, consumer)
 if pending.err then -- no such group: nothing to hand on
-    return {0, 0, 0, {}}
+    return {0, 0, 0, {}, {}}
 end
 local is_known = crashed == '*'
 for i = 1, #pending do
@@ -124,4 +125,5 @@ end
 if rest == 0 then
     redis.pcall('XGROUP', 'DELCONSUMER', stream, 'workers', consumer)
 end
-return {moved, dead, rest, told}
+local is_trimmed, dropped = pcall(letters.finish) -- the requests are handed on, whatever comes of the copies
+return {moved, dead, rest, told, is_trimmed and dropped or {}}

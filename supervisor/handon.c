@@ -6,6 +6,7 @@
 #include "supervisor/handon.h"
 
 #include "common/clock.h"
+#include "common/dead_letters.h"
 #include "common/fault.h"
 #include "common/keys.h"
 #include "common/log.h"
@@ -14,7 +15,7 @@
 
 enum {
     REQUEUE_LIMIT = 100,
-    REQUEUE_MEMBERS = 4, /* of lua/requeue.lua's reply */
+    REQUEUE_MEMBERS = 5, /* of lua/requeue.lua's reply */
     CRASHES_MAX = 3,
     REDELIVERIES_MAX = 10,
     ROUNDS_AT_ONCE =
@@ -89,19 +90,6 @@ static void suspend_work(struct work *w)
 
 /* ---- requeue ---- */
 
-/* The requests that were given up: {entry, id, method, trace, reason} each. */
-static void log_dead(const struct work *w, const reply_t *dead)
-{
-    for (size_t i = 0; i < reply_count(dead); i++) {
-        const reply_t *r = reply_at(dead, i);
-        log_event(EV_dead_letter, LOG_S("entry", reply_str(reply_at(r, 0))),
-                  LOG_S("id", reply_str(reply_at(r, 1))),
-                  LOG_S("method", reply_str(reply_at(r, 2))),
-                  LOG_S("trace", reply_str(reply_at(r, 3))), LOG_S("consumer", w->consumer),
-                  LOG_S("reason", reply_str(reply_at(r, 4))));
-    }
-}
-
 /* How many entries one call says to have handled: it was asked for no more than the limit. */
 static int64_t count_at(const reply_t *reply, size_t i)
 {
@@ -130,7 +118,8 @@ static void on_requeued(void *arg, const reply_t *reply)
     }
     w->moved += count_at(reply, 0);
     w->dead += count_at(reply, 1);
-    log_dead(w, reply_at(reply, 3));
+    dead_letters_log(reply_at(reply, 3), w->consumer);
+    dead_letters_log_dropped(reply_at(reply, 4));
     if (reply_int(reply_at(reply, 2)) <= 0)
         finish_work(w);
     else if (++w->rounds < ROUNDS_AT_ONCE)
@@ -160,6 +149,7 @@ static void requeue(struct work *w)
     script_call_arg_str(&call, w->entry);
     script_call_arg_str(&call, w->how);
     script_call_arg_int(&call, opts->limits.dead_entries);
+    script_call_arg_int(&call, opts->limits.dead_bytes);
     script_call_arg_int(&call, CRASHES_MAX);
     script_call_arg_int(&call, REDELIVERIES_MAX);
     redis_conn_script(w->handon->conn, &call, on_requeued, w);

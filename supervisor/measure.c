@@ -226,6 +226,7 @@ static void take_figures(const struct supervisor *s, struct metrics *m)
         put(m, METRIC_tasks_created_total, number(ever, "created"));
     take_members(figures, "ever", METRIC_tasks_ended_total, "created", m);
     put(m, METRIC_dead_letters, number(figures, "dead_letters"));
+    put(m, METRIC_dead_letters_dropped_total, number(figures, "dead_letters_dropped"));
     put(m, METRIC_event_stream_entries, number(figures, "events"));
     take_backlogs(figures, m);
 }

@@ -5,6 +5,7 @@
 #include "worker/commit.h"
 
 #include "common/clock.h"
+#include "common/dead_letters.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "worker/admission.h"
@@ -23,7 +24,8 @@ enum {
 };
 
 enum {
-    REPLY_MEMBERS = 3, /* of that reply: the codes, errors, the backlog */
+    REPLY_MEMBERS =
+        3, /* of that reply: the codes, errors, the backlog; SCRIPT_REFUSE has one more */
     FAULT_WAIT_MIN_MS = 50,
     FAULT_WAIT_MAX_MS = 2000,
 };
@@ -172,6 +174,7 @@ static void operation_args(const struct commit *c, const struct handler_context 
     const char *dead = keys_make(arena, ctx->prefix, KEY_DEAD);
     arg_list_add_str(arena, keys, dead);
     arg_list_add_int(arena, args, ctx->opts->limits.dead_entries);
+    arg_list_add_int(arena, args, ctx->opts->limits.dead_bytes);
 }
 
 void commit_build(struct commit *c, const struct handler_context *ctx, struct arena *arena)
@@ -351,6 +354,8 @@ int commit_take(struct commit *c, const reply_t *reply, struct supervised *sup,
         count_request(sup, c->requests[i], reply_int(reply_at(codes, i)),
                       problem_of(errors, i + 1));
     log_script_errors(c, errors);
+    if (c->script == SCRIPT_REFUSE)
+        dead_letters_log_dropped(reply_at(reply, 3));
     weather->backlog = reply_int(reply_at(reply, 2));
     atomic_fetch_add_explicit(&sup->slot->commits, 1, memory_order_relaxed);
     scoreboard_observe_script(&sup->slot->scripts[c->script], c->len, clock_mono_us() - c->sent_us);

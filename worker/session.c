@@ -5,6 +5,7 @@
 #include "worker/session.h"
 
 #include "common/clock.h"
+#include "common/dead_letters.h"
 #include "common/exitcode.h"
 #include "common/keys.h"
 #include "common/log.h"
@@ -14,7 +15,7 @@
 
 enum {
     HAND_ON_STEP = 100,
-    REQUEUE_MEMBERS = 4, /* of lua/requeue.lua's reply */
+    REQUEUE_MEMBERS = 5, /* of lua/requeue.lua's reply */
     ROUNDS_MAX = 1000,
 };
 
@@ -217,6 +218,7 @@ static int hand_on_step(struct session *s, struct script_call *call, const char 
     script_call_arg_str(call, blame);
     script_call_arg_str(call, how);
     script_call_arg_int(call, s->opts->limits.dead_entries);
+    script_call_arg_int(call, s->opts->limits.dead_bytes);
     script_call_arg_int(call, 3);
     script_call_arg_int(call, 10);
     if (scripts_run(s->link, call, &reply, err) != 0 ||
@@ -233,14 +235,8 @@ static int hand_on_step(struct session *s, struct script_call *call, const char 
     if (moved > 0 || dead > 0)
         log_event(EV_requests_handed_on, LOG_S("consumer", s->consumer), LOG_I("requests", moved),
                   LOG_I("dead", dead), LOG_S("reason", how));
-    for (size_t i = 0; i < reply_count(reply_at(reply, 3)); i++) {
-        const reply_t *r = reply_at(reply_at(reply, 3), i);
-        log_event(EV_dead_letter, LOG_S("entry", reply_str(reply_at(r, 0))),
-                  LOG_S("id", reply_str(reply_at(r, 1))),
-                  LOG_S("method", reply_str(reply_at(r, 2))),
-                  LOG_S("trace", reply_str(reply_at(r, 3))), LOG_S("consumer", s->consumer),
-                  LOG_S("reason", reply_str(reply_at(r, 4))));
-    }
+    dead_letters_log(reply_at(reply, 3), s->consumer);
+    dead_letters_log_dropped(reply_at(reply, 4));
     reply_free(reply);
     return 0;
 }

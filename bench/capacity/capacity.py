@@ -130,7 +130,7 @@ def measure_records(count):
         redis.pipeline([["XADD", key("requests:task"), "*", "params", json.dumps(one)]] * count)
         dead = key("stream:dead")
         tap.wait_until(lambda: redis.call("XLEN", dead) >= count, 20, "dead letters")
-        found.append(("dead letter of a request with 230 bytes of params", by_key(redis, 0, [dead], redis.call("XLEN", dead)), "limits.dead_entries"))
+        found.append(("dead letter of a request with 230 bytes of params", by_key(redis, 0, [dead], redis.call("XLEN", dead)), "limits.dead_entries, limits.dead_bytes"))
 
         waiting = key("requests:test")  # which has no workers
         redis.pipeline([["XADD", waiting, "*", *caller.fields("task.create", one, rid=f"r{i}")] for i in range(count)])

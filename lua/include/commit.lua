@@ -279,5 +279,5 @@ for j, list in pairs(replies) do
             or tostring(length))}
     end
 end
-return {codes, errors, call('XLEN', STREAM)}
+return {codes, errors, call('XLEN', STREAM), reply_more}
 end)() -- of envelope.lua

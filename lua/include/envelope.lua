@@ -11,7 +11,7 @@
 --       hash of the params (11 bytes, '' = no outcome is kept), actor, session, agent, trace, number of its
 --       keys, number of its arguments, the arguments, and behind them, with a hash, the scope of the idempotency key
 -- Returns { {code per request: 0 done, 1 replayed, 2 parked, 3 and 4 a claim that got nothing or something, -1 duplicate, else the error's code},
---           {number of the request (0: the group) and text of each internal error}, length of the stream }
+--           {number of the request (0: the group) and text of each internal error}, length of the stream [, what the script has set reply_more to] }
 --
 -- A script defines  local function op(r)  that returns the result's JSON [, memo], or nil, code, message, data
 -- JSON. The result is a text, or, when it has a memo (which only a request with a scope needs), a list of texts, which commit.lua puts
@@ -29,6 +29,7 @@ local N, M, K, C = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonu
 local IDEM_TTL, IDEM_CAP, EVENTS_POLICY = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
 -- @include emit.lua
 local op, op_replay, after_group
+local reply_more -- what the script's caller is to know beside that
 local before_finish = {} -- functions that includes have called at the end of the group
 local PARKED = 2
 

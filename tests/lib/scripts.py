@@ -78,7 +78,8 @@ class Answer:
     """What a commit returned, and the replies that it pushed."""
 
     def __init__(self, raw):
-        self.codes, self.errors, self.length = raw
+        self.codes, self.errors, self.length = raw[:3]
+        self.more = raw[3] if len(raw) > 3 else None  # refuse: of the dead letters that made room
         self.errors = [text.decode() for _, text in self.errors]
 
 
@@ -390,10 +391,11 @@ class Scripts:
         return {n: (v.decode() if isinstance(v, bytes) else v) for n, v in zip(names_, got)}
 
     def requeue(self, consumer="c1", limit=100, crashed="", how="signal 9", dead_entries=10000, max_crashes=3,
-                max_redelivered=10, domain="task"):
-        """[handed on, dead, still pending]; in `given_up` what the log is told of the dead."""
-        *counts, told = self.eval("requeue", [self.stream(domain), self.key("stream:dead")],
-                                  [self.prefix + ":", consumer, limit, crashed, how, dead_entries, max_crashes, max_redelivered])
+                max_redelivered=10, domain="task", dead_bytes=64 << 20):
+        """[handed on, dead, still pending]; in `given_up` what the log is told of the dead, in `dropped` of those that made room."""
+        *counts, told, self.dropped = self.eval("requeue", [self.stream(domain), self.key("stream:dead")],
+                                  [self.prefix + ":", consumer, limit, crashed, how, dead_entries, dead_bytes,
+                                   max_crashes, max_redelivered])
         self.given_up = [[text.decode() for text in one] for one in told]
         return counts
 

@@ -481,7 +481,7 @@ def refuse():
               Request(-32600, 'bad "thing"\n', "{}", "unusable", 4, "method", "no.such", "junk", "\r\n$5", rid="2",
                       reply=A, entry=entries[1]),
               Request(-32603, "x", "{}", "no method", 0, rid="3", entry=entries[2])]
-    answer = s.commit("refuse", group_, [100], [s.key("stream:dead")])
+    answer = s.commit("refuse", group_, [100, 64 << 20], [s.key("stream:dead")])
     equal(answer.codes, [-32601, -32600, -32603])
     equal(answer.errors, [])
     docs = s.replies(A)
@@ -498,7 +498,7 @@ def refuse():
 def refuse_repeat():
     fresh()
     keys = {"params_hash": "a" * 16, "idem": "idem:x"}
-    refusal = {"args": (-32007, "full", '{"retry_after_ms":1000}', "", 0), "op_args": [10], "op_keys": [s.key("stream:dead")]}
+    refusal = {"args": (-32007, "full", '{"retry_after_ms":1000}', "", 0), "op_args": [10, 64 << 20], "op_keys": [s.key("stream:dead")]}
 
     def refused():
         return s.ask("refuse", *refusal["args"], op_args=refusal["op_args"], op_keys=refusal["op_keys"], **keys)
@@ -519,7 +519,7 @@ def refuse_wide():
     flat = [x for i in range(6000) for x in (f"f{i}", "v")]
     entries = s.deliver(1, fields=flat)
     answer = s.commit("refuse", [Request(-32600, "too many", "{}", "fields", len(flat), *flat, rid="1", reply=A,
-                                         entry=entries[0])], [100], [s.key("stream:dead")])
+                                         entry=entries[0])], [100, 64 << 20], [s.key("stream:dead")])
     equal(answer.codes, [-32600])
     equal(s.redis.call("XLEN", s.key("stream:dead")), 1)
 
@@ -558,7 +558,7 @@ def oom():
         back = s.commit("task_release", [Request(made[2], tasks[2]["lease_token"], entry=fin[3], keys=[k[2]])])
         equal([done.codes, failed.codes, back.codes], [[0], [0], [0]])
         equal(s.eval("submit", [s.stream()], ["method", "task.claim"])[-2:], b"-0")
-        refused = s.commit("refuse", [Request(-32007, "full", "{}", "", 0, entry=entry, reply=A)], [10],
+        refused = s.commit("refuse", [Request(-32007, "full", "{}", "", 0, entry=entry, reply=A)], [10, 64 << 20],
                            [s.key("stream:dead")])
         equal(refused.codes, [-32007])
         check(s.tick()["state"] == "ok", "tick")

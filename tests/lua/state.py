@@ -191,6 +191,7 @@ def metrics_figures():
     s.redis.call("XADD", s.key("requests:task"), "*", "origin", "1000-0")
     s.redis.call("XADD", s.key("stream:dead"), "*", "reason", "x")
     got, most = ask()
+    equal(got["dead_letters_dropped"], 0)
     equal((got["ever"]["created"], got["dead_letters"], got["tasks"]["pending"], got["tasks"]["in_progress"]), (120, 1, 119, 1))
     equal((got["backlog"]["system"], got["backlog"]["task"]["length"]), ({"length": 0}, 1))
     check(got["backlog"]["task"]["oldest_ms"] > 10**12, "since its first entry")

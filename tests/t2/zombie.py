@@ -22,7 +22,7 @@ def consumer_of(d):
 def requeue(d, consumer):
     with d.connect() as r:
         return r.call("EVAL", scripts.text("requeue"), 2, d.key("requests:task"), d.key("stream:dead"), d.prefix + ":",
-                      consumer, 100, "", "test", 1000, 3, 10)[:3]
+                      consumer, 100, "", "test", 1000, 64 << 20, 3, 10)[:3]
 
 
 @case("stopped before its commit, handed on, continued: nothing changes, and it is counted")

@@ -257,6 +257,12 @@ def keys():
         r.pipeline([["XADD", "cb:partition:lost", "*", "a", "b"] for _ in range(100)])
     found_and_repaired(("keys", "over_cap", "cb:partition:lost"))
     check(1000 <= r.call("XLEN", "cb:partition:lost") <= 1300, "trimmed to its cap")
+    r.pipeline([["XADD", "cb:stream:dead", "*", "n", str(n), "a", "b" * (1 << 20)] for n in range(80)])  # more than limits.dead_bytes
+    found_and_repaired(("keys", "over_bytes", "cb:stream:dead"))
+    left = [pairs(f)["n"] for _, f in r.call("XRANGE", "cb:stream:dead", "-", "+")]
+    check(40 < len(left) < 64 and left[-1] == b"79", f"{len(left)} are left, {left[-1]} the newest")
+    equal(r.text("HGET", "cb:counts", "ever:dead_letters_dropped"), str(80 - len(left)))
+    r.call("DEL", "cb:stream:dead")
 
 
 @case("a key of another type, and one that is listed and not there: found, and left alone")

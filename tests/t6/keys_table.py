@@ -186,7 +186,7 @@ def prefix():
 
 @case("capped families stay capped: finished tasks, dead letters, events")
 def caps():
-    config = {"task": {"keep_finished": 20, "keep_finished_min_ms": 0}, "limits": {"dead_entries": 10},
+    config = {"task": {"keep_finished": 20, "keep_finished_min_ms": 0}, "limits": {"dead_entries": 10, "dead_bytes": 2 << 20},
               "events": {"maxlen": 1000}}
     with Daemon(config=config) as d:
         c = d.caller()
@@ -198,12 +198,19 @@ def caps():
             c.wait_all(rids)
             rids = c.send_many([(None, {}, {"stream": "cb:requests:task"}) for _ in range(100)])
             c.wait_all(rids)
+        for n in range(12):  # bytes count, too
+            c.wait(c.send(None, b"x" * 200000, stream="cb:requests:task"))
         with d.connect() as r:
             wait_until(lambda: r.call("ZCARD", "cb:tasks:completed") <= 40, 10,
                        lambda: f"finished tasks go: {r.call('ZCARD', 'cb:tasks:completed')}")
             left = len([k for k in r.scan("cb:task:t-*")])
             check(left <= 40, f"{left} task hashes")
             check(r.call("XLEN", "cb:stream:dead") <= 210, f"{r.call('XLEN', 'cb:stream:dead')} dead letters")
+            bytes_ = r.call("MEMORY", "USAGE", "cb:stream:dead", "SAMPLES", "0")
+            check(1200000 < bytes_ <= 2 << 20, f"{bytes_} bytes of dead letters")
+            gone = 8 * 100 + 12 - r.call("XLEN", "cb:stream:dead")
+            check(0 < sum(int(e["letters"]) for e in d.logged("dead_letters_dropped")) <= gone, f"{gone} have gone")
+            equal(d.client("metrics", "dead_letters_dropped_total").stdout.split()[-1], str(gone).encode(), "and counted")
             check(r.call("XLEN", "cb:stream:events") <= 1300, f"{r.call('XLEN', 'cb:stream:events')} events")
 
 

@@ -46,6 +46,7 @@ START_TEST(defaults_are_the_design)
     ck_assert_int_eq(o->task.keep_finished_ms, 86400000);
     ck_assert_int_eq(o->limits.batch_params_bytes, 4 << 20);
     ck_assert_int_eq(o->limits.idempotency_bytes, 256 << 20);
+    ck_assert_int_eq(o->limits.dead_bytes, 64 << 20);
     ck_assert_int_eq(o->log.level, LOG_LEVEL_INFO);
     ck_assert_int_eq(o->log.format, LOG_FORMAT_TEXT);
     ck_assert_str_eq(o->log.destination, "stderr");
@@ -89,6 +90,7 @@ START_TEST(values_of_each_type)
         "  params_bytes: 512KiB\n"
         "  text_bytes: 400\n"
         "  idempotency_bytes: 2 GiB\n"
+        "  dead_bytes: 2MiB\n"
         "log: {level: debug, format: json, destination: /tmp/\xc3\xa4 b.log}\n");
     ck_assert_str_eq(o->instance.id, "12");
     ck_assert(!o->redis.embedded);
@@ -100,6 +102,7 @@ START_TEST(values_of_each_type)
     ck_assert_int_eq(o->limits.params_bytes, 512 << 10);
     ck_assert_int_eq(o->limits.text_bytes, 400);
     ck_assert_int_eq(o->limits.idempotency_bytes, INT64_C(2) << 30);
+    ck_assert_int_eq(o->limits.dead_bytes, 2 << 20);
     ck_assert_int_eq(o->log.level, LOG_LEVEL_DEBUG);
     ck_assert_int_eq(o->log.format, LOG_FORMAT_JSON);
     ck_assert_str_eq(o->log.destination, "/tmp/\xc3\xa4 b.log");
