@@ -113,12 +113,11 @@ struct requests_client {
     struct backoff backoff;
     int64_t retry_at_ms;
     unsigned losses;
-    int64_t forgotten_ms; /* when Redis had forgotten our script last; 0 = never */
-    int64_t
-        full_until_ms; /* memory is taken to be full until then: what is let in then goes by the script */
-    unsigned hops; /* redirections of a cluster since Redis has served us */
-    char why[256]; /* the last connection error */
-    int why_fault; /* … as an enum redis_fault */
+    int64_t forgotten_ms;  /* when Redis had forgotten our script last; 0 = never */
+    int64_t full_until_ms; /* memory counts as full until then: is_let_in() */
+    unsigned hops;         /* redirections of a cluster since Redis has served us */
+    char why[256];         /* the last connection error */
+    int why_fault;         /* … as an enum redis_fault */
 };
 
 /* ---- requests_client_answer.c ---- */

@@ -217,11 +217,6 @@ row() {
     [ $# -ne 4 ] || printf '  %-28s %9s %9s %9s\n' "$1" "$2" "$3" "$4"
 }
 
-# The ids of lines with a word in them, one a line.
-ids_of() {
-    sed -n "s/.*$1.*\"id\":\"\(t-[0-9]*\)\".*/\1/p; s/.*\"id\":\"\(t-[0-9]*\)\".*$1.*/\1/p" "$2"
-}
-
 # Compares what we know from four sides. Leaves the numbers in variables.
 judge() {
     "$cb" events --json --type 'task.*' >"$dir/events.all"
@@ -229,7 +224,7 @@ judge() {
     "$cb" status --json >"$dir/status.json"
     sed -n 's/.*"id":"\(t-[0-9]*\)".*/\1/p' "$dir/import" | sort >"$dir/ids.created"
     told_ids task.completed "$dir/events.all" | sort >"$dir/ids.accepted"
-    ids_of '"status":"completed"' "$dir/list" | sort >"$dir/ids.completed"
+    sed -n 's/.*"id":"\(t-[0-9]*\)".*"status":"completed".*/\1/p' "$dir/list" | sort >"$dir/ids.completed"
     sed -n 's/^end \(t-[0-9]*\) .*/\1/p' "$EXAMPLE_LEDGER" | sort -u >"$dir/ids.executed"
     sed -n 's/^begin \(t-[0-9]*\) .*/\1/p' "$EXAMPLE_LEDGER" | sort | uniq -d >"$dir/ids.again"
 

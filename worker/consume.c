@@ -362,8 +362,8 @@ static int exchange(struct consumer *c, struct commit *list, bool read_next, str
         reading_turn_wait(&c->turn);
         fault_point("turn_waited");
         supervised_turn(c->sup);
-        if (c->sup
-                ->is_draining) { /* there was no read that could be unblocked, and nobody would unblock this one */
+        /* There was no read that could be unblocked, and nobody would unblock this one. */
+        if (c->sup->is_draining) {
             reading_turn_give(&c->turn);
             return 0;
         }
@@ -515,9 +515,8 @@ static int judge_read(struct consumer *c, struct read *read, int64_t began_ms, s
     } else if (first && note_read(c, read, began_ms, err) != 0) {
         return give_up_read(c, err);
     }
-    take_entries(
-        c,
-        read); /* what was handed on meanwhile is not ours any more, and its commit changes nothing */
+    /* What was handed on meanwhile is not ours any more, and its commit changes nothing. */
+    take_entries(c, read);
     return 0;
 }
 

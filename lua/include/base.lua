@@ -26,7 +26,7 @@ end
 local NOW_TEXT = I(NOW)
 
 -- A JSON string literal for bytes that are not yet JSON. (cjson writes "\/", which is JSON, but no name that one could look for.)
--- Names of workers and queues come again and again.
+-- Kept for the call: names of workers and queues come again and again.
 local literals = {}
 local function S(s)
     local literal = literals[s]
