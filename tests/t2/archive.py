@@ -342,7 +342,7 @@ def life():
             for task_id in ids:
                 for field in (b"tk", b"dtk"):
                     token_ = r.call("HGET", d.key(f"task:{task_id}"), field)
-                    check(not token_ or token_.split(b"-")[1] not in everything, "no lease token in the archive")
+                    check(not token_ or token_.split(b"-", 1)[1] not in everything, "no lease token in the archive")
         health = c.call("system.health", {})
         equal(health["services"]["postgres"], "ok")
         metrics = c.call("system.metrics", {})["archive"]
