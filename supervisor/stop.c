@@ -26,6 +26,7 @@ static void enter(struct stop *st, enum stop_phase phase, int64_t bound_ms)
 static void finish(struct stop *st)
 {
     st->phase = STOP_DONE;
+    st->is_over = true;
     evtimer_del(st->timer);
     event_base_loopbreak(st->supervisor->base);
 }
@@ -171,10 +172,16 @@ bool stop_is_stopping(const struct stop *st)
     return st->phase != STOP_NOT;
 }
 
+bool stop_is_over(const struct stop *st)
+{
+    return st->is_over;
+}
+
 void stop_init(struct stop *st, struct supervisor *s)
 {
     st->supervisor = s;
     st->phase = STOP_NOT;
+    st->is_over = false;
     st->timer = evtimer_new(s->base, on_timer, st);
     cb_assert(st->timer);
 }

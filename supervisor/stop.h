@@ -23,6 +23,7 @@ enum stop_phase {
 struct stop {
     struct supervisor *supervisor;
     enum stop_phase phase;
+    bool is_over;
     struct event *timer; /* the phase's bound */
 };
 
@@ -37,5 +38,7 @@ void stop_advance(struct stop *st);
 /* The embedded Redis has ended. */
 void stop_redis_gone(struct stop *st);
 bool stop_is_stopping(const struct stop *st);
+/* Nothing is left to wait for. The event loop has been told; one that is entered only afterwards does not know. */
+bool stop_is_over(const struct stop *st);
 
 #endif

@@ -8,6 +8,7 @@
 #include "common/clock.h"
 #include "common/connect.h"
 #include "common/exitcode.h"
+#include "common/fault.h"
 #include "common/log.h"
 #include "common/mem.h"
 #include "supervisor/config.h"
@@ -520,10 +521,13 @@ int supervisor_run(struct supervisor *s)
         embedded_redis_launch(s->embedded);
     else
         redis_conn_start(s->redis, 0);
-    services_start(&s->services);
+    if (!stop_is_stopping(&s->stop))
+        services_start(&s->services);
+    fault_point("services_started");
     reap_children(&s->services, reap_other,
-                  s); /* who died while one program gave way to the other */
-    event_base_dispatch(s->base);
+                  s); /* who died while one program gave way to the other, or Redis, that fast */
+    if (!stop_is_over(&s->stop))
+        event_base_dispatch(s->base);
     log_event(EV_daemon_stopped, LOG_I("code", s->exit_code),
               LOG_I("uptime_ms", clock_mono_ms() - s->started_ms));
     return s->exit_code;

@@ -9,7 +9,8 @@ import socket
 import stat
 import time
 
-from cbtest import NOBODY, Daemon, Resp, RespError, case, check, equal, holds_for, main, note, procs, wait_until
+from cbtest import (NOBODY, Daemon, Resp, RespError, case, check, equal, failpoint, failpoints_env, holds_for, main,
+                    need_failpoints, note, procs, wait_until)
 from supervised import status, timed_status
 
 REFUSED = 75
@@ -196,6 +197,17 @@ def damaged_at_start():
     with d:
         equal(status(d)["status"], "healthy")
         check(made, "a task")
+
+
+@case("the same when Redis has ended before the daemon waits for anything: 69")
+def damaged_and_fast():
+    need_failpoints(procs.binary("claudebenchd"))
+    d = Daemon()
+    d.stop()
+    damage(d)
+    code, text = run_daemon(d, env=failpoints_env(failpoint("services_started", "delay=1000")))
+    equal(code, 69, text)
+    check("event=daemon_stopped" in text, text)
 
 
 @case("damaged data that Redis finds only after a while of loading: the same")
