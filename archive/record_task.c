@@ -12,7 +12,7 @@ enum { ATTEMPTS_MAX = 12 }; /* ten that failed, and one more (history.lua) */
 /* clang-format off */
 enum task_field {
     F_st, F_text, F_pr, F_q, F_ro, F_up, F_v, F_at, F_ma, F_cc, F_mc, F_bo, F_lm, F_ho, F_du, F_en, F_de, F_dr, F_sc, F_af, F_of,
-    F_uk, F_pn, F_payload, F_meta, F_result, F_err, F_hy, F_tk, F_dop, F_dtk, F_dby,
+    F_uk, F_pn, F_payload, F_meta, F_result, F_err, F_hy, F_tk, F_dop, F_dtk, F_dby, F_n, F_c, F_l,
     FIELDS
 };
 /* clang-format on */
@@ -66,10 +66,38 @@ static int field_of(const char *name, size_t len)
     case NAME('d', 'o', 'p', 0): return F_dop;
     case NAME('d', 't', 'k', 0): return F_dtk;
     case NAME('d', 'b', 'y', 0): return F_dby;
+    case NAME('n', 0, 0, 0): return F_n;
+    case NAME('c', 0, 0, 0): return F_c;
+    case NAME('l', 0, 0, 0): return F_l;
     default: return -1;
     }
 }
 /* clang-format on */
+
+/* Takes a field apart that is several values, joined by spaces; the last one may have spaces. -1: passed over. */
+static void split_field(struct task *t, enum task_field from, const int *to, size_t n)
+{
+    struct json_span rest = t->f[from];
+
+    for (size_t i = 0; i < n && rest.at; i++) {
+        const char *space = i + 1 < n ? memchr(rest.at, ' ', rest.len) : NULL;
+        size_t len = space ? (size_t)(space - rest.at) : rest.len;
+        if (to[i] >= 0)
+            t->f[to[i]] = (struct json_span){rest.at, len};
+        rest = space ? (struct json_span){space + 1, rest.len - len - 1} : (struct json_span){NULL, 0};
+    }
+}
+
+/* lua/include/task_fields.lua. A task that no script has touched since schema 1 has each by itself. */
+static void split_fields(struct task *t)
+{
+    static const int numbers[] = {F_v, F_at, F_up, F_en}, constants[] = {F_pr, F_ma, F_mc, -1, -1, F_q},
+                     hold[] = {-1, -1, -1, F_ho};
+
+    split_field(t, F_n, numbers, CB_ARRAY_LEN(numbers));
+    split_field(t, F_c, constants, CB_ARRAY_LEN(constants));
+    split_field(t, F_l, hold, CB_ARRAY_LEN(hold));
+}
 
 static void read_fields(const reply_t *fields, struct task *ret)
 {
@@ -79,6 +107,7 @@ static void read_fields(const reply_t *fields, struct task *ret)
         if (field >= 0)
             ret->f[field] = (struct json_span){reply_str(value), reply_bytes(value)};
     }
+    split_fields(ret);
 }
 
 static bool is_word(struct json_span s, const char *word)

@@ -9,6 +9,7 @@
 #include "common/keys.h"
 #include "common/mem.h"
 #include "common/rfc3339.h"
+#include "common/schema.h"
 
 enum { SKEW_MS = 1000, REPAIR_AT_ONCE = 100 };
 
@@ -110,6 +111,17 @@ static void look_at_memory(struct doctor *d, struct json_span server)
                     "Redis has no maxmemory");
 }
 
+static bool is_known_schema(const char *text)
+{
+    for (int schema = SCHEMA_MIN; schema <= SCHEMA_MAX; schema++) {
+        char known[16];
+        snprintf(known, sizeof known, "%d", schema);
+        if (strcmp(text, known) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void look_at_server(struct doctor *d, struct json_span server)
 {
     char version[64], text[64], role[64];
@@ -135,11 +147,12 @@ static void look_at_server(struct doctor *d, struct json_span server)
                         states[i], text);
     }
     doctor_text(server, "schema", text, sizeof text);
-    if (strcmp(text, "1") != 0)
+    if (!is_known_schema(text))
         doctor_find(
             d, "data", DOCTOR_ERROR, "schema", "namespace",
             "another program, or another version, uses redis.prefix: give us one of our own",
-            "the data in the namespace have the schema \"%s\", not 1", text);
+            "the data in the namespace have the schema \"%s\", this version knows %d to %d", text,
+            SCHEMA_MIN, SCHEMA_MAX);
     look_at_memory(d, server);
 }
 

@@ -4,6 +4,10 @@
 #ifndef CB_SCHEMA_H
 #define CB_SCHEMA_H
 
-enum { SCHEMA_MIN = 1, SCHEMA_MAX = 1 };
+/*
+ * 2: several values of a task are one field of its hash (lua/include/task_fields.lua). Tasks of schema 1 are converted when a script
+ * comes upon them. The first tick of a daemon says which schema the data have from then on.
+ */
+enum { SCHEMA_MIN = 1, SCHEMA_MAX = 2 };
 
 #endif

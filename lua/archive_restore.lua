@@ -70,12 +70,9 @@ local function wait_for(id, text)
     local lib, waiting = dependents(), {}
     for dependency, state in string.gmatch(text, '(%S+) (%S+)') do
         waiting[#waiting + 1] = dependency
-        local extra = call('HMGET', task_key(dependency), 'st', 'ex')
-        if extra[1] and state == 'open' then
+        if state == 'open' and call('HEXISTS', task_key(dependency), 'st') == 1 then
             call('SADD', lib.key(dependency), id)
-            if not string.find(extra[2] or '', 'd', 1, true) then
-                call('HSET', task_key(dependency), 'ex', (extra[2] or '') .. 'd')
-            end
+            task_mark(task_key(dependency), 'd')
         else
             local number = I(next_number())
             call('SADD', P .. 'dependents:' .. number, id)
@@ -85,16 +82,20 @@ local function wait_for(id, text)
     return table.concat(waiting, ' ')
 end
 
--- Fields as task.lua has them, '' = it has none: state, text, queue, priority, roles, attempts, max_attempts, crashes, max_crashes,
+-- What a task is made of again, '' = it has none: state, text, queue, priority, roles, attempts, max_attempts, crashes, max_crashes,
 -- created (ms), version, due (ms), unique key, partition, schedule, backoff, lease_ms, payload, metadata, error, what it waits for,
--- on_failure.
-local FIELDS = {'st', 'text', 'q', 'pr', 'ro', 'at', 'ma', 'cc', 'mc', 'cr', 'v', 'du', 'uk', 'pn', 'sc', 'bo', 'lm', 'payload', 'meta',
+-- on_failure; and those of them that are fields of its hash as they are.
+local ARGUMENTS = {'st', 'text', 'q', 'pr', 'ro', 'at', 'ma', 'cc', 'mc', 'cr', 'v', 'du', 'uk', 'pn', 'sc', 'bo', 'lm', 'payload', 'meta',
     'err', 'af', 'of'}
+local FIELDS = {'text', 'payload', 'meta', 'ro', 'cc', 'du', 'uk', 'pn', 'sc', 'bo', 'lm', 'err', 'af', 'of'}
+local function given(value, default)
+    return value ~= '' and value or default
+end
 local function restore(a)
     local id, t = ARGV[a], {}
     local key = task_key(id)
-    for i = 1, #FIELDS do
-        t[FIELDS[i]] = ARGV[a + i]
+    for i = 1, #ARGUMENTS do
+        t[ARGUMENTS[i]] = ARGV[a + i]
     end
     want_moves()
     want_queue(t.q, t.ro)
@@ -123,12 +124,9 @@ local function restore(a)
         t.du = I(NOW)
     end
     local bytes = #t.payload + #t.meta
-    t.ex = (bytes > SMALL_BYTES and I(bytes) or '') .. (unique and 'u' or '')
-    t.v = I(tonumber(t.v) + 1)
-    local h = {'HSET', key, 'up', I(NOW)}
-    if t.ex ~= '' then
-        h[5], h[6] = 'ex', t.ex
-    end
+    local marks = (bytes > SMALL_BYTES and I(bytes) or '0') .. (unique and 'u' or '') .. 'o'
+    local h = {'HSET', key, 'st', t.st, 'n', numbers_text(tonumber(t.v) + 1, tonumber(given(t.at, '0'))), 'c',
+        constants_text(given(t.pr, '0'), given(t.ma, '1'), given(t.mc, '3'), t.cr, marks, t.q)}
     for i = 1, #FIELDS do
         if t[FIELDS[i]] ~= '' then
             h[#h + 1] = FIELDS[i]

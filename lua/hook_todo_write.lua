@@ -58,6 +58,8 @@ local function todo_read(list, names, by_name)
     end
 end
 
+local todo_plan
+do
 -- What is to be done so that the task says what the list says: create, start, complete, finish (start and complete), release,
 -- cancel, kept (another worker has it, whose lease stands), or nil.
 local function todo_move(item, t)
@@ -95,7 +97,7 @@ end
 
 -- What one line of the list asks for, and everything that can keep it from being done. Sets `move`, `task`, and `metadata` when
 -- that is to be written. Returns true, or nil and the error.
-local function todo_plan(r, session, item, known, wanted)
+function todo_plan(r, session, item, known, wanted)
     item.id, item.token, item.said = known and known.id, known and known.token, known and known.said
     local is_wish = item.state ~= '' and item.state ~= item.said
     local is_told = item.is_one and item.text ~= '' -- text and metadata may have changed, too
@@ -125,13 +127,16 @@ local function todo_plan(r, session, item, known, wanted)
     end
     return true
 end
+end
 
+local todo_do
+do
 local function todo_start(item, t, session, secret)
     local key, number = task_key(item.id), next_number()
     leave(item.id, t)
     t.token, t.holder, t.attempts, t.version = I(number) .. '-' .. secret, session, t.attempts + 1, t.version + 1
-    call('HSET', key, 'st', 'in_progress', 'ho', session, 'hi', '', 'tk', t.token, 'le', I(NOW + LEASE_MS), 'at',
-        I(t.attempts), 'up', I(NOW), 'v', I(t.version))
+    call('HSET', key, 'st', 'in_progress', 'n', numbers_text(t.version, t.attempts), 'tk', t.token, 'l',
+        hold_text(I(NOW + LEASE_MS), '0', '', session))
     call('ZADD', P .. 'leases', I(EFF() + LEASE_MS), item.id)
     call('SADD', held_key(session), item.id)
     load_change(session, 1)
@@ -154,11 +159,11 @@ end
 
 local function todo_rewrite(item, t)
     t.version = t.version + 1
-    call('HSET', task_key(item.id), 'text', item.text, 'meta', item.metadata, 'up', I(NOW), 'v', I(t.version))
+    call('HSET', task_key(item.id), 'text', item.text, 'meta', item.metadata, 'n', numbers_text(t.version, t.attempts))
     emit('task.updated', {'id', item.id, 'fields', 'text metadata', 'version', I(t.version)})
 end
 
-local function todo_do(item, session, secret, told)
+function todo_do(item, session, secret, told)
     local move, t = item.move, item.task
     if move == 'create' then
         item.id, item.token = create_task(item.create, 0), ''
@@ -189,6 +194,7 @@ local function todo_do(item, session, secret, told)
         todo_complete(item, t)
         table.insert(told.completed, item.id)
     end
+end
 end
 
 -- The events: one for all that a list did of a kind.
@@ -255,9 +261,10 @@ end
 -- The lease of what is in progress is kept up by the list itself, when half of it is over.
 local function todo_renew(item)
     if item.said == 'in_progress' and not item.move and item.token ~= '' then
-        local t = call('HMGET', task_key(item.id), 'tk', 'le', 'st')
-        if t[1] == item.token and t[3] == 'in_progress' and tonumber(t[2] or '0') < NOW + LEASE_MS / 2 then
-            extend_lease(item.id, t[2], nil, I(LEASE_MS))
+        local t = task_read(task_key(item.id), {'c', 'tk', 'l', 'st'})
+        local hold = task_hold(t[3])
+        if t[2] == item.token and t[4] == 'in_progress' and hold and tonumber(hold[1]) < NOW + LEASE_MS / 2 then
+            extend_lease(item.id, hold, nil, I(LEASE_MS))
         end
     end
 end

@@ -19,7 +19,7 @@ local function emit(kind, fields)
     return event_add(kind, event_entry(kind, fields))
 end
 -- @include task.lua
--- @include create.lua
+-- @include create_extras.lua
 local MAX_PENDING, NUMBER = tonumber(ARGV[3]), ARGV[4]
 local LIST_ARGS = 9
 local MARKS = 1000 -- there are never so many

@@ -19,7 +19,7 @@ local function emit(kind, fields)
 end
 -- @include leader.lua
 -- @include task.lua
--- @include create.lua
+-- @include create_extras.lua
 -- @include schedule.lua
 local MAX_PENDING = tonumber(ARGV[6])
 local FULL_MS, DAMAGED_MS = 1000, 60000 -- when to try again
@@ -48,6 +48,7 @@ local function fire_once(id, s, due)
         return true, ''
     end
     call('HSET', task_key(task), 'sc', I(due) .. ' ' .. id)
+    task_mark(task_key(task), 'o')
     s.task, s.fired = task, s.fired + 1
     emit('task.created', {'id', task, 'queue', list[3], 'priority', list[2], 'schedule', id})
     emit('schedule.fired', {'schedule', id, 'due', I(due), 'id', task})

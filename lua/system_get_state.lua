@@ -100,10 +100,11 @@ local function tasks_json()
         return x[2] > y[2]
     end)
     for i = 1, math.min(RECENT, #ended) do
-        local t = redis.pcall('HMGET', task_key(ended[i][1]), 'text', 'st', 'pr', 'q', 'en')
-        if t[1] and t[2] and t[3] and t[4] and t[5] then
-            out[#out + 1] = '{"id":"' .. ended[i][1] .. '","text":' .. t[1] .. ',"status":"' .. t[2] .. '","priority":'
-                .. t[3] .. ',"queue":"' .. t[4] .. '","endedAt":' .. ISO(t[5]) .. '}'
+        local t = task_read(task_key(ended[i][1]), {'c', 'n', 'text', 'st'})
+        local c, n = task_constants(t[1]), task_numbers(t[2])
+        if c and n and n[4] and t[3] and t[4] then
+            out[#out + 1] = '{"id":"' .. ended[i][1] .. '","text":' .. t[3] .. ',"status":"' .. t[4] .. '","priority":'
+                .. c[1] .. ',"queue":"' .. c[6] .. '","endedAt":' .. ISO(n[4]) .. '}'
         end
     end
     return table.concat(out, ',')

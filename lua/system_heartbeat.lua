@@ -12,11 +12,12 @@
 
 -- Renews one lease; returns nil, or why it is not the caller's any more.
 local function renew(id, token)
-    local t = redis.pcall('HMGET', task_key(id), 'st', 'tk', 'lm', 'le')
-    if t[1] ~= 'in_progress' or t[2] ~= token then
-        return t[1] == 'cancelled' and 'cancelled' or 'lease_lost'
+    local t = task_read(task_key(id), {'c', 'st', 'tk', 'l', 'lm'})
+    local hold = task_hold(t[4])
+    if t[2] ~= 'in_progress' or t[3] ~= token or not hold then
+        return t[2] == 'cancelled' and 'cancelled' or 'lease_lost'
     end
-    extend_lease(id, t[4], nil, t[3] or op_arg(1))
+    extend_lease(id, hold, nil, t[5] or op_arg(1))
     return nil
 end
 

@@ -23,7 +23,7 @@ local function read_tasks(r, count)
         local key = KEYS[r.k + i]
         if tasks[key] == nil then
             local ok, t = pcall(lease_read_short, key)
-            if ok and t and t.status == 'in_progress' and not (t.token and t.holder and t.version
+            if ok and t and t.status == 'in_progress' and not (t.token and t.holder and t.queue
                 and has_type('set', held_key(t.holder))
                 and (not t.assigned or has_type('zset', assigned_key(t.holder)))
                 and pcall(ended_want, ARGV[r.a + 3 * i], t, #ARGV[r.a + 3 * i + 2])) then

@@ -5,7 +5,7 @@
 -- Returns as the envelope. Caller: worker, task.create.
 -- @include envelope.lua
 -- @include task.lua
--- @include create.lua
+-- @include create_extras.lua
 local MAX_PENDING = tonumber(op_arg(1))
 create_together()
 
@@ -16,9 +16,10 @@ end
 
 -- The task that has the unique key already, as it is.
 local function existing(id)
-    local t = call('HMGET', task_key(id), 'text', 'st', 'pr', 'cr')
-    return '{"id":"' .. id .. '","text":' .. t[1] .. ',"status":"' .. t[2] .. '","priority":' .. t[3] .. ',"createdAt":'
-        .. ISO(t[4]) .. ',"existing":true}'
+    local t = task_read(task_key(id), {'c', 'text', 'st'})
+    local c = task_constants(t[1])
+    return '{"id":"' .. id .. '","text":' .. t[2] .. ',"status":"' .. t[3] .. '","priority":' .. c[1] .. ',"createdAt":'
+        .. ISO(c[4]) .. ',"existing":true}'
 end
 
 function op(r)

@@ -5,7 +5,7 @@
 -- Returns as the envelope. Caller: worker, task.create_batch.
 -- @include envelope.lua
 -- @include task.lua
--- @include create.lua
+-- @include create_extras.lua
 local MAX_PENDING = tonumber(op_arg(1))
 create_together()
 

@@ -12,8 +12,9 @@
 local EXAMINE, BYTES = 500, 700000
 
 local function matches(t, set, queue, assigned, text)
-    return is_first_set(t[10], set) and (queue == '' or t[4] == queue) and (assigned == '' or t[2] == 'in_progress' and t[11] == assigned)
-        and (text == '' or string.find(t[1], text, 1, true))
+    local hold = assigned ~= '' and t[4] == 'in_progress' and task_hold(t[5])
+    return is_first_set(t[6], set) and (queue == '' or (task_constants(t[1]) or {})[6] == queue) and (assigned == '' or hold and hold[4] == assigned)
+        and (text == '' or string.find(t[3], text, 1, true))
 end
 
 local function page_json(tasks, cursor)
@@ -44,9 +45,11 @@ function op(r)
                 set = nil
                 local page = call('ZRANGE', key, from, from + EXAMINE - examined - 1, 'WITHSCORES')
                 for i = 1, #page, 2 do
-                    local t = call('HMGET', task_key(page[i]), unpack(columns))
+                    local t = task_read(task_key(page[i]), columns)
                     examined = examined + 1
-                    if t[2] == state and matches(t, name, queue, assigned, text) then
+                    if t.err then
+                        error(t)
+                    elseif t[4] == state and matches(t, name, queue, assigned, text) then
                         out[#out + 1] = task_text(page[i], t)
                         bytes = bytes + #out[#out]
                     end

@@ -31,19 +31,22 @@ end
 
 -- Does the entry say something else than the task, which is found where it belongs (or is no more)?
 local function is_stale(e)
-    local f = redis.pcall('HMGET', task_key(e.id), 'st', 'ho', 'q', 'ro')
+    local f = task_read(task_key(e.id), {'c', 'st', 'l', 'ro'})
     if f.err then
         return false
-    elseif not f[1] then
+    elseif not f[2] then
         return call('EXISTS', task_key(e.id)) == 0
-    elseif not is_listed_rightly(e.id, f[1], f[3], f[4]) then
+    end
+    local status, c, hold, roles = f[2], task_constants(f[1]), task_hold(f[3]), f[4] or ''
+    local queue = c and c[6]
+    if not is_listed_rightly(e.id, status, queue, roles) then
         return false
     elseif e.index == 'held' or e.index == 'assigned' then
-        return f[1] ~= 'in_progress' or f[2] ~= e.instance
+        return status ~= 'in_progress' or not hold or hold[4] ~= e.instance
     elseif e.index == 'dead' or INDEX[e.index] then
-        return f[1] ~= (e.index == 'dead' and 'failed' or e.index)
+        return status ~= (e.index == 'dead' and 'failed' or e.index)
     end
-    return f[1] ~= 'pending' or f[3] ~= e.queue or (e.role == '') ~= ((f[4] or '') == '')
+    return status ~= 'pending' or queue ~= e.queue or (e.role == '') ~= (roles == '')
 end
 
 local function repair_entry(e)

@@ -48,10 +48,11 @@ function op(r)
     local attempts = 0
     if more ~= '' then
         attempts = t.attempts
-        call('HSET', key, 'ma', I(t.attempts + tonumber(more)))
+        local c = t.constants
+        call('HSET', key, 'c', constants_text(c[1], I(t.attempts + tonumber(more)), c[3], c[4], c.marks, c[6]))
     end
     call('HDEL', key, 'cc', 'dn', 'dop', 'dtk', 'dby', 'dou')
-    to_pending(id, t.queue, t.priority, t.roles, I(attempts), t.status)
+    to_pending(id, t.queue, t.priority, t.roles, attempts, t.status)
     emit('task.retried', {'id', id, 'queue', t.queue, 'from', t.status})
     return '{"id":"' .. id .. '","status":"pending"}'
 end

@@ -50,17 +50,17 @@ function op(r)
     if not t then
         return nil, code, message, data
     end
-    local h = {'HSET', key, 'up', I(NOW), 'v', I(t.version + 1)}
+    local h = {'HSET', key, 'n', numbers_text(t.version + 1, t.attempts)}
     if t.status == 'pending' then
         h[#h + 1], h[#h + 2] = 'ws', I(t.version + 1) .. ' ' .. waits_since(id)
     end
-    local changed = {}
+    local changed, c = {}, t.constants
     for i, name in ipairs({'text', '', 'priority', 'metadata'}) do
         local value = ARGV[a + 2 + i]
         if name ~= '' and value ~= '' then
             changed[#changed + 1] = name
-            h[#h + 1] = name == 'priority' and 'pr' or name == 'metadata' and 'meta' or name
-            h[#h + 1] = value
+            h[#h + 1] = name == 'priority' and 'c' or name == 'metadata' and 'meta' or name
+            h[#h + 1] = name == 'priority' and constants_text(value, c[2], c[3], c[4], c.marks, c[6]) or value
         end
     end
     if to == t.status and to ~= 'completed' and to ~= 'failed' then
@@ -85,7 +85,7 @@ function op(r)
         cancel(id, t, '')
     elseif to == 'pending' then
         leave(id, t)
-        to_pending(id, t.queue, t.priority, t.roles, I(t.attempts), t.status)
+        to_pending(id, t.queue, t.priority, t.roles, t.attempts, t.status)
         emit('task.due', {'ids', id})
     elseif t.status == 'pending' and ARGV[a + 5] ~= '' then
         queue_add(id, t.queue, tonumber(t.priority), t.roles)

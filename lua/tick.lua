@@ -50,6 +50,7 @@ end
 -- @include quorum.lua
 -- @include batch.lua
 local SWEEP = 100
+local SCHEMA = '2' -- of the data: SCHEMA_MAX of common/schema.h
 local id, incarnation, secret = ARGV[2], ARGV[3], ARGV[4]
 local leaving = ARGV[6] == '1'
 
@@ -84,8 +85,11 @@ local function may_act()
 end
 
 local function beat()
-    if not call('HGET', KEYS[6], 'generation') then
-        call('HSET', KEYS[6], 'generation', ARGV[17], 'schema', '1')
+    local data = call('HMGET', KEYS[6], 'generation', 'schema')
+    if not data[1] then
+        call('HSET', KEYS[6], 'generation', ARGV[17], 'schema', SCHEMA)
+    elseif (tonumber(data[2] or '0') or math.huge) < tonumber(SCHEMA) then -- from now on they are not for earlier versions
+        call('HSET', KEYS[6], 'schema', SCHEMA)
     end
     local known = call('HMGET', KEYS[3], 'inc', 'st', 'roles', 'qs', 'rs')
     if known[1] ~= incarnation or known[2] ~= 'ACTIVE' then

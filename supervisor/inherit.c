@@ -7,6 +7,7 @@
 #include "common/exitcode.h"
 #include "common/frame.h"
 #include "common/mem.h"
+#include "common/schema.h"
 #include "common/scoreboard.h"
 
 #include <fcntl.h>
@@ -23,8 +24,9 @@ const char *inherit_versions(void)
 {
     static char text[64];
 
-    snprintf(text, sizeof text, "%d.%d.%zu.%d", DOCUMENT_VERSION, (int)SCOREBOARD_VERSION,
-             sizeof(struct scoreboard), (int)FRAME_PROTOCOL);
+    /* With another schema the old workers, which go on for a while, would not know what the new ones write. */
+    snprintf(text, sizeof text, "%d.%d.%zu.%d.%d", DOCUMENT_VERSION, (int)SCOREBOARD_VERSION,
+             sizeof(struct scoreboard), (int)FRAME_PROTOCOL, (int)SCHEMA_MAX);
     return text;
 }
 

@@ -71,11 +71,12 @@ expand() {
             return line
         }
         # Without spaces that nobody but a reader needs; texts in quotes stay as they are.
-        function closer(line,    out) {
+        function closer(line,    out, code) {
             out = ""
             while (match(line, /[\047"]/)) {
-                out = out tighter(substr(line, 1, RSTART - 1))
+                code = substr(line, 1, RSTART - 1)
                 line = substr(line, RSTART)
+                out = out tighter(code)
                 if (!match(line, /^(\047([^\047\\]|\\.)*\047|"([^"\\]|\\.)*")/))
                     return out line
                 out = out substr(line, 1, RLENGTH)
@@ -91,7 +92,13 @@ expand() {
             gsub(/ <= /, "<=", code)
             gsub(/ < /, "<", code)
             gsub(/ > /, ">", code)
+            gsub(/ >= /, ">=", code)
             gsub(/ \+ /, "+", code)
+            gsub(/ \* /, "*", code)
+            gsub(/ \/ /, "/", code)
+            gsub(/ % /, "%", code)
+            while (match(code, /(^|[^0-9.]) \.\. /)) # behind a number the first point would be part of it
+                code = substr(code, 1, RSTART + RLENGTH - 5) ".." substr(code, RSTART + RLENGTH)
             return code
         }
         # Lines, and the blocks that may be left out: from first[b] to last[b], under name[b].

@@ -31,12 +31,12 @@ end
 local function assign_plan(t, lease_ms, secret)
     local number = next_number()
     return {token = I(number) .. '-' .. secret, number = I(number), ends = I(NOW + tonumber(lease_ms)),
-        deadline = I(EFF() + tonumber(lease_ms)), version = I(t.version + 1)}
+        deadline = I(EFF() + tonumber(lease_ms)), version = t.version + 1}
 end
 
 local function assign_write(id, t, key, plan, instance, incarnation, attempts)
-    call('HSET', key, 'st', 'in_progress', 'ho', instance, 'hi', incarnation, 'tk', plan.token, 'le', plan.ends,
-        'at', I(attempts), 'up', I(NOW), 'v', plan.version, 'as', '1')
+    call('HSET', key, 'st', 'in_progress', 'n', numbers_text(plan.version, attempts), 'tk', plan.token, 'l',
+        hold_text(plan.ends, '1', incarnation, instance))
     call('ZADD', P .. 'leases', plan.deadline, id)
     count_move(t.queue, t.status, 'in_progress')
     call('SADD', held_key(instance), id)

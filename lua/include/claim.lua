@@ -56,27 +56,20 @@ end
 -- Claimed tasks as texts that are put together only with the reply (task_put()): the second and the third are what comes before them.
 -- The rest is room for one task: Lua counts all of a table's keys whenever it has to make it larger.
 local function claim_out()
-    return {'', '', '', nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil,
-        nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil}
+    return {'', '', '', nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil}
 end
--- One task's JSON for its holder. Returns about how many bytes it has.
-local function claim_put(out, id, t, token, lease_end)
+-- What claim_held_put() needs of a task that the caller holds already.
+local CLAIM_HELD = {'c', 'n', 'text', 'st', 'l', 'ro', 'meta', 'cc', 'pg', 'sc', 'payload', 'tk', 'lm'}
+
+-- Returns about how many bytes it has.
+local function claim_held_put(out, id, t, token)
     if #out > 3 then
         out[#out + 1] = ','
     end
-    task_put(out, id, t)
+    task_put(out, id, {t[1], t[2], t[3], t[4], t[5], t[6], nil, nil, t[7], nil, t[8], t[9], t[10], nil, nil, nil, nil, t[11]})
     put(out, ',"lease_token":"', token)
-    put(out, '","lease_until":', ISO(lease_end))
-    out[#out + 1] = '}'
-    return 500 + #t[1] + #(t[16] or '') + #(t[TASK_PAYLOAD] or '')
-end
-
--- What claim_held_put() needs of a task that the caller holds already.
-local CLAIM_HELD = {'text', 'st', 'pr', 'q', 'at', 'ma', 'cr', 'up', 'v', 'ro', 'ho', 'le', 'meta', 'payload', 'cc',
-    'tk', 'pg', 'hi', 'as', 'lm', 'sc'}
-local function claim_held_put(out, id, t)
-    return claim_put(out, id, {t[1], t[2], t[3], t[4], t[5], t[6], t[7], t[8], t[9], t[10], t[11], nil, nil, nil, nil,
-        t[13], nil, t[15], t[17], t[21], nil, nil, nil, nil, t[14]}, t[16], t[12])
+    out[#out + 1] = '"}'
+    return 500 + #t[3] + #(t[7] or '') + #(t[11] or '')
 end
 
 -- Whether the caller had let go by what was assigned to it, and is given nothing more (tick.lua): it is back.
@@ -128,25 +121,26 @@ local function claim_assigned(a, limit, out, memo)
     if typed[key] == 'none' then -- claim_want() has looked
         return NONE_ASSIGNED
     end
-    local found = {ids = {}, ends = {}, leases = {}, gone = {}, bytes = 0}
+    local found = {ids = {}, holds = {}, leases = {}, gone = {}, bytes = 0}
     local incarnation = ARGV[a + 2] ~= '' and ARGV[a + 2] or call('HGET', instance_key(ARGV[a + 1]), 'inc')
     local ids = call('ZRANGE', key, 0, CLAIM_ASSIGNED - 1)
     for i = 1, #ids do
         if #found.ids == limit or found.bytes > CLAIM_BYTES then
             break
         end
-        local t = redis.pcall('HMGET', task_key(ids[i]), unpack(CLAIM_HELD))
-        local whole = t[1] and t[3] and t[4] and t[6] and t[7] and t[8] and t[9] and t[12] and t[16]
-        if t[2] ~= 'in_progress' or t[11] ~= ARGV[a + 1] or not t[19] or not whole then
+        local t = task_read(task_key(ids[i]), CLAIM_HELD)
+        local token, hold = t[12], task_hold(t[5])
+        local is_whole = hold and token and t[3] and task_constants(t[1]) and task_numbers(t[2])
+        if t[4] ~= 'in_progress' or not is_whole or hold[4] ~= ARGV[a + 1] or hold[2] ~= '1' then
             found.gone[#found.gone + 1] = ids[i]
-        elseif t[18] == incarnation then -- an older incarnation's go back to their queues
-            local ms = tonumber(ARGV[a + 4] ~= '' and ARGV[a + 4] or t[20] or LEASE_MS)
-            t[12] = I(NOW + ms) -- its lease begins when its holder gets it
-            found.bytes = found.bytes + claim_held_put(out, ids[i], t)
+        elseif hold[3] == incarnation then -- an older incarnation's go back to their queues
+            local ms = tonumber(ARGV[a + 4] ~= '' and ARGV[a + 4] or t[13] or LEASE_MS)
+            t[5] = hold_text(I(NOW + ms), '0', hold[3], hold[4]) -- its lease begins when its holder gets it
+            found.bytes = found.bytes + claim_held_put(out, ids[i], t, token)
             memo[#memo + 1] = ids[i]
-            memo[#memo + 1] = t[16]
+            memo[#memo + 1] = token
             found.ids[#found.ids + 1] = ids[i]
-            found.ends[#found.ends + 1] = t[12]
+            found.holds[#found.holds + 1] = t[5]
             found.leases[#found.leases + 1] = I(EFF() + ms)
             found.leases[#found.leases + 1] = ids[i]
             found.gone[#found.gone + 1] = ids[i]
@@ -160,8 +154,7 @@ local function claim_hand_over(worker, found)
         call('ZREM', assigned_key(worker), unpack(found.gone))
     end
     for i = 1, #found.ids do
-        call('HDEL', task_key(found.ids[i]), 'as')
-        call('HSET', task_key(found.ids[i]), 'le', found.ends[i])
+        call('HSET', task_key(found.ids[i]), 'l', found.holds[i])
     end
     if #found.ids > 0 then
         call('ZADD', P .. 'leases', unpack(found.leases))
@@ -169,14 +162,49 @@ local function claim_hand_over(worker, found)
     end
 end
 
--- When a lease of this length ends: wall ms, and effective ms, as texts.
-local lease_known, lease_end_known, lease_score_known
-local function lease_ends(lease_ms)
-    if lease_ms ~= lease_known then
-        lease_known = lease_ms
-        lease_end_known, lease_score_known = I(NOW + tonumber(lease_ms)), I(EFF() + tonumber(lease_ms))
+-- The lease of this length that the caller gets: the task's field, its score, and its JSON. The last one is kept.
+local lease_make
+do
+local last_ms, last_worker, last_incarnation, field, score, json
+function lease_make(lease_ms, worker, incarnation)
+    if lease_ms ~= last_ms or worker ~= last_worker or incarnation ~= last_incarnation then
+        local ends = I(NOW + tonumber(lease_ms))
+        last_ms, last_worker, last_incarnation = lease_ms, worker, incarnation
+        field, score = hold_text(ends, '0', incarnation, worker), I(EFF() + tonumber(lease_ms))
+        json = ',"assignedTo":' .. S(worker) .. ',"lease_until":' .. ISO(ends)
     end
-    return lease_end_known, lease_score_known
+    return field, score, json
+end
+end
+
+-- The fields that claims show or go by: of all tasks, and those that few have.
+local CLAIM_FIRST = {'c', 'n', 'st', 'text', 'payload'}
+local CLAIM_FURTHER = {'c', 'ro', 'lm', 'meta', 'cc', 'sc', 'dn'}
+local NO_FURTHER = {} -- a task that has none of them
+
+-- A task's JSON for who claims it; `lease` = what lease_make() gives of it. Returns about how many bytes it has.
+local function claim_put(out, id, t, further, c, numbers, lease, token)
+    local n = #out
+    if n > 3 then
+        n = n + 1
+        out[n] = ','
+    end
+    out[n + 1], out[n + 2], out[n + 3], out[n + 4] = '{"id":"', id, '","text":', t[4]
+    out[n + 5], out[n + 6], out[n + 7], out[n + 8] = ',"status":"in_progress"', constants_json(c), numbers_json(numbers), lease
+    n = n + 8
+    if further ~= NO_FURTHER then
+        if further[2] and further[2] ~= '' then put(out, ',"roles":["' .. string.gsub(further[2], ' ', '","'), '"]') end
+        if further[4] then put(out, ',"metadata":', further[4]) end
+        if further[5] and further[5] ~= '0' then put(out, ',"crashes":', further[5]) end
+        if further[6] then put_schedule(out, further[6]) end
+        n = #out
+    end
+    if t[5] then
+        out[n + 1], out[n + 2] = ',"payload":', t[5]
+        n = n + 2
+    end
+    out[n + 1], out[n + 2], out[n + 3] = ',"lease_token":"', token, '"}'
+    return 500 + #t[4] + #(t[5] or '') + #(further[4] or '')
 end
 
 -- Leases tasks. Returns their texts (claim_out()), the array of their ids and tokens (the memo, for claim_again()), and whether the queue is paused. All of it is made
@@ -185,41 +213,42 @@ end
 local function claim_take(a)
     local worker, incarnation, limit = ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
     local queue = ARGV[a + 6]
-    local out, memo, held, leases = claim_out(), {nil, nil}, {nil}, {nil} -- the last two: ids, and the scores of their leases; nil: room for one
+    local out, memo = claim_out(), {nil, nil}
+    local held, writes = {nil}, {nil, nil, nil, nil} -- of those that are to be leased: ids; numbers, token, lease and its score; nil: room for one
     local assigned = claim_assigned(a, limit, out, memo)
     local bytes, left = assigned.bytes, limit - #assigned.ids
     local wanted = left + CLAIM_PAST
     local is_paused = queue_is_paused(queue)
     local ids = PULLS and left > 0 and not is_paused and claim_candidates(queue, ARGV[a + 7], wanted) or NO_IDS
     local at, last, has_passed = ids.from, math.min(#ids, ids.from + wanted - 1), false
-    local hashes, with_roles = {nil}, {}
+    local with_roles = {}
     while at <= last and #held < left and bytes <= CLAIM_BYTES do
-        local id, key = ids[at], task_key(ids[at])
+        local id = ids[at]
+        local key = task_key(id)
         at = at + 1
-        -- pcall: what is no hash has no fields either.
-        local t = redis.pcall('HMGET', key, 'text', 'st', 'pr', 'q', 'at', 'ma', 'cr', 'up', 'v', 'ro', 'lm',
-            'meta', 'payload', 'cc', 'sc', 'dn')
-        if t[2] ~= 'pending' or not (t[1] and t[5] and t[6] and t[7] and t[9]) then
+        local t = task_read(key, CLAIM_FIRST)
+        local c, n = task_constants(t[1]), task_numbers(t[2])
+        local further = n and c and not (n[1] == 1 and c.is_plain) and task_read(key, CLAIM_FURTHER) or NO_FURTHER
+        local roles = further[2]
+        if t[3] ~= 'pending' or not (t[4] and n and c) then
+            roles = redis.pcall('HGET', key, 'ro')
             queue_heads[queue] = nil -- should this claim fail, the next one does not find it again, and count it again
             queue_remove(id, queue)
-            queue_remove(id, queue, t[10] or ARGV[a + 7])
-            if t[2] == 'pending' or not t[2] then -- else it is counted where it is
+            queue_remove(id, queue, type(roles) == 'string' and roles or ARGV[a + 7])
+            if t[3] == 'pending' or not t[3] then -- else it is counted where it is
                 count_move(queue, 'pending', nil)
             end
-        elseif queue_fits(queue, t[10]) and not (t[16] and is_denied(worker, t[16], queue, t[10], waits_since(id))) then
-            local lease_ms = ARGV[a + 4] ~= '' and ARGV[a + 4] or t[11] or LEASE_MS
+        elseif queue_fits(queue, roles) and not (further[7] and is_denied(worker, further[7], queue, roles, waits_since(id))) then
             local token = I(next_number()) .. '-' .. ARGV[a + 5]
-            local lease_end, lease_score = lease_ends(lease_ms)
-            local attempt, version = I(tonumber(t[5]) + 1), I(tonumber(t[9]) + 1)
-            hashes[#hashes + 1] = {'HSET', key, 'st', 'in_progress', 'ho', worker, 'hi', incarnation, 'tk', token,
-                'le', lease_end, 'at', attempt, 'up', NOW_TEXT, 'v', version}
-            if t[10] and t[10] ~= '' then
-                with_roles[id] = t[10]
+            local now = n.claimed or task_numbers(numbers_text(n[1] + 1, n[2] + 1))
+            n.claimed = now
+            local field, score, lease = lease_make(ARGV[a + 4] ~= '' and ARGV[a + 4] or further[3] or LEASE_MS, worker, incarnation)
+            local h, w = #held + 1, #writes
+            held[h], writes[w + 1], writes[w + 2], writes[w + 3], writes[w + 4] = id, now.text, token, field, score
+            if roles and roles ~= '' then
+                with_roles[id] = roles
             end
-            held[#held + 1] = id
-            leases[#leases + 1] = lease_score
-            bytes = bytes + claim_put(out, id, {t[1], 'in_progress', t[3], t[4], attempt, t[6], t[7], NOW_TEXT, version,
-                t[10], worker, nil, nil, nil, nil, t[12], nil, t[14], nil, t[15], nil, nil, nil, nil, t[13]}, token, lease_end)
+            bytes = bytes + claim_put(out, id, t, further, c, now, lease, token)
             memo[#memo + 1] = id
             memo[#memo + 1] = token
         else
@@ -243,8 +272,9 @@ local function claim_take(a)
     local held_by_worker, plain = held_key(worker), queue_key(queue)
     for i = 1, #held do
         local id = held[i]
-        call(unpack(hashes[i]))
-        index_change('zset', LEASES, id, leases[i])
+        local w = 4 * i
+        call('HSET', task_key(id), 'st', 'in_progress', 'n', writes[w - 3], 'tk', writes[w - 2], 'l', writes[w - 1])
+        index_change('zset', LEASES, id, writes[w])
         index_change('set', held_by_worker, id, true)
         if with_roles[id] then
             queue_remove(id, queue, with_roles[id])
@@ -265,9 +295,9 @@ end
 local function claim_again(memo)
     local out, found = claim_out(), {}
     for id, token in string.gmatch(memo, '(%S+) (%S+)') do
-        local t = call('HMGET', task_key(id), unpack(CLAIM_HELD))
-        if t[2] == 'in_progress' and t[16] == token then
-            claim_held_put(out, id, t)
+        local t = task_read(task_key(id), CLAIM_HELD)
+        if t[4] == 'in_progress' and t[12] == token then
+            claim_held_put(out, id, t, token)
             put(found, id, token)
         end
     end

@@ -9,13 +9,16 @@
 --
 -- A record: the hash of the params, when it was written (wall ms, 13 digits), and '=' with the result, or '~' with the
 -- operation's memo. One that is older than IDEM_TTL counts as absent.
-local IDEM_MIN, HASH_SIZE, AT_SIZE = 60000, 11, 13
-local COMPACT_BYTES = 1024 -- hash-max-listpack-value
-local generation, is_new_generation -- of this call
+local HASH_SIZE, AT_SIZE = 11, 13
 local generation_bytes = 0
 local records = {} -- the group's, by scope: found, and added by the group itself
 local added = {} -- the latter as a flat list for HSET
 local idem_problem -- why nothing can be found: no request with a scope may have its effect
+local idem_read, idem_write
+do
+local IDEM_MIN = 60000
+local COMPACT_BYTES = 1024 -- hash-max-listpack-value
+local generation, is_new_generation -- of this call
 
 local function generation_key(n)
     return P .. 'idem:' .. I(n)
@@ -39,7 +42,7 @@ local function generation_read(n, scopes)
 end
 
 -- Finds what is kept for these scopes, and the generation to write to. Before the first effect: what fails must fail here.
-local function idem_read(scopes)
+function idem_read(scopes)
     local w = meta_read()
     local last, began, bytes = tonumber(w[2] or '0'), tonumber(w[3] or '0'), tonumber(w[4] or '0')
     local age = NOW - began
@@ -52,7 +55,7 @@ local function idem_read(scopes)
 end
 
 -- Writes the group's records; returns the fields of cb:meta that change, or nil.
-local function idem_write()
+function idem_write()
     if #added == 0 then
         return nil
     end
@@ -71,6 +74,7 @@ local function idem_write()
         fields[3], fields[4], fields[5], fields[6] = 'idem_gen', I(generation), 'idem_at', NOW_TEXT
     end
     return fields
+end
 end
 
 local function replay(r, record)

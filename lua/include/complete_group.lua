@@ -12,7 +12,6 @@ local function complete(id, key, t, result)
     load_change(t.holder, -1)
     if t.assigned then
         call('ZREM', assigned_key(t.holder), id)
-        call('HDEL', key, 'as')
     end
 end
 

@@ -6,8 +6,7 @@
 -- cb:dependents:due; run() works the lines off, STEP tasks per script call, at the end of the call that ended the task and
 -- in each tick. A chain that fails comes back to the same list.
 --
--- The field ex marks what few tasks have, so that the others pay one HMGET field for it: the bytes of its payload and
--- metadata if they are more than SMALL_BYTES, u = it has a unique key, d = others have waited for it.
+-- A task's marks (task_fields.lua) say what few have, so that the others pay nothing for it.
 --
 -- All of it is made when it is first needed: a function costs each call of a script, used or not.
 local SMALL_BYTES = 512
@@ -93,8 +92,7 @@ local function dependents()
     -- Failed for good, from the state `t.status`: dead until task.retry or until it is too old. `why` is told as dead_reason.
     local function to_dead(id, t, reason_json, why)
         local key = task_key(id)
-        call('HSET', key, 'st', 'failed', 'de', '1', 'dr', why, 'err', reason_json, 'en', NOW, 'up', NOW)
-        call('HINCRBY', key, 'v', 1)
+        call('HSET', key, 'st', 'failed', 'n', numbers_changed(key, nil, true), 'de', '1', 'dr', why, 'err', reason_json)
         call('ZADD', P .. 'tasks:failed', NOW, id)
         call('ZADD', P .. 'queue:dead', NOW, id)
         count_move(t.queue, t.status, 'failed')
@@ -129,8 +127,7 @@ local function dependents()
         unblock_index(id, '')
         if due and tonumber(due) > NOW then
             local key = task_key(id)
-            call('HSET', key, 'st', 'delayed', 'up', NOW)
-            call('HINCRBY', key, 'v', 1)
+            call('HSET', key, 'st', 'delayed', 'n', numbers_changed(key))
             call('ZADD', P .. 'queue:delayed', due, id)
             count_move(t.queue, 'blocked', 'delayed')
         else
@@ -143,14 +140,15 @@ local function dependents()
 
     -- Tells one blocked task that `dependency` has ended. Returns what it cost, and `unblocked`, `failed` or nil.
     local function dependent_tell(id, dependency, outcome)
-        local f = redis.pcall('HMGET', task_key(id), 'st', 'q', 'pr', 'ro', 'at', 'af', 'of', 'du', 'ex')
-        local t = {status = f[1], queue = f[2], priority = f[3], roles = f[4] or '', attempts = f[5], extra = f[9]}
-        if t.status ~= 'blocked' or not f[6] or not string.find(' ' .. f[6] .. ' ', ' ' .. dependency .. ' ', 1, true) then
+        local f = task_read(task_key(id), {'c', 'n', 'st', 'ro', 'af', 'of', 'du'})
+        local c, n = task_constants(f[1]), task_numbers(f[2])
+        if f[3] ~= 'blocked' or not f[5] or not string.find(' ' .. f[5] .. ' ', ' ' .. dependency .. ' ', 1, true) then
             return 1
         end
+        local t = {status = f[3], queue = c[6], priority = c[1], roles = f[4] or '', attempts = n[2], extra = c[5]}
         want_queue(t.queue, t.roles)
         want_ended(id, t, 0)
-        if outcome ~= 'completed' and f[7] == 'block' then -- it waits for a retry, as long as there can be one
+        if outcome ~= 'completed' and f[6] == 'block' then -- it waits for a retry, as long as there can be one
             local now = call('HGET', task_key(dependency), 'st')
             if now and now ~= 'completed' then
                 call('SADD', dependents_key(dependency), id)
@@ -158,8 +156,8 @@ local function dependents()
             end
             outcome = now or 'deleted'
         end
-        local rest = ids_without(f[6], dependency)
-        if outcome ~= 'completed' and f[7] ~= 'ignore' then
+        local rest = ids_without(f[5], dependency)
+        if outcome ~= 'completed' and f[6] ~= 'ignore' then
             local cost = 1 + unblock_index(id, rest)
             call('HDEL', task_key(id), 'du')
             to_dead(id, t, S('the task ' .. dependency .. ' that it waited for ' .. GONE[outcome]), 'dependency')
@@ -168,7 +166,7 @@ local function dependents()
             call('HSET', task_key(id), 'af', rest)
             return 1
         end
-        unblock(id, t, f[8])
+        unblock(id, t, f[7])
         return 1, 'unblocked'
     end
 

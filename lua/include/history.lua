@@ -34,20 +34,23 @@ end
 
 -- The whole task as everybody may see it, with the attempts in the order of their ends, or nil.
 local function task_json(id, key)
-    local t = call('HMGET', key, unpack(TASK_PUBLIC))
-    if not t[2] then
+    local t = task_read(key, TASK_PUBLIC)
+    if t.err then
+        error(t)
+    elseif not t[4] then
         return nil
     end
     local lines = {}
-    for line in string.gmatch(t[27] or '', '[^\n]+') do
+    for line in string.gmatch(t[20] or '', '[^\n]+') do
         table.insert(lines, 1, line)
     end
-    local worker, token = t[11], t[30] -- those of a completed task, or, from an earlier version:
+    local hold, numbers = task_hold(t[5]), task_numbers(t[2])
+    local worker, token = hold and hold[4], t[23] -- those of a completed task, or, from an earlier version:
     if not token then
-        worker, token = t[28], t[29]
+        worker, token = t[21], t[22]
     end
-    if t[2] == 'completed' and worker and token and t[14] then
-        lines[#lines + 1] = history_entry(t[5], worker, token, t[14], 'completed')
+    if t[4] == 'completed' and worker and token and numbers and numbers[4] then
+        lines[#lines + 1] = history_entry(numbers[2], worker, token, numbers[4], 'completed')
     end
     local attempts = #lines > 0 and ',"attempts":[' .. table.concat(lines, ',') .. ']' or ''
     return task_text(id, t, attempts)

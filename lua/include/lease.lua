@@ -2,35 +2,49 @@
 
 -- What a completion needs; and what every other operation needs, which begins with the same. What only a repeat needs, lease_check()
 -- reads: a field that is not there costs a look at all the others.
-local LEASE_SHORT = {'st', 'tk', 'ho', 'q', 'at', 'v', 'as', 'ex'}
-local LEASE_ALL = {'st', 'tk', 'ho', 'q', 'at', 'v', 'as', 'ex', 'pr', 'ro', 'ma', 'bo', 'hi', 'lm', 'cc', 'le', 'mc', 'dn'}
+local LEASE_SHORT = {'c', 'n', 'st', 'tk', 'l'}
+local LEASE_ALL = {'c', 'n', 'st', 'tk', 'l', 'ro', 'bo', 'lm', 'cc', 'dn'}
 
 local function lease_record(key, t)
-    return {key = key, status = t[1], token = t[2], holder = t[3], queue = t[4], attempts = tonumber(t[5] or '0'),
-        version = tonumber(t[6] or '0'), assigned = t[7], extra = t[8]}
+    local c, n, l = task_constants(t[1]) or {}, task_numbers(t[2]) or {}, task_hold(t[5]) -- {}: damaged
+    local r = {key = key, status = t[3], token = t[4], queue = c[6], attempts = n[2] or 0, version = n[1] or 0, extra = c[5],
+        end_ms = n[4], hold = l}
+    if l then
+        r.holder, r.assigned = l[4], l[2] == '1'
+    end
+    return r, c, n
 end
 
 -- These return the fields, or nil when there is no such task.
 local function lease_read_short(key)
-    local t = call('HMGET', key, unpack(LEASE_SHORT))
-    return t[1] and lease_record(key, t) or nil
+    local t = task_read(key, LEASE_SHORT)
+    if t.err then
+        error(t)
+    end
+    return t[3] and lease_record(key, t) or nil
 end
 local function lease_read(key)
-    local f = call('HMGET', key, unpack(LEASE_ALL))
-    if not f[1] then
+    local f = task_read(key, LEASE_ALL)
+    if f.err then
+        error(f)
+    elseif not f[3] then
         return nil
     end
-    local t = lease_record(key, f)
-    t.priority, t.roles, t.max_attempts, t.backoff = f[9], f[10] or '', tonumber(f[11] or '1'), f[12]
-    t.incarnation, t.lease_ms, t.losses, t.lease_end = f[13], f[14], f[15], f[16]
-    t.max_losses, t.denied = f[17], f[18]
-    t.is_whole = t.queue and t.priority and f[5] and f[11]
+    local t, c, n = lease_record(key, f)
+    t.constants = c
+    t.priority, t.max_attempts, t.max_losses = c[1], tonumber(c[2] or '1'), c[3]
+    t.roles, t.backoff, t.lease_ms, t.losses, t.denied = f[6] or '', f[7], f[8], f[9], f[10]
+    t.incarnation = t.hold and t.hold[3]
+    t.is_whole = c[6] and n[1]
     return t
 end
 
 -- Said before the first write: what unlease() writes has the right types.
 local lease_wanted -- the last holder
 local function lease_want(t)
+    if not t.queue then
+        error({err = 'DAMAGED ' .. t.key}) -- it could be counted nowhere
+    end
     if t.holder ~= lease_wanted or not t.holder then
         want('zset', P .. 'leases')
         want('set', held_key(t.holder))
@@ -56,7 +70,7 @@ end
 
 -- What a completion is answered.
 local function completed_json(id, ended)
-    return '{"id":"' .. id .. '","status":"completed","completedAt":' .. ISO(ended) .. '}'
+    return '{"id":"' .. id .. '","status":"completed","completedAt":' .. ISO(ended or 0) .. '}'
 end
 
 -- How the last attempt ended, for lease_check(). A completed task keeps the fields of its holder; one that was completed by an earlier
@@ -64,7 +78,7 @@ end
 local function read_ending(t)
     if t.status == 'completed' and t.token then
         t.done_op, t.done_token, t.done_by = 'complete', t.token, t.holder
-        t.outcome = completed_json(string.sub(t.key, #task_key('') + 1), call('HGET', t.key, 'en'))
+        t.outcome = completed_json(string.sub(t.key, #task_key('') + 1), t.end_ms)
     else
         local done = call('HMGET', t.key, 'dop', 'dtk', 'dby', 'dou')
         t.done_op, t.done_token, t.done_by, t.outcome = done[1], done[2], done[3], done[4]

@@ -8,6 +8,9 @@ local LEAVE_INDEXES = {delayed = {'queue:delayed'}, blocked = {'queue:blocked'},
 -- Said before the first write.
 local function leave_want(id, t)
     want_moves()
+    if not t.queue then
+        error({err = 'DAMAGED ' .. t.key}) -- it could be counted nowhere
+    end
     for _, index in ipairs(LEAVE_INDEXES[t.status] or {}) do
         want('zset', P .. index)
     end
@@ -20,7 +23,7 @@ local function leave_want(id, t)
     end
 end
 
--- Indexes, and the fields that belong to the state; the caller sets the new state, and counts.
+-- Indexes, and the fields that belong to the state; the caller sets the new state with its field n, and counts.
 local function leave(id, t)
     if t.status == 'pending' then
         queue_remove(id, t.queue, t.roles)
@@ -40,5 +43,5 @@ local function leave(id, t)
             count_large(t.status, -tonumber(bytes))
         end
     end
-    call('HDEL', task_key(id), 'du', 'en', 'de', 'dr')
+    call('HDEL', task_key(id), 'du', 'de', 'dr')
 end

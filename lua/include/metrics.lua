@@ -6,6 +6,8 @@
 --   cb:metrics:global          the counters' sums, of daemons that are gone, too; what the leader made of the others
 --   cb:metrics:queues          by queue: pending, delayed, in_progress (JSON)
 --   cb:metrics:scaling         daemons, agents, capacity, held, load spread, tasks/s over a sliding window
+local metrics_publish, metrics_aggregate
+do
 local METRICS_TTL = 3600000
 local METRICS_EVERY = 1000 -- ms between two sums
 local METRICS_STALE = 5000 -- what was published longer ago does not count as present
@@ -21,7 +23,7 @@ end
 
 -- values: the counters and what is present, in the order above. A counter's increase since the last time goes to the sum,
 -- so that one that is published twice counts once, and one whose daemon is gone stays counted.
-local function metrics_publish(id, incarnation, values)
+function metrics_publish(id, incarnation, values)
     local key, sum = metrics_key(id), P .. 'metrics:global'
     want('hash', key)
     want('hash', sum)
@@ -149,7 +151,7 @@ local function metrics_scaling(hosts)
 end
 
 -- The leader's part: at most once a second, whatever the ticks do.
-local function metrics_aggregate(leader, epoch)
+function metrics_aggregate(leader, epoch)
     local key = P .. 'metrics:global'
     want('hash', key)
     want('hash', P .. 'metrics:scaling')
@@ -165,4 +167,5 @@ local function metrics_aggregate(leader, epoch)
     call('PEXPIRE', key, METRICS_TTL)
     metrics_queues()
     metrics_scaling(sum.hosts)
+end
 end

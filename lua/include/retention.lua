@@ -13,8 +13,8 @@ do
     -- What the removed tasks were counted as. Completed ones are not counted by queue: nobody has to read them.
     local function count(state, ids)
         for i = 1, #ids do
-            local queue = state == 'completed' and '' or redis.pcall('HGET', task_key(ids[i]), 'q')
-            count_move(type(queue) == 'string' and queue or '', state, nil)
+            local c = state ~= 'completed' and task_constants(task_read(task_key(ids[i]), {'c'})[1])
+            count_move(c and c[6] or '', state, nil)
         end
     end
 

@@ -51,16 +51,17 @@ function sweep.delayed()
     local ids = call('ZRANGEBYSCORE', P .. 'queue:delayed', '-inf', I(NOW), 'LIMIT', 0, SWEEP)
     local due = {}
     for i = 1, #ids do
-        local t = redis.pcall('HMGET', task_key(ids[i]), 'st', 'q', 'pr', 'ro', 'at')
-        if t[1] == 'delayed' and not (t[2] and t[3] and t[5] and queue_fits(t[2], t[4])) then
+        local t = task_read(task_key(ids[i]), {'c', 'n', 'st', 'ro'})
+        local c, n = task_constants(t[1]), task_numbers(t[2])
+        if t[3] == 'delayed' and not (c and n and queue_fits(c[6], t[4])) then
             complain('no whole task, or a queue of a wrong type: ' .. ids[i])
             call('ZADD', P .. 'queue:delayed', I(NOW + POSTPONE_MS), ids[i])
-        elseif t[1] ~= 'delayed' then
+        elseif t[3] ~= 'delayed' then
             call('ZREM', P .. 'queue:delayed', ids[i])
         else
             call('ZREM', P .. 'queue:delayed', ids[i])
             call('HDEL', task_key(ids[i]), 'du')
-            to_pending(ids[i], t[2], t[3], t[4], t[5], 'delayed')
+            to_pending(ids[i], c[6], c[1], t[4], n[2], 'delayed')
             due[#due + 1] = ids[i]
         end
     end

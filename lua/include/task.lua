@@ -1,17 +1,16 @@
 -- task.lua: the task hash: its fields, its place in the indexes, and its JSON.
 -- @include counts.lua
 --
--- Fields (private): text payload meta result err = JSON literals as they came; st status; pr priority;
--- q queue; ro roles, joined by spaces; cr up created and updated, wall ms; v version; at attempts
--- charged; ma max_attempts; cc crashes; mc max_crashes; bo backoff_ms, or it and backoff_max_ms; lm lease_ms; ho holder;
--- hi its incarnation; tk lease token (it begins with the microsecond of the claim); le lease end, wall ms as told;
--- du due, wall ms; en end, wall ms; de 1 = dead; dr why; pg progress of this attempt (JSON); pe wall ms of the last event
--- about it; as 1 = assigned, and not yet handed over; dn deny list (deny.lua); hy attempts that failed (history.lua);
--- ws see waits_since();
+-- Fields (private): n c l see task_fields.lua; text payload meta result err = JSON literals as they came; st status;
+-- ro roles, joined by spaces; cc crashes; bo backoff_ms, or it and backoff_max_ms; lm lease_ms;
+-- tk lease token (it begins with the microsecond of the claim); du due, wall ms; de 1 = dead; dr why;
+-- pg progress of this attempt (JSON); pe wall ms of the last event about it; dn deny list (deny.lua);
+-- hy attempts that failed (history.lua); ws see waits_since();
 -- sc due time (wall ms) and id of the schedule that it came of; af ids of tasks that it waits for, joined by spaces, and
--- of what a failed one of them means (dependents.lua); uk unique key; pn partition (partition.lua); ex mark of what few tasks have (dependents.lua);
+-- of what a failed one of them means (dependents.lua); uk unique key; pn partition (partition.lua);
 -- dop dtk dby dou = operation, token, worker and outcome of the last finishing call that was not a completion (in older data: of
 -- that, too). A completed task keeps the fields of its holder, which say the same of its completion.
+-- @include task_fields.lua
 -- @include wake.lua
 -- @include load.lua
 
@@ -81,7 +80,9 @@ local function queue_fits(queue, roles)
     return has_type('zset', P .. 'queues')
 end
 local function want_queue(queue, roles)
-    if queue == wanted_queue and roles == '' then
+    if not queue then
+        error({err = 'DAMAGED a task without a queue'}) -- its field c is no such text
+    elseif queue == wanted_queue and roles == '' then
         return
     end
     if not queue_fits(queue, roles) then
@@ -104,13 +105,14 @@ end
 -- Since when a pending task has waited (wall ms, as a text): since it became pending. An update of it is a change, too (up), but
 -- no new wait: it leaves in the field ws the version that it made, and since when the task had waited. Never raises.
 local function waits_since(id)
-    local t = redis.pcall('HMGET', task_key(id), 'up', 'v', 'ws')
+    local t = task_read(task_key(id), {'c', 'n', 'ws'})
+    local n = task_numbers(t[2])
     local version, since = string.match(t[3] or '', '^(%d+) (%d+)$')
-    return version and version == t[2] and since or t[1] or '0'
+    return n and (version == I(n[1]) and since or n[3]) or '0'
 end
 
--- What a task has while it is in progress, and a completed one keeps, but for `as`.
-local HOLDER_FIELDS = {'ho', 'hi', 'tk', 'le', 'pg', 'pe', 'as'}
+-- What a task has while it is in progress, and a completed one keeps.
+local HOLDER_FIELDS = {'tk', 'l', 'pg', 'pe'}
 
 -- A task in progress leaves its holder: indexes only.
 local function unlist_held(id, holder, assigned)
@@ -121,7 +123,6 @@ local function unlist_held(id, holder, assigned)
     end
     if assigned then
         call('ZREM', assigned_key(holder), id)
-        call('HDEL', task_key(id), 'as')
     end
 end
 
@@ -131,12 +132,12 @@ local function unlease(id, holder, assigned)
     call('HDEL', task_key(id), unpack(HOLDER_FIELDS))
 end
 
--- Renews a lease, counted from now; `ends` is its end so far (wall ms). With no length asked for, it is the
+-- Renews a lease, counted from now; `hold` is the task's, as task_hold() gives it. With no length asked for, it is the
 -- task's, and a claim that asked for a longer one is not cut short. Returns the new end.
-local function extend_lease(id, ends, asked_ms, default_ms)
+local function extend_lease(id, hold, asked_ms, default_ms)
     local ms = tonumber(asked_ms or default_ms)
-    local le = asked_ms and NOW + ms or math.max(NOW + ms, tonumber(ends) or 0)
-    call('HSET', task_key(id), 'le', I(le))
+    local le = asked_ms and NOW + ms or math.max(NOW + ms, tonumber(hold[1]))
+    call('HSET', task_key(id), 'l', hold_text(I(le), hold[2], hold[3], hold[4]))
     if asked_ms then
         call('ZADD', P .. 'leases', I(EFF() + ms), id)
     else
@@ -148,8 +149,7 @@ end
 -- Back to its queue, from the state `from`, with `attempts` charged so far.
 local function to_pending(id, queue, priority, roles, attempts, from)
     local key = task_key(id)
-    call('HSET', key, 'st', 'pending', 'at', attempts, 'up', NOW_TEXT)
-    call('HINCRBY', key, 'v', 1)
+    call('HSET', key, 'st', 'pending', 'n', numbers_changed(key, attempts))
     queue_add(id, queue, tonumber(priority), roles)
     count_move(queue, from, 'pending')
 end
@@ -157,50 +157,60 @@ end
 -- Back to its queue from an instance that it was assigned to and that never got it: nobody has started it, so neither
 -- an attempt nor a loss is charged.
 local function to_unstarted(id, t)
-    to_pending(id, t.queue, t.priority, t.roles, I(math.max(0, t.attempts - 1)), 'in_progress')
+    to_pending(id, t.queue, t.priority, t.roles, math.max(0, t.attempts - 1), 'in_progress')
     return true
 end
 
 -- What lists show of a task, what a claim shows besides, and what only task.get does.
-local TASK_PUBLIC = {'text', 'st', 'pr', 'q', 'at', 'ma', 'cr', 'up', 'v', 'ro', 'ho', 'le', 'du', 'en',
-    'de', 'meta', 'err', 'cc', 'pg', 'sc', 'af', 'uk', 'dr', 'pn', 'payload', 'result', 'hy', 'dby', 'dtk', 'tk'}
-local TASK_SUMMARY, TASK_PAYLOAD = 24, 25
+local TASK_PUBLIC = {'c', 'n', 'text', 'st', 'l', 'ro', 'du', 'de', 'meta', 'err', 'cc', 'pg', 'sc', 'af', 'uk', 'dr', 'pn',
+    'payload', 'result', 'hy', 'dby', 'dtk', 'tk'}
+local TASK_SUMMARY, TASK_PAYLOAD = 17, 18
 
--- Puts a task's JSON, from a HMGET of TASK_PUBLIC, behind the texts of the list `out`, but for the brace at its end. A list, and nothing
+-- Puts a task's JSON, from a task_read() of TASK_PUBLIC, behind the texts of the list `out`, but for the brace at its end. A list, and nothing
 -- put together before its end, because Lua looks each new text up among all that it has, and samples long ones for that: those that
 -- differ in little lie in one place, and are gone through one by one.
 local function put(out, name, value)
     local n = #out
     out[n + 1], out[n + 2] = name, value
 end
+local function numbers_json(n)
+    n.json = n.json or ',"attempt":' .. I(n[2]) .. ',"version":' .. I(n[1]) .. ',"updatedAt":' .. ISO(n[3])
+    return n.json
+end
+local function constants_json(c)
+    c.json = c.json or ',"priority":' .. c[1] .. ',"queue":"' .. c[6] .. '","maxAttempts":' .. c[2] .. ',"createdAt":' .. ISO(c[4])
+    return c.json
+end
+local function put_schedule(out, text)
+    local due, schedule = string.match(text, '^(%d+) (.*)$')
+    put(out, ',"schedule":', S(schedule))
+    put(out, ',"scheduledFor":', ISO(due))
+end
 local function task_put(out, id, t)
-    local n, is_held = #out, t[2] == 'in_progress'
-    out[n + 1], out[n + 2], out[n + 3], out[n + 4] = '{"id":"', id, '","text":', t[1]
-    out[n + 5], out[n + 6], out[n + 7], out[n + 8] = ',"status":"', t[2], '","priority":', t[3]
-    out[n + 9], out[n + 10], out[n + 11], out[n + 12] = ',"queue":"', t[4], '","attempt":', t[5] or '0'
-    out[n + 13], out[n + 14], out[n + 15], out[n + 16] = ',"maxAttempts":', t[6], ',"version":', t[9]
-    out[n + 17], out[n + 18], out[n + 19], out[n + 20] = ',"createdAt":', ISO(t[7]), ',"updatedAt":', ISO(t[8])
-    if t[10] and t[10] ~= '' then put(out, ',"roles":["' .. string.gsub(t[10], ' ', '","'), '"]') end
-    if is_held and t[11] then put(out, ',"assignedTo":', S(t[11])) end
-    if is_held and t[12] then put(out, ',"lease_until":', ISO(t[12])) end
-    if t[13] and (t[2] == 'delayed' or t[2] == 'blocked') then put(out, ',"next_run_at":', ISO(t[13])) end
-    if t[14] then put(out, t[2] == 'completed' and ',"completedAt":' or ',"endedAt":', ISO(t[14])) end
-    if t[15] then put(out, ',"dead":', 'true') end
-    if t[16] then put(out, ',"metadata":', t[16]) end
-    if t[17] then put(out, ',"error":', t[17]) end
-    if t[18] and t[18] ~= '0' then put(out, ',"crashes":', t[18]) end
-    if is_held and t[19] then put(out, ',"progress":', t[19]) end
-    if t[20] then
-        local due, schedule = string.match(t[20], '^(%d+) (.*)$')
-        put(out, ',"schedule":', S(schedule))
-        put(out, ',"scheduledFor":', ISO(due))
+    local n, is_held = #out, t[4] == 'in_progress'
+    local c, numbers, hold = task_constants(t[1]), task_numbers(t[2]), is_held and task_hold(t[5])
+    out[n + 1], out[n + 2], out[n + 3], out[n + 4] = '{"id":"', id, '","text":', t[3]
+    out[n + 5], out[n + 6], out[n + 7] = ',"status":"', t[4], '"'
+    out[n + 8], out[n + 9] = constants_json(c), numbers_json(numbers)
+    if t[6] and t[6] ~= '' then put(out, ',"roles":["' .. string.gsub(t[6], ' ', '","'), '"]') end
+    if hold then
+        put(out, ',"assignedTo":', S(hold[4]))
+        put(out, ',"lease_until":', ISO(hold[1]))
     end
-    if t[21] then put(out, ',"waiting_for":["' .. string.gsub(t[21], ' ', '","'), '"]') end
-    if t[22] then put(out, ',"unique_key":', S(t[22])) end
-    if t[23] then put(out, ',"dead_reason":"' .. t[23], '"') end
-    if t[24] then put(out, ',"partition":"' .. t[24], '"') end
+    if t[7] and (t[4] == 'delayed' or t[4] == 'blocked') then put(out, ',"next_run_at":', ISO(t[7])) end
+    if numbers[4] then put(out, t[4] == 'completed' and ',"completedAt":' or ',"endedAt":', ISO(numbers[4])) end
+    if t[8] then put(out, ',"dead":', 'true') end
+    if t[9] then put(out, ',"metadata":', t[9]) end
+    if t[10] then put(out, ',"error":', t[10]) end
+    if t[11] and t[11] ~= '0' then put(out, ',"crashes":', t[11]) end
+    if is_held and t[12] then put(out, ',"progress":', t[12]) end
+    if t[13] then put_schedule(out, t[13]) end
+    if t[14] then put(out, ',"waiting_for":["' .. string.gsub(t[14], ' ', '","'), '"]') end
+    if t[15] then put(out, ',"unique_key":', S(t[15])) end
+    if t[16] then put(out, ',"dead_reason":"' .. t[16], '"') end
+    if t[17] then put(out, ',"partition":"' .. t[17], '"') end
     if t[TASK_PAYLOAD] then put(out, ',"payload":', t[TASK_PAYLOAD]) end
-    if t[26] then put(out, ',"result":', t[26]) end
+    if t[19] then put(out, ',"result":', t[19]) end
 end
 
 -- The same as one text; `further` = more members, each behind a comma.

@@ -1,6 +1,7 @@
 """counts.py: cb:counts and cb:queues against the truth, which is in the task hashes."""
 
 from tap import equal
+from task_hash import unpacked
 
 
 def true_counts(s):
@@ -9,7 +10,7 @@ def true_counts(s):
     for key in s.redis.scan(s.key("task:t-*")):
         if s.redis.call("TYPE", key) != b"hash":
             continue
-        t = s.redis.hash(key)
+        t = unpacked(s.redis.hash(key))
         state, queue = t["st"].decode(), t["q"].decode()
         for field in (state, f"q:{queue}:{state}"):
             if (field == "pending" or field != state) and state != "completed":

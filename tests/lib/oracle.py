@@ -20,6 +20,7 @@ import threading
 import time
 
 from resp import Lost, Resp, RespError
+from task_hash import unpacked
 
 # The end of an attempt that explains a second execution of the same task.
 EXPLAIN = {"task.lease_expired", "task.reassigned", "task.released", "task.failed"}
@@ -190,7 +191,8 @@ def task_states(link, prefix="cb"):
     for i in range(0, len(keys), 1000):
         part = keys[i : i + 1000]
         for key, flat in zip(part, link.pipeline([["HGETALL", k] for k in part])):
-            found[key.decode().rsplit(":", 1)[1]] = {flat[j].decode(): flat[j + 1] for j in range(0, len(flat), 2)}
+            found[key.decode().rsplit(":", 1)[1]] = unpacked(
+                {flat[j].decode(): flat[j + 1] for j in range(0, len(flat), 2)})
     return found
 
 

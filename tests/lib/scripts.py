@@ -9,6 +9,7 @@ import os
 import subprocess
 
 import procs
+import task_hash
 import users
 from privredis import PrivateRedis
 from resp import RespError
@@ -84,9 +85,13 @@ class Answer:
 
 
 class Scripts:
-    """A private Redis, one connection, and the scripts by name."""
+    """A private Redis, one connection, and the scripts by name. With `makes_schema_1` each script meets tasks as an earlier version
+    would have written them; CBTEST_SCHEMA_1 has all tests do so (those that count commands or damage tasks fail then)."""
 
-    def __init__(self, prefix="cb", **redis):
+    makes_schema_1 = "CBTEST_SCHEMA_1" in os.environ
+
+    def __init__(self, prefix="cb", makes_schema_1=False, **redis):
+        self.makes_schema_1 = self.makes_schema_1 or makes_schema_1
         self.server = PrivateRedis(**redis)
         self.redis = self.server.client()
         self.runner = self.server.as_user("daemon", prefix) if users.ACL else self.redis
@@ -110,6 +115,7 @@ class Scripts:
 
     def eval(self, name, keys, args):
         """EVALSHA, loaded at first use; error replies raise RespError."""
+        self._make_schema_1()
         for _ in range(2):
             if name not in self.sha:
                 self.sha[name] = self.runner.text("SCRIPT", "LOAD", text(name))
@@ -120,6 +126,11 @@ class Scripts:
                     raise
                 del self.sha[name]
         raise AssertionError("NOSCRIPT twice")
+
+    def _make_schema_1(self):
+        for key in self.redis.scan(self.key("task:t-*")) if self.makes_schema_1 else ():
+            if self.redis.call("TYPE", key) == b"hash":
+                task_hash.to_schema_1(self.redis, key)
 
     def stream(self, domain="task"):
         return self.key(f"requests:{domain}")
@@ -402,7 +413,10 @@ class Scripts:
     # ---- looking ----
 
     def task(self, task):
-        return self.redis.hash(self.key(f"task:{task}"))
+        return task_hash.unpacked(self.redis.hash(self.key(f"task:{task}")))
+
+    def change(self, task, **values):
+        task_hash.change(self.redis, self.key(f"task:{task}"), **values)
 
     def kept(self, scope):
         """The record under an idempotency key's scope, None when there is none."""
@@ -417,6 +431,7 @@ class Scripts:
 
     def dump(self, skip=("requests:", "reply:", "stream:", "duplicates:", "clock")):
         """All keys and values (serialized), but those that every commit changes: for "nothing changed"."""
+        self._make_schema_1()
         found = {}
         for key in sorted(self.redis.scan()):
             if any(key.decode().startswith(self.key(s)) for s in skip):

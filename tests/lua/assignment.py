@@ -183,7 +183,7 @@ def assign_ends():
 def assign_damaged():
     s.fresh()
     bad, _ = assigned("a")
-    s.redis.call("HDEL", s.key(f"task:{bad}"), "cr")
+    s.redis.call("HDEL", s.key(f"task:{bad}"), "c")
     for i in range(3):
         s.redis.call("ZADD", s.key("assigned:a"), i, f"t-{i}")
     s.redis.call("SET", s.key("task:t-1"), "x")

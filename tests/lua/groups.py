@@ -92,9 +92,9 @@ class Run:
                 s.cancel(task)
                 self.cancelled.append(task)
             elif kind == "deny":
-                s.redis.call("HSET", s.key(f"task:{task}"), "dn", d.choice(WORKERS))
+                s.change(task, v=2, dn=d.choice(WORKERS))
             else:
-                s.redis.call(*d.choice([["DEL", s.key(f"task:{task}")], ["HDEL", s.key(f"task:{task}"), "v"]]))
+                s.redis.call(*d.choice([["DEL", s.key(f"task:{task}")], ["HDEL", s.key(f"task:{task}"), "n"]]))
 
     def step(self, kind):
         if kind not in OP_ARGS:
@@ -255,7 +255,7 @@ def failed_between():
     equal([(e["type"], e["ids"]) for e in s.events()], [("task.created", " ".join(ids))])
 
     tokens = [t["lease_token"] for t in s.claim("a", 3)["result"]["tasks"]]
-    s.redis.call("HSET", s.key(f"task:{s.create('damaged')['result']['id']}"), "at", "no number")  # found when the first task is completed
+    s.change(s.create("damaged")["result"]["id"], v=2, sc="no time")  # found when the first task is completed
     answer = s.commit("task_complete", [completion(ids[1], tokens[1], *s.claim_args("a")), completion(ids[0], tokens[0]),
                                         completion(ids[2], "1-aa"), completion(ids[2], tokens[2]), completion(ids[1], tokens[1])],
                       OP_ARGS["task_complete"])

@@ -239,6 +239,22 @@ def versions():
         check("result" in operation(task, version=version), state)
 
 
+@case("a task without its constants, or its numbers, in every state: an operation that cannot be done whole is refused, and changes nothing")
+def damaged():
+    for state in STATES:
+        for name, operation in OPERATIONS.items():
+            for field in ("c", "n", "l"):
+                fresh()
+                task, lease_token = made(state)
+                s.redis.call("HDEL", s.key(f"task:{task}"), field)
+                before = s.dump(("requests:", "reply:", "duplicates:", "clock", "meta"))
+                doc = operation(task, lease_token)
+                if "error" in doc:
+                    after = s.dump(("requests:", "reply:", "duplicates:", "clock", "meta"))
+                    changed = sorted(k for k in set(before) | set(after) if before.get(k) != after.get(k))
+                    equal(changed, [], f"{name} of {state} without {field}: {doc}")
+
+
 @case("an unknown task: -32004 from every operation")
 def unknown():
     fresh()
@@ -247,9 +263,14 @@ def unknown():
         equal([error["code"], error["data"]["reason"]], [-32004, "unknown"], name)
 
 
-if __name__ == "__main__":
+def run(**scripts):
+    global s  # pylint: disable=global-statement
     arguments()
-    s = Scripts()
+    s = Scripts(**scripts)
     at_exit(s.close)
     make_cases()
     main()
+
+
+if __name__ == "__main__":
+    run()

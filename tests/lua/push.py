@@ -6,6 +6,7 @@ import json
 
 from cbtest import *
 from scripts import Scripts
+from task_hash import unpacked
 
 s = None
 
@@ -266,7 +267,7 @@ def bounds():
     equal([first["assigned"], first["cursor"]], [100, "q4"])
     second = s.assign_pending(cursor=first["cursor"])
     counts = collections.Counter(
-        s.redis.text("HGET", k, "q") for k in s.redis.scan(s.key("task:t-*")) if s.redis.text("HGET", k, "st") == "in_progress")
+        t["q"].decode() for t in (unpacked(s.redis.hash(k)) for k in s.redis.scan(s.key("task:t-*"))) if t["st"] == b"in_progress")
     equal([second["assigned"], counts], [100, {"q1": 50, "q2": 25, "q3": 25, "q4": 50, "q5": 25, "q6": 25}])
     # That q4 had another turn before q2: at most 100 wait for one instance to claim them.
     total, cursor = 200, second["cursor"]
@@ -296,7 +297,7 @@ def hybrid():
     fresh()
     agents("a", capacity=10)
     old, young = create(2)
-    s.redis.call("HSET", s.key(f"task:{old}"), "up", s.wall() - 6000)
+    s.change(old, up=s.wall() - 6000)
     equal(push(mode="hybrid", wait=5000), 1)
     equal([s.get(t)["result"]["status"] for t in (old, young)], ["in_progress", "pending"])
     equal(s.claim("b", mode="hybrid")["result"]["taskId"], young)

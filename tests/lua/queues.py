@@ -243,7 +243,7 @@ def group_of_claims():
         s.register("b", "ib")
         tasks = [one() for _ in range(60)]
         for i in (1, 5, 10, 11):
-            s.redis.call("HSET", s.key(f"task:{tasks[i]}"), "dn", "a")
+            s.change(tasks[i], v=2, dn="a")
         for i in (3, 8, 30):
             s.redis.call("DEL", s.key(f"task:{tasks[i]}"))
         requests = [Request(*s.claim_args(worker, count), 0, reply="reply-token-of-group", rid=str(i))
@@ -376,7 +376,7 @@ def pause_ticks():
         equal(s.wait("w1"), 2)
         one(delay_ms=1)
         task = one()
-        s.redis.call("HINCRBY", s.key(f"task:{task}"), "up", -5000)
+        s.change(task, up=s.wall() - 5000)
         key = s.key("waiters")
         for waiter, text in s.redis.hash(key).items():  # parked before the task came
             w = json.loads(text)
@@ -481,7 +481,7 @@ def aging():
     fresh()
     old = [one(priority=p) for p in (0, 90, 10, 10)] + [one(priority=0, roles="gpu")]
     for task in old:
-        s.redis.call("HSET", s.key(f"task:{task}"), "up", s.wall() - 10000)
+        s.change(task, up=s.wall() - 10000)
     young = one(priority=100)
     before = s.dump()
     s.tick(aging=0)
@@ -497,7 +497,7 @@ def aging_update():
     fresh()
 
     def ages(task):
-        s.redis.call("HSET", s.key(f"task:{task}"), "up", s.wall() - 10000)
+        s.change(task, up=s.wall() - 10000)
 
     def is_aged(task):
         s.tick(aging=5000)
@@ -534,7 +534,7 @@ def aging_since():
         for _ in range(12):
             one(priority=i * 4)
     for key in s.redis.scan(s.key("task:t-*")):
-        s.redis.call("HSET", key, "up", 1)
+        s.change(key.decode().split(":")[-1], up=1)
     got = s.tick(aging=1000)
     equal([got["promoted"], s.redis.call("ZCOUNT", s.key("queue:tasks:pending"), -1000, -1000)], [100, 100])
     for _ in range(10):

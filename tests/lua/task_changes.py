@@ -357,7 +357,7 @@ def walks():
 def check_places():
     listed = set()
     for key in s.redis.scan(s.key("task:t-*")):
-        task, t = key.decode().split(":", 2)[2], s.redis.hash(key)
+        task, t = key.decode().split(":", 2)[2], s.task(key.decode().split(":", 2)[2])
         listed.add(task)
         status, roles = t["st"].decode(), t.get("ro", b"").decode().split()
         holder = t.get("ho", b"?").decode()

@@ -520,7 +520,7 @@ def damaged_lease():
     wrong, partial, good = s.claim(count=3)["result"]["tasks"]
     s.redis.call("DEL", s.key(f"task:{wrong['id']}"))
     s.redis.call("SET", s.key(f"task:{wrong['id']}"), "x")
-    s.redis.call("HDEL", s.key(f"task:{partial['id']}"), "ma")
+    s.redis.call("HDEL", s.key(f"task:{partial['id']}"), "c")
     s.age(3600)
     check(partial["id"] in s.tick()["problem"], "told")
     equal(s.get(good["id"])["result"]["status"], "pending")

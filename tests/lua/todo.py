@@ -239,7 +239,7 @@ def held():
     equal([m.decode() for m in s.redis.call("ZRANGE", s.key("todos"), 0, -1)], [x], "what has ended need not be looked after")
     lease = int(s.redis.call("ZSCORE", s.key("leases"), x))
     check(lease > s.wall() + 1000 * DAY, "longer than the list lives without a word")
-    s.redis.call("HSET", s.key(f"task:{x}"), "le", s.wall() + 1000)
+    s.change(x, le=s.wall() + 1000)
     s.redis.call("ZADD", s.key("leases"), s.wall() + 1000, x)
     equal(counts(s.todo(("x", "in_progress"), ("y", "completed"), params_hash="h", idem="again")), (0, 0, 0, 0))
     check(int(s.task(x)["le"]) > s.wall() + 1000 * DAY, "kept up")

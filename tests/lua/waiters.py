@@ -328,7 +328,7 @@ def lost():
     s.tick(register=1)
     equal([n for n in names if answers(n)], [])  # it is too early to say
     for age, woken in ((200, names[1:2]), (600, names[2:4]), (1600, names[4:12])):
-        s.redis.call("HSET", s.key(f"task:{task}"), "up", s.wall() - age)
+        s.change(task, up=s.wall() - age)
         s.tick()
         equal([n for n in names if answers(n)], woken, f"{age} ms")
     s.claim("w0")
@@ -343,7 +343,7 @@ def seen():
     s.redis.call("RENAME", s.key("queue:tasks:pending"), s.key("aside"))
     parked("w")
     s.redis.call("RENAME", s.key("aside"), s.key("queue:tasks:pending"))
-    s.redis.call("HSET", s.key(f"task:{task}"), "up", s.wall() - 5000)
+    s.change(task, up=s.wall() - 5000)
     s.tick(register=1)
     equal(answers("w"), [])
     since("w", 6000)
@@ -380,7 +380,7 @@ def denied():
     equal(answers("bad"), [WAKE])
     equal(s.claim("bad", incarnation="i-bad")["result"]["claimed"], False)
     parked("bad", incarnation="i-bad")
-    s.redis.call("HSET", s.key(f"task:{task}"), "up", s.wall() - 20000)
+    s.change(task, up=s.wall() - 20000)
     since("bad", 1000)
     s.tick()
     equal(answers("bad"), [])  # it has seen it a second ago

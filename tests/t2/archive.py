@@ -9,6 +9,7 @@ import time
 from cbtest import *
 from flood import completions, creations, flood
 from privpg import PrivatePostgres, archive_config, database
+from task_hash import change, unpacked
 
 
 # Too long for make check.
@@ -210,7 +211,8 @@ def look_at_deleted(d, db):
         wait_archived(d)
         sql = f"SELECT gone_reason, gone_at = updated_at, version FROM claudebench.task WHERE id = '{task}'"
         equal(db.rows(sql), [["deleted", "t", "1"]])
-        r.call("HSET", d.key(f"task:{task}"), *before, "v", "2")
+        r.call("HSET", d.key(f"task:{task}"), *before)
+        change(r, d.key(f"task:{task}"), v=2)
         r.call("XADD", d.key("stream:events"), "*", "type", "task.updated", "id", task)
         wait_archived(d)
         equal(db.rows(sql), [["deleted", "t", "2"]])
@@ -233,15 +235,16 @@ def look_at_ended(d, db):
         with d.connect() as r:
             key = d.key(f"task:{task}")
             before = r.call("HGETALL", key)
-            fields = dict(zip(before[0::2], before[1::2]))
+            fields = {before[i].decode(): before[i + 1] for i in range(0, len(before), 2)}
             r.call("DEL", key)
             r.call("XADD", d.key("stream:events"), "*", "id", task, *[w for pair in end.items() for w in pair])
             wait_archived(d)
             equal(db.rows(sql)[0][:4], [state, dead, "t", "t"], "by the event")
             told = db.rows(f"SELECT updated_at, ended_at FROM claudebench.task WHERE id = '{task}'")
 
-            def view(*more):
-                r.call("HSET", key, *before, "v", "7", *more)
+            def view(**more):
+                r.call("HSET", key, *before)
+                change(r, key, v=7, **more)
                 r.call("XADD", d.key("stream:events"), "*", "type", "task.updated", "id", task)
                 wait_archived(d)
 
@@ -250,7 +253,7 @@ def look_at_ended(d, db):
             equal(db.rows(f"SELECT updated_at, ended_at FROM claudebench.task WHERE id = '{task}'"), told)
             check(task not in [row[0] for row in db.rows("SELECT id FROM claudebench.open_task")], "not open")
             # What is newer counts: it was brought back.
-            view("st", "pending", "up", int(fields[b"up"]) + 3600000)
+            view(st="pending", up=int(unpacked(fields)["up"]) + 3600000)
             equal(db.rows(sql)[0][:3], ["pending", "f", "f"])
             r.call("DEL", key)
 
@@ -297,7 +300,7 @@ def look_at_refused(d, db):
     too_large = os.urandom(6000).hex()  # not to be compressed to what an index takes
     with d.connect() as r:
         r.call("HSET", d.key(f"task:{bad}"), "dr", b"\xff\xfe")
-        r.call("HSET", d.key(f"task:{large}"), "ho", too_large, "v", "2")  # newer: it may be archived already
+        change(r, d.key(f"task:{large}"), v=2, **{"le": 1, "as": 0, "hi": "", "ho": too_large})  # newer: it may be archived already
         audit = [r.call("XADD", d.key("stream:audit"), "*", "kind", "pre", "data", json.dumps({"session": session})).decode()
                  for session in ("one", too_large, "two")]
         r.call("XADD", d.key("stream:events"), "*", "type", "task.updated", "ids", f"{bad} {large} t-x t-99999999999999999999 nonsense")

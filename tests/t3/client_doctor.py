@@ -322,7 +322,7 @@ def settings():
     wait_until(lambda: problems()[0] == [], 5, "the daemon has seen it, too")
     r.call("HSET", "cb:meta", "schema", "9")
     found_only(("data", "schema", "namespace"))
-    r.call("HSET", "cb:meta", "schema", "1")
+    r.call("HSET", "cb:meta", "schema", "2")
     clean()
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 
 from cbtest import *
+from task_hash import unpacked
 
 PUSH = {"task": {"assignment": "push"}}
 counter = 0
@@ -45,7 +46,7 @@ def add(caller, n=1, **more):
 def tasks_of(d):
     """id → hash of every task."""
     with d.connect() as r:
-        return {k.decode()[8:]: r.hash(k) for k in r.scan("cb:task:t-*")}
+        return {k.decode()[8:]: unpacked(r.hash(k)) for k in r.scan("cb:task:t-*")}
 
 
 def wait_done(d, ids, timeout=30.0):

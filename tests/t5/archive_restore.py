@@ -37,7 +37,7 @@ def open_of(db):
 
 def restored(d):
     done = d.client("archive", "restore")
-    equal(done.returncode, 0, done.stderr)
+    equal(done.returncode, 0, done.stderr.decode())
     return done.stdout.decode()
 
 
