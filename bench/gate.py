@@ -16,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 
+from report import page
+
 ROWS = ("create-1", "create-64", "create_batch-100", "claim-64", "drain-64", "drain_batch-100")
 ROUNDS, ROUNDS_AGAIN = 3, 9
 MAY_DROP = 0.10
@@ -26,8 +28,8 @@ def measure(bench, rows, rounds):
     with tempfile.TemporaryDirectory(prefix="bench-gate.") as folder:
         path = os.path.join(folder, "rows.json")
         names = [word for row in rows for word in ("--row", row)]
-        done = subprocess.run([bench, *names, "--rounds", str(rounds), "--aof", "everysec", "--idle", "0", "--json", path],
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+        done = page.run_program([bench, *names, "--rounds", str(rounds), "--aof", "everysec", "--idle", "0", "--json", path],
+                                stderr=subprocess.PIPE)
         if done.returncode != 0:
             sys.exit(f"bench-gate: {bench} ended with {done.returncode}:\n{done.stderr.decode(errors='replace')[-2000:]}")
         with open(path, encoding="utf-8") as f:

@@ -65,6 +65,14 @@ static bool is_wanted(const struct arguments *args, const struct row *row)
     return args->nglobs == 0 && !args->depth && !args->ngrows && !args->patterns;
 }
 
+static bool is_pattern(const char *glob)
+{
+    for (size_t i = 0; patterns[i].name; i++)
+        if (fnmatch(glob, patterns[i].name, 0) == 0)
+            return true;
+    return false;
+}
+
 static int usage_error(const char *what)
 {
     fprintf(stderr, "claudebench-bench: %s\n%s", what, help);
@@ -168,6 +176,8 @@ static int parse(int argc, char **argv, struct arguments *args)
     }
     if (optind != argc)
         return usage_error("there is one argument too many");
+    if (args->patterns && !is_pattern(args->patterns))
+        return usage_error("no pattern matches");
     if ((args->depth || args->ngrows || args->patterns) && args->nglobs == 0)
         return -1;
     for (const struct row *row = rows; row->name; row++)
@@ -274,7 +284,7 @@ int main(int argc, char **argv)
             continue;
         env_open(&env, modes[i], args.layout);
         if (!report)
-            report = report_new(&env, args.rounds);
+            report = report_new(&env, args.rounds, args.divide > 1);
         is_good = run_section(&env, report, &args) && is_good;
         if (args.depth)
             is_good = run_depth(&env, report, &args) && is_good;

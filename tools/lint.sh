@@ -131,7 +131,7 @@ run_mandoc() {
 }
 
 run_python() {
-    list -name '*.py' >"$work/py-files"
+    { list -name '*.py'; list -path '*/bench/run'; } >"$work/py-files"
     [ ! -s "$work/py-files" ] ||
         PYTHONPYCACHEPREFIX=$work/pycache xargs "$PYTHON3" -m py_compile <"$work/py-files"
 }

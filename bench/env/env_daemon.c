@@ -33,8 +33,8 @@ static char *make_config(const struct env *env, const struct env_daemon *config,
                config->assignment ? config->assignment : "");
     if (config->transport)
         buf_printf(&out, "events: { transport: %s }\n", config->transport);
-    if (config
-            ->has_gate) /* the log of the last requests is full, and all of them are old: what costs most */
+    /* The log of the last requests is full, and all of them are old: what costs most. */
+    if (config->has_gate)
         buf_puts(&out,
                  "methods: { \"*\": { rate_limit: 1000, rate_window_ms: 1, timeout_ms: 60000,\n"
                  "                  breaker: { threshold: 10 } } }\n");

@@ -204,6 +204,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--grow", action="append", help="instead of all: as claudebench-bench --grow")
     args, run = page.parse_run(parser, rounds=3)
+    if args.grow and args.name == parser.get_default("name"):
+        args.name += "-part"
     words = [word for grow in args.grow or GROWS for word in ("--grow", grow)]
     document = page.run_bench(args.bench, *run, *words)
     all_series = [summarise(s) for s in document["runs"][0]["growth"]]

@@ -53,7 +53,7 @@ def middle(figure):
 def rows_of(found):
     rows = []
     for p in found:
-        busy, memory = p["at_once"], p["at_once"]
+        busy = memory = p["at_once"]
         cpu = p["cpu_percent"]
         rows.append([p["letter"], p["pattern"] + ("" if p["whole"] else " (**not all arrived**)"), page.with_spread(*p["p50_ms"]), middle(p["p95_ms"]),
                      page.with_spread(*p["p99_ms"]), page.with_spread(*busy["per_s"]),

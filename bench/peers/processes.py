@@ -25,6 +25,10 @@ def die_with_parent():
     LIBC.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
+def killed_with_parent():
+    LIBC.prctl(1, signal.SIGKILL)  # a driver may be stopped just then, and has nothing to take away
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -81,7 +85,8 @@ class Process:
         with open(self.log, "ab") as log:
             # pylint: disable-next=consider-using-with,subprocess-popen-preexec-fn
             self.child = subprocess.Popen(argv, env=env, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE if name == "producer" else log,
-                                          stderr=log, start_new_session=True, preexec_fn=die_with_parent)
+                                          stderr=log, start_new_session=True,
+                                          preexec_fn=killed_with_parent if name in ("consumer", "producer") else die_with_parent)
         self.pid = self.child.pid
 
     def must_live(self):

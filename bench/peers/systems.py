@@ -61,7 +61,6 @@ class System:
 
     def __init__(self, options):
         self.options = options
-        self.notes = []
 
     def missing(self):
         """Why it cannot be measured here, or None."""
@@ -157,6 +156,7 @@ task: {{ max_pending: 100000000 }}
 
 class Bare(Claudebench):
     name, title = "bare", "raw Redis"
+    dies = "kept, and nobody hands them on"  # that is what a supervisor is for
 
     def version(self):
         return version_in(output_of("redis-server", "--version"))
@@ -177,7 +177,7 @@ class Bare(Claudebench):
 class Beanstalkd(System):
     name, title = "beanstalkd", "beanstalkd"
     on_redis = False
-    why_not = {"ask": "has no replies to requests"}
+    why_not = {"ask": "has no replies to requests", "rss_worker": OURS}
     orders = ("sync", "flight", "batch")
     sizes = {"sync": 8000, "flight": 60000, "batch": 80000, "drain": 24000, "life": 20000, "deep": 40000, "latency": 150}
 
@@ -217,7 +217,7 @@ class Beanstalkd(System):
 
 class Gearmand(Beanstalkd):
     name, title = "gearmand", "gearmand"
-    why_not = {}
+    why_not = {"rss_worker": OURS}
     orders = ("sync", "flight", "batch", "ask", "ask_flight")
     sizes = {"sync": 4000, "flight": 12000, "batch": 12000, "drain": 8000, "life": 6000, "ask": 1500, "ask_flight": 6000, "deep": 6000, "latency": 150}
 

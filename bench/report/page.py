@@ -3,17 +3,40 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 
 
+def end(signo, _):
+    sys.exit(128 + signo)
+
+
+def run_program(argv, **more):
+    """As subprocess.run(); but whoever ends us ends it, too, in its own way: it has processes and a folder to take away."""
+    for signo in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signo, end)
+    try:
+        child = subprocess.Popen(argv, stdout=subprocess.PIPE, **more)  # pylint: disable=consider-using-with
+    except OSError as why:
+        sys.exit(f"{os.path.basename(sys.argv[0])}: {argv[0]}: {why.strerror}")
+    with child:
+        try:
+            out, err = child.communicate()
+        except BaseException:
+            child.terminate()
+            child.wait()
+            raise
+    return subprocess.CompletedProcess(argv, child.returncode, out, err)
+
+
 def run_bench(bench, *args):
     """The JSON of one run. Its progress goes on to our stderr; a run that means nothing ends us with its exit code."""
     with tempfile.TemporaryDirectory(prefix="cb-bench-page.") as folder:
         path = os.path.join(folder, "bench.json")
-        done = subprocess.run([bench, *args, "--json", path], stdout=subprocess.PIPE, check=False)
+        done = run_program([bench, *args, "--json", path])
         if done.returncode not in (0, 70):
             sys.exit(done.returncode)
         with open(path, encoding="utf-8") as f:
@@ -21,6 +44,7 @@ def run_bench(bench, *args):
     if done.returncode:
         print(done.stdout.decode(), file=sys.stderr)
         sys.exit(f"{os.path.basename(sys.argv[0])}: some figures are void: nothing is written")
+    document["is_quick"] = "--quick" in args
     return document
 
 
@@ -54,6 +78,8 @@ def heading(title, document, more):
              f"- {document['program']}, redis {m['redis']}, hiredis {m['hiredis']}, {m['compiler']}, commit {m['commit']}"]
     if m["warning"]:
         lines.append(f"- **not a build to measure: {m['warning']}**")
+    if document.get("is_quick"):
+        lines.append("- **--quick: no figures to quote**")
     return lines + [f"- {line}" for line in more] + [""]
 
 
@@ -72,6 +98,8 @@ def parse_run(parser, rounds):
     parser.add_argument("--quick", action="store_true", help="a twentieth of the requests: to see that it works")
     add_arguments(parser)
     args = parser.parse_args()
+    if args.quick and args.name == parser.get_default("name"):  # never in place of figures that are kept
+        args.name += "-quick"
     return args, [*(["--quick"] if args.quick else []), "--rounds", str(args.rounds), "--aof", args.aof, "--pin", args.pin]
 
 

@@ -48,6 +48,9 @@ def bars(path, title, panels):
     """panels: [(title, unit, [column], [(row, [value or None])])]. Returns None, or why there is no plot."""
     if not shutil.which("gnuplot"):
         return "gnuplot is not installed"
-    done = subprocess.run(["gnuplot"], input=script(path, title, panels).encode(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                          timeout=60, check=False)
-    return None if done.returncode == 0 else "gnuplot: " + " ".join(done.stdout.decode(errors="replace").split())[:200]
+    try:
+        done = subprocess.run(["gnuplot"], input=script(path, title, panels).encode(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as why:
+        return f"gnuplot: {why}"
+    return None if done.returncode == 0 else f"gnuplot ended with {done.returncode}: " + " ".join(done.stdout.decode(errors="replace").split())[:200]

@@ -24,7 +24,7 @@ struct report {
     unsigned rounds;
 };
 
-struct report *report_new(struct env *env, unsigned rounds)
+struct report *report_new(struct env *env, unsigned rounds, bool is_quick)
 {
     struct report *r = mem_alloc(sizeof *r);
     struct machine machine;
@@ -40,6 +40,8 @@ struct report *report_new(struct env *env, unsigned rounds)
            machine.hiredis, machine.compiler, machine.flags, machine.commit);
     if (machine.warning[0])
         printf("- **not a build to measure: %s**\n", machine.warning);
+    if (is_quick)
+        printf("- **--quick: no figures to quote**\n");
     fflush(stdout);
     return r;
 }

@@ -12,7 +12,7 @@
 
 struct report;
 /* Prints the heading: the machine, the versions, the build. */
-struct report *report_new(struct env *env, unsigned rounds);
+struct report *report_new(struct env *env, unsigned rounds, bool is_quick);
 /* One AOF setting begins. */
 void report_section(struct report *r, const struct env *env);
 void report_pair(struct report *r, const struct pair *pair);
