@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""bench_reports.py: growth.py, patterns.py and capacity.py of bench/ make their reports, and a task takes no more memory than promised."""
+"""bench_reports.py: growth.py, patterns.py, switches.py and capacity.py of bench/ make their reports, and a task takes no more memory than promised."""
 
 import json
 import os
@@ -120,6 +120,16 @@ def plots():
         os.environ["PATH"] = path
     for word in ("$c0 << EOD", "by task workers", "set multiplot layout 3,2"):
         check(word in script, f"no {word!r} in\n{script}")
+
+
+@case("switches.py: a small run has what each switch costs each row, as ratios of pairs")
+def small_switches():
+    made, _ = run("switches/switches.py")
+    found = json.loads(made.read("switches.json"))["switches"]
+    equal([(f["row"], f["switch"]) for f in found], [(row, switch) for row in ("create-64", "drain-64") for switch in ("idem", "gate")])
+    check(all(0.1 < f[name][1] < 10 for f in found for name in ("time", "redis_us", "workers_us")), found)
+    for word in ("commit abc123", "--quick: no figures to quote", "| create-64 | idempotency keys |", "| drain-64 | a limit and a breaker |"):
+        check(word in made.read("switches.md"), f"no {word!r}")
 
 
 @case("patterns.py: a small run has all seven patterns, each with its meaning and all that was asked for")
