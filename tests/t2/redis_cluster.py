@@ -2,8 +2,10 @@
 """redis_cluster.py: a Redis Cluster of three masters: who is found, what happens while the slot is moved, and after a
 failover; backups. (Under load, with the oracle: t5/redis_cluster.py. The rest of the suite: make check-cluster.)"""
 
+import contextlib
 import os
 import subprocess
+import time
 
 from backups import HeldBackup, HeldRestore
 from cbtest import *
@@ -115,6 +117,23 @@ def moved():
         equal(len(d.events("redis_error")), 0, "a slot that moves is no error")
 
 
+def hand_over(c, replica):
+    """Redis gives a hand-over up that has taken 5 s, on a busy machine: then it is asked again, as one would."""
+    asked = None
+
+    def is_done():
+        nonlocal asked
+        if c.owner() is replica:
+            return True
+        if asked is None or time.monotonic() - asked > 7:
+            with contextlib.suppress(RespError):  # it is the master by now
+                call(replica, "CLUSTER", "FAILOVER")
+            asked = time.monotonic()
+        return False
+
+    wait_until(is_done, 30, "the replica has taken over")
+
+
 @case("the master hands over to its replica, which is followed", faults="F27")
 def failed_over():
     c = cluster()
@@ -124,8 +143,7 @@ def failed_over():
         master = c.move(next(n for n in c.masters() if has_replica(n, replica)))[0]
     with daemon(c) as d:
         equal(create(d, "one").returncode, 0)
-        call(replica, "CLUSTER", "FAILOVER")
-        wait_until(lambda: c.owner() is replica, 20, "the replica has taken over")
+        hand_over(c, replica)
         equal(create(d, "two").returncode, 0)
         wait_until(lambda: redis_url(d) == f"{replica.url}/0", 15, "the daemon is there")
         wait_until(lambda: d.client("status").returncode == 0, 15, "healthy")
