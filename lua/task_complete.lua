@@ -61,19 +61,23 @@ function op(r)
         complete_task(id, key, t, ARGV[a + 4])
     end
     if not has_next then
-        return outcome or completed_json(id, NOW_TEXT)
+        return outcome or completed_json(id, NOW_TEXT), not outcome and r.scope and '' or nil
     end
     local tasks, memo, is_paused = claim_take(a + 5)
-    if not r.scope and not outcome then -- the outcome is not needed by itself, and a text more to look up (task_put())
-        return complete_result('{"id":"' .. id, COMPLETED, tasks, is_paused)
+    if not outcome then -- not needed by itself, and a text more to look up (task_put()): a repeat makes it of the time of the record
+        return complete_result('{"id":"' .. id, COMPLETED, tasks, is_paused), r.scope and table.concat(memo, ' ')
     end
-    outcome = outcome or completed_json(id, NOW_TEXT)
-    return complete_result(string.sub(outcome, 1, -2), TASKS, tasks, is_paused), outcome .. '\n' .. table.concat(memo, ' ')
+    return complete_result(string.sub(outcome, 1, -2), TASKS, tasks, is_paused), r.scope and outcome .. '\n' .. table.concat(memo, ' ')
 end
 
-function op_replay(r, memo)
+-- The memo: ids and tokens of what was claimed, behind the outcome if that was of an earlier completion; that of this one has the time of the record.
+function op_replay(r, memo, at)
     local outcome, claimed = string.match(memo, '^([^\n]*)\n(.*)$')
-    local tasks = claim_again(claimed)
+    outcome = outcome or completed_json(ARGV[r.a + 1], at)
+    if ARGV[r.a + 5] ~= '1' then
+        return outcome
+    end
+    local tasks = claim_again(claimed or memo)
     return complete_result(string.sub(outcome, 1, -2), TASKS, tasks)
 end
 -- @include commit.lua
