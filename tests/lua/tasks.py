@@ -2,6 +2,7 @@
 """tasks.py: the task operations as scripts: states, order, leases, outcomes, lists, wrong types."""
 
 import json
+import time
 
 from cbtest import *
 from counts import check_counts
@@ -571,6 +572,27 @@ def queue_names():
             break
     equal(found, [task])
     check(10 <= calls <= 12, f"{calls} calls")
+
+
+@case("a completion is repeated under its idempotency key, later: the first answer, with the tasks of the first claim; little is kept for that")
+def completion_again():
+    s.fresh()
+    for has_next in (False, True):
+        t = s.claimed()
+        more = {"next_args": s.claim_args("w1")} if has_next else {}
+        after = s.one() if has_next else None
+        key = {"params_hash": "h" * 11, "idem": f"again:{has_next}"}
+        first = s.complete(t["id"], t["lease_token"], **more, **key)["result"]
+        equal([x["id"] for x in first.get("tasks", [])], [after] if has_next else [])
+        time.sleep(0.005)  # its time is that of the completion, not of the repeat
+        equal(s.complete(t["id"], t["lease_token"], **more, **key)["result"], first)
+        check(len(s.kept(key["idem"])) <= (100 if has_next else 25), s.kept(key["idem"]))
+        # Under another key: the holder's own repeat, and what that is answered is repeated, too.
+        key["idem"] += " and again"
+        second = s.complete(t["id"], t["lease_token"], **more, **key)["result"]
+        equal([second["completedAt"], second.get("tasks", [])], [first["completedAt"], []])
+        equal(s.complete(t["id"], t["lease_token"], **more, **key)["result"], second)
+    equal(len(s.events("task.completed")), 2)
 
 
 @case("a wrong type behind the outcome to be stored: nothing is done")
