@@ -51,8 +51,8 @@ def ids_in_redis(d):
         while True:
             cursor, keys = r.call("SCAN", cursor, "MATCH", d.key("task:t-*"), "COUNT", 1000)
             keys = [k for k in keys if not k.endswith(b":dependents")]
-            for key, (state, version) in zip(keys, r.pipeline([("HMGET", k, "st", "v") for k in keys]) if keys else []):
-                found[key.decode().rsplit(":", 1)[1]] = (state.decode(), version.decode())
+            for key, (state, numbers) in zip(keys, r.pipeline([("HMGET", k, "st", "n") for k in keys]) if keys else []):
+                found[key.decode().rsplit(":", 1)[1]] = (state.decode(), numbers.split()[0].decode())
             if cursor == b"0":
                 return found
 
@@ -116,7 +116,7 @@ def used(d):
 def cost():
     server = PrivatePostgres()
     db = server.database()
-    n = 20000 if FAULTS else 3000
+    n = 60000 if FAULTS else 3000  # what it reads ahead before it waits, at most a few thousand tasks, is to be little of that
     try:
         with archived(db) as with_archive, Daemon(config={"domains": {"hook": {"workers": 0}}, "audit": {"file": ""}},
                                                   instance="other") as without:

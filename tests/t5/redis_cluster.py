@@ -12,6 +12,7 @@ import time
 
 from cbtest import *
 from cluster import Cluster, call, in_step, node_id
+from task_hash import unpacked
 
 CONFIG = {"domains": {"task": {"workers": 3}, "system": {"workers": 2}, "hook": {"workers": 0}},
           "task": {"backoff_ms": 100, "max_attempts": 20}, "redis": {"timeout_ms": 2000}}
@@ -67,10 +68,10 @@ class OwnClients:
             equal(w.wait(30), 0, self.said())
         with self.d.connect() as link:
             keys = [k for k in link.scan("{cb}:task:t-*") if k.count(b":") == 2]
-            rows = [dict(zip(("text", "queue", "status"), link.call("HMGET", k, "text", "q", "st"))) for k in keys]
-        mine = [r for r in rows if r["queue"] == b"own"]
+            rows = [unpacked(link.hash(k)) for k in keys]
+        mine = [r for r in rows if r["q"] == b"own"]
         equal(sorted(r["text"] for r in mine), sorted(f'"own {n}"'.encode() for n in range(self.tasks)), "each task once")
-        equal({r["status"] for r in mine}, {b"completed"})
+        equal({r["st"] for r in mine}, {b"completed"})
         with open(self.done, encoding="ascii") as f:
             ran = f.read().split()
         equal(len(set(ran)), self.tasks, "every command ran")
