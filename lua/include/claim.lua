@@ -58,6 +58,7 @@ end
 local function claim_out()
     return {'', '', '', nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil}
 end
+
 -- What claim_held_put() needs of a task that the caller holds already.
 local CLAIM_HELD = {'c', 'n', 'text', 'st', 'l', 'ro', 'meta', 'cc', 'pg', 'sc', 'payload', 'tk', 'lm'}
 

@@ -192,7 +192,7 @@ class Scripts:
 
     def create_args(self, text_="a task", priority=50, queue="default", payload="", metadata="", max_attempts=3,
                     max_crashes=3, backoff="", lease="", roles="", **extras):
-        """extras: as include/create.lua has them (delay_ms, run_at, after, after_index, on_failure, unique_key)."""
+        """extras: as include/create_extras.lua has them (delay_ms, run_at, after, after_index, on_failure, unique_key)."""
         extras = {**{k: v for k, v in (("backoff_ms", backoff), ("lease_ms", lease)) if v != ""}, **extras}
         return [json.dumps(text_), priority, queue, payload, metadata, max_attempts, max_crashes, roles,
                 json.dumps(extras) if extras else ""]
