@@ -110,6 +110,20 @@ def measures():
                   f"{name}: {measure}: {found[name]['measures'].get(measure)}")
 
 
+@case("what would be measured in vain is refused at once, with the reason: no build, a folder that is a file, a scale of nothing, no name, no report of ours")
+def refusals():
+    foreign = os.path.join(procs.subfolder("f"), "x.json")
+    with open(foreign, "w", encoding="utf-8") as f:
+        f.write("[]")
+    for code, word, args in (
+            (69, "claudebench", ("--build", procs.subfolder("b"), "--output", procs.subfolder("o"))), (69, foreign, ("--output", foreign)),
+            (66, "no report of ours", ("--report", "/nonexistent")), (66, "no report of ours", ("--report", foreign)),
+            (2, "not a number above 0", ("--scale", "nan")), (2, "not in hundreds", ("--depth", "550")), (2, "nothing is named", ("--systems", ","))):
+        done = procs.run(words(*args))
+        said = done.stderr.decode()
+        check(done.returncode == code and word in said and "Traceback" not in said, f"{args}: {done.returncode} {said}")
+
+
 @case("SIGTERM in the middle of it leaves no process and no file behind")
 def interrupted():
     tmp = procs.subfolder("t")
