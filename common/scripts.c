@@ -1,19 +1,28 @@
 /*
- * scripts.c: see scripts.h. The SHA-1s are computed at the first use of any of them and kept.
+ * scripts.c: see scripts.h. Names, SHA-1s and texts that are put together are made at their first use and kept.
  *
  * Called by whoever runs a script: workers, the supervisor's sweep, the client's submit. Nothing here
- * decides about retries but NOSCRIPT, after which the call has certainly not run.
+ * decides about retries but those behind which a call has certainly not run: NOSCRIPT, and no right to call functions.
  */
 #include "common/compat.h"
 #include "common/scripts.h"
 
+#include "common/buf.h"
+#include "common/clock.h"
 #include "common/mem.h"
 
 #include <sha1.h>
 
 enum { FIXED_ARGS = 3, CALL_ROOM = 32 };
+enum { FUNCTION_HASH = 16, FUNCTION_NAME = 64 };
+enum {
+    AS_SCRIPT_MS = 60000
+}; /* so long a function whose library Redis refused is called as a script */
 
 static char shas[SCRIPT_COUNT + 1][SHA1_DIGEST_STRING_LENGTH];
+static char functions[SCRIPT_COUNT + 1][FUNCTION_NAME];
+static char *texts[SCRIPT_COUNT + 1];
+static int64_t as_script_until[SCRIPT_COUNT + 1]; /* monotonic ms, or 0 */
 
 static const struct script_source *source(enum script_id id)
 {
@@ -28,15 +37,64 @@ const char *scripts_name(enum script_id id)
 
 const char *scripts_text(enum script_id id)
 {
-    return source(id)->text;
+    const struct script_source *s = source(id);
+
+    if (!s->is_function)
+        return s->text;
+    if (!texts[id]) {
+        struct buf b = BUF_INIT;
+        buf_printf(&b, "#!lua%s%s\n", s->flags[0] ? " flags=" : "", s->flags);
+        buf_puts(&b, s->text);
+        buf_puts(&b, "return main(KEYS,ARGV)\n");
+        texts[id] = buf_take(&b);
+    }
+    return texts[id];
 }
 
 const char *scripts_sha(enum script_id id)
 {
-    const char *text = source(id)->text;
+    const char *text = scripts_text(id);
     if (shas[id][0] == '\0')
         SHA1Data((const uint8_t *)text, strlen(text), shas[id]);
     return shas[id];
+}
+
+const char *scripts_function(enum script_id id)
+{
+    if (!source(id)->is_function)
+        return NULL;
+    if (functions[id][0] == '\0') {
+        int len = snprintf(functions[id], FUNCTION_NAME, SCRIPTS_LIBRARY_PREFIX "%s_%.*s",
+                           scripts_name(id), FUNCTION_HASH, scripts_sha(id));
+        cb_assert(len > 0 && len < FUNCTION_NAME);
+    }
+    return functions[id];
+}
+
+bool scripts_has_library(const char *name)
+{
+    for (int id = 0; id < SCRIPT_COUNT; id++) {
+        const char *function = scripts_function((enum script_id)id);
+        if (function && strcmp(function, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* The text for FUNCTION LOAD. */
+static void put_library(struct buf *out, enum script_id id)
+{
+    const char *name = scripts_function(id);
+
+    buf_printf(out, "#!lua name=%s\n", name);
+    buf_puts(out, source(id)->text);
+    buf_printf(out, "redis.register_function{function_name='%s',callback=main,flags={", name);
+    for (const char *flag = source(id)->flags; *flag; flag += *flag == ',') {
+        size_t len = strcspn(flag, ",");
+        buf_printf(out, "'%.*s',", (int)len, flag);
+        flag += len;
+    }
+    buf_puts(out, "}}\n");
 }
 
 /* ---- a call ---- */
@@ -59,17 +117,50 @@ void script_call_init(struct script_call *call, enum script_id id)
     script_call_reset(call, id);
 }
 
+/* By FCALL, or by EVALSHA. */
+static void call_begin(struct script_call *call, bool is_function)
+{
+    const char *what = is_function ? scripts_function(call->id) : scripts_sha(call->id);
+
+    call->is_function = is_function;
+    call->argc = 0;
+    if (is_function)
+        call_push(call, "FCALL", 5);
+    else
+        call_push(call, "EVALSHA", 7);
+    call_push(call, what, strlen(what));
+    call_push(call, "", 0); /* the number of keys, known at the end */
+}
+
+static bool is_called_as_function(enum script_id id)
+{
+    if (!source(id)->is_function)
+        return false;
+    if (as_script_until[id] && clock_mono_ms() >= as_script_until[id])
+        as_script_until[id] = 0;
+    return !as_script_until[id];
+}
+
+/* Redis does not take the function. The call is complete: its keys and arguments stay. */
+static void call_become_script(struct script_call *call)
+{
+    size_t argc = call->argc;
+
+    as_script_until[call->id] = clock_mono_ms() + AS_SCRIPT_MS;
+    call_begin(call, false);
+    call->argv[2] = call->numkeys;
+    call->lens[2] = strlen(call->numkeys);
+    call->argc = argc;
+}
+
 void script_call_reset(struct script_call *call, enum script_id id)
 {
-    const char *sha = scripts_sha(id);
     arena_reset(&call->ints);
     call->id = id;
     call->nkeys = 0;
     call->has_canary = false;
-    call->argc = 0;
-    call_push(call, "EVALSHA", 7);
-    call_push(call, sha, strlen(sha));
-    call_push(call, "", 0); /* the number of keys, known at the end */
+    call->numkeys[0] = '\0';
+    call_begin(call, is_called_as_function(id));
 }
 
 void script_call_done(struct script_call *call)
@@ -146,7 +237,7 @@ int scripts_check_reply(enum script_id id, const reply_t *reply, size_t members,
     return cb_error_set(err, REDIS_LOST, "unexpected reply to the script %s", scripts_name(id));
 }
 
-int scripts_load(struct redis_link *link, enum script_id id, struct cb_error *err)
+static int load_script(struct redis_link *link, enum script_id id, struct cb_error *err)
 {
     CB_CLEANUP(reply_free_ptr) reply_t *reply = NULL;
     if (redis_link_callv(link, &reply, err, "SCRIPT", "LOAD", scripts_text(id), NULL) < 0)
@@ -157,17 +248,70 @@ int scripts_load(struct redis_link *link, enum script_id id, struct cb_error *er
     return 0;
 }
 
+/* REPLACE, because two who miss it may load it at the same time. */
+static int load_function(struct redis_link *link, enum script_id id, struct cb_error *err)
+{
+    CB_CLEANUP(buf_done) struct buf library = BUF_INIT;
+    put_library(&library, id);
+    if (redis_link_callv(link, NULL, err, "FUNCTION", "LOAD", "REPLACE", buf_peek(&library), NULL) <
+        0)
+        return cb_error_prefix(err, "function %s", scripts_name(id));
+    return 0;
+}
+
+/* A script may be loaded when memory is full, a function may not; and there may be no right to it. */
+static bool is_refused(const struct cb_error *err)
+{
+    return err->code == REDIS_OOM || err->code == REDIS_AUTH;
+}
+
+/* What the call needs; may make another call of it. */
+static int call_load(struct script_call *call, struct redis_link *link, struct cb_error *err)
+{
+    struct cb_error why = {0};
+
+    if (call->is_function) {
+        if (load_function(link, call->id, &why) == 0)
+            return 0;
+        if (!is_refused(&why)) {
+            if (err)
+                *err = why;
+            return -1;
+        }
+        call_become_script(call);
+    }
+    return load_script(link, call->id, err);
+}
+
+int scripts_load(struct redis_link *link, enum script_id id, struct cb_error *err)
+{
+    struct script_call call;
+    script_call_init(&call, id);
+    int rc = call_load(&call, link, err);
+    script_call_done(&call);
+    return rc;
+}
+
+static int call_once(struct redis_link *link, struct script_call *call, reply_t **ret_reply,
+                     struct cb_error *why)
+{
+    return redis_link_call(link, ret_reply, why, (int)call->argc, call->argv, call->lens);
+}
+
 int scripts_run(struct redis_link *link, struct script_call *call, reply_t **ret_reply,
                 struct cb_error *err)
 {
     struct cb_error why = {0};
     call_finish(call, link);
-    int argc = (int)call->argc;
-    int rc = redis_link_call(link, ret_reply, &why, argc, call->argv, call->lens);
+    int rc = call_once(link, call, ret_reply, &why);
+    if (rc < 0 && call->is_function && why.code == REDIS_AUTH) {
+        call_become_script(call);
+        rc = call_once(link, call, ret_reply, &why);
+    }
     if (rc < 0 && why.code == REDIS_NOSCRIPT) {
-        if (scripts_load(link, call->id, err) < 0)
+        if (call_load(call, link, err) < 0)
             return -1;
-        rc = redis_link_call(link, ret_reply, &why, argc, call->argv, call->lens);
+        rc = call_once(link, call, ret_reply, &why);
     }
     if (rc < 0 && err)
         *err = why;

@@ -1,6 +1,11 @@
 /*
- * scripts.h: the Lua scripts by name. Their texts are compiled in (tools/embed-lua.sh expands the
- * includes); Redis is called by SHA-1 and gets the text again when it has forgotten it (NOSCRIPT).
+ * scripts.h: the Lua scripts by name. Their texts are compiled in (tools/embed-lua.sh expands the includes); Redis gets them when
+ * it does not have them.
+ *
+ * Those that commit requests are *functions* of Redis, called by FCALL: what a script defines is made once, when its library is
+ * loaded, and not by each call (tools/persist-lua.awk). Functions are kept with the data, so their names say which text they are:
+ * claudebench_task_create_0123456789abcdef. The others, which run seldom or for clients, are called by EVALSHA. A function whose
+ * library Redis does not take (no memory left, no right) is called by EVALSHA, too, for the next minute: the same text, but slower.
  */
 #ifndef CB_SCRIPTS_H
 #define CB_SCRIPTS_H
@@ -15,14 +20,24 @@
 
 struct script_source {
     const char *name;
-    const char *text;
+    bool is_function;
+    const char *flags; /* "", or those of the line "#!lua flags=…" */
+    const char *text;  /* whole; of a function without its first and its last line */
 };
 extern const struct script_source script_sources[]; /* generated, in the order of enum script_id */
 
 const char *scripts_name(enum script_id id);
+/* The text for SCRIPT LOAD; put together once per process. */
 const char *scripts_text(enum script_id id);
-/* SHA-1 of the text, 40 hex digits; computed once per process. */
+/* SHA-1 of that text, 40 hex digits; computed once per process. */
 const char *scripts_sha(enum script_id id);
+
+/* What the names of our functions and libraries begin with. */
+#define SCRIPTS_LIBRARY_PREFIX "claudebench_"
+/* The name of a function, which is that of its library, too; NULL for a script that is none. */
+const char *scripts_function(enum script_id id);
+/* Is this the name of a library of ours, with the text that we have? */
+bool scripts_has_library(const char *name);
 
 /*
  * A script call that is put together piece by piece; the keys and arguments are borrowed until the
@@ -33,10 +48,11 @@ struct script_call {
     size_t nkeys; /* without the canary */
     size_t argc;
     size_t cap;
-    const char **argv; /* EVALSHA sha numkeys keys… args… */
+    const char **argv; /* EVALSHA sha, or FCALL function; numkeys keys… args… */
     size_t *lens;
     char numkeys[12];
     bool has_canary;
+    bool is_function;  /* by FCALL */
     struct arena ints; /* the texts of script_call_arg_int */
 };
 void script_call_init(struct script_call *call, enum script_id id);
@@ -49,9 +65,9 @@ void script_call_arg_str(struct script_call *call, const char *s);
 /* `n` is formatted into memory of the call's own (valid until reset). */
 void script_call_arg_int(struct script_call *call, int64_t n);
 
-/* Queues EVALSHA on the link; in a cluster with one key more, behind the others (redis_cluster.h). */
+/* Queues the call on the link; in a cluster with one key more, behind the others (redis_cluster.h). */
 void scripts_append(struct redis_link *link, struct script_call *call);
-/* Blocking: EVALSHA, and after NOSCRIPT: SCRIPT LOAD and EVALSHA again. As redis_link_call. */
+/* Blocking; what Redis has forgotten is loaded and called again. As redis_link_call. */
 int scripts_run(struct redis_link *link, struct script_call *call, reply_t **ret_reply,
                 struct cb_error *err);
 /*
@@ -60,7 +76,7 @@ int scripts_run(struct redis_link *link, struct script_call *call, reply_t **ret
  */
 int scripts_check_reply(enum script_id id, const reply_t *reply, size_t members,
                         struct cb_error *err);
-/* SCRIPT LOAD of one script (blocking). */
+/* FUNCTION LOAD or SCRIPT LOAD (blocking); a function that Redis does not take is loaded as a script. */
 int scripts_load(struct redis_link *link, enum script_id id, struct cb_error *err);
 
 #endif

@@ -23,7 +23,7 @@ if ARGV[4] ~= '0' and NOW > tonumber(ARGV[4]) then
     return {0, '', ''}
 end
 local gate = (function()
--- @include gate.lua
+    -- @include gate.lua
 end)()
 local code, message, data = gate.enter(requests[1], 1, true)
 gate.save()

@@ -186,7 +186,7 @@ function sweep.circuits()
         return {}
     end
     return (function()
--- @include circuit.lua
+        -- @include circuit.lua
         return circuit_sweep()
     end)()
 end

@@ -539,6 +539,7 @@ void redis_conn_call(struct redis_conn *c, redis_conn_fn *fn, void *arg, ...)
 void redis_conn_script(struct redis_conn *c, struct script_call *call, redis_conn_fn *fn, void *arg)
 {
     cb_assert(redis_conn_is_up(c));
+    cb_assert(!call->is_function); /* those are the workers' */
     scripts_append(c->link, call);
     push(c, fn, arg, script_copy_new(call));
 }

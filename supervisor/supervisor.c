@@ -19,6 +19,7 @@
 #include "supervisor/event_care.h"
 #include "supervisor/figures.h"
 #include "supervisor/inherit.h"
+#include "supervisor/old_functions.h"
 #include "supervisor/pidfile.h"
 #include "supervisor/reap.h"
 #include "supervisor/scheduler.h"
@@ -244,6 +245,8 @@ static void on_up(void *arg)
 
     if (s->had_redis)
         atomic_fetch_add(&s->scoreboard->global.redis_reconnects, 1);
+    else
+        old_functions_remove(s->redis);
     s->had_redis = true;
     durable_look(s->durable);
     lineage_look(s->lineage);

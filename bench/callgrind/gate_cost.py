@@ -68,7 +68,7 @@ class Bench(Scripts):
     def __init__(self):  # pylint: disable=super-init-not-called
         self.server = Counted()
         self.redis = self.runner = self.server.client(timeout=600)
-        self.prefix, self.sha = "cb", {}
+        self.prefix, self.called = "cb", {}
         self.options = {"idem_ttl": 900000, "idem_cap": 268435456, "events": "both 100000 268435456 604800000"}
 
     def run(self, name, size, count, gate):

@@ -26,7 +26,7 @@ class Cost(Scripts):
     def __init__(self, aof):  # pylint: disable=super-init-not-called
         self.server = Counted(aof=aof, lines=["hash-max-listpack-value 1024"])
         self.redis = self.runner = self.server.client(timeout=600)
-        self.prefix, self.sha, self.serial = "cb", {}, 0
+        self.prefix, self.called, self.serial = "cb", {}, 0
         self.options = {"idem_ttl": 900000, "idem_cap": 268435456, "events": "both 100000 268435456 604800000"}
 
     def deliver(self, count=1, consumer="c1", domain="task", fields=()):
@@ -79,7 +79,7 @@ class Cost(Scripts):
     def begin(self, tasks, held=0):
         """An empty database with so many tasks; so many of them held."""
         self.redis.call("FLUSHALL")
-        self.sha = {}
+        self.called = {}
         self.redis.call("HSET", self.key("clock"), "eff", 10**12, "at", self.wall(), "tick", 500)
         for _ in range(-(-tasks // 50)):
             self.new(50)

@@ -102,8 +102,8 @@ double cost_used_memory(struct env *env)
 /* What no script of ours calls: whoever sent it was a client. Subcommands follow behind a '|'. */
 static bool is_outer(const char *name, size_t len)
 {
-    static const char *const outer[] = {"evalsha", "xreadgroup", "blmpop", "ping",
-                                        "script",  "xgroup",     "wait"};
+    static const char *const outer[] = {"evalsha", "fcall",    "xreadgroup", "blmpop", "ping",
+                                        "script",  "function", "xgroup",     "wait"};
     for (size_t i = 0; i < CB_ARRAY_LEN(outer); i++)
         if (strlen(outer[i]) == len && strncmp(outer[i], name, len) == 0)
             return true;

@@ -187,10 +187,10 @@ if ours > 0 and #scopes > 0 then
     local ok, problem = pcall(idem_read, scopes)
     idem_problem = not ok and problem
 end
--- Without a gate not even its functions are made.
+-- Without a gate not even its functions are made, which are the only ones that a call makes (tools/persist-lua.awk).
 if ours > 0 and ARGV[9] ~= '0' then
     gate = (function()
--- @include gate.lua
+        -- @include gate.lua
     end)()
 end
 

@@ -18,7 +18,7 @@ local HAS_OUTSIDE = string.find(FLAGS, '[eb]')
 local slow
 local function breaker_at_work()
     slow = slow or (function()
--- @include breaker.lua
+        -- @include breaker.lua
     end)()
     return slow
 end
@@ -30,7 +30,7 @@ if HAS_BREAKER then
 end
 
 local limiter = LIMIT > 0 and (function()
--- @include limiter.lua
+    -- @include limiter.lua
 end)()
 
 local gate = {}

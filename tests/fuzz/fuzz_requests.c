@@ -43,7 +43,7 @@ static void check_call(const struct commit *c)
 {
     const struct script_call *call = &c->call;
     volatile unsigned sum = 0;
-    size_t first = 3 + call->nkeys; /* EVALSHA, its hash, the number of keys, the keys */
+    size_t first = 3 + call->nkeys; /* FCALL, its name, the number of keys, the keys */
 
     for (size_t i = 0; i < call->argc; i++)
         for (size_t at = 0; at < call->lens[i]; at++)

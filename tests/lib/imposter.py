@@ -36,11 +36,11 @@ def end_of(data, at):
 
 
 def names_of(data):
-    """What a lie may call a command, which is an array of strings: its first word in capitals, and a script also by its first key
-    ("EVALSHA cb:clock") and by its sha1 ("EVALSHA 0a1b…")."""
+    """What a lie may call a command, which is an array of strings: its first word in capitals; a script also by its first key
+    ("EVALSHA cb:clock") and by its sha1 ("EVALSHA 0a1b…"), a function likewise ("FCALL claudebench_task_create_0a1b…")."""
     words = [bytes(w).decode("latin-1") for w in data.split(CRLF, 9)]
     name = words[2].upper()
-    if name != "EVALSHA" or words[6] == "0":
+    if name not in ("EVALSHA", "FCALL") or words[6] == "0":
         return {name}
     return {name, f"{name} {words[8]}", f"{name} {words[4]}"}
 

@@ -23,16 +23,38 @@ DEFAULTS = {"idem_ttl": 900000, "idem_cap": 268435456,
             "events": "stream 100000 268435456 604800000"}  # include/emit.lua: EVENTS_POLICY
 
 
-def text(name):
-    """One script as Redis gets it."""
-    if name not in _texts:
+def _embed(mode, name):
+    if (mode, name) not in _texts:
         src = procs.top_srcdir()
-        _texts[name] = subprocess.run(
-            ["sh", os.path.join(src, "tools/embed-lua.sh"), "expand", src, f"lua/{name}.lua"],
+        _texts[mode, name] = subprocess.run(
+            ["sh", os.path.join(src, "tools/embed-lua.sh"), mode, src, f"lua/{name}.lua"],
             check=True,
             capture_output=True,
         ).stdout
-    return _texts[name]
+    return _texts[mode, name]
+
+
+def text(name):
+    """One script as Redis gets it for EVALSHA."""
+    return _embed("expand", name)
+
+
+def is_function(name):
+    """Is it called by FCALL?"""
+    return _embed("kind", name) == b"function\n"
+
+
+def function(name):
+    """What it is called then; as common/scripts.c: scripts_function()."""
+    return f"claudebench_{name}_{hashlib.sha1(text(name)).hexdigest()[:16]}"
+
+
+def library(name):
+    """The text for FUNCTION LOAD; as common/scripts.c: put_library()."""
+    first, _, body = text(name).decode().partition("\n")
+    flags = [f for f in first.partition("flags=")[2].split(",") if f]
+    return (f"#!lua name={function(name)}\n" + body.removesuffix("return main(KEYS,ARGV)\n")
+            + f"redis.register_function{{function_name='{function(name)}',callback=main,flags={{{','.join(repr(f) for f in flags)}}}}}\n")
 
 
 def names():
@@ -86,9 +108,11 @@ class Answer:
 
 class Scripts:
     """A private Redis, one connection, and the scripts by name. With `makes_schema_1` each script meets tasks as an earlier version
-    would have written them; CBTEST_SCHEMA_1 has all tests do so (those that count commands or damage tasks fail then)."""
+    would have written them; CBTEST_SCHEMA_1 has all tests do so (those that count commands or damage tasks fail then). With
+    `has_functions` false, or CBTEST_AS_SCRIPTS, functions are called as the scripts that they are where Redis does not take them."""
 
     makes_schema_1 = "CBTEST_SCHEMA_1" in os.environ
+    has_functions = "CBTEST_AS_SCRIPTS" not in os.environ
 
     def __init__(self, prefix="cb", makes_schema_1=False, **redis):
         self.makes_schema_1 = self.makes_schema_1 or makes_schema_1
@@ -96,7 +120,7 @@ class Scripts:
         self.redis = self.server.client()
         self.runner = self.server.as_user("daemon", prefix) if users.ACL else self.redis
         self.prefix = prefix
-        self.sha = {}
+        self.called = {}
         self.options = dict(DEFAULTS)
 
     def close(self):
@@ -114,18 +138,28 @@ class Scripts:
     # ---- running ----
 
     def eval(self, name, keys, args):
-        """EVALSHA, loaded at first use; error replies raise RespError."""
+        """FCALL or EVALSHA, loaded at first use; error replies raise RespError."""
         self._make_schema_1()
         for _ in range(2):
-            if name not in self.sha:
-                self.sha[name] = self.runner.text("SCRIPT", "LOAD", text(name))
+            if name not in self.called:
+                self.called[name] = self.load(name)
             try:
-                return self.runner.call("EVALSHA", self.sha[name], len(keys), *keys, *args)
+                return self.runner.call(*self.called[name], len(keys), *keys, *args)
             except RespError as problem:
-                if problem.code != "NOSCRIPT":
+                if problem.code != "NOSCRIPT" and problem.text != "ERR Function not found":
                     raise
-                del self.sha[name]
-        raise AssertionError("NOSCRIPT twice")
+                del self.called[name]
+        raise AssertionError("forgotten twice")
+
+    def load(self, name):
+        """How it is called then."""
+        if self.has_functions and is_function(name):
+            try:
+                return "FCALL", self.runner.text("FUNCTION", "LOAD", "REPLACE", library(name))
+            except RespError as problem:
+                if problem.code != "OOM":
+                    raise
+        return "EVALSHA", self.runner.text("SCRIPT", "LOAD", text(name))
 
     def _make_schema_1(self):
         for key in self.redis.scan(self.key("task:t-*")) if self.makes_schema_1 else ():

@@ -91,9 +91,9 @@ class Run:
             elif kind == "cancel":
                 s.cancel(task)
                 self.cancelled.append(task)
-            elif kind == "deny":
+            elif kind == "deny" and s.redis.call("HEXISTS", s.key(f"task:{task}"), "n"):  # it may be damaged
                 s.change(task, v=2, dn=d.choice(WORKERS))
-            else:
+            elif kind != "deny":
                 s.redis.call(*d.choice([["DEL", s.key(f"task:{task}")], ["HDEL", s.key(f"task:{task}"), "n"]]))
 
     def step(self, kind):

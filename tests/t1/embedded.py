@@ -101,6 +101,7 @@ def client_rights():
                           ["XREADGROUP", "GROUP", "workers", "me", "STREAMS", "cb:requests:task", ">"],
                           ["BLMPOP", "0.01", "1", "cb:requests:task", "LEFT"], ["UNLINK", "cb:requests:task"],
                           ["EVAL", "return redis.call('GET','cb:meta')", "0"], ["ACL", "LIST"], ["SCRIPT", "FLUSH"],
+                          ["FUNCTION", "LOAD", "#!lua name=x"], ["FCALL", "x", "0"], ["FUNCTION", "DELETE", "x"], ["FUNCTION", "LIST"],
                           ["SUBSCRIBE", "other"], ["PSUBSCRIBE", "cb:*"], ["XRANGE", "cb:requests:task", "-", "+"],
                           ["XREAD", "STREAMS", "cb:requests:task", "0"], ["XREVRANGE", "cb:stream:dead", "+", "-"],
                           ["GET", "cb:duplicates:prevented"], ["SCAN", "0"], ["FLUSHDB"]):
@@ -115,7 +116,7 @@ def daemon_rights():
             for words in (["FLUSHALL"], ["CONFIG", "SET", "appendonly", "no"], ["SHUTDOWN"], ["KEYS", "*"],
                           ["ACL", "LIST"], ["DEBUG", "SLEEP", "0"], ["SET", "other", "1"], ["BGREWRITEAOF"],
                           ["MONITOR"], ["REPLICAOF", "NO", "ONE"], ["MODULE", "LIST"], ["SCAN", "0"], ["FLUSHDB"],
-                          ["SCRIPT", "FLUSH"], ["DUMP", "cb:meta"], ["SUBSCRIBE", "cb:other"], ["PUBLISH", "cb:other", "x"]):
+                          ["SCRIPT", "FLUSH"], ["FUNCTION", "FLUSH"], ["DUMP", "cb:meta"], ["SUBSCRIBE", "cb:other"], ["PUBLISH", "cb:other", "x"]):
                 check(refused(lambda w=words: r.call(*w)), f"{words} must be refused")
             r.call("INFO")
             r.call("CLIENT", "LIST", "TYPE", "normal")

@@ -30,7 +30,7 @@ def lines(d):
     return len(d.log().splitlines())
 
 
-@case("SCRIPT FLUSH at random under load: nothing lost, nothing twice", faults="F23")
+@case("SCRIPT FLUSH and FUNCTION FLUSH at random under load: nothing lost, nothing twice", faults="F23")
 def script_flush():
     with PrivateRedis() as redis, Daemon(redis) as d:
         stop = threading.Event()
@@ -40,7 +40,7 @@ def script_flush():
             draw = rng("flush")
             link = redis.client()
             while not stop.is_set():
-                link.call("SCRIPT", "FLUSH")
+                link.call(draw.choice(("SCRIPT", "FUNCTION")), "FLUSH")
                 flushes.append(1)
                 stop.wait(draw.uniform(0.01, 0.1))
 
@@ -342,7 +342,7 @@ def nonsense_for_commits():
         with Daemon(redis, config={"domains": {"task": {"workers": 1}}, "redis": {"url": imposter.url}}) as d:
             c = d.caller()
             check(c.ask("task.create", {"text": "x"}).ok, "Redis has the script")
-            imposter.lie(b"*0\r\n", commands=(f"EVALSHA {hashlib.sha1(scripts.text('task_create')).hexdigest()}",))
+            imposter.lie(b"*0\r\n", commands=(f"FCALL {scripts.function('task_create')}",))
             check(c.ask("task.create", {"text": "x"}, timeout=15).ok, "it was done, and the answer does not come from the worker")
             check(c.ask("task.list", {}, timeout=15).ok, "the worker serves the next one")
             check(imposter.told >= 2, f"{imposter.told} lies: it was tried again")
@@ -418,7 +418,7 @@ def drain_in_bad_weather():
             wait_until(lambda: d.pending(), 5, "the worker has it in hand")
             procs.kill(d.workers("task")[0], signal.SIGTERM)
             time.sleep(2)
-            calls = int(re.search(r"rejected_calls=(\d+)", r.info("commandstats")["cmdstat_evalsha"]).group(1))
+            calls = int(re.search(r"rejected_calls=(\d+)", r.info("commandstats")["cmdstat_fcall"]).group(1))
             check(calls < 200, f"{calls} refused calls in 2 s")
             r.call("CONFIG", "SET", "min-replicas-to-write", "0")
         check(c.wait(rid, 10).ok, "done")

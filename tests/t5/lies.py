@@ -48,9 +48,10 @@ BROKEN = [
 ]
 REFUSED = [Told("errors", b"-ERR no\r\n", early=True), Told("errors, unknown ones", b"-WHAT \x1b[2J%n%s\r\n", early=True),
            Told("errors, to scripts", b"-NOSCRIPT No matching script\r\n", commands=("EVALSHA",), early=True),
+           Told("errors, to functions", b"-ERR Function not found\r\n", commands=("FCALL",), early=True),
            Told("moves that lead in circles", b"-MOVED 5 127.0.0.1:1\r\n", early=True),
            Told("an error of 60 000 bytes", b"-ERR " + b"x" * 60000 + b"\r\n", early=True)]
-WORKS = ("EVALSHA", "XREADGROUP", "XREAD", "BLMPOP", "XADD", "XLEN", "XRANGE", "HMGET", "GET")  # after the greeting
+WORKS = ("EVALSHA", "FCALL", "XREADGROUP", "XREAD", "BLMPOP", "XADD", "XLEN", "XRANGE", "HMGET", "GET")  # after the greeting
 
 
 def wrong_types():
@@ -58,8 +59,8 @@ def wrong_types():
     after it was done and in its place."""
     for name, data in WRONG.items():
         yield Told(f"{name} to everything", data, early=True)
-        yield Told(f"{name} to scripts, when they are done", data, commands=("EVALSHA",))
-        yield Told(f"{name} to scripts", data, commands=("EVALSHA",), early=True)
+        yield Told(f"{name} to scripts, when they are done", data, commands=("EVALSHA", "FCALL"))
+        yield Told(f"{name} to scripts", data, commands=("EVALSHA", "FCALL"), early=True)
         yield Told(f"{name} for requests", data, commands=("XREADGROUP",), early=True)
 
 

@@ -192,6 +192,7 @@ def emptied():
                 with redis.client() as r:
                     r.call("FLUSHALL")
                     r.call("SCRIPT", "FLUSH")
+                    r.call("FUNCTION", "FLUSH")
             began = time.monotonic()
             epochs.append(int(wait_until(lambda: groups_are_back(redis), 5, "groups, registration and leader are back")))
             wait_until(lambda: healthy(d), 5, lambda: f"healthy; {d.log_tail()}")

@@ -105,7 +105,7 @@ def end_loading(redis, r):
 
 
 def take_rights(redis, r):
-    r.call("ACL", "SETUSER", "default", "-xadd", "-evalsha")
+    r.call("ACL", "SETUSER", "default", "-xadd", "-evalsha", "-fcall")
 
 
 def give_rights(redis, r):
