@@ -5,7 +5,7 @@
 
 Runs a few rows of claudebench-bench for less than a minute and compares the median ratio of each with the baseline's. A row
 that is more than 10 % below it is run again with more rounds, since a busy machine can do that to a row, too; when it is below
-again, the exit code is 1. Ratios, not times, so that one baseline serves any machine. --update writes the baseline: on a
+again, the exit code is 1; it is 70 when there are no figures to compare. Ratios, not times, so that one baseline serves any machine. --update writes the baseline: on a
 machine that does nothing else, after a change that is meant to move it.
 """
 
@@ -23,6 +23,14 @@ ROUNDS, ROUNDS_AGAIN = 3, 9
 MAY_DROP = 0.10
 
 
+EXIT_NO_FIGURES = 70
+
+
+def end(why):
+    print(f"bench-gate: {why}", file=sys.stderr)
+    sys.exit(EXIT_NO_FIGURES)
+
+
 def measure(bench, rows, rounds):
     """{row: median ratio}"""
     with tempfile.TemporaryDirectory(prefix="bench-gate.") as folder:
@@ -31,13 +39,13 @@ def measure(bench, rows, rounds):
         done = page.run_program([bench, *names, "--rounds", str(rounds), "--aof", "everysec", "--idle", "0", "--json", path],
                                 stderr=subprocess.PIPE)
         if done.returncode != 0:
-            sys.exit(f"bench-gate: {bench} ended with {done.returncode}:\n{done.stderr.decode(errors='replace')[-2000:]}")
+            end(f"{bench} ended with {done.returncode}:\n{done.stderr.decode(errors='replace')[-2000:]}")
         with open(path, encoding="utf-8") as f:
             document = json.load(f)
     found = {row["row"]: row["ratio"] for row in document["runs"][0]["rows"] if not row["void"]}
     missing = [row for row in rows if row not in found]
     if missing:
-        sys.exit(f"bench-gate: no figures for {', '.join(missing)}")
+        end(f"no figures for {', '.join(missing)}")
     return found, document["machine"]
 
 
@@ -47,7 +55,7 @@ def read_baseline(path):
             document = json.load(f)
         return {row: float(document["ratios"][row]) for row in ROWS}
     except (OSError, ValueError, KeyError, TypeError) as why:
-        sys.exit(f"bench-gate: {path}: {why!r}")
+        end(f"{path}: {why!r}")
 
 
 def write_baseline(path, ratios, machine):

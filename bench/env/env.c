@@ -285,6 +285,15 @@ void env_flush(struct env *env)
     redis_link_free(link);
 }
 
+void env_settle(struct env *env)
+{
+    int dir = open(env->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (dir < 0 || syncfs(dir) != 0)
+        stop_failed("%s: %s", env->dir, strerror(errno));
+    close(dir);
+}
+
 /* ---- the daemons and our own workers ---- */
 
 /* The one that was started last. */

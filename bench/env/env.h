@@ -46,6 +46,8 @@ void env_open(struct env *env, const char *appendfsync, enum pin_layout layout);
 void env_close(struct env *env);
 /* An empty database, and an AOF that is not about to be written anew. */
 void env_flush(struct env *env);
+/* What has been written is on the disk: else what comes next would pay for it, too. */
+void env_settle(struct env *env);
 
 /* A connection; the caller frees it. */
 struct redis_link *env_link(struct env *env, const char *name);

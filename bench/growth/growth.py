@@ -200,12 +200,14 @@ def plot_script(document, all_series):
     return "\n".join(script + ["unset multiplot"]) + "\n"
 
 
-def main():
+def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--grow", action="append", help="instead of all: as claudebench-bench --grow")
-    args, run = page.parse_run(parser, rounds=3)
-    if args.grow and args.name == parser.get_default("name"):
-        args.name += "-part"
+    return page.parse_run(parser, rounds=3, part="grow")
+
+
+def main():
+    args, run = arguments()
     words = [word for grow in args.grow or GROWS for word in ("--grow", grow)]
     document = page.run_bench(args.bench, *run, *words)
     all_series = [summarise(s) for s in document["runs"][0]["growth"]]

@@ -89,8 +89,9 @@ def table(columns, rows):
     return lines + ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
 
 
-def parse_run(parser, rounds):
-    """The command line of a report that is one run of claudebench-bench: (arguments, words for run_bench())."""
+def parse_run(parser, rounds, part=None):
+    """The command line of a report that is one run of claudebench-bench: (arguments, words for run_bench()). With the option `part` it
+    is of less than all. Reports of a part, or of --quick, never take the place of figures that are kept."""
     parser.add_argument("--bench", required=True, metavar="PROGRAM", help="claudebench-bench")
     parser.add_argument("--rounds", type=int, default=rounds)
     parser.add_argument("--aof", default="everysec")
@@ -98,8 +99,8 @@ def parse_run(parser, rounds):
     parser.add_argument("--quick", action="store_true", help="a twentieth of the requests: to see that it works")
     add_arguments(parser)
     args = parser.parse_args()
-    if args.quick and args.name == parser.get_default("name"):  # never in place of figures that are kept
-        args.name += "-quick"
+    if args.name == parser.get_default("name"):
+        args.name += ("-part" if part and getattr(args, part) else "") + ("-quick" if args.quick else "")
     return args, [*(["--quick"] if args.quick else []), "--rounds", str(args.rounds), "--aof", args.aof, "--pin", args.pin]
 
 

@@ -81,6 +81,8 @@ void stock_prepare(struct env *env, const struct row *row, unsigned requests, un
     claim.kind = &row_kind_claim;
     if (kind == STOCK_HELD || kind == STOCK_HELD_ONCE)
         run(env, &claim, ret_stock);
+    if (more > 0 && batches)
+        env_settle(env);
     if (row->kind->has_instances)
         run(env,
             &(struct row){.name = row->name,

@@ -122,6 +122,13 @@ def refusals():
         done = procs.run(words(*args))
         said = done.stderr.decode()
         check(done.returncode == code and word in said and "Traceback" not in said, f"{args}: {done.returncode} {said}")
+    long, nothing = os.path.join(procs.subfolder("t"), "x" * 90), procs.subfolder("n")
+    os.mkdir(long)
+    for word, args, env in (("TMPDIR", ("--output", nothing), {"TMPDIR": long}), ("npm is not installed", ("--install", "--cache", nothing), {"PATH": nothing})):
+        done = procs.run(words(*args), env=env)
+        said = done.stderr.decode()
+        check(done.returncode == 69 and word in said and "Traceback" not in said, f"{args}: {done.returncode} {said}")
+    equal(os.listdir(nothing), [])
 
 
 @case("SIGTERM in the middle of it leaves no process and no file behind")

@@ -55,6 +55,18 @@ def small_growth():
     equal(found[1]["points"][0]["p99_ms_over_first"], [1, 1, 1])
 
 
+@case("reports of a part, or of a quick run, have names of their own, unless one is given")
+def names():
+    def name_of(*words):
+        sys.argv = ["growth.py", "--bench", BENCH, *words]
+        return growth.arguments()[0].name
+
+    whole = name_of()
+    equal([name_of("--quick"), name_of("--grow", "create-64:workers=1"), name_of("--grow", "create-64:workers=1", "--quick"),
+           name_of("--quick", "--name", "x"), name_of("--grow", "create-64:workers=1", "--name", "x")],
+          [f"{whole}-quick", f"{whole}-part", f"{whole}-part-quick", "x", "x"])
+
+
 @case("--grow that cannot be understood is refused with 64")
 def refusals():
     for grow in ("create-64", "create-64:height=1", "nothing:depth=1", "create-64:workers=", "create-64:workers=2,1", "create-64:workers=0",
