@@ -72,13 +72,15 @@ function is_literal(value)
     return value ~ /^('[^']*'|"[^"]*"|-?[0-9][0-9.e]*|true|false)$/
 }
 
-# "a, 'b', 3": literals? A comma within quotes does no harm but to have it taken for none.
+# "a, 'b', c = 3": literals? A comma within quotes does no harm but to have it taken for none.
 function are_literals(values,    list, n, i)
 {
     n = split(values, list, /, /)
-    for (i = 1; i <= n; i++)
+    for (i = 1; i <= n; i++) {
+        sub(/^[a-z_]+ = /, "", list[i])
         if (!is_literal(list[i]))
             return 0
+    }
     return n > 0
 }
 
@@ -141,6 +143,18 @@ function part_close(    i)
 
 # ---- the whole ----
 
+# The lines behind the first as if they were its end.
+function joined(n,    i, line, all)
+{
+    all = ""
+    for (i = 2; i <= n; i++) {
+        line = stmt[i]
+        sub(/^ +/, "", line)
+        all = all (stmt[i - 1] ~ /,$/ ? " " : "") line
+    }
+    return all
+}
+
 # "local A, B = value…": declares the names where they are, and gives them their values in a part.
 function take_local(n,    names, value, list, i, count, state)
 {
@@ -158,8 +172,9 @@ function take_local(n,    names, value, list, i, count, state)
         if (!(list[i] in is_defined))
             state = state (state == "" ? "" : ", ") list[i]
     }
-    if (n == 1 && value != "" && is_constant(names, value)) {
-        put(stmt[1])
+    if (value != "" && is_constant(names, value joined(n))) {
+        for (i = 1; i <= n; i++)
+            put(stmt[i])
         return
     }
     put("local " names)

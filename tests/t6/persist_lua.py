@@ -57,6 +57,8 @@ def state():
     made = Made("""local count, seen = 0, {}
 local nothing
 local LIMIT, NAMES = 2, {'a', 'b'}
+local MORE = {one = 1, two = 'zwei',
+    'x'}
 do
 local inner = 1
 function add(n)
@@ -78,7 +80,7 @@ for i = 2, #ARGV do
     bump(tonumber(ARGV[i]))
 end
 function late()
-    return late and P .. count .. ' ' .. #seen .. ' ' .. nothing .. ' ' .. add(1) .. ' ' .. NAMES[1]
+    return late and P .. count .. ' ' .. #seen .. ' ' .. nothing .. ' ' .. add(1) .. ' ' .. NAMES[1] .. MORE[1] .. MORE.two
 end
 if count > 0 then
     result[1] = late()
@@ -88,7 +90,7 @@ end
 return table.concat(result)
 """.replace("local count", "local add\nlocal count", 1))
     equal(made.calls(["p:", "1", "2"], ["q:", "1"], ["p:", "1", "3"], ["p:"], ["p:", "2"]),
-          ["p:3 2 -12 2 a", "q:1 1 -1 2 a", "broke off", "none", "p:2 1 -2 2 a"])
+          ["p:3 2 -12 2 axzwei", "q:1 1 -1 2 axzwei", "broke off", "none", "p:2 1 -2 2 axzwei"])
 
 
 @case("functions are made once; what is put into a table, and every value but a constant, is made by each call")
@@ -100,7 +102,8 @@ local TABLE = {}
 function TABLE.get()
     return helper
 end
-local WORDS = {'a'}
+local WORDS = {'a',
+    b = 2}
 local list = {'a'}
 return tostring(helper) .. '|' .. tostring(TABLE.get) .. '|' .. tostring(WORDS) .. '|' .. tostring(list)
 """)
@@ -144,7 +147,7 @@ def constants():
     files = [os.path.join(base, f) for base, _, names in os.walk(top) for f in names if f.endswith(".lua")]
     texts = {f: open(f, encoding="utf-8").read() for f in files}
     for path, text in texts.items():
-        for name in re.findall(r"^local ([A-Z][A-Z0-9_]*) = \{.*\}$", text, re.M):
+        for name in re.findall(r"^local ([A-Z][A-Z0-9_]*) = \{", text, re.M):
             for other, also in texts.items():
                 found = re.search(rf"(?<![\w.]){name}(\[[^\]]*\]|\.\w+) = |table\.(?:insert|remove|sort)\({name}\b|^ *{name} = ", also, re.M)
                 check(not found or "{}" in re.search(rf"^local {name} = .*$", text, re.M).group(),
