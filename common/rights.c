@@ -15,6 +15,7 @@ enum {
     READ = 1 << 3,
     FOLLOW = 1 << 4,
     TAKE = 1 << 5,
+    ALONE = 1 << 6,
 };
 
 static const struct {
@@ -33,10 +34,10 @@ static void put_commands(struct buf *out, unsigned who)
             buf_printf(out, " +%s", rights[i].command);
 }
 
-static void put_daemon(struct buf *out, const char *p)
+static void put_daemon(struct buf *out, const char *p, unsigned who)
 {
     buf_printf(out, " ~%s:* &%s:events:* -@all", p, p);
-    put_commands(out, DAEMON);
+    put_commands(out, who);
 }
 
 static void put_client(struct buf *out, const char *p)
@@ -63,7 +64,9 @@ void rights_put_user(struct buf *out, enum rights_user user, const char *name, c
 {
     buf_printf(out, "user %s reset on #%s", name, hash);
     if (user == RIGHTS_DAEMON)
-        put_daemon(out, prefix);
+        put_daemon(out, prefix, DAEMON);
+    else if (user == RIGHTS_DAEMON_ALONE)
+        put_daemon(out, prefix, DAEMON | ALONE);
     else if (user == RIGHTS_CLIENT)
         put_client(out, prefix);
     else

@@ -12,7 +12,8 @@
 
 #include "common/buf.h"
 
-enum rights_user { RIGHTS_DAEMON, RIGHTS_CLIENT, RIGHTS_BACKUP };
+/* RIGHTS_DAEMON_ALONE: of a server that nobody else uses, with functions. */
+enum rights_user { RIGHTS_DAEMON, RIGHTS_DAEMON_ALONE, RIGHTS_CLIENT, RIGHTS_BACKUP };
 
 /* Appends "user NAME on #HASH …" and a newline, for redis.conf and ACL files. `hash`: the password's SHA-256 in
  * hexadecimal. A script's inner commands are checked like any other, so the line has what scripts do as well. */

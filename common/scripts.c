@@ -9,20 +9,21 @@
 
 #include "common/buf.h"
 #include "common/clock.h"
+#include "common/log.h"
 #include "common/mem.h"
 
 #include <sha1.h>
 
 enum { FIXED_ARGS = 3, CALL_ROOM = 32 };
 enum { FUNCTION_HASH = 16, FUNCTION_NAME = 64 };
-enum {
-    AS_SCRIPT_MS = 60000
-}; /* so long a function whose library Redis refused is called as a script */
+/* So long functions are called as scripts when Redis did not take one: memory may come back any moment, rights and commands
+ * are not given while somebody waits. */
+enum { AS_SCRIPTS_MEMORY_MS = 60000, AS_SCRIPTS_RIGHTS_MS = 600000 };
 
 static char shas[SCRIPT_COUNT + 1][SHA1_DIGEST_STRING_LENGTH];
 static char functions[SCRIPT_COUNT + 1][FUNCTION_NAME];
 static char *texts[SCRIPT_COUNT + 1];
-static int64_t as_script_until[SCRIPT_COUNT + 1]; /* monotonic ms, or 0 */
+static int64_t as_scripts_until; /* monotonic ms, or 0 */
 
 static const struct script_source *source(enum script_id id)
 {
@@ -69,6 +70,15 @@ const char *scripts_function(enum script_id id)
         cb_assert(len > 0 && len < FUNCTION_NAME);
     }
     return functions[id];
+}
+
+bool scripts_is_library(const char *name)
+{
+    size_t len = strlen(name), prefix = strlen(SCRIPTS_LIBRARY_PREFIX);
+
+    return len > prefix + 1 + FUNCTION_HASH && strncmp(name, SCRIPTS_LIBRARY_PREFIX, prefix) == 0 &&
+           name[len - FUNCTION_HASH - 1] == '_' &&
+           strspn(name + len - FUNCTION_HASH, "0123456789abcdef") == FUNCTION_HASH;
 }
 
 bool scripts_has_library(const char *name)
@@ -136,17 +146,21 @@ static bool is_called_as_function(enum script_id id)
 {
     if (!source(id)->is_function)
         return false;
-    if (as_script_until[id] && clock_mono_ms() >= as_script_until[id])
-        as_script_until[id] = 0;
-    return !as_script_until[id];
+    if (as_scripts_until && clock_mono_ms() >= as_scripts_until)
+        as_scripts_until = 0;
+    return !as_scripts_until;
 }
 
-/* Redis does not take the function. The call is complete: its keys and arguments stay. */
-static void call_become_script(struct script_call *call)
+/* Redis does not take the function, because of `why`. The call is complete: its keys and arguments stay. */
+static void call_become_script(struct script_call *call, const struct cb_error *why)
 {
     size_t argc = call->argc;
 
-    as_script_until[call->id] = clock_mono_ms() + AS_SCRIPT_MS;
+    if (!as_scripts_until)
+        log_event(EV_functions_refused, LOG_S("function", scripts_function(call->id)),
+                  LOG_S("error", why->text));
+    as_scripts_until = clock_mono_ms() +
+                       (why->code == REDIS_OOM ? AS_SCRIPTS_MEMORY_MS : AS_SCRIPTS_RIGHTS_MS);
     call_begin(call, false);
     call->argv[2] = call->numkeys;
     call->lens[2] = strlen(call->numkeys);
@@ -251,18 +265,23 @@ static int load_script(struct redis_link *link, enum script_id id, struct cb_err
 /* REPLACE, because two who miss it may load it at the same time. */
 static int load_function(struct redis_link *link, enum script_id id, struct cb_error *err)
 {
+    CB_CLEANUP(reply_free_ptr) reply_t *reply = NULL;
     CB_CLEANUP(buf_done) struct buf library = BUF_INIT;
     put_library(&library, id);
-    if (redis_link_callv(link, NULL, err, "FUNCTION", "LOAD", "REPLACE", buf_peek(&library), NULL) <
-        0)
+    if (redis_link_callv(link, &reply, err, "FUNCTION", "LOAD", "REPLACE", buf_peek(&library),
+                         NULL) < 0)
         return cb_error_prefix(err, "function %s", scripts_name(id));
+    if (strcmp(reply_str(reply), scripts_function(id)) != 0)
+        return cb_error_set(err, REDIS_ERROR, "function %s: Redis names it %.60s", scripts_name(id),
+                            reply_str(reply));
     return 0;
 }
 
-/* A script may be loaded when memory is full, a function may not; and there may be no right to it. */
+/* Will Redis not take this function, while it may well take the script? A script may be loaded when memory is full; there may
+ * be no right to functions, no such command, or a Redis with ideas of its own. Other faults are weather. */
 static bool is_refused(const struct cb_error *err)
 {
-    return err->code == REDIS_OOM || err->code == REDIS_AUTH;
+    return err->code == REDIS_OOM || err->code == REDIS_AUTH || err->code == REDIS_ERROR;
 }
 
 /* What the call needs; may make another call of it. */
@@ -278,7 +297,7 @@ static int call_load(struct script_call *call, struct redis_link *link, struct c
                 *err = why;
             return -1;
         }
-        call_become_script(call);
+        call_become_script(call, &why);
     }
     return load_script(link, call->id, err);
 }
@@ -304,11 +323,13 @@ int scripts_run(struct redis_link *link, struct script_call *call, reply_t **ret
     struct cb_error why = {0};
     call_finish(call, link);
     int rc = call_once(link, call, ret_reply, &why);
-    if (rc < 0 && call->is_function && why.code == REDIS_AUTH) {
-        call_become_script(call);
+    if (rc < 0 && call->is_function && why.code == REDIS_AUTH) { /* it has not run */
+        call_become_script(call, &why);
         rc = call_once(link, call, ret_reply, &why);
     }
-    if (rc < 0 && why.code == REDIS_NOSCRIPT) {
+    for (int tries = 0; rc < 0 && why.code == REDIS_NOSCRIPT && tries < 2; tries++) {
+        if (tries > 0 && call->is_function) /* loaded, and still not there */
+            call_become_script(call, &why);
         if (call_load(call, link, err) < 0)
             return -1;
         rc = call_once(link, call, ret_reply, &why);

@@ -4,8 +4,8 @@
  *
  * Those that commit requests are *functions* of Redis, called by FCALL: what a script defines is made once, when its library is
  * loaded, and not by each call (tools/persist-lua.awk). Functions are kept with the data, so their names say which text they are:
- * claudebench_task_create_0123456789abcdef. The others, which run seldom or for clients, are called by EVALSHA. A function whose
- * library Redis does not take (no memory left, no right) is called by EVALSHA, too, for the next minute: the same text, but slower.
+ * claudebench_task_create_0123456789abcdef. The others, which run seldom or for clients, are called by EVALSHA. When Redis does not
+ * take a library (no memory left, no right, no such command), all are called by EVALSHA for a while: the same texts, but slower.
  */
 #ifndef CB_SCRIPTS_H
 #define CB_SCRIPTS_H
@@ -36,7 +36,9 @@ const char *scripts_sha(enum script_id id);
 #define SCRIPTS_LIBRARY_PREFIX "claudebench_"
 /* The name of a function, which is that of its library, too; NULL for a script that is none. */
 const char *scripts_function(enum script_id id);
-/* Is this the name of a library of ours, with the text that we have? */
+/* Is this the name of a library of this program, of any version? */
+bool scripts_is_library(const char *name);
+/* …with the text that we have? */
 bool scripts_has_library(const char *name);
 
 /*
@@ -76,7 +78,7 @@ int scripts_run(struct redis_link *link, struct script_call *call, reply_t **ret
  */
 int scripts_check_reply(enum script_id id, const reply_t *reply, size_t members,
                         struct cb_error *err);
-/* FUNCTION LOAD or SCRIPT LOAD (blocking); a function that Redis does not take is loaded as a script. */
+/* FUNCTION LOAD or SCRIPT LOAD (blocking); where Redis does not take the function, it is loaded as a script. */
 int scripts_load(struct redis_link *link, enum script_id id, struct cb_error *err);
 
 #endif

@@ -5,6 +5,7 @@
 #include "supervisor/old_functions.h"
 
 #include "common/log.h"
+#include "common/mem.h"
 
 /* Of one library: a list of names and values. */
 static const char *library_name(const reply_t *library)
@@ -15,22 +16,31 @@ static const char *library_name(const reply_t *library)
     return "";
 }
 
-/* Without the right to ask (an ACL from before there were functions) they stay. */
+static void on_removed(void *arg, const reply_t *reply)
+{
+    const char *name = arg;
+
+    if (reply && !reply_is_error(reply))
+        log_event(EV_functions_removed, LOG_S("last", name));
+    free(arg);
+}
+
+/* Without the right to ask, or to remove, they stay. */
 static void on_libraries(void *arg, const reply_t *reply)
 {
     struct redis_conn *conn = arg;
-    int64_t removed = 0;
+    const char *last = NULL;
 
     for (size_t i = 0; i < reply_count(reply); i++) {
         const char *name = library_name(reply_at(reply, i));
-        if (strncmp(name, SCRIPTS_LIBRARY_PREFIX, strlen(SCRIPTS_LIBRARY_PREFIX)) != 0 ||
-            scripts_has_library(name))
+        if (!scripts_is_library(name) || scripts_has_library(name))
             continue;
-        redis_conn_call(conn, NULL, NULL, "FUNCTION", "DELETE", name, NULL);
-        removed++;
+        if (last)
+            redis_conn_call(conn, NULL, NULL, "FUNCTION", "DELETE", last, NULL);
+        last = name;
     }
-    if (removed > 0)
-        log_event(EV_functions_removed, LOG_I("count", removed));
+    if (last) /* one line for all of them */
+        redis_conn_call(conn, on_removed, mem_strdup(last), "FUNCTION", "DELETE", last, NULL);
 }
 
 void old_functions_remove(struct redis_conn *conn)

@@ -75,7 +75,7 @@ static void put_users(const struct redis_config *cfg, struct buf *out)
     const char *prefix = cfg->opts->redis.prefix;
 
     buf_puts(out, "user default off resetpass ~* &* +@all\n");
-    rights_put_user(out, RIGHTS_DAEMON, "daemon", cfg->daemon_hash, prefix);
+    rights_put_user(out, RIGHTS_DAEMON_ALONE, "daemon", cfg->daemon_hash, prefix);
     rights_put_user(out, RIGHTS_CLIENT, "client", cfg->client_hash, prefix);
     rights_put_user(out, RIGHTS_BACKUP, "backup", cfg->backup_hash, prefix);
 }

@@ -4,6 +4,7 @@
 #   embed-lua.sh data   SRCDIR FILE...   C source: the table script_sources[], sorted by name
 #   embed-lua.sh enum   SRCDIR FILE...   C header: enum script_id in the same order
 #   embed-lua.sh expand SRCDIR FILE      one script as Redis gets it (to number the lines of an error message)
+#   embed-lua.sh plain  SRCDIR FILE      the same before it is made fit for a function: for lint
 #   embed-lua.sh kind   SRCDIR FILE      "function", when it can be loaded as one, or "script"
 #
 # FILE is relative to SRCDIR, such as lua/task_create.lua; includes are looked for in SRCDIR/lua/include. What is done to the texts,
@@ -12,7 +13,7 @@ set -eu
 LC_ALL=C
 export LC_ALL
 
-usage='usage: embed-lua.sh data|enum|expand|kind SRCDIR [FILE...]'
+usage='usage: embed-lua.sh data|enum|expand|plain|kind SRCDIR [FILE...]'
 if [ $# -lt 2 ]; then
     echo "$usage" >&2
     exit 64
@@ -86,9 +87,9 @@ expand)
     [ $# -eq 1 ] || { echo "$usage" >&2; exit 64; }
     expand script "$1"
     ;;
-kind)
+plain | kind)
     [ $# -eq 1 ] || { echo "$usage" >&2; exit 64; }
-    expand kind "$1"
+    expand "$mode" "$1"
     ;;
 *)
     echo "$usage" >&2

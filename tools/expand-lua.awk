@@ -1,6 +1,6 @@
 # expand-lua.awk: one Lua script as Redis gets it, on stdout. Run by embed-lua.sh:
 #
-#   awk -v incdir=DIR -v mode=script|body|flags|kind -f tools/expand-lua.awk -f tools/persist-lua.awk FILE
+#   awk -v incdir=DIR -v mode=script|body|plain|flags|kind -f tools/expand-lua.awk -f tools/persist-lua.awk FILE
 #
 # A line "-- @include NAME" is replaced by DIR/NAME, with the indentation of that line, once per script however often it is asked
 # for; includes may include. Blank lines, comments, indentation and some other spaces are left out. Block comments are refused, since
@@ -11,6 +11,7 @@
 #   flags   those of its first line, "#!lua flags=…", or nothing
 #   script  the whole text, for SCRIPT LOAD
 #   body    of a function: the text without its first and its last line (common/scripts.c puts those of a function there)
+#   plain   the whole text, as if there were no functions: for lint
 #
 # On error says why on stderr, exit 1.
 
@@ -168,11 +169,13 @@ BEGIN {
         exit 0
     }
     shake()
+    if (mode == "plain")
+        is_function = 0
     if (is_function)
         persist()
     if (failed)
         exit failed
-    if (mode == "script" && first_line != "")
+    if ((mode == "script" || mode == "plain") && first_line != "")
         print first_line
     for (i = 1; i <= lines; i++)
         print closer(text[i])

@@ -104,7 +104,8 @@ run_lua() {
             status=1
             continue
         fi
-        "$LUAC" -l -p "$work/script.lua" | awk -v file="$file" '
+        sh tools/embed-lua.sh plain . "$file" >"$work/plain.lua" || status=1
+        "$LUAC" -l -p "$work/script.lua" "$work/plain.lua" | awk -v file="$file" '
             BEGIN {
                 n = split("KEYS ARGV redis server cjson cmsgpack struct bit string table math os assert error" \
                     " getmetatable ipairs next pairs pcall rawequal rawget rawset select setmetatable" \

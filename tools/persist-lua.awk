@@ -19,18 +19,24 @@
 #                                            seen = {}
 #                                            look(queue)
 #                                            end
+#                                            clears[#clears + 1] = function() queue, seen = nil end
 #                                            main = function(keys, args) … end
 #                                            end
 #
 # So every call begins with all variables as the script's text says, whatever the call before it left or where it broke off; a
 # "local" without a value is nil again, but for the names of functions that are defined later. Only constants are left alone: names
 # in capitals with a literal, or a list of literals, to which nothing is ever assigned. A function that is put into a table
-# ("function TABLE.name(") is done, not defined: the table is made anew. What a library cannot have while it is
+# ("function TABLE.name(") is done, not defined: the table is made anew. Behind a call the variables are nil, so that what it
+# was given and has found is not kept until the next one. What a library cannot have while it is
 # loaded (redis.call, string, …) is in the parts, since no function runs before.
 #
 # Statements begin in the first column and go on in indented lines, and in lines that begin with what closes a block. A "do" of its
 # own is a scope, and so is the function that envelope.lua begins and commit.lua ends, since Lua allows 200 locals in one. A part has
 # at most 60 variables around it; it ends before that, where a scope does, and at the script's end.
+#
+# Refused is what would do something else than in a script: a return that is not the last statement, a name that is declared twice at
+# the top level or has itself as its value, and an assignment to a constant or to the name of a function. (A name that is used before
+# it is declared is found by "make lint", which looks at the script as it was, too.)
 
 function refuse(line, what)
 {
@@ -84,13 +90,48 @@ function are_literals(values,    list, n, i)
     return n > 0
 }
 
-function is_constant(names, value)
+function is_constant(names, value,    list)
 {
     if (names !~ /^[A-Z][A-Z0-9_]*(, [A-Z][A-Z0-9_]*)*$/)
         return 0
     if (value ~ /^\{.*\}$/)
-        return are_literals(substr(value, 2, length(value) - 2))
-    return are_literals(value)
+        return names !~ /,/ && are_literals(substr(value, 2, length(value) - 2))
+    return are_literals(value) && split(names, list, /, /) == split(value, list, /, /)
+}
+
+# Without what is in quotes.
+function bare(line)
+{
+    gsub(/'([^'\\]|\\.)*'|"([^"\\]|\\.)*"/, " ", line)
+    return line
+}
+
+function has_word(line, name)
+{
+    return match(" " line " ", "[^A-Za-z0-9_.]" name "[^A-Za-z0-9_]")
+}
+
+function declare(name)
+{
+    if (name in declared)
+        refuse(stmt[1], "declared twice: " name)
+    declared[name] = 1
+}
+
+# Is it one of its own that a later line gives another value?
+function check_fixed(    i, k, n, names, list)
+{
+    for (i = 1; i <= lines; i++) {
+        names = text[i]
+        sub(/^ +/, "", names)
+        if (names !~ /^[A-Za-z_][A-Za-z0-9_]*(, [A-Za-z_][A-Za-z0-9_]*)* = /)
+            continue
+        sub(/ = .*$/, "", names)
+        n = split(names, list, /, /)
+        for (k = 1; k <= n; k++)
+            if (list[k] in fixed)
+                refuse(text[i], "made once for all calls, and changed: " list[k])
+    }
 }
 
 # ---- parts ----
@@ -102,8 +143,7 @@ function count_fresh(n,    i, k, line, words, list, count)
     split("", fresh)
     count = 0
     for (i = 1; i <= n; i++) {
-        line = stmt[i]
-        gsub(/'([^'\\]|\\.)*'|"([^"\\]|\\.)*"/, " ", line)
+        line = bare(stmt[i])
         words = split(line, list, /[^A-Za-z0-9_]+/)
         for (k = 1; k <= words; k++)
             if (list[k] in declared && !(list[k] in around) && !(list[k] in fresh)) {
@@ -115,8 +155,17 @@ function count_fresh(n,    i, k, line, words, list, count)
 }
 
 # Puts the statement stmt[1] to stmt[n] into a part.
-function part_add(n,    i, k, count)
+function part_add(n,    i, k, count, returns)
 {
+    if (returning != "")
+        refuse(returning, "a return that is not the last statement")
+    for (i = 1; i <= n && returns != "function"; i++)
+        if (has_word(bare(stmt[i]), "function"))
+            returns = "function" # whose return it may be
+        else if (has_word(bare(stmt[i]), "return"))
+            returns = stmt[i]
+    if (returns != "function")
+        returning = returns
     count = count_fresh(n)
     if (part_lines > 0 && arounds + count > MOST_AROUND) {
         part_close()
@@ -139,6 +188,21 @@ function part_close(    i)
     }
     part_lines = arounds = 0
     split("", around)
+    if (clearing != "")
+        put("clears[#clears + 1] = function() " clearing " = nil end")
+    clearing = ""
+    cleared = 0
+}
+
+function clear_later(names, count)
+{
+    if (cleared + count > MOST_AROUND) {
+        put("clears[#clears + 1] = function() " clearing " = nil end")
+        clearing = ""
+        cleared = 0
+    }
+    clearing = clearing (clearing == "" ? "" : ", ") names
+    cleared += count
 }
 
 # ---- the whole ----
@@ -156,7 +220,7 @@ function joined(n,    i, line, all)
 }
 
 # "local A, B = value…": declares the names where they are, and gives them their values in a part.
-function take_local(n,    names, value, list, i, count, state)
+function take_local(n,    names, value, list, i, k, count, state)
 {
     names = substr(stmt[1], 7)
     value = ""
@@ -168,16 +232,23 @@ function take_local(n,    names, value, list, i, count, state)
     for (i = 1; i <= count; i++) {
         if (list[i] !~ /^[A-Za-z_][A-Za-z0-9_]*$/)
             refuse(stmt[1], "not a list of names")
-        declared[list[i]] = 1
+        declare(list[i])
         if (!(list[i] in is_defined))
             state = state (state == "" ? "" : ", ") list[i]
+        for (k = 1; k <= n; k++)
+            if (value != "" && has_word(bare(k == 1 ? value : stmt[k]), list[i]) && (k == 1 || stmt[k] !~ list[i] " = "))
+                refuse(stmt[k], "has itself as its value: " list[i])
     }
     if (value != "" && is_constant(names, value joined(n))) {
         for (i = 1; i <= n; i++)
             put(stmt[i])
+        for (i = 1; i <= count; i++)
+            fixed[list[i]] = 1
         return
     }
     put("local " names)
+    if (state != "")
+        clear_later(state, count)
     if (value != "")
         stmt[1] = names " = " value
     else if (state != "")
@@ -194,8 +265,10 @@ function take_statement(from, behind,    i, n)
     for (i = from; i < behind; i++)
         stmt[++n] = text[i]
     if (stmt[1] ~ /^(local )?function [A-Za-z0-9_]+\(/) {
-        if (stmt[1] ~ /^local/)
-            declared[word(stmt[1], 16)] = 1
+        if (stmt[1] ~ /^local/) {
+            declare(word(stmt[1], 16))
+            fixed[word(stmt[1], 16)] = 1
+        }
         for (i = 1; i <= n; i++)
             put(stmt[i])
     } else if (stmt[1] ~ /^local /) {
@@ -210,12 +283,13 @@ function persist(    i, behind, scopes)
     MOST_AROUND = 58 # Lua: LUAI_MAXUPVALUES 60
     for (i = 1; i <= lines; i++)
         if (text[i] ~ /^function [A-Za-z0-9_]+\(/)
-            is_defined[word(text[i], 10)] = 1
-    part_lines = arounds = outs = scopes = 0
+            is_defined[word(text[i], 10)] = fixed[word(text[i], 10)] = 1
+    part_lines = arounds = cleared = outs = scopes = 0
+    returning = clearing = ""
     put("local main")
     put("do")
     put("local KEYS, ARGV")
-    put("local parts = {}")
+    put("local parts, clears = {}, {}")
     declared["KEYS"] = declared["ARGV"] = 1
     for (i = 1; i <= lines; i = behind) {
         behind = i + 1
@@ -236,10 +310,14 @@ function persist(    i, behind, scopes)
     part_close()
     if (scopes != 0)
         refuse(text[lines], "the end of a scope is missing")
+    check_fixed()
     put("main = function(keys, args)")
     put("KEYS, ARGV = keys, args")
     put("for i = 1, #parts - 1 do parts[i]() end")
-    put("return parts[#parts]()")
+    put("local result = parts[#parts]()")
+    put("for i = 1, #clears do clears[i]() end")
+    put("KEYS, ARGV = nil")
+    put("return result")
     put("end")
     put("end")
     lines = outs

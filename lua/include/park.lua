@@ -37,10 +37,10 @@ end
 local function park(r, wait_ms, max_waiters)
     local W, waiter = waiting(), park_name(r)
     local worker, queue, roles = ARGV[r.a + 1], ARGV[r.a + 6], ARGV[r.a + 7]
-    local number = I(next_number())
+    local arrival = I(next_number())
     local old = W.read(waiter)
     if old then
-        number = call('ZSCORE', W.queue_key(old[3]), waiter) or number
+        arrival = call('ZSCORE', W.queue_key(old[3]), waiter) or arrival
         W.remove(waiter, old)
     elseif call('ZCARD', P .. 'waiters:deadline') >= max_waiters then -- the leader's own waiter has no deadline
         return nil, -32007, 'too many claims wait', '{"retry_after_ms":1000}'
@@ -48,9 +48,9 @@ local function park(r, wait_ms, max_waiters)
     local token = string.sub(KEYS[5 + K + tonumber(ARGV[r.at + 2])], #P + 7)
     call('HSET', P .. 'waiters', waiter, cjson.encode({token, ARGV[r.at + 3], queue, roles, worker, I(NOW)}))
     call('ZADD', P .. 'waiters:deadline', I(EFF() + wait_ms), waiter)
-    call('ZADD', W.instance_key(worker), number, waiter)
+    call('ZADD', W.instance_key(worker), arrival, waiter)
     W.each_set(queue, roles, function(set, name)
-        if call('ZADD', set, number, waiter) == 1 then
+        if call('ZADD', set, arrival, waiter) == 1 then
             call('SADD', P .. 'waiters:queues', name)
         end
     end)

@@ -50,6 +50,7 @@ LEFT_OUT = {
     "acl": {  # users.py
         "t1/backup.py": {"an external Redis": "needs a user who may replicate, which neither of ours may"},
         "t2/redis_cluster.py": {"a backup has the whole slot": "needs a user who may replicate, which neither of ours may"},
+        "t2/functions.py": {"without the rights": "is about what our users are refused"},
         "t4/sentinel.py": "sentinels and replicas would log in as users of their own",
     },
 }

@@ -22,6 +22,7 @@ ACL = MODE == "acl"
 # A test program that another one runs (campaign.py) finds that one's in its PATH.
 REAL = os.environ.get("CBTEST_REDIS_SERVER") or shutil.which("redis-server")
 ADMIN = ("admin", uuid.uuid4().hex)
+FUNCTIONS = " +fcall +function|load +function|list +function|delete"
 PASSWORDS = {"daemon": uuid.uuid4().hex, "client": uuid.uuid4().hex}
 
 if ACL:
@@ -51,13 +52,14 @@ def name(who, prefix):
 
 
 def acl_lines(srcdir, prefix):
-    """The lines of etc/redis-claudebench.acl with our passwords, for another prefix as the manual has it done."""
+    """The lines of etc/redis-claudebench.acl with our passwords, for another prefix as the manual has it done, and with functions, as
+    it says of a server that nobody else uses."""
     with open(os.path.join(srcdir, "etc/redis-claudebench.acl"), encoding="ascii") as f:
         text = f.read().replace("cb:", f"{prefix}:")
     for who, password in PASSWORDS.items():
         text = text.replace(f"{who.upper()}_PASSWORD_SHA256", hashlib.sha256(password.encode()).hexdigest())
         text = text.replace(f"user claudebench-{who} ", f"user {name(who, prefix)} ")
-    return text.splitlines()
+    return [line + FUNCTIONS if line.startswith("user claudebench-daemon") else line for line in text.splitlines()]
 
 
 def login(folder, prefix):

@@ -133,6 +133,56 @@ def kinds():
     equal((made.run("kind").stdout, made.text().splitlines()[0]), ("function\n", "#!lua flags=allow-oom,no-writes"))
 
 
+@case("what would do something else than in a script is refused, with the line")
+def differs():
+    for body, line in (
+            ("if ARGV[2] then\n    return 'early'\nend\nlocal a = 1\nreturn a\n", "return 'early'"),
+            ("local LIMIT = 10\nlocal function f()\n    LIMIT = LIMIT + 1\nend\nf()\nreturn LIMIT\n", "LIMIT = LIMIT + 1"),
+            ("local a = 1\nlocal b = 2\nlocal a = b\nreturn a\n", "local a = b"),
+            ("local tostring = tostring\nreturn tostring(1)\n", "local tostring = tostring"),
+            ("local g\nfunction g()\n    return 1\nend\nif g then\n    g = nil\nend\nreturn 1\n", "g = nil")):
+        done = Made(body).run()
+        check(done.returncode != 0 and done.stderr.strip().endswith(line), f"{body!r}: {done.returncode} {done.stderr!r}")
+    equal(Made("local A, B = 1\nB = (B or 0) + 1\nreturn B\n").calls(["p:"], ["p:"]), ["1", "1"], "no constant without a value of its own")
+
+
+@case("behind a call nothing is left of what it was given and has found")
+def left():
+    made = Made("""local list, words = {}, ARGV
+do
+local inner = {}
+function keep(n)
+    inner[1] = n
+end
+end
+local LIMIT = 3
+local function look()
+    keep(list)
+    return #words + LIMIT
+end
+return look()
+""".replace("local list", "local keep\nlocal list", 1))
+    program = library(made.text()).replace("main=function(keys,args)", "left=function() return {KEYS or false,ARGV or false,clears} end\nmain=function(keys,args)")
+    shown = lua(program + """print(main({}, {'p:', 'x'}))
+local function values(f, seen)
+    for i = 1, 60 do
+        local name, value = debug.getupvalue(f, i)
+        if name and name ~= '' and not seen[name] and type(value) ~= 'function' then
+            seen[name] = true
+            print(name .. '=' .. tostring(value))
+        end
+    end
+end
+local found = left()
+print(tostring(found[1]) .. ' ' .. tostring(found[2]))
+local seen = {}
+for i = 1, #found[3] do
+    values(found[3][i], seen)
+end
+""")
+    equal((shown[0], shown[1], sorted(shown[2:])), ("5", "false false", ["P=nil", "inner=nil", "list=nil", "words=nil"]))
+
+
 @case("what it cannot take apart is refused, with the line")
 def refused():
     for body, line in (("local function f()\nreturn 1\nend\nf()\n", "return 1"), ("local a, b.c = 1, 2\n", "local a, b.c = 1, 2"),

@@ -77,6 +77,12 @@ START_TEST(function_names_say_which_text_they_are)
     ck_assert(!scripts_has_library("claudebench_push_0123456789abcdef"));
     ck_assert(!scripts_has_library("claudebench_add"));
     ck_assert(!scripts_has_library(""));
+    ck_assert(scripts_is_library(name));
+    ck_assert(scripts_is_library("claudebench_of_another_version_0123456789abcdef"));
+    ck_assert(!scripts_is_library("claudebench_dashboard"));
+    ck_assert(!scripts_is_library("claudebench__0123456789abcdeg"));
+    ck_assert(!scripts_is_library("claudebench_0123456789abcdef"));
+    ck_assert(!scripts_is_library("other_task_create_0123456789abcdef"));
 }
 END_TEST
 
@@ -143,6 +149,21 @@ START_TEST(without_memory_for_the_library_it_is_a_script)
     ck_assert_int_eq(calls_of(link, "fcall"), 2);
     ck_assert_int_eq(calls_of(link, "evalsha"), 3);
     clock_fake_stop();
+    redis_link_free(link);
+    redis_fixture_free(f);
+}
+END_TEST
+
+static const char *const renamed[][4] = {{"--rename-command", "fcall", "", NULL},
+                                         {"--rename-command", "function", "", NULL}};
+
+START_TEST(without_the_command_it_is_a_script)
+{
+    struct redis_fixture *f = redis_fixture_start(renamed[_i]);
+    struct redis_link *link = redis_fixture_link(f);
+    push_makes(link, 1);
+    push_makes(link, 2);
+    ck_assert_int_eq(calls_of(link, "evalsha"), 2);
     redis_link_free(link);
     redis_fixture_free(f);
 }
@@ -377,6 +398,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, a_function_is_loaded_when_redis_does_not_have_it);
     tcase_add_test(tc, an_appended_function_that_is_not_there_is_a_reply);
     tcase_add_test(tc, without_memory_for_the_library_it_is_a_script);
+    tcase_add_loop_test(tc, without_the_command_it_is_a_script, 0, CB_ARRAY_LEN(renamed));
     tcase_add_loop_test(tc, without_the_right_to_functions_it_is_a_script, 0,
                         CB_ARRAY_LEN(function_rights));
     tcase_add_test(tc, without_any_right_that_is_what_is_told);
