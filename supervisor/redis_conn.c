@@ -298,12 +298,11 @@ static void reload_script(struct redis_conn *c, struct pending *p)
     push(c, p->fn, p->arg, NULL); /* a second NOSCRIPT is the caller's */
 }
 
-/* Answers that say: not this server, not now. (A right, or a command, that we lack is its sender's.) */
+/* Answers that say: not this server, not now. (A right that we lack for one command is its sender's.) */
 static bool is_fatal(enum redis_fault fault, const reply_t *reply)
 {
     return fault == REDIS_LOADING || redis_fault_is_elsewhere(fault) ||
-           (fault == REDIS_AUTH && strncmp(reply_str(reply), "NOPERM", 6) != 0 &&
-            strncmp(reply_str(reply), "ERR ", 4) != 0);
+           (fault == REDIS_AUTH && strncmp(reply_str(reply), "NOPERM", 6) != 0);
 }
 
 static void handle_reply(struct redis_conn *c, const reply_t *reply)
