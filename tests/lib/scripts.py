@@ -23,25 +23,24 @@ DEFAULTS = {"idem_ttl": 900000, "idem_cap": 268435456,
             "events": "stream 100000 268435456 604800000"}  # include/emit.lua: EVENTS_POLICY
 
 
-def _embed(mode, name):
-    if (mode, name) not in _texts:
-        src = procs.top_srcdir()
-        _texts[mode, name] = subprocess.run(
-            ["sh", os.path.join(src, "tools/embed-lua.sh"), mode, src, f"lua/{name}.lua"],
-            check=True,
-            capture_output=True,
-        ).stdout
-    return _texts[mode, name]
+ENDS = "return main(KEYS,ARGV)\n"  # what a function has as a script only: tools/persist-lua.awk
 
 
 def text(name):
     """One script as Redis gets it for EVALSHA."""
-    return _embed("expand", name)
+    if name not in _texts:
+        src = procs.top_srcdir()
+        _texts[name] = subprocess.run(
+            ["sh", os.path.join(src, "tools/embed-lua.sh"), "expand", src, f"lua/{name}.lua"],
+            check=True,
+            capture_output=True,
+        ).stdout
+    return _texts[name]
 
 
 def is_function(name):
     """Is it called by FCALL?"""
-    return _embed("kind", name) == b"function\n"
+    return text(name).endswith(ENDS.encode())
 
 
 def function(name):
@@ -53,7 +52,7 @@ def library(name):
     """The text for FUNCTION LOAD; as common/scripts.c: put_library()."""
     first, _, body = text(name).decode().partition("\n")
     flags = [f for f in first.partition("flags=")[2].split(",") if f]
-    return (f"#!lua name={function(name)}\n" + body.removesuffix("return main(KEYS,ARGV)\n")
+    return (f"#!lua name={function(name)}\n" + body.removesuffix(ENDS)
             + f"redis.register_function{{function_name='{function(name)}',callback=main,flags={{{','.join(repr(f) for f in flags)}}}}}\n")
 
 
