@@ -7,7 +7,7 @@
 #     local LIMIT = 10                       local main
 #     local queue = ARGV[1]                  do
 #     local seen = {}                        local KEYS, ARGV
-#     local function look(id)                local parts = {}
+#     local function look(id)                local parts, clears = {}, {}
 #         return seen[id]                    local LIMIT = 10
 #     end                            ->      local queue
 #     look(queue)                            local seen
