@@ -198,6 +198,8 @@ static void start_redis(struct env *env)
                           "",
                           "--hash-max-listpack-value",
                           "1024",
+                          "--zset-max-listpack-entries",
+                          "16",
                           "--appendonly",
                           has_aof ? "yes" : "no",
                           "--appendfsync",

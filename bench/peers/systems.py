@@ -39,6 +39,7 @@ def start_redis(box, aof, port=0):
     """The same settings for everybody. The append only file is not written anew while somebody is measured."""
     box.redis = box.start("redis", ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--unixsocket", box.socket,
                                     "--dir", box.folder, "--save", "", "--hash-max-listpack-value", "1024",
+                                    "--zset-max-listpack-entries", "16",
                                     "--appendonly", "no" if aof == "none" else "yes", "--appendfsync", "everysec",
                                     "--auto-aof-rewrite-percentage", "0"])
     box.wait(lambda: can_connect(box.socket), START_S, "redis-server answers")

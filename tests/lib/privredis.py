@@ -82,6 +82,7 @@ class PrivateRedis:
                 f"maxmemory {self.maxmemory}",
                 "maxmemory-policy noeviction",
                 "hash-max-listpack-value 1024",
+                "zset-max-listpack-entries 16",
                 "enable-debug-command yes",
                 "daemonize no",
                 *(self.around.lines() if self.around else []),

@@ -37,7 +37,8 @@ def modes():
         with d.connect() as r:
             conf = dict(zip(*[iter(x.decode() for x in r.call("CONFIG", "GET", "*"))] * 2))
         wanted = {"port": "0", "appendonly": "yes", "maxmemory-policy": "noeviction", "save": "",
-                  "hash-max-listpack-value": "1024", "lazyfree-lazy-expire": "yes", "unixsocketperm": "660", "appendfsync": "everysec"}
+                  "hash-max-listpack-value": "1024", "zset-max-listpack-entries": "16", "lazyfree-lazy-expire": "yes",
+                  "unixsocketperm": "660", "appendfsync": "everysec"}
         equal({k: conf[k] for k in wanted}, wanted)
         mode = lambda p: stat.S_IMODE(os.stat(f"{d.dir}/{p}").st_mode)
         equal(oct(mode("redis.sock")), oct(0o660))
