@@ -14,7 +14,7 @@ local function claim_result(tasks, memo, is_paused)
     if #memo == 0 then
         return is_paused and '{"claimed":false,"tasks":[],"paused":true}' or '{"claimed":false,"tasks":[]}'
     end
-    tasks[2], tasks[3], tasks[#tasks + 1] = '{"claimed":true,"taskId":"' .. memo[1], '","tasks":[', ']}'
+    tasks[2], tasks[3], tasks[4], tasks[#tasks + 1] = '{"claimed":true,"taskId":"', memo[1], '","tasks":[', ']}'
     return tasks
 end
 

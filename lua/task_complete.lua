@@ -14,9 +14,9 @@
 local LEASE_MS, DENY_MS, PULLS = op_arg(1), tonumber(op_arg(6)), op_arg(7) ~= 'push'
 -- @include claim.lua
 
--- `first` and `rest` are, together, the outcome without its last brace, and the name of the tasks.
-local function complete_result(first, rest, tasks, is_paused)
-    tasks[2], tasks[3], tasks[#tasks + 1] = first, rest, is_paused and '],"paused":true}' or ']}'
+-- The first three are, together, the outcome without its last brace, and the name of the tasks.
+local function complete_result(first, id, rest, tasks, is_paused)
+    tasks[2], tasks[3], tasks[4], tasks[#tasks + 1] = first, id, rest, is_paused and '],"paused":true}' or ']}'
     return tasks
 end
 
@@ -24,9 +24,10 @@ end
 local TASKS = ',"tasks":['
 local COMPLETED = string.sub(completed_json('', NOW_TEXT), 8, -2) .. TASKS
 
+local TOLD = {'worker', 'attempt', 'queue'} -- of a task.completed
 local function complete_task(id, key, t, result)
     complete(id, key, t, result)
-    emit_together('task.completed', 'id', {id}, {'worker', t.holder, 'attempt', I(t.attempts), 'queue', t.queue})
+    emit_together('task.completed', 'id', id, TOLD, t.holder, I(t.attempts), t.queue)
 end
 
 function op(r)
@@ -65,9 +66,9 @@ function op(r)
     end
     local tasks, memo, is_paused = claim_take(a + 5)
     if not outcome then -- not needed by itself, and a text more to look up (task_put()): a repeat makes it of the time of the record
-        return complete_result('{"id":"' .. id, COMPLETED, tasks, is_paused), r.scope and table.concat(memo, ' ')
+        return complete_result('{"id":"', id, COMPLETED, tasks, is_paused), r.scope and table.concat(memo, ' ')
     end
-    return complete_result(string.sub(outcome, 1, -2), TASKS, tasks, is_paused), r.scope and outcome .. '\n' .. table.concat(memo, ' ')
+    return complete_result(string.sub(outcome, 1, -2), '', TASKS, tasks, is_paused), r.scope and outcome .. '\n' .. table.concat(memo, ' ')
 end
 
 -- The memo: ids and tokens of what was claimed, behind the outcome if that was of an earlier completion; that of this one has the time of the record.
@@ -78,6 +79,6 @@ function op_replay(r, memo, at)
         return outcome
     end
     local tasks = claim_again(claimed or memo)
-    return complete_result(string.sub(outcome, 1, -2), TASKS, tasks)
+    return complete_result(string.sub(outcome, 1, -2), '', TASKS, tasks)
 end
 -- @include commit.lua

@@ -22,10 +22,12 @@ local function existing(id)
         .. ISO(c[4]) .. ',"existing":true}'
 end
 
+local TOLD = {'queue', 'priority'} -- of a task.created
+
 function op(r)
     local a = r.a
     local extras = create_extras(ARGV, a)
-    local ok, code, message, data = create_check(ARGV, a, extras, MAX_PENDING, {})
+    local ok, code, message, data = create_check(ARGV, a, extras, MAX_PENDING)
     if not ok then
         return nil, code, message, data
     end
@@ -33,7 +35,7 @@ function op(r)
     if is_old then
         return existing(id)
     end
-    emit_together('task.created', 'id', {id}, {'queue', ARGV[a + 3], 'priority', ARGV[a + 2]})
+    emit_together('task.created', 'id', id, TOLD, ARGV[a + 3], ARGV[a + 2])
     if status == 'failed' then
         create_told({id})
     end

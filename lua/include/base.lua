@@ -94,8 +94,14 @@ local function held_key(instance)
     end
     return key
 end
+local assigned_keys = {}
 local function assigned_key(instance)
-    return P .. 'assigned:' .. instance
+    local key = assigned_keys[instance]
+    if not key then
+        key = P .. 'assigned:' .. instance
+        assigned_keys[instance] = key
+    end
+    return key
 end
 local function instance_key(instance)
     return P .. 'instance:' .. instance

@@ -3,6 +3,7 @@
 -- @include denied.lua
 -- @include paused.lua
 -- @include indexes.lua
+-- @include digits.lua
 --
 -- Arguments behind `a`: worker id, its incarnation ('' = not given), max tasks, lease_ms ('' = the task's),
 -- 11 characters from the kernel, queue, roles (joined by spaces).
@@ -53,10 +54,11 @@ local function claim_candidates(queue, roles, limit)
     return ids
 end
 
--- Claimed tasks as texts that are put together only with the reply (task_put()): the second and the third are what comes before them.
+-- Claimed tasks as texts that are put together only with the reply (task_put()): those up to CLAIM_HEAD are what comes before them.
 -- The rest is room for one task: Lua counts all of a table's keys whenever it has to make it larger.
+local CLAIM_HEAD = 4
 local function claim_out()
-    return {'', '', '', nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil}
+    return {'', '', '', '', nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil}
 end
 
 -- What claim_held_put() needs of a task that the caller holds already.
@@ -64,7 +66,7 @@ local CLAIM_HELD = {'c', 'n', 'text', 'st', 'l', 'ro', 'meta', 'cc', 'pg', 'sc',
 
 -- Returns about how many bytes it has.
 local function claim_held_put(out, id, t, token)
-    if #out > 3 then
+    if #out > CLAIM_HEAD then
         out[#out + 1] = ','
     end
     task_put(out, id, {t[1], t[2], t[3], t[4], t[5], t[6], nil, nil, t[7], nil, t[8], t[9], t[10], nil, nil, nil, nil, t[11]})
@@ -186,7 +188,7 @@ local NO_FURTHER = {} -- a task that has none of them
 -- A task's JSON for who claims it; `lease` = what lease_make() gives of it. Returns about how many bytes it has.
 local function claim_put(out, id, t, further, c, numbers, lease, token)
     local n = #out
-    if n > 3 then
+    if n > CLAIM_HEAD then
         n = n + 1
         out[n] = ','
     end
@@ -211,18 +213,20 @@ end
 -- Leases tasks. Returns their texts (claim_out()), the array of their ids and tokens (the memo, for claim_again()), and whether the queue is paused. All of it is made
 -- before the first lease is written: a task that cannot be shown must not leave others half leased.
 -- The worker that commits counts claims by the code of the request: 4 = it has got something, 3 = there was nothing.
+local TOLD_OF_CLAIMS = {'worker', 'queue'}
 local function claim_take(a)
-    local worker, incarnation, limit = ARGV[a + 1], ARGV[a + 2], tonumber(ARGV[a + 3])
+    local worker, incarnation, limit = ARGV[a + 1], ARGV[a + 2], number_of(ARGV[a + 3])
     local queue = ARGV[a + 6]
     local out, memo = claim_out(), {nil, nil}
-    local held, writes = {nil}, {nil, nil, nil, nil} -- of those that are to be leased: ids; numbers, token, lease and its score; nil: room for one
+    -- Of those that are to be leased: ids; key, numbers, token, lease and its score. nil: room for one.
+    local held, writes = {nil}, {nil, nil, nil, nil, nil}
     local assigned = claim_assigned(a, limit, out, memo)
     local bytes, left = assigned.bytes, limit - #assigned.ids
     local wanted = left + CLAIM_PAST
     local is_paused = queue_is_paused(queue)
     local ids = PULLS and left > 0 and not is_paused and claim_candidates(queue, ARGV[a + 7], wanted) or NO_IDS
     local at, last, has_passed = ids.from, math.min(#ids, ids.from + wanted - 1), false
-    local with_roles = {}
+    local with_roles = NO_FURTHER -- by task, when there are any
     while at <= last and #held < left and bytes <= CLAIM_BYTES do
         local id = ids[at]
         local key = task_key(id)
@@ -240,13 +244,15 @@ local function claim_take(a)
                 count_move(queue, 'pending', nil)
             end
         elseif queue_fits(queue, roles) and not (further[7] and is_denied(worker, further[7], queue, roles, waits_since(id))) then
-            local token = I(next_number()) .. '-' .. ARGV[a + 5]
+            local head, d1, d2, d3 = next_digits()
+            local token = head .. d1 .. d2 .. d3 .. '-' .. ARGV[a + 5]
             local now = n.claimed or task_numbers(numbers_text(n[1] + 1, n[2] + 1))
             n.claimed = now
             local field, score, lease = lease_make(ARGV[a + 4] ~= '' and ARGV[a + 4] or further[3] or LEASE_MS, worker, incarnation)
             local h, w = #held + 1, #writes
-            held[h], writes[w + 1], writes[w + 2], writes[w + 3], writes[w + 4] = id, now.text, token, field, score
+            held[h], writes[w + 1], writes[w + 2], writes[w + 3], writes[w + 4], writes[w + 5] = id, key, now.text, token, field, score
             if roles and roles ~= '' then
+                with_roles = with_roles ~= NO_FURTHER and with_roles or {}
                 with_roles[id] = roles
             end
             bytes = bytes + claim_put(out, id, t, further, c, now, lease, token)
@@ -262,7 +268,7 @@ local function claim_take(a)
         ids.from = at
     end
     claim_hand_over(worker, assigned)
-    current.code = #memo > 0 and 4 or 3
+    done_code = #memo > 0 and 4 or 3
     if claim_was_mute then
         call('HDEL', instance_key(worker), 'mu')
         load_renew(worker)
@@ -273,8 +279,8 @@ local function claim_take(a)
     local held_by_worker, plain = held_key(worker), queue_key(queue)
     for i = 1, #held do
         local id = held[i]
-        local w = 4 * i
-        call('HSET', task_key(id), 'st', 'in_progress', 'n', writes[w - 3], 'tk', writes[w - 2], 'l', writes[w - 1])
+        local w = 5 * i
+        call('HSET', writes[w - 4], 'st', 'in_progress', 'n', writes[w - 3], 'tk', writes[w - 2], 'l', writes[w - 1])
         index_change('zset', LEASES, id, writes[w])
         index_change('set', held_by_worker, id, true)
         if with_roles[id] then
@@ -288,7 +294,7 @@ local function claim_take(a)
     if #ids < wanted and ARGV[a + 7] ~= '' then -- that was all of it
         queue_forget(queue, ARGV[a + 7])
     end
-    emit_together('task.claimed', 'ids', held, {'worker', worker, 'queue', queue})
+    emit_together('task.claimed', 'ids', held, TOLD_OF_CLAIMS, worker, queue)
     return out, memo, is_paused
 end
 

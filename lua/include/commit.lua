@@ -78,7 +78,7 @@ end
 end
 
 local function replay(r, record)
-    if string.sub(record, 1, HASH_SIZE) ~= r.hash then
+    if string.sub(record, 1, HASH_SIZE) ~= ARGV[r.at + 5] then
         return nil, -32602, 'the idempotency key was used with other params',
             '{"path":"","expected":"the params of the first request with this key","got":"other params"}'
     end
@@ -91,7 +91,7 @@ local function replay(r, record)
 end
 
 -- The group's requests, and their entries for one XACK. Of a request: `at`, behind which its part of ARGV begins; its
--- keys are KEYS[k + 1]…, its arguments ARGV[a + 1]…; hash of its params, scope of its outcome (nil: none is kept).
+-- keys are KEYS[k + 1]…, its arguments ARGV[a + 1]…; scope of its outcome (nil: none is kept).
 local requests, entries, scopes = {}, {}, {}
 
 local gate -- circuit and rate limit, when the method has one
@@ -123,7 +123,7 @@ local function handle(r, i)
     if not result or not scope or memo == false then
         return result, memo, message, data
     end
-    local record = r.hash .. NOW_TEXT .. (memo and '~' or '=') .. (memo or result)
+    local record = ARGV[r.at + 5] .. NOW_TEXT .. (memo and '~' or '=') .. (memo or result)
     records[scope] = record
     local n = #added
     added[n + 1], added[n + 2] = scope, record
@@ -133,23 +133,11 @@ end
 
 -- The reply that a result makes.
 local function result_text(id, result)
-    local head = '{"jsonrpc":"2.0","id":' .. id .. ',"result":'
     if type(result) == 'string' then
-        return head .. result .. '}'
+        return '{"jsonrpc":"2.0","id":' .. id .. ',"result":' .. result .. '}'
     end
-    result[1], result[#result + 1] = head, '}'
+    result[1], result[#result + 1] = '{"jsonrpc":"2.0","id":' .. id .. ',"result":', '}'
     return table.concat(result)
-end
-
--- Numbers that come again and again, as their texts.
-local number_of = {}
-local function number(text)
-    local n = number_of[text]
-    if not n then
-        n = tonumber(text)
-        number_of[text] = n
-    end
-    return n
 end
 
 local codes, errors, acked, replies = {}, {}, {}, {}
@@ -159,14 +147,14 @@ do
     local k, at = 5 + K + M, GATE_AT + tonumber(ARGV[9])
     for i = 1, N do
         local hash, scope = ARGV[at + 5], nil
-        local keys, ends = number(ARGV[at + 10]), at + 11 + number(ARGV[at + 11])
+        local keys, ends = number_of(ARGV[at + 10]), at + 11 + number_of(ARGV[at + 11])
         if hash ~= '' then
             ends = ends + 1
             scope = ARGV[ends]
             scopes[#scopes + 1] = scope
         end
         entries[i] = ARGV[at + 1]
-        requests[i] = {at = at, k = k, a = at + 11, hash = hash, scope = scope}
+        requests[i] = {at = at, k = k, a = at + 11, scope = scope} -- four: room for more would be doubled
         k, at = k + keys, ends
     end
 end
@@ -200,7 +188,7 @@ for i = 1, N do
     else
         local r = requests[i]
         acked[#acked + 1] = entries[i]
-        current = r
+        current, done_code = r, 0
         local ok, result, code, message, data = pcall(handle, r, i)
         if not ok then
             errors[#errors + 1] = {i, type(result) == 'table' and tostring(result.err) or tostring(result)}
@@ -209,7 +197,7 @@ for i = 1, N do
         if gate then
             gate.leave(i, not result and code)
         end
-        codes[i] = not result and code or r.replayed and 1 or r.code or 0
+        codes[i] = not result and code or r.replayed and 1 or done_code
         local list = ARGV[r.at + 2]
         if list ~= '0' and codes[i] ~= PARKED then
             local texts = replies[list]
@@ -273,7 +261,7 @@ local function cap_replies(key, length)
     end
 end
 for j, list in pairs(replies) do
-    local key = KEYS[5 + K + number(j)]
+    local key = KEYS[5 + K + number_of(j)]
     local pushed, length = pcall(call, 'RPUSH', key, unpack(list))
     if pushed then
         call('PEXPIRE', key, 60000)

@@ -1,5 +1,6 @@
 -- create.lua: puts new tasks on their queues. Needs task.lua. Where tasks may have extras, create_extras.lua is included instead.
 -- @include dependents.lua
+-- @include digits.lua
 --
 -- A task's nine arguments, behind position `a` of `list` (ARGV, or a template's): text (JSON), priority, queue,
 -- payload (JSON or ''), metadata (JSON or ''), max_attempts, max_crashes, roles (joined by spaces), and its extras:
@@ -62,15 +63,16 @@ local function create_together()
 end
 
 -- Everything that can keep a task from being created, before the first write. `wanted` counts what the request asks
--- of each queue: an empty table at its first task; `path` is put before a field's name in a problem. Returns true, or
--- nil and the error.
+-- of each queue: an empty table at its first task, nil when it has only one; `path` is put before a field's name in a problem.
+-- Returns true, or nil and the error.
 local function create_check(list, a, extras, max_pending, wanted, path)
     local queue = list[a + 3]
-    local waiting = count_waiting(queue) + (wanted[queue] or 0)
+    local waiting = count_waiting(queue) + (wanted and wanted[queue] or 0)
     if waiting >= max_pending then
         return create_full(queue, waiting)
+    elseif wanted then
+        wanted[queue] = (wanted[queue] or 0) + 1
     end
-    wanted[queue] = (wanted[queue] or 0) + 1
     want_moves()
     want_queue(queue, list[a + 8])
     if extras then
@@ -82,14 +84,29 @@ end
 local PENDING, PLAIN = {status = 'pending'}, '0'
 local NEW = '1 0 ' .. NOW_TEXT -- numbers_text()
 
+-- The field c of a new task. The last one is kept: the tasks of a group are mostly alike.
+local new_constants
+do
+local c_priority, c_attempts, c_crashes, c_marks, c_queue, c_text
+function new_constants(priority, max_attempts, max_crashes, marks, queue)
+    if priority ~= c_priority or max_attempts ~= c_attempts or max_crashes ~= c_crashes or marks ~= c_marks
+        or queue ~= c_queue then
+        c_priority, c_attempts, c_crashes, c_marks, c_queue = priority, max_attempts, max_crashes, marks, queue
+        c_text = constants_text(priority, max_attempts, max_crashes, NOW_TEXT, marks, queue)
+    end
+    return c_text
+end
+end
+
 -- Writes one task. Returns its id and state, and true when it is an older one that has the unique key.
 local function create_task(list, a, extras, made)
-    local queue, roles, now = list[a + 3], list[a + 8], NOW_TEXT
+    local queue, roles = list[a + 3], list[a + 8]
     local plan = extras and create_special().plan(queue, extras, made) or PENDING
     if plan.existing then
         return plan.existing[1], plan.existing[2], true
     end
-    local id, status = format('t-%016d', next_number()), plan.status
+    local head, d1, d2, d3 = next_digits()
+    local id, status = 't-' .. head .. d1 .. d2 .. d3, plan.status
     local payload, metadata, marks = list[a + 4], list[a + 5], PLAIN
     local bytes = #payload + #metadata
     if bytes > SMALL_BYTES then
@@ -102,25 +119,27 @@ local function create_task(list, a, extras, made)
         marks = marks .. 'o'
     end
     -- A hash of so few fields is searched from end to end: those come first that are read and written most often.
-    local h = {'HSET', task_key(id), 'st', status, 'n', status == 'failed' and numbers_text(1, 0, true) or NEW, 'c',
-        constants_text(list[a + 2], list[a + 6], list[a + 7], now, marks, queue), 'text', list[a + 1]}
-    if payload ~= '' then
-        h[11], h[12] = 'payload', payload
-    end
-    if marks ~= PLAIN then
+    local key, text, constants = task_key(id), list[a + 1], new_constants(list[a + 2], list[a + 6], list[a + 7], marks, queue)
+    if marks == PLAIN and payload ~= '' then -- no list to be made of it
+        call('HSET', key, 'st', 'pending', 'n', NEW, 'c', constants, 'text', text, 'payload', payload)
+    elseif marks == PLAIN then
+        call('HSET', key, 'st', 'pending', 'n', NEW, 'c', constants, 'text', text)
+    else
+        local h = {'HSET', key, 'st', status, 'n', status == 'failed' and numbers_text(1, 0, true) or NEW, 'c', constants, 'text', text}
         local function add(name, value)
             if value and value ~= '' then
                 h[#h + 1] = name
                 h[#h + 1] = value
             end
         end
+        add('payload', payload)
         add('meta', metadata)
         add('ro', roles)
         if extras then
             create_special().add_fields(add, plan, extras)
         end
+        call(unpack(h))
     end
-    call(unpack(h))
     if status == 'pending' then
         create_put(id, queue, list[a + 2], roles)
     elseif status == 'delayed' then

@@ -41,49 +41,55 @@ local function op_arg(i)
     return ARGV[9 + i]
 end
 
+-- A number that comes as a text; most come again and again.
+local numbers_known = {}
+local function number_of(text)
+    local n = numbers_known[text]
+    if not n then
+        n = tonumber(text)
+        numbers_known[text] = n
+    end
+    return n
+end
+
 -- The request being handled, for emit(); nil between requests.
 local current
+local done_code -- its code, when it is done and was not a replay
 
 -- Who asks, '' when nobody says so. (Of r: include/commit.lua.)
 local function request_actor(r)
     return ARGV[r.at + 6]
 end
 
--- What an event says of the request that caused it: a flat list of names and values, kept while the requests of the
--- group say the same.
-local CARRIED = {'actor', 'session', 'agent', 'trace'}
-local carried, carried_from = {}, {}
-local function carried_fields(first)
-    if carried_from[1] ~= ARGV[first] or carried_from[2] ~= ARGV[first + 1] or carried_from[3] ~= ARGV[first + 2]
-        or carried_from[4] ~= ARGV[first + 3] then
+-- What an event says of the request that caused it: a flat list of names and values. Requests behind each other that say the same
+-- have the same list, so that it tells callers apart, too.
+local carried, carried_of, carried_actor, carried_session, carried_agent, carried_trace
+local function carried_by(r)
+    if r == carried_of then
+        return carried
+    end
+    carried_of = r
+    local at = r.at
+    local actor, session, agent, trace = ARGV[at + 6], ARGV[at + 7], ARGV[at + 8], ARGV[at + 9]
+    if not carried or actor ~= carried_actor or session ~= carried_session or agent ~= carried_agent or trace ~= carried_trace then
+        carried_actor, carried_session, carried_agent, carried_trace = actor, session, agent, trace
         carried = {}
-        for i = 1, #CARRIED do
-            local value = ARGV[first + i - 1]
-            carried_from[i] = value
-            if value ~= '' then
-                carried[#carried + 1] = CARRIED[i]
-                carried[#carried + 1] = value
+        local fields, n = {'actor', actor, 'session', session, 'agent', agent, 'trace', trace}, 0
+        for i = 2, #fields, 2 do
+            if fields[i] ~= '' then
+                carried[n + 1], carried[n + 2] = fields[i - 1], fields[i]
+                n = n + 2
             end
         end
     end
     return carried
 end
 
--- Would their events carry the same?
-local function same_caller(r, other)
-    for i = 6, 9 do
-        if ARGV[r.at + i] ~= ARGV[other.at + i] then
-            return false
-        end
-    end
-    return true
-end
-
--- Appends an event at once.
-local function emit_now(kind, fields)
+-- Appends an event at once; `more`: what carried_by() gives of its request, nil: it comes of none.
+local function emit_now(kind, fields, more)
     local entry, partition = event_entry(kind, fields)
-    if current then
-        local more, n = carried_fields(current.at + 6), #entry
+    if more then
+        local n = #entry
         for i = 1, #more do
             entry[n + i] = more[i]
         end
@@ -92,61 +98,47 @@ local function emit_now(kind, fields)
 end
 
 -- What one event tells of: the tasks of a group that had the same done to them for one caller. It is held back until something else
--- is told, or the group ends. A list of {kind, name = what a single id is called, request = the first one, ids, fields}.
-local held_back = {}
+-- is told, or the group ends. By kind, and the kinds in the order of their first tasks: {kind, name = what a single id is called,
+-- caller, ids, names, and the values of these: a, b, c}.
+local held_back, held_kinds = {}, {}
 local function events_tell()
-    if held_back[1] then
-        local now, all = current, held_back
-        held_back = {}
-        for i = 1, #all do
-            local h = all[i]
-            current = h.request
-            emit_now(h.kind, {h.ids[2] and 'ids' or h.name, table.concat(h.ids, ' '), unpack(h.fields)})
+    local all, kinds = held_back, held_kinds
+    if kinds[1] then
+        held_back, held_kinds = {}, {}
+        for i = 1, #kinds do
+            local h = all[kinds[i]]
+            local names = h.names
+            emit_now(h.kind, {h.ids[2] and 'ids' or h.name, table.concat(h.ids, ' '), names[1], h.a, names[2], h.b, names[3], h.c}, h.caller)
         end
-        current = now
     end
 end
 
-local function is_same_event(h, fields)
-    if current.like ~= h.request then -- a completion and a claim of one request need it once
-        if not same_caller(h.request, current) then
-            return false
-        end
-        current.like = h.request
-    end
-    for i = 2, #fields, 2 do
-        if h.fields[i] ~= fields[i] then
-            return false
-        end
-    end
-    return true
-end
-
--- Tells that something happened to these tasks, together with others of the group. `fields` is a flat list of names and values, the same
--- names for all events of a kind; `name`, 'id' or 'ids', is that of the ids when there is only one.
-local function emit_together(kind, name, ids, fields)
-    local h
-    for i = 1, #held_back do
-        if held_back[i].kind == kind then
-            h = held_back[i]
-        end
-    end
-    if h and not is_same_event(h, fields) then
+-- Tells that something happened to a task, with the name 'id', or to those of a list, 'ids', together with others of the group.
+-- `names`: those of the two or three values behind it, the same for all events of a kind.
+local function emit_together(kind, name, id, names, a, b, c)
+    local h, caller = held_back[kind], carried_by(current)
+    if h and (h.caller ~= caller or h.a ~= a or h.b ~= b or h.c ~= c) then
         events_tell()
         h = nil
     end
     if not h then
-        h = {kind = kind, name = name, request = current, ids = {}, fields = fields}
-        held_back[#held_back + 1] = h
+        h = {kind = kind, name = name, caller = caller, ids = {}, names = names, a = a, b = b, c = c}
+        held_back[kind] = h
+        held_kinds[#held_kinds + 1] = kind
     end
-    local n = #h.ids
-    for i = 1, #ids do
-        h.ids[n + i] = ids[i]
+    local ids = h.ids
+    local n = #ids
+    if name == 'id' then
+        ids[n + 1] = id
+        return
+    end
+    for i = 1, #id do
+        ids[n + i] = id[i]
     end
 end
 
 -- Appends an event, behind those that are held back: `fields` is a flat list of names and values; empty values are left out. Returns its id.
 local function emit(kind, fields)
     events_tell()
-    return emit_now(kind, fields)
+    return emit_now(kind, fields, current and carried_by(current))
 end

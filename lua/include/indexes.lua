@@ -4,46 +4,49 @@
 -- `before_finish`, of which the functions of task.lua count on these sets: so it is included behind task.lua.
 local INDEX_WRITES = {zset = {'ZADD', 'ZREM'}, set = {'SADD', 'SREM'}}
 local LEASES = P .. 'leases'
-local index_keys, index_kinds = {}, {} -- in the order of their first change; by key
-local index_ids, index_values = {}, {} -- by key: tasks in the order of their first change; what becomes of each
+local index_keys, index_changes = {}, {} -- in the order of their first change; by key: kind, n, the tasks in that order, and what becomes of each
 
 -- `value`: the task's score, or true in a set; false: it goes.
 local function index_change(kind, key, id, value)
-    local ids, values = index_ids[key], index_values[key]
-    if not ids then
-        ids, values = {}, {}
-        index_ids[key], index_values[key], index_kinds[key] = ids, values, kind
+    local changes = index_changes[key]
+    if not changes then
+        changes = {kind = kind, n = 0, ids = {}, values = {}}
+        index_changes[key] = changes
         index_keys[#index_keys + 1] = key
     end
+    local values = changes.values
     if values[id] == nil then
-        ids[#ids + 1] = id
+        local n = changes.n + 1
+        changes.n, changes.ids[n] = n, id
     end
     values[id] = value
 end
 
 -- Writes what is to become of one set; nothing, when there is nothing.
 local function index_flush(key)
-    local ids, values = index_ids[key], index_values[key]
-    if not ids then
+    local changes = index_changes[key]
+    if not changes then
         return
     end
-    index_ids[key], index_values[key] = nil, nil
-    local there, gone, n = {}, {}, 0
-    for i = 1, #ids do
-        local value = values[ids[i]]
+    index_changes[key] = nil
+    local ids, values, there, gone, n, left = changes.ids, changes.values, {}, {}, 0, 0
+    for i = 1, changes.n do
+        local id = ids[i]
+        local value = values[id]
         if not value then
-            gone[#gone + 1] = ids[i]
+            left = left + 1
+            gone[left] = id
         else
             if value ~= true then
                 n = n + 1
                 there[n] = value
             end
             n = n + 1
-            there[n] = ids[i]
+            there[n] = id
         end
     end
-    local write = INDEX_WRITES[index_kinds[key]]
-    if #gone > 0 then -- first: a short set is searched from end to end
+    local write = INDEX_WRITES[changes.kind]
+    if left > 0 then -- first: a short set is searched from end to end
         call(write[2], key, unpack(gone))
     end
     if n > 0 then

@@ -26,8 +26,17 @@ local function task_numbers(text)
     end
     return n
 end
-local function numbers_text(version, attempts, has_ended)
-    return I(version) .. ' ' .. I(attempts) .. ' ' .. NOW_TEXT .. (has_ended and ' ' .. NOW_TEXT or '')
+-- The last one is kept: the tasks of a group have mostly come as far as each other.
+local numbers_text
+do
+local last_version, last_attempts, last_has_ended, last_numbers
+function numbers_text(version, attempts, has_ended)
+    if version ~= last_version or attempts ~= last_attempts or has_ended ~= last_has_ended then
+        last_version, last_attempts, last_has_ended = version, attempts, has_ended
+        last_numbers = I(version) .. ' ' .. I(attempts) .. ' ' .. NOW_TEXT .. (has_ended and ' ' .. NOW_TEXT or '')
+    end
+    return last_numbers
+end
 end
 
 -- Priority, max_attempts, max_crashes, created, marks (nil: none that matter when it ends), queue; is_plain = made without further fields.
