@@ -91,8 +91,8 @@ local c_priority, c_attempts, c_crashes, c_marks, c_queue, c_text
 function new_constants(priority, max_attempts, max_crashes, marks, queue)
     if priority ~= c_priority or max_attempts ~= c_attempts or max_crashes ~= c_crashes or marks ~= c_marks
         or queue ~= c_queue then
-        c_priority, c_attempts, c_crashes, c_marks, c_queue = priority, max_attempts, max_crashes, marks, queue
         c_text = constants_text(priority, max_attempts, max_crashes, NOW_TEXT, marks, queue)
+        c_priority, c_attempts, c_crashes, c_marks, c_queue = priority, max_attempts, max_crashes, marks, queue -- behind what may raise
     end
     return c_text
 end

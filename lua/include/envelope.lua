@@ -61,9 +61,10 @@ local function request_actor(r)
     return ARGV[r.at + 6]
 end
 
--- What an event says of the request that caused it: a flat list of names and values. Requests behind each other that say the same
--- have the same list, so that it tells callers apart, too.
+-- What an event says of the request that caused it: a flat list of names and values. Requests of one call that say the same have the
+-- same list, so that it tells callers apart, too.
 local carried, carried_of, carried_actor, carried_session, carried_agent, carried_trace
+local carried_lists = {} -- by the values
 local function carried_by(r)
     if r == carried_of then
         return carried
@@ -73,12 +74,17 @@ local function carried_by(r)
     local actor, session, agent, trace = ARGV[at + 6], ARGV[at + 7], ARGV[at + 8], ARGV[at + 9]
     if not carried or actor ~= carried_actor or session ~= carried_session or agent ~= carried_agent or trace ~= carried_trace then
         carried_actor, carried_session, carried_agent, carried_trace = actor, session, agent, trace
-        carried = {}
         local fields, n = {'actor', actor, 'session', session, 'agent', agent, 'trace', trace}, 0
-        for i = 2, #fields, 2 do
-            if fields[i] ~= '' then
-                carried[n + 1], carried[n + 2] = fields[i - 1], fields[i]
-                n = n + 2
+        local values = #actor .. ' ' .. #session .. ' ' .. #agent .. ' ' .. actor .. session .. agent .. trace
+        carried = carried_lists[values]
+        if not carried then
+            carried = {}
+            carried_lists[values] = carried
+            for i = 2, #fields, 2 do
+                if fields[i] ~= '' then
+                    carried[n + 1], carried[n + 2] = fields[i - 1], fields[i]
+                    n = n + 2
+                end
             end
         end
     end

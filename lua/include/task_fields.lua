@@ -32,8 +32,8 @@ do
 local last_version, last_attempts, last_has_ended, last_numbers
 function numbers_text(version, attempts, has_ended)
     if version ~= last_version or attempts ~= last_attempts or has_ended ~= last_has_ended then
-        last_version, last_attempts, last_has_ended = version, attempts, has_ended
         last_numbers = I(version) .. ' ' .. I(attempts) .. ' ' .. NOW_TEXT .. (has_ended and ' ' .. NOW_TEXT or '')
+        last_version, last_attempts, last_has_ended = version, attempts, has_ended -- behind what may raise
     end
     return last_numbers
 end

@@ -281,6 +281,21 @@ def callers_in_turns():
                     more[0]: [claimed("y"), completed("x")], more[1]: [claimed("x")], more[2]: [claimed("x")], more[3]: []})
 
 
+@case("who only claims, between two completions of another caller, does not make two events of them")
+def caller_between():
+    s.redis.call("FLUSHALL")
+    held = [s.create("t")["result"]["id"] for _ in range(3)]
+    tokens = [t["lease_token"] for t in s.claim("a", 3)["result"]["tasks"]]
+    s.complete(held[0], tokens[0])
+    more, before = s.create("t")["result"]["id"], len(s.events())
+    group = [completion(held[1], tokens[1]), completion(held[0], tokens[0], *s.claim_args("a")), completion(held[2], tokens[2])]
+    for request, actor in zip(group, "xyx"):
+        request.tail[0] = actor
+    equal(s.commit("task_complete", group, OP_ARGS["task_complete"]).codes, [0, 4, 0])
+    equal([(e["type"], e["ids"], e["actor"]) for e in s.events()[before:]],
+          [("task.completed", f"{held[1]} {held[2]}", "x"), ("task.claimed", more, "y")])
+
+
 if __name__ == "__main__":
     arguments()
     s = Scripts()
