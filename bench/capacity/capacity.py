@@ -14,7 +14,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 BENCH = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [BENCH, os.path.join(os.path.dirname(BENCH), "tests/lib")]
@@ -22,7 +21,7 @@ sys.path[:0] = [BENCH, os.path.join(os.path.dirname(BENCH), "tests/lib")]
 import procs  # noqa: E402  pylint: disable=wrong-import-position
 import tap  # noqa: E402  pylint: disable=wrong-import-position
 from daemon import Daemon  # noqa: E402  pylint: disable=wrong-import-position
-from report import page  # noqa: E402  pylint: disable=wrong-import-position
+from report import machine, page  # noqa: E402  pylint: disable=wrong-import-position
 
 BATCH, IN_FLIGHT = 100, 8
 SIZES = (0, 200, 1024, 4096, 16384)  # bytes of payload; the second one with all tasks, the others with a tenth
@@ -190,15 +189,12 @@ def measure_requests(bench, rounds):
 
 # ---- the report ----
 
-def machine():
-    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as f:
-        cpu = next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")), "unknown CPU")
-    redis = subprocess.run(["redis-server", "--version"], stdout=subprocess.PIPE, check=True).stdout.decode().split("v=")[1].split()[0]
-    return f"{cpu}, {os.cpu_count()} cores, {os.uname().sysname} {os.uname().release}", redis
+def redis_version():
+    return subprocess.run(["redis-server", "--version"], stdout=subprocess.PIPE, check=True).stdout.decode().split("v=")[1].split()[0]
 
 
 def report(found):
-    lines = ["# What things take", "", f"- date: {found['date']}", f"- machine: {found['machine']}", f"- redis {found['redis']}, the embedded one with its settings, "
+    lines = ["# What things take", "", f"- date: {found['machine']['date']}", machine.line(found["machine"]), f"- redis {found['redis']}, the embedded one with its settings, "
              f"commit {found['commit']}", "", "## A task", "", "Bytes of Redis for each task beyond its payload: the difference of used_memory, events left out (they "
              "have a cap of their own); hash: MEMORY USAGE of its key alone. Tasks per GiB: with payload, queued.", ""]
     rows = []
@@ -240,9 +236,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3, help="of claudebench-bench")
     page.add_arguments(parser)
     args = parser.parse_args()
-    name, redis = machine()
-    found = {"date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), "machine": name, "redis": redis,
-             "commit": os.environ.get("BENCH_COMMIT") or "unknown"}
+    found = {"machine": machine.facts(), "redis": redis_version(), "commit": os.environ.get("BENCH_COMMIT") or "unknown"}
     found["tasks"] = [measure_tasks(size, args.tasks if size == SIZES[1] else args.tasks // 10 // BATCH * BATCH) for size in SIZES]
     found["records"] = measure_records(args.records)
     found["processes"] = measure_processes()

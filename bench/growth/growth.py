@@ -153,7 +153,7 @@ def report(document, all_series, has_plot, name):
 
 # ---- the plot ----
 
-def panel(title, axis, is_log, y, curves):
+def panel(axis, is_log, y, curves):
     """One plot of gnuplot; curves: (title, dashed, [(x, least, median, largest)])."""
     script, plots = [], []
     for number, (label, style, points) in enumerate(curves):
@@ -165,7 +165,7 @@ def panel(title, axis, is_log, y, curves):
     script.append("set xtics (" + ", ".join(str(x) for x in ticks) + ")" if axis != WHATS["depth"][0] else "set xtics auto")
     low, high = ticks[0], ticks[-1]
     script.append(f"set xrange [{low * 0.7:g}:{high * 1.4:g}]" if is_log else f"set xrange [{low - 0.5:g}:{high + 0.5:g}]")
-    script += [f"set title \"{title}\"", f"set xlabel '{axis}'", f"set ylabel '{y}'", "plot " + ", ".join(plots)]
+    script += [f"set title 'by {axis}'", f"set ylabel '{y}'", "plot " + ", ".join(plots)]
     return "\n".join(script)
 
 
@@ -173,7 +173,7 @@ def plot_script(document, all_series):
     whats = list(dict.fromkeys(s["what"] for s in all_series))
     m = document["machine"]
     script = [f"set terminal svg size {max(2, len(whats)) * 330},1020 font 'sans,11' background 'white'",
-              "set key below horizontal maxrows 2 samplen 1.5 font ',8'", "set grid ytics lc rgb '#dddddd'", "set yrange [0:*]",
+              "set key bmargin center vertical maxrows 4 samplen 1.5 font ',8'", "set bmargin 6", "set grid ytics lc rgb '#dddddd'", "set yrange [0:*]",
               f"set multiplot layout 3,{len(whats)} columnsfirst title \"{m['date']}, {m['cpu']}, {m['cores']} cores, redis {m['redis']}, "
               f"commit {m['commit']}; median, least and largest of {document['rounds']} rounds\""]
     for what in whats:
@@ -194,9 +194,9 @@ def plot_script(document, all_series):
                 ratio.append((f"{s['row']} over its first", dashed, points("requests_per_s_over_first")))
             else:
                 ratio.append((f"{s['row']} over its first", solid, points("requests_per_s_over_first")))
-        script.append("unset logscale y\nset yrange [0:*]\n" + panel(f"by {axis}", axis, is_log, "requests/s", rate))
-        script.append("set yrange [0:*]\n" + panel("", axis, is_log, "requests/s, ratio", ratio))
-        script.append("set logscale y\nset yrange [*:*]\n" + panel("", axis, is_log, "p99 ms", p99))
+        script.append("unset logscale y\nset yrange [0:*]\n" + panel(axis, is_log, "requests/s", rate))
+        script.append("set yrange [0:*]\n" + panel(axis, is_log, "requests/s, ratio", ratio))
+        script.append("set logscale y\nset yrange [*:*]\n" + panel(axis, is_log, "p99 ms", p99))
     return "\n".join(script + ["unset multiplot"]) + "\n"
 
 

@@ -3,6 +3,7 @@
 import statistics
 
 from peers import systems
+from report import machine
 
 # measure: the column's heading. A measure whose name begins with one of LOWER is the better the lower it is.
 TABLES = (
@@ -157,7 +158,7 @@ def heading(found):
     kind = "AOF everysec" if found["aof"] == "everysec" else "no AOF"
     lines = [f"# Side by side with peers, {kind}", "",
              f"- date: {m['date']}; commit: {m['commit']}" + (f"; **{m['warning']}**" if m["warning"] else ""),
-             f"- machine: {m['cpu']}, {m['cores']} cores, {m['memory_mib']} MiB, {m['kernel']}; load average at the start {m['load']:.2f}",
+             machine.line(m),
              f"- rounds: {found['rounds']}, in another order each; medians (least–most); tasks have 200 bytes of text" +
              (f"; sizes × {found['scale']:g}: **no figures to quote**" if found["scale"] != 1 else ""), "",
              "| system | version | tasks are in | those of a consumer that dies are | |", "|---|---|---|---|---|"]

@@ -2,12 +2,14 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+
+from . import machine
+from . import plot as gnuplot
 
 
 def end(signo, _):
@@ -74,7 +76,7 @@ def heading(title, document, more):
     m = document["machine"]
     lines = [f"# {title}", "",
              f"- date: {m['date']}",
-             f"- machine: {m['cpu']}, {m['cores']} cores, {m['memory_mib']} MiB, {m['kernel']}; load average at the start {m['load']:.2f}",
+             machine.line(m),
              f"- {document['program']}, redis {m['redis']}, hiredis {m['hiredis']}, {m['compiler']}, commit {m['commit']}"]
     if m["warning"]:
         lines.append(f"- **not a build to measure: {m['warning']}**")
@@ -129,13 +131,10 @@ def compact(document):
     return json.dumps(document, ensure_ascii=False, indent=1, sort_keys=False) + "\n"
 
 
-def plot(args, what, script):
-    """Runs gnuplot. Returns the plot's path, or None with a word on stderr why there is none."""
-    if not shutil.which("gnuplot"):
-        print(f"{what}.svg is skipped: there is no gnuplot (Debian: gnuplot-nox)", file=sys.stderr)
+def plot(args, what, commands):
+    """Writes what gnuplot makes of its commands. Returns the plot's path, or None with a word on stderr why there is none."""
+    svg, why = gnuplot.draw(commands)
+    if why:
+        print(f"{what}.svg is skipped: {why}", file=sys.stderr)
         return None
-    done = subprocess.run(["gnuplot"], input=script.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
-    if done.returncode or not done.stdout:
-        print(f"{what}.svg is skipped: gnuplot ended with {done.returncode}: {done.stderr.decode(errors='replace')[-300:]}", file=sys.stderr)
-        return None
-    return write(args, what, "svg", done.stdout.decode())
+    return write(args, what, "svg", svg)

@@ -1,11 +1,10 @@
-"""plot.py: bars by gnuplot, as SVG: several panels of clusters, a logarithmic scale each."""
+"""plot.py: plots by gnuplot, as SVG, and one kind of them: bars, several panels of clusters, a logarithmic scale each."""
 
 import shutil
 import subprocess
 
 COLOURS = ("#1f6feb", "#8ab4f8", "#c9d1d9", "#57606a")
 SCRIPT = """set terminal svg size 1000,{height} font 'sans-serif,12' background '#ffffff'
-set output '{path}'
 set multiplot layout {rows},2 title '{title}' font ',15'
 set style data histograms
 set style histogram clustered gap 1
@@ -31,8 +30,8 @@ def block(number, rows):
     return lines + ["END"]
 
 
-def script(path, title, panels):
-    lines = [SCRIPT.format(path=quoted(path), title=quoted(title), rows=(len(panels) + 1) // 2, height=330 * ((len(panels) + 1) // 2) + 40)]
+def script(title, panels):
+    lines = [SCRIPT.format(title=quoted(title), rows=(len(panels) + 1) // 2, height=330 * ((len(panels) + 1) // 2) + 40)]
     for number, (name, unit, columns, rows) in enumerate(panels):
         values = [value for _, row in rows for value in row if value]
         if not values:
@@ -44,13 +43,19 @@ def script(path, title, panels):
     return "\n".join(lines + ["unset multiplot", ""])
 
 
-def bars(path, title, panels):
-    """panels: [(title, unit, [column], [(row, [value or None])])]. Returns None, or why there is no plot."""
+def draw(commands):
+    """What gnuplot makes of its commands, which set a terminal and no output: (text of the SVG, None), or (None, why there is none)."""
     if not shutil.which("gnuplot"):
-        return "gnuplot is not installed"
+        return None, "gnuplot is not installed (Debian: gnuplot-nox)"
     try:
-        done = subprocess.run(["gnuplot"], input=script(path, title, panels).encode(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              timeout=60, check=False)
+        done = subprocess.run(["gnuplot"], input=commands.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as why:
-        return f"gnuplot: {why}"
-    return None if done.returncode == 0 else f"gnuplot ended with {done.returncode}: " + " ".join(done.stdout.decode(errors="replace").split())[:200]
+        return None, f"gnuplot: {why}"
+    if done.returncode or not done.stdout:
+        return None, f"gnuplot ended with {done.returncode}: " + " ".join(done.stderr.decode(errors="replace").split())[-300:]
+    return done.stdout.decode(), None
+
+
+def bars(title, panels):
+    """panels: [(title, unit, [column], [(row, [value or None])])]. Returns as draw()."""
+    return draw(script(title, panels))

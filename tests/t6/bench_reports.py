@@ -13,7 +13,7 @@ sys.path.insert(0, HERE)
 
 from capacity import capacity  # noqa: E402  pylint: disable=wrong-import-position
 from growth import growth  # noqa: E402  pylint: disable=wrong-import-position
-from report import page  # noqa: E402  pylint: disable=wrong-import-position
+from report import machine, page  # noqa: E402  pylint: disable=wrong-import-position
 
 BENCH = os.path.abspath(procs.binary("claudebench-bench"))
 
@@ -171,7 +171,7 @@ def task_bytes():
 @case("capacity.py's report has every size, record and process, and doc/capacity.md has the same rows")
 def small_capacity():
     figures = capacity.measure_tasks(0, 200)
-    found = {"date": "today", "machine": "x", "redis": "7", "commit": "c", "tasks": [figures], "records": capacity.measure_records(200),
+    found = {"machine": machine.facts(), "redis": "7", "commit": "c", "tasks": [figures], "records": capacity.measure_records(200),
              "processes": capacity.measure_processes(batches=4, decisions=20), "requests": {}}
     # Those that are differences of used_memory say something only with many more of them.
     of_keys = [size for name, size, _ in found["records"] if not name.startswith(("claim", "registered", "connection"))]
