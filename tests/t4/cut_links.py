@@ -299,7 +299,8 @@ def random_cuts():
         d.start()
     dice = rng("cuts")
     with Load(daemons[0], tasks=4000, agents=1, producers=2, rate=60, lease_ms=2000) as load:
-        agents = [AgentProcess(daemons[i], load.ledger.path, i, at=net.hosts[i]) for i in OTHERS for _ in range(2)]
+        # As long as they can be and keep up: then nearly every cut finds them at work.
+        agents = [AgentProcess(daemons[i], load.ledger.path, i, at=net.hosts[i], work_ms=70) for i in OTHERS for _ in range(2)]
         for n, agent in enumerate(agents):
             agent.number = n
         until, cuts = time.monotonic() + 60, 0
