@@ -14,8 +14,9 @@ local function emit(kind, fields)
     event_add(kind, event_entry(kind, fields))
 end
 local requests, entries, GATE_AT = {{}}, {ARGV[3]}, 5
-local function request_actor()
-    return ARGV[5]
+local CALLER = {actor = ARGV[5]}
+local function caller_of()
+    return CALLER
 end
 
 -- The commit answers one whose deadline has passed.

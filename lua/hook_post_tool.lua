@@ -29,8 +29,8 @@ end
 function op(r)
     local a = r.a
     local class, tool, text = ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
-    local session = ARGV[r.at + 7]
-    local whose = session ~= '' and 's' .. session or 'a' .. request_actor(r)
+    local caller = caller_of(r)
+    local whose = caller.session ~= '' and 's' .. caller.session or 'a' .. caller.actor
     local field = redis.sha1hex(whose .. '\0' .. tool)
     audit_want()
     want('hash', FAILURES)

@@ -8,7 +8,7 @@
 -- @include audit.lua
 
 function op(r)
-    local n = tonumber(ARGV[r.at + 11])
+    local n = request_nargs(r)
     audit_want()
     for i = 1, n do
         audit_add('hook.local', ARGV[r.a + i], true)

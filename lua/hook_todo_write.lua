@@ -26,7 +26,7 @@ local LEASE_MS = TODO_TTL + 3600000 -- the tick ends the list before its leases
 
 -- An instance's id has no control characters, and what is in progress names its holder.
 local function todo_session(r)
-    local session = ARGV[r.at + 7]
+    local session = caller_of(r).session
     if session ~= '' and not string.find(session, '[%z\1-\31\127]') and not string.find(session, '\194[\128-\159]') then
         return session
     end
@@ -77,7 +77,7 @@ local function todo_move(item, t)
 end
 
 local function todo_metadata(r, session, item, description)
-    local agent = ARGV[r.at + 8]
+    local agent = caller_of(r).agent
     return '{"session":' .. S(session) .. (agent ~= '' and ',"agent":' .. S(agent) or '') .. item.more .. description .. '}'
 end
 

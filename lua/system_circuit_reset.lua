@@ -22,7 +22,7 @@ function op(r)
     elseif m.st == 'closed' then
         m.fails, m.is_changed = {}, true
     else
-        local by = request_actor(r)
+        local by = caller_of(r).actor
         circuit_close(m, 'reset by ' .. (by ~= '' and by or 'an operator'))
     end
     circuit_save(m)

@@ -18,7 +18,7 @@ function op(r)
             '{"reason":"version","state":"' .. (version == '0' and 'absent' or 'present') .. '","version":' .. version .. '}'
     end
     local new = I(next_number())
-    call('HSET', STATE_KEY, 'data', data, 'version', new, 'at', I(NOW), 'by', request_actor(r))
+    call('HSET', STATE_KEY, 'data', data, 'version', new, 'at', I(NOW), 'by', caller_of(r).actor)
     emit('state.synced', {'version', new, 'before', version})
     return '{"version":' .. new .. '}'
 end

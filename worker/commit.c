@@ -85,6 +85,11 @@ void commit_list_done(struct commit *list)
 
 /* ---- building ---- */
 
+static bool is_same_field(struct request_field a, struct request_field b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
+}
+
 /* The distinct reply lists of a group, numbered from 1. */
 struct reply_lists {
     const char *keys[COMMIT_REQUESTS_MAX];
@@ -98,8 +103,7 @@ static size_t reply_list_number(struct reply_lists *lists, const struct request 
     if (!r->can_reply)
         return 0;
     for (size_t i = 0; i < lists->len; i++)
-        if (lists->tokens[i].len == r->reply.len &&
-            memcmp(lists->tokens[i].at, r->reply.at, r->reply.len) == 0)
+        if (is_same_field(lists->tokens[i], r->reply))
             return i + 1;
     char *token = arena_strndup(arena, r->reply.at, r->reply.len);
     lists->tokens[lists->len] = r->reply;
@@ -121,9 +125,38 @@ static void add_refusal_args(struct script_call *call, const struct request *r)
         script_call_arg(call, reply_str(reply_at(r->raw, i)), reply_bytes(reply_at(r->raw, i)));
 }
 
+/* The distinct callers of a group, that is what requests say of who asks, numbered from 1. */
+struct callers {
+    const struct request *first[COMMIT_REQUESTS_MAX]; /* the first request of each */
+    size_t len;
+};
+
+static size_t caller_number(struct callers *callers, const struct request *r)
+{
+    for (size_t i = 0; i < callers->len; i++) {
+        const struct request *of = callers->first[i];
+        if (is_same_field(of->actor, r->actor) && is_same_field(of->session, r->session) &&
+            is_same_field(of->agent, r->agent) && is_same_field(of->trace, r->trace))
+            return i + 1;
+    }
+    callers->first[callers->len++] = r;
+    return callers->len;
+}
+
 static void add_field(struct script_call *call, struct request_field f)
 {
     script_call_arg(call, f.at ? f.at : "", f.len);
+}
+
+static void add_callers(struct script_call *call, const struct callers *callers)
+{
+    for (size_t i = 0; i < callers->len; i++) {
+        const struct request *r = callers->first[i];
+        add_field(call, r->actor);
+        add_field(call, r->session);
+        add_field(call, r->agent);
+        add_field(call, r->trace);
+    }
 }
 
 static void add_scope(struct script_call *call, const struct request *r)
@@ -132,17 +165,15 @@ static void add_scope(struct script_call *call, const struct request *r)
         script_call_arg_str(call, r->idem_scope);
 }
 
-static void add_request_args(struct script_call *call, const struct request *r, size_t reply_number)
+static void add_request_args(struct script_call *call, const struct request *r, size_t list,
+                             size_t caller)
 {
     script_call_arg_str(call, r->entry_id);
-    script_call_arg_int(call, (int64_t)reply_number);
+    script_call_arg_int(call, (int64_t)list);
     script_call_arg_str(call, r->id_json);
     script_call_arg_int(call, r->deadline_ms);
     script_call_arg_str(call, r->idem_scope[0] ? r->params_hash : "");
-    add_field(call, r->actor);
-    add_field(call, r->session);
-    add_field(call, r->agent);
-    add_field(call, r->trace);
+    script_call_arg_int(call, (int64_t)caller);
     if (r->refused) {
         script_call_arg_int(call, 0);
         script_call_arg_int(call, 5 + (r->dead_reason ? (int64_t)reply_count(r->raw) : 0));
@@ -181,8 +212,9 @@ void commit_build(struct commit *c, const struct handler_context *ctx, struct ar
 {
     static const enum key_id fixed[] = {KEY_EVENTS, KEY_DUPLICATES, KEY_CLOCK, KEY_META};
     struct reply_lists lists = {.len = 0};
+    struct callers callers = {.len = 0};
     struct arg_list keys = {0}, args = {0};
-    size_t numbers[COMMIT_REQUESTS_MAX];
+    size_t list_of[COMMIT_REQUESTS_MAX], caller_of[COMMIT_REQUESTS_MAX];
     struct script_call *call = &c->call;
 
     script_call_reset(call, c->script);
@@ -192,8 +224,10 @@ void commit_build(struct commit *c, const struct handler_context *ctx, struct ar
         script_call_key(call, keys_make(arena, ctx->prefix, fixed[i]));
     for (size_t i = 0; i < keys.len; i++)
         script_call_key(call, keys.items[i].data);
-    for (size_t i = 0; i < c->len; i++)
-        numbers[i] = reply_list_number(&lists, c->requests[i], ctx->prefix, arena);
+    for (size_t i = 0; i < c->len; i++) {
+        list_of[i] = reply_list_number(&lists, c->requests[i], ctx->prefix, arena);
+        caller_of[i] = caller_number(&callers, c->requests[i]);
+    }
     for (size_t i = 0; i < lists.len; i++)
         script_call_key(call, lists.keys[i]);
     for (size_t i = 0; i < c->len; i++)
@@ -209,11 +243,13 @@ void commit_build(struct commit *c, const struct handler_context *ctx, struct ar
     script_call_arg_str(call, options_events_policy(ctx->opts, arena));
     const struct handler *gated = c->script == SCRIPT_REFUSE ? NULL : c->handler;
     script_call_arg_int(call, (int64_t)admission_count(ctx->opts, gated));
+    script_call_arg_int(call, (int64_t)callers.len);
     for (size_t i = 0; i < args.len; i++)
         script_call_arg(call, args.items[i].data, args.items[i].len);
     admission_put_args(call, ctx->opts, gated, c->requests, c->len, arena);
+    add_callers(call, &callers);
     for (size_t i = 0; i < c->len; i++)
-        add_request_args(call, c->requests[i], numbers[i]);
+        add_request_args(call, c->requests[i], list_of[i], caller_of[i]);
 }
 
 /* ---- the reply ---- */

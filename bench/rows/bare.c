@@ -107,9 +107,7 @@ static void add_request(struct bare *b, const struct bare_group *g, size_t i)
     script_call_arg_str(&b->call, id_json);
     script_call_arg_str(&b->call, "0"); /* deadline */
     script_call_arg_str(&b->call, idem ? "0123456789a" : "");
-    script_call_arg_str(&b->call, "bench"); /* actor; session, agent, trace */
-    for (int k = 0; k < 3; k++)
-        script_call_arg_str(&b->call, "");
+    script_call_arg_str(&b->call, "1"); /* the caller */
     script_call_arg_int(&b->call, (int64_t)g->step->shape.nkeys);
     script_call_arg_int(&b->call, (int64_t)g->step->shape.nargs);
     add_args(b, &g->step->shape, reply_str(field(entry, AT_PARAMS)));
@@ -132,7 +130,11 @@ static void append_call(struct bare *b, const struct bare_group *g)
     script_call_arg_int(&b->call, opts->limits.idempotency_bytes);
     script_call_arg_str(&b->call, options_events_policy(opts, &b->arena));
     script_call_arg_int(&b->call, 0); /* no gate */
+    script_call_arg_int(&b->call, 1); /* one caller */
     add_args(b, &g->step->operation, "");
+    script_call_arg_str(&b->call, "bench"); /* actor; session, agent, trace */
+    for (int i = 0; i < 3; i++)
+        script_call_arg_str(&b->call, "");
     for (size_t i = 0; i < g->len; i++)
         add_request(b, g, i);
     scripts_append(b->link, &b->call);

@@ -4,7 +4,6 @@
 -- A record is a part of the commit that it tells of: there is none without the other. It never holds a call's whole
 -- input: of that, the worker sends a hash and what a rule matched, cut.
 local AUDIT, AUDIT_MAX = op_key(K), op_arg(C)
-local AUDIT_CARRIED = {'actor', 'session', 'agent', 'trace'}
 local audit_is_trimmed = false
 
 -- To be said before the first write.
@@ -15,12 +14,10 @@ end
 -- The request being handled as members of a JSON object, without the braces; what it does not say is left out.
 -- is_carried: it only brings the record, which says itself whose it is.
 local function audit_request(is_carried)
-    local at = current.at
-    local out = '"request":' .. ARGV[at + 3]
-    for i = 1, is_carried and 1 or #AUDIT_CARRIED do
-        local value = ARGV[at + 5 + i]
-        if value ~= '' then
-            out = out .. ',"' .. AUDIT_CARRIED[i] .. '":' .. S(value)
+    local out, says = '"request":' .. ARGV[current.at + 3], caller_of(current).says
+    for i = 1, #says, 2 do
+        if not is_carried or says[i] == 'actor' then
+            out = out .. ',"' .. says[i] .. '":' .. S(says[i + 1])
         end
     end
     return out

@@ -141,20 +141,20 @@ local function result_text(id, result)
 end
 
 local codes, errors, acked, replies = {}, {}, {}, {}
-local GATE_AT = 9 + C -- behind which the gate's arguments begin
+local GATE_AT = 10 + C -- behind which the gate's arguments begin
 
 do
-    local k, at = 5 + K + M, GATE_AT + tonumber(ARGV[9])
+    local k, at = 5 + K + M, REQUESTS_AT
     for i = 1, N do
         local hash, scope = ARGV[at + 5], nil
-        local keys, ends = number_of(ARGV[at + 10]), at + 11 + number_of(ARGV[at + 11])
+        local keys, ends = number_of(ARGV[at + 7]), at + 8 + number_of(ARGV[at + 8])
         if hash ~= '' then
             ends = ends + 1
             scope = ARGV[ends]
             scopes[#scopes + 1] = scope
         end
         entries[i] = ARGV[at + 1]
-        requests[i] = {at = at, k = k, a = at + 11, scope = scope} -- four: room for more would be doubled
+        requests[i] = {at = at, k = k, a = at + 8, scope = scope} -- four: room for more would be doubled
         k, at = k + keys, ends
     end
 end

@@ -5,11 +5,12 @@
 --       then K keys of the operation, M reply lists, and per request its own keys
 -- ARGV  1 prefix with colon   2 N requests   3 M reply lists   4 K keys of the operation
 --       5 C arguments of the operation   6 idempotency TTL ms   7 idempotency bytes cap
---       8 the policy for events (include/emit.lua)   9 G arguments of the gate   10… the C arguments, the G arguments
---       (include/gate.lua), then per request:
---       entry id, number of its reply list (0 = nobody waits), id as JSON, deadline (wall ms, 0 = none),
---       hash of the params (11 bytes, '' = no outcome is kept), actor, session, agent, trace, number of its
---       keys, number of its arguments, the arguments, and behind them, with a hash, the scope of the idempotency key
+--       8 the policy for events (include/emit.lua)   9 G arguments of the gate   10 W callers   11… the C arguments, the G
+--       arguments (include/gate.lua), of each caller, no two of which are alike: actor, session, agent, trace; then per
+--       request:
+--       entry id, number of its reply list (0 = nobody waits), id as JSON, deadline (wall ms, 0 = none), hash of the params
+--       (11 bytes, '' = no outcome is kept), number of its caller, number of its keys, number of its arguments, the
+--       arguments, and behind them, with a hash, the scope of the idempotency key
 -- Returns { {code per request: 0 done, 1 replayed, 2 parked, 3 and 4 a claim that got nothing or something, -1 duplicate, else the error's code},
 --           {number of the request (0: the group) and text of each internal error}, length of the stream [, what the script has set reply_more to] }
 --
@@ -38,7 +39,7 @@ local function op_key(i)
     return KEYS[5 + i]
 end
 local function op_arg(i)
-    return ARGV[9 + i]
+    return ARGV[10 + i]
 end
 
 -- A number that comes as a text; most come again and again.
@@ -56,46 +57,38 @@ end
 local current
 local done_code -- its code, when it is done and was not a replay
 
--- Who asks, '' when nobody says so. (Of r: include/commit.lua.)
-local function request_actor(r)
-    return ARGV[r.at + 6]
-end
-
--- What an event says of the request that caused it: a flat list of names and values. Requests of one call that say the same have the
--- same list, so that it tells callers apart, too.
-local carried, carried_of, carried_actor, carried_session, carried_agent, carried_trace
-local carried_lists = {} -- by the values
-local function carried_by(r)
-    if r == carried_of then
-        return carried
-    end
-    carried_of = r
-    local at = r.at
-    local actor, session, agent, trace = ARGV[at + 6], ARGV[at + 7], ARGV[at + 8], ARGV[at + 9]
-    if not carried or actor ~= carried_actor or session ~= carried_session or agent ~= carried_agent or trace ~= carried_trace then
-        carried_actor, carried_session, carried_agent, carried_trace = actor, session, agent, trace
-        local fields, n = {'actor', actor, 'session', session, 'agent', agent, 'trace', trace}, 0
-        local values = #actor .. ' ' .. #session .. ' ' .. #agent .. ' ' .. actor .. session .. agent .. trace
-        carried = carried_lists[values]
-        if not carried then
-            carried = {}
-            carried_lists[values] = carried
-            for i = 2, #fields, 2 do
-                if fields[i] ~= '' then
-                    carried[n + 1], carried[n + 2] = fields[i - 1], fields[i]
-                    n = n + 2
-                end
-            end
+-- The callers, by the text of their number: {actor, session, agent = '' when nobody says so, says = what events and records say of a
+-- request of theirs: a flat list of names and values}.
+local callers, CALLERS_AT = {}, 10 + C + tonumber(ARGV[9])
+local REQUESTS_AT, CALLER_SAYS = CALLERS_AT + 4 * tonumber(ARGV[10]), {'actor', 'session', 'agent', 'trace'}
+for at = CALLERS_AT, REQUESTS_AT - 1, 4 do
+    local says, n = {}, 0
+    for i = 1, 4 do
+        local value = ARGV[at + i]
+        if value ~= '' then
+            says[n + 1], says[n + 2] = CALLER_SAYS[i], value
+            n = n + 2
         end
     end
-    return carried
+    callers[I((at - CALLERS_AT) / 4 + 1)] = {actor = ARGV[at + 1], session = ARGV[at + 2], agent = ARGV[at + 3], says = says}
 end
 
--- Appends an event at once; `more`: what carried_by() gives of its request, nil: it comes of none.
-local function emit_now(kind, fields, more)
+-- Who asks, and how many keys and arguments of its own a request has. (Of r: include/commit.lua.)
+local function caller_of(r)
+    return callers[ARGV[r.at + 6]]
+end
+local function request_nkeys(r)
+    return tonumber(ARGV[r.at + 7])
+end
+local function request_nargs(r)
+    return tonumber(ARGV[r.at + 8])
+end
+
+-- Appends an event at once; `caller`: that of its request, nil: it comes of none.
+local function emit_now(kind, fields, caller)
     local entry, partition = event_entry(kind, fields)
-    if more then
-        local n = #entry
+    if caller then
+        local n, more = #entry, caller.says
         for i = 1, #more do
             entry[n + i] = more[i]
         end
@@ -122,7 +115,7 @@ end
 -- Tells that something happened to a task, with the name 'id', or to those of a list, 'ids', together with others of the group.
 -- `names`: those of the two or three values behind it, the same for all events of a kind.
 local function emit_together(kind, name, id, names, a, b, c)
-    local h, caller = held_back[kind], carried_by(current)
+    local h, caller = held_back[kind], caller_of(current)
     if h and (h.caller ~= caller or h.a ~= a or h.b ~= b or h.c ~= c) then
         events_tell()
         h = nil
@@ -146,5 +139,5 @@ end
 -- Appends an event, behind those that are held back: `fields` is a flat list of names and values; empty values are left out. Returns its id.
 local function emit(kind, fields)
     events_tell()
-    return emit_now(kind, fields, current and carried_by(current))
+    return emit_now(kind, fields, current and caller_of(current))
 end

@@ -1,6 +1,6 @@
 -- gate.lua: circuit and rate limit of a group of requests of one method (DESIGN §3). The body of a function, so that a group
 -- without either pays nothing for it. Needs base.lua; GATE_AT, behind which the gate's arguments begin in ARGV; `requests`
--- and `entries`, the group's; request_actor(). Returns the gate.
+-- and `entries`, the group's; caller_of(). Returns the gate.
 --
 -- Its arguments: method, rate limit (0 = none), its window ms; of the breaker: threshold (0 = none), window ms, open ms, most
 -- open ms, back-off in thousandths, half_open, close_after, permit ms, methods that it depends on; and a letter for each
@@ -48,7 +48,7 @@ function gate.enter(r, i, is_outside)
         code, message, data = slow.refuse()
     end
     if limiter and not code then
-        code, message, data = limiter.take(request_actor(r))
+        code, message, data = limiter.take(caller_of(r).actor)
     end
     if code then
         entered = false

@@ -15,7 +15,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-enum { FIXED_KEYS = 5, FIXED_ARGS = 9, REQUEST_ARGS = 11, ENTRIES_MAX = 200 };
+enum { FIXED_KEYS = 5, FIXED_ARGS = 10, CALLER_ARGS = 4, REQUEST_ARGS = 8, ENTRIES_MAX = 200 };
 
 struct bench {
     struct handler_context ctx;
@@ -50,13 +50,17 @@ static void check_call(const struct commit *c)
             sum += (unsigned char)call->argv[i][at];
     (void)sum;
     cb_assert((size_t)number_at(call, first, 1) == c->len);
+    size_t callers = (size_t)number_at(call, first, 9), lists = (size_t)number_at(call, first, 2);
     size_t at = FIXED_ARGS + (size_t)number_at(call, first, 4) + (size_t)number_at(call, first, 8);
-    size_t keys = FIXED_KEYS + (size_t)number_at(call, first, 3) +
-                  (size_t)number_at(call, first, 2);
+    at += CALLER_ARGS * callers;
+    size_t keys = FIXED_KEYS + (size_t)number_at(call, first, 3) + lists;
     for (size_t i = 0; i < c->len; i++) {
+        size_t caller = (size_t)number_at(call, first, at + 5);
+        cb_assert(caller >= 1 && caller <= callers);
+        cb_assert((size_t)number_at(call, first, at + 1) <= lists);
         bool has_scope = call->lens[first + at + 4] > 0;
-        keys += (size_t)number_at(call, first, at + 9);
-        at += REQUEST_ARGS + (size_t)number_at(call, first, at + 10) + has_scope;
+        keys += (size_t)number_at(call, first, at + 6);
+        at += REQUEST_ARGS + (size_t)number_at(call, first, at + 7) + has_scope;
     }
     cb_assert(first + at == call->argc);
     cb_assert(keys == call->nkeys);

@@ -77,7 +77,7 @@ class Request:
                  agent="", trace="", entry=None, flags=""):
         self.args, self.rid, self.reply, self.deadline = args, rid, reply, deadline
         self.params_hash, self.idem, self.keys = hash_of(params_hash), idem, list(keys)
-        self.tail = [actor, session, agent, trace]
+        self.caller = (actor, session, agent, trace)
         self.entry = entry
         self.flags = flags
 
@@ -197,12 +197,13 @@ class Scripts:
         args = [self.prefix + ":", len(requests), len(lists), len(op_keys), len(op_args), self.options["idem_ttl"],
                 self.options["idem_cap"], self.options["events"]]
         guard = gate.args(requests) if gate else []
-        args += [len(guard), *op_args, *guard]
+        callers = list(dict.fromkeys(r.caller for r in requests))
+        args += [len(guard), len(callers), *op_args, *guard, *[field for caller in callers for field in caller]]
         for request in requests:
             keys += request.keys
-            args += [request.entry, lists.index(request.reply) + 1 if request.reply else 0, json.dumps(request.rid),
-                     request.deadline, request.params_hash, *request.tail, len(request.keys), len(request.args),
-                     *request.args, *([request.idem] if request.params_hash else [])]
+            args += [request.entry, lists.index(request.reply) + 1 if request.reply else 0, json.dumps(request.rid), request.deadline,
+                     request.params_hash, callers.index(request.caller) + 1, len(request.keys), len(request.args), *request.args,
+                     *([request.idem] if request.params_hash else [])]
         return Answer(self.eval(name, keys, args))
 
     def replies(self, token):

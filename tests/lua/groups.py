@@ -272,7 +272,7 @@ def callers_in_turns():
     group = [completion(held[0], tokens[0]), completion(held[0], tokens[0], *s.claim_args("a")), completion(held[1], tokens[1], *s.claim_args("a")),
              completion(more[0], "", *s.claim_args("a")), completion(held[2], tokens[2])]
     for request, actor in zip(group, "xyxxy"):
-        request.tail[0] = actor
+        request.caller = (actor, "", "", "")
     equal(s.commit("task_complete", group, OP_ARGS["task_complete"]).codes, [0, 4, 4, 4, 0])
     told = [(e["type"].split(".")[1], (e.get("ids") or e["id"]).split(), e["actor"]) for e in s.events()[len(held) + 1 + len(more):]]
     by_task = {task: [(kind, actor) for kind, ids, actor in told if task in ids] for task in held + more}
@@ -290,7 +290,7 @@ def caller_between():
     more, before = s.create("t")["result"]["id"], len(s.events())
     group = [completion(held[1], tokens[1]), completion(held[0], tokens[0], *s.claim_args("a")), completion(held[2], tokens[2])]
     for request, actor in zip(group, "xyx"):
-        request.tail[0] = actor
+        request.caller = (actor, "", "", "")
     equal(s.commit("task_complete", group, OP_ARGS["task_complete"]).codes, [0, 4, 0])
     equal([(e["type"], e["ids"], e["actor"]) for e in s.events()[before:]],
           [("task.completed", f"{held[1]} {held[2]}", "x"), ("task.claimed", more, "y")])
