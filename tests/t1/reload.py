@@ -148,29 +148,29 @@ def under_load():
     with Daemon(config={"domains": {"task": {"workers": 2}}}) as d:
         d.caller()
         stop = threading.Event()
-        sent, answered, problems, most = [0], [0], [], [0]
+        sent, answered, problems, most = [0, 0], [0, 0], [], [0]  # of each thread its own
 
-        def load():
+        def load(n):
             caller = d.caller(schemas=False)
             flying = []
             while not stop.is_set() or flying:
                 if not stop.is_set() and len(flying) < 1500:
                     flying += caller.send_many([("task.create", {"text": "t"}, {}) for _ in range(100)])
-                    sent[0] += 100
+                    sent[n] += 100
                 for reply in caller.wait_all(flying[:100], 30):
-                    answered[0] += 1
+                    answered[n] += 1
                     if not reply.ok:
                         problems.append(reply.raw)
                 flying = flying[100:]
             problems.extend(caller.doubles)
 
-        threads = [threading.Thread(target=load, daemon=True) for _ in range(2)]
+        threads = [threading.Thread(target=load, args=(n,), daemon=True) for n in range(2)]
         for t in threads:
             t.start()
         try:
             for i in range(6):
-                goal = answered[0] + 1000
-                wait_until(lambda g=goal: answered[0] >= g, 30, "the load goes on")
+                goal = sum(answered) + 1000
+                wait_until(lambda g=goal: sum(answered) >= g, 30, "the load goes on")
                 write(d, task={"lease_ms": 20000 + i})
                 if i % 2:
                     procs.kill(d.pid, signal.SIGHUP)  # the next one may come before this one is finished
@@ -183,14 +183,14 @@ def under_load():
                 t.join(60)
         ctl(d, "reload", "--wait")
         equal(problems, [])
-        equal(answered[0], sent[0])
+        equal(answered, sent)
         with d.connect() as r:
-            equal(r.call("ZCARD", "cb:queue:tasks:pending"), sent[0], "tasks")
+            equal(r.call("ZCARD", "cb:queue:tasks:pending"), sum(sent), "tasks")
             equal(r.call("XLEN", "cb:requests:task"), 0)
         equal(d.duplicates(), 0)
         check(most[0] <= 4, f"{most[0]} task workers at once")
         equal([e for e in d.events() if e["event"] in ("child_died", "child_killed")], [])
-        note(f"{sent[0]} requests, at most {most[0]} task workers at once")
+        note(f"{sum(sent)} requests, at most {most[0]} task workers at once")
 
 
 class Listener(threading.Thread):
