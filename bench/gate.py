@@ -5,8 +5,9 @@
 
 Runs a few rows of claudebench-bench for less than a minute and compares the median ratio of each with the baseline's. A row
 that is more than 10 % below it is run again with more rounds, since a busy machine can do that to a row, too; when it is below
-again, the exit code is 1; it is 70 when there are no figures to compare. Ratios, not times, so that one baseline serves any machine. --update writes the baseline: on a
-machine that does nothing else, after a change that is meant to move it.
+again, the exit code is 1; it is 70 when there are no figures to compare. Ratios, not times, so that one baseline serves any machine.
+--update writes the baseline: on a machine that does nothing else, after a change that is meant to move it, and of a commit that has
+a name (make bench-gate BENCH_GATE_ARGS=--update tells it: the variable BENCH_COMMIT).
 """
 
 import argparse
@@ -21,7 +22,6 @@ from report import page
 ROWS = ("create-1", "create-64", "create_batch-100", "claim-64", "drain-64", "drain_batch-100")
 ROUNDS, ROUNDS_AGAIN = 3, 9
 MAY_DROP = 0.10
-
 
 EXIT_NO_FIGURES = 70
 
@@ -85,6 +85,9 @@ def main():
     parser.add_argument("--update", action="store_true", help="write the baseline instead of comparing with it")
     options = parser.parse_args()
     if options.update:
+        commit = os.environ.get("BENCH_COMMIT", "")
+        if not commit or commit.endswith("-dirty"):
+            end("a baseline is of a commit: commit first, and use make bench-gate BENCH_GATE_ARGS=--update")
         ratios, machine = measure(options.bench, ROWS, ROUNDS_AGAIN)
         write_baseline(options.baseline, ratios, machine)
         return 0

@@ -179,16 +179,19 @@ def gate():
         ratios = json.load(f)["ratios"]
     row = "create-64"
 
-    def run(*args, now=None, again=None):
+    def run(*args, now=None, again=None, commit="abc"):
         for name, changed in (("ratios.json", now), ("again.json", again)):
             with open(os.path.join(folder, name), "w", encoding="utf-8") as f:
                 json.dump({**ratios, **(changed or {})}, f)
         script = os.path.join(procs.top_srcdir(), "bench/gate.py")
-        done = procs.run(["python3", script, "--bench", program, "--baseline", baseline, *args])
+        done = procs.run(["python3", script, "--bench", program, "--baseline", baseline, *args], env={"BENCH_COMMIT": commit})
         return done.returncode, done.stdout.decode() + done.stderr.decode()
 
     code, text = run()
     check(code == 70 and "baseline.json" in text, f"no baseline: {code} {text}")
+    for commit in ("", "abc-dirty"):
+        code, text = run("--update", commit=commit)
+        check(code == 70 and "commit first" in text and not os.path.exists(baseline), f"a baseline of no commit: {code} {text}")
     equal(run("--update")[0], 0)
     with open(baseline, encoding="utf-8") as f:
         equal(json.load(f)["ratios"], ratios)
