@@ -57,16 +57,9 @@ end
 function op(r)
     local a, key = r.a, KEYS[r.k + 1]
     local id = ARGV[a + 1]
-    local t = lease_read(key)
+    local t, outcome, code, message, data = lease_enter(r, 'fail')
     if not t then
-        return not_found(id)
-    end
-    local verdict, code, message, data = lease_check(t, 'fail', ARGV[a + 2], '')
-    if not verdict then
-        return nil, code, message, data
-    end
-    if verdict == 'again' then
-        return t.outcome
+        return outcome, code, message, data
     end
     want_moves()
     want('zset', P .. 'queue:delayed')
@@ -74,7 +67,8 @@ function op(r)
     want('zset', P .. 'queue:dead')
     lease_want(t)
     ended_want(id, t, #ARGV[a + 3])
-    local outcome, why = fail_task(id, key, t, a)
+    local why
+    outcome, why = fail_task(id, key, t, a)
     lease_done(key, t, 'fail', outcome)
     emit('task.failed', {'id', id, 'worker', t.holder, 'attempt', I(t.attempts), 'queue', t.queue, 'dead',
         why and '1' or '0', 'reason', why or '', 'signal', ARGV[a + 7]})

@@ -10,21 +10,14 @@
 function op(r)
     local a, key = r.a, KEYS[r.k + 1]
     local id = ARGV[a + 1]
-    local t = lease_read(key)
+    local t, outcome, code, message, data = lease_enter(r, 'release')
     if not t then
-        return not_found(id)
-    end
-    local verdict, code, message, data = lease_check(t, 'release', ARGV[a + 2], '')
-    if not verdict then
-        return nil, code, message, data
-    end
-    if verdict == 'again' then
-        return t.outcome
+        return outcome, code, message, data
     end
     want_moves()
     lease_want(t)
     want_queue(t.queue, t.roles)
-    local outcome = '{"id":"' .. id .. '","status":"pending"}'
+    outcome = '{"id":"' .. id .. '","status":"pending"}'
     unlease(id, t.holder, t.assigned)
     to_pending(id, t.queue, t.priority, t.roles, math.max(0, t.attempts - 1), 'in_progress')
     lease_done(key, t, 'release', outcome)

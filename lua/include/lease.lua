@@ -110,6 +110,20 @@ local function lease_check(t, operation, token, worker)
     return conflict('stale_lease', t.status, 'the lease is not the current one')
 end
 
+-- For operations that end an attempt, of which the arguments begin with the task's id and the token: the task, or nil and what the
+-- operation is to return.
+local function lease_enter(r, operation)
+    local t = lease_read(KEYS[r.k + 1])
+    if not t then
+        return nil, not_found(ARGV[r.a + 1])
+    end
+    local verdict, code, message, data = lease_check(t, operation, ARGV[r.a + 2], '')
+    if verdict == 'go' then
+        return t
+    end
+    return nil, verdict and t.outcome, code, message, data
+end
+
 -- Keeps the outcome with the task, so that a repeat after a lost reply gets it again.
 local function lease_done(key, t, operation, outcome)
     call('HSET', key, 'dop', operation, 'dtk', t.token, 'dby', t.holder, 'dou', outcome)
