@@ -123,6 +123,7 @@ struct listing {
     struct buf cursor; /* "" = at the start */
     int64_t left;
     int64_t shown;
+    bool has_more; /* than was asked for */
     bool is_done;
 };
 
@@ -153,7 +154,8 @@ static void list_one(struct listing *l, struct json_span task)
 static void list_params(const struct listing *l, struct buf *params)
 {
     buf_puts(params, "{");
-    json_put_int(params, "limit", l->left < LIST_PAGE ? l->left : LIST_PAGE);
+    /* One more than is shown: a cursor alone does not say that there is something behind it. */
+    json_put_int(params, "limit", l->left < LIST_PAGE ? l->left + 1 : LIST_PAGE);
     params_put_word(l->cli, params, "status");
     params_put_word(l->cli, params, "queue");
     session_put_cursor(params, &l->cursor);
@@ -168,10 +170,21 @@ static void list_page(struct listing *l, struct json_span result)
 
     if (json_find(result, "tasks", &tasks) && tasks.type == JSON_ARRAY) {
         json_iter_init(&it, tasks.value);
-        while (l->left > 0 && json_iter_next(&it, &task))
-            list_one(l, task.value);
+        while (!l->has_more && json_iter_next(&it, &task)) {
+            l->has_more = l->left == 0;
+            if (!l->has_more)
+                list_one(l, task.value);
+        }
     }
-    l->is_done = !session_next_page(result, &l->cursor) || l->left <= 0;
+    l->is_done = !session_next_page(result, &l->cursor) || l->has_more;
+}
+
+static const char more_text[] = "there is more: --all, or a larger --limit";
+
+/* What is said there would scroll it: it becomes a line of the screen. */
+static bool is_on_screen(const struct listing *l)
+{
+    return l->term.is_tty && cli_is_set(l->cli, "watch");
 }
 
 /* Prints what there is; a table page by page would change its columns, so only JSON is written
@@ -184,8 +197,12 @@ static int list_flush(struct listing *l)
         if (l->shown || l->term.is_tty)
             table_put(&l->table, l->term, &l->out);
     }
+    if (l->is_done && is_on_screen(l) && l->has_more)
+        buf_printf(&l->out, "%s\n", more_text);
     int status = cli_write(&l->out);
     buf_reset(&l->out);
+    if (status == EXITCODE_OK && l->is_done && !is_on_screen(l) && l->has_more)
+        cli_say("%s", more_text);
     return status ? status : -1;
 }
 

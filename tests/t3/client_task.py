@@ -99,6 +99,10 @@ def list_and_show():
     equal(sorted(json.loads(line)["id"] for line in lines), sorted(ids))
     equal(len(good(task("list", "--queue", "many", "--json")).splitlines()), 50)
     equal(len(good(task("list", "--queue", "many", "--limit", "7")).splitlines()), 8)
+    more = b"claudebench: there is more: --all, or a larger --limit\n"
+    for words, told in (([], more), (["--json"], more), (["--limit", "449"], more), (["--limit", "450"], b""), (["--all"], b""),
+                        (["--limit", "450", "--json"], b""), (["--limit", "451"], b"")):
+        equal(task("list", "--queue", "many", *words).stderr, told, words)
     priorities = [json.loads(line)["priority"] for line in lines]
     equal(priorities, sorted(priorities, reverse=True))
     equal(good(task("list", "--queue", "many", "--status", "completed", "--all", "--json")), "")
@@ -444,6 +448,8 @@ def low_terminal():
     equal(lines[6:], ["... 7 more lines", ""])
     equal(len(first_screen(15, "task", "list", "-q", queue).split("\n")), 14)
     equal(first_screen(8, "task", "list", "-q", "lowterm-none", "--json"), "")
+    lines = first_screen(15, "task", "list", "-q", queue, "-n", "3").split("\n")
+    equal((len(lines), lines[-2]), (6, "there is more: --all, or a larger --limit"), lines)
     id = good(task("add", "-q", queue, "--payload", '"' + "x" * 400 + '"', "long")).strip()
     lines = first_screen(16, "task", "show", id).split("\n")
     check(lines[0].startswith("id:") and lines[-2].startswith("... "), lines)
