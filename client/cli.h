@@ -23,6 +23,7 @@ struct cli;
 
 struct cli_verb {
     const char *name;     /* "task add" */
+    const char *also;     /* NULL, or another name, which is taken but not listed */
     const char *operands; /* for help: "TEXT" */
     int min_operands;
     int max_operands; /* -1: any number */

@@ -375,4 +375,15 @@ VERB_BY_ID(show, "schedule show", "Show one schedule.", show_options);
 VERB_BY_ID(pause, "schedule pause", "Let a schedule rest.", switch_options);
 VERB_BY_ID(resume, "schedule resume", "Let a schedule go on, without what was due meanwhile.",
            switch_options);
-VERB_BY_ID(remove, "schedule remove", "Remove a schedule; its tasks stay.", remove_options);
+
+const struct cli_verb verb_schedule_remove = {
+    .name = "schedule remove",
+    .also = "schedule rm",
+    .operands = "ID",
+    .min_operands = 1,
+    .max_operands = 1,
+    .summary = "Remove a schedule; its tasks stay.",
+    .notes = "`schedule rm` is the same.\n",
+    .options = remove_options,
+    .run = run_schedule_remove,
+};

@@ -325,10 +325,12 @@ static int run_task_rm(const struct cli *cli);
 
 const struct cli_verb verb_task_rm = {
     .name = "task rm",
+    .also = "task remove",
     .operands = "ID",
     .min_operands = 1,
     .max_operands = 1,
     .summary = "Remove a task that nobody works on.",
+    .notes = "`task remove` is the same.\n",
     .options = rm_options,
     .run = run_task_rm,
 };

@@ -9,6 +9,7 @@
 
 #include "client/archive_verbs.h"
 #include "client/hook/hook.h"
+#include "client/suggest.h"
 #include "common/exitcode.h"
 #include "common/mem.h"
 #include "common/nearest.h"
@@ -83,16 +84,23 @@ const struct cli_verb *const cli_verbs[] = {
 
 /* ---- finding the verb ---- */
 
-/* How many of the words make up the verb's name: 0, 1 or 2. */
+/* How many of the words make up the name: 0, 1 or 2. */
+static int name_matches(const char *name, int argc, char **argv)
+{
+    size_t len = strcspn(name, " ");
+
+    if (argc < 1 || strlen(argv[0]) != len || strncmp(name, argv[0], len) != 0)
+        return 0;
+    if (!name[len])
+        return 1;
+    return argc >= 2 && strcmp(name + len + 1, argv[1]) == 0 ? 2 : 0;
+}
+
 static int verb_matches(const struct cli_verb *verb, int argc, char **argv)
 {
-    size_t len = strcspn(verb->name, " ");
+    int words = name_matches(verb->name, argc, argv);
 
-    if (argc < 1 || strlen(argv[0]) != len || strncmp(verb->name, argv[0], len) != 0)
-        return 0;
-    if (!verb->name[len])
-        return 1;
-    return argc >= 2 && strcmp(verb->name + len + 1, argv[1]) == 0 ? 2 : 0;
+    return words == 0 && verb->also ? name_matches(verb->also, argc, argv) : words;
 }
 
 /* "hook install" is more than "hook". */
@@ -120,12 +128,6 @@ static bool is_verb(const char *word)
     return false;
 }
 
-static const char *verb_name_at(size_t i, const void *arg)
-{
-    (void)arg;
-    return cli_verbs[i] ? cli_verbs[i]->name : NULL;
-}
-
 static bool is_help(const char *word)
 {
     return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
@@ -133,21 +135,18 @@ static bool is_help(const char *word)
 
 static int unknown_verb(int argc, char **argv)
 {
-    char *two CB_CLEANUP(mem_free_ptr) = argc > 1 && argv[1][0] != '-'
-                                             ? mem_printf("%s %s", argv[0], argv[1])
-                                             : NULL;
-    const char *near = cli_is_group(argv[0]) ? NULL : nearest_name(argv[0], verb_name_at, NULL);
+    bool is_group = cli_is_group(argv[0]);
+    bool has_two = argc > 1 && argv[1][0] != '-';
+    struct buf near CB_CLEANUP(buf_done) = BUF_INIT;
 
-    if (!near && two)
-        near = nearest_name(two, verb_name_at, NULL);
-    if (cli_is_group(argv[0]) && !two) {
+    if (is_group && !has_two) {
         cli_say("%s what? See 'claudebench %s --help'", argv[0], argv[0]);
         return EXITCODE_USAGE;
     }
-    const char *given = cli_is_group(argv[0]) && two ? two : argv[0];
-    if (near)
-        return cli_wrong_use(NULL, "unknown command \"%s\"; did you mean \"%s\"?", given, near);
-    return cli_wrong_use(NULL, "unknown command \"%s\"", given);
+    suggest_verb(argc, argv, &near);
+    return cli_wrong_use(NULL, "unknown command \"%s%s%s\"%s%s%s", argv[0], is_group ? " " : "",
+                         is_group ? argv[1] : "", near.len ? "; did you mean " : "",
+                         buf_peek(&near), near.len ? "?" : "");
 }
 
 /* ---- --version, --help ---- */

@@ -120,7 +120,7 @@ def others():
     equal(json.loads(good(schedule("resume", "x y", "-j")))["status"], "active")
     equal(schedule("remove", "x y", "--if-version", "1").returncode, 73)
     equal(good(schedule("remove", "x y", "--idem", "k2")), "")
-    equal(json.loads(good(schedule("remove", "x y", "--idem", "k2", "--json"))), {"id": "x y"})
+    equal(json.loads(good(schedule("rm", "x y", "--idem", "k2", "--json"))), {"id": "x y"}, "its other name")
     for verb in ("show", "pause", "resume", "remove"):
         equal(schedule(verb, "x y").returncode, 66)
     equal(schedule("list", "now").returncode, 64)

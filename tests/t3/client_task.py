@@ -179,7 +179,7 @@ def remove():
     equal((done.returncode, b"in_progress" in done.stderr), (73, True), done.stderr)
     c.call("task.complete", {"id": one})
     equal(good(task("rm", one, "--idem", "r1")), "")
-    equal(json.loads(good(task("rm", one, "--idem", "r1", "--json"))), {"id": one, "status": "deleted"})
+    equal(json.loads(good(task("remove", one, "--idem", "r1", "--json"))), {"id": one, "status": "deleted"}, "its other name")
     equal((task("rm", one).returncode, task("show", one).returncode), (66, 66))
 
 
