@@ -248,9 +248,25 @@ static void add_value(struct cli *cli, const struct cli_option *option, const ch
     cli->values[cli->nvalues++] = (struct cli_value){option, value};
 }
 
+/* The options that the start of a name may stand for. */
+static void put_beginning_with(const struct cli_verb *verb, const char *name, struct buf *out)
+{
+    const struct cli_option *o;
+
+    for (size_t i = 0; (o = cli_option_at(verb, i)); i++)
+        if (strncmp(o->name, name, strlen(name)) == 0)
+            buf_printf(out, "%s--%s", out->len ? ", " : "", o->name);
+}
+
 static int unknown_option(const struct cli_verb *verb, const char *arg, size_t len)
 {
     char *name CB_CLEANUP(mem_free_ptr) = mem_strndup(arg, len);
+    struct buf several CB_CLEANUP(buf_done) = BUF_INIT;
+
+    if (len > 0)
+        put_beginning_with(verb, name, &several);
+    if (several.len)
+        return cli_wrong_use(verb, "option --%s is ambiguous: %s", name, buf_peek(&several));
     const char *near = nearest_name(name, option_name_at, verb);
 
     if (near)

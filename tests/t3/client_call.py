@@ -58,6 +58,7 @@ def wrong_use():
         (["task"], "task what? See 'claudebench task --help'"),
         (["nonsense-of-mine"], 'unknown command "nonsense-of-mine"'),
         (["task", "list", "--limt", "3"], "did you mean --limit"),
+        (["task", "add", "--max", "2", "x"], "claudebench task add: option --max is ambiguous: --max-attempts, --max-crashes\n"),
         (["task", "add"], "TEXT is missing"),
         (["task", "add", "a", "b"], 'unexpected argument "b"'),
         (["task", "add", "a", "--priority", "x"], '--priority: "x" is not an integer; --priority=N: 0 to 100, higher is sooner'),
