@@ -352,6 +352,12 @@ const struct cli_verb verb_task_fail = {
     .run = run_task_fail,
 };
 
+/* "t-1795288121075967": nobody gives such a reason. */
+static bool is_task_id(const char *text)
+{
+    return strncmp(text, "t-", 2) == 0 && text[2] && !text[2 + strspn(text + 2, "0123456789")];
+}
+
 static int run_task_fail(const struct cli *cli)
 {
     struct word word = {.cli = cli,
@@ -359,6 +365,9 @@ static int run_task_fail(const struct cli *cli)
                         .more = 1,
                         .idem = cli_value(cli, "idem", NULL),
                         .needs_token = true};
+
+    if (cli->noperands == 1 && is_task_id(cli->operands[0]))
+        return cli_wrong_use(cli->verb, "WHY is missing behind %s", cli->operands[0]);
     int status = params_put_operand(cli, &word.members, cli->noperands - 1, "error");
 
     if (cli_is_set(cli, "no-retry")) {

@@ -104,6 +104,8 @@ def by_token():
         (["progress", id, "5", "--lease-token", "nonsense-token-of-nobody"], 73, "stale_lease"),
         (["renew", id], 64, "--lease-token is missing"),
         (["release", id], 64, "--lease-token is missing"),
+        (["fail", id], 64, f"task fail: WHY is missing behind {id}"),
+        (["fail", "no reason"], 64, "which task?"),
         (["fail", id, "why"], 64, "--lease-token is missing"),
         (["complete", id, "--result", "{"], 65, "not JSON"),
         (["complete", "t-1"], 66, "t-1"),
