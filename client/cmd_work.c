@@ -168,6 +168,7 @@ static int64_t check_time(struct work *w)
         due = sooner(due, w->grace_until_ms);
     if (w->stop != STOP_NO && w->is_claiming)
         due = sooner(due, now + LEAVE_CHECK_MS);
+    due = sooner(due, progress_due_ms(&w->progress));
     return sooner(due, w->give_up_ms);
 }
 

@@ -37,7 +37,8 @@ void progress_update(struct progress *p, int64_t done, int64_t total, const char
     struct buf line = BUF_INIT;
     int64_t now = clock_mono_ms();
 
-    if (!p->term.is_tty || now - p->shown_ms < REDRAW_MS)
+    p->is_late = p->term.is_tty && now - p->shown_ms < REDRAW_MS;
+    if (!p->term.is_tty || p->is_late)
         return;
     p->shown_ms = now;
     size_t taken = strlen(p->label) + term_width(note, strlen(note)) + 12;
@@ -49,6 +50,11 @@ void progress_update(struct progress *p, int64_t done, int64_t total, const char
     fflush(stderr);
     buf_done(&line);
     p->is_shown = true;
+}
+
+int64_t progress_due_ms(const struct progress *p)
+{
+    return p->is_late ? p->shown_ms + REDRAW_MS : 0;
 }
 
 void progress_clear(struct progress *p)

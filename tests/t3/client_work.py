@@ -6,6 +6,7 @@ import os
 import stat
 
 from cbtest import *
+from screen import Terminal
 from working import Work, add, fifo, get, let_all_go, let_go, queue_name, read_file, script, start, wait_status
 
 daemon, c = start()
@@ -163,6 +164,18 @@ def no_command():
     w = Work("--once", command=[bad], queue=queue)
     equal(w.wait(), 0, w.said())
     check("No such file" in wait_status(task, "failed")["error"], get(task))
+
+
+@case("on a terminal the line says how many run, also when they began right behind the last update")
+def running_line():
+    queue = queue_name()
+    gate = fifo()
+    tasks = [add(queue, lease_ms=60000) for _ in range(2)]
+    argv = [procs.binary("claudebench"), "work", "--queue", queue, "-n", "2", "--lease", "60s", "--drain", "--", "cat", gate]
+    with Terminal(argv, env={"CLAUDEBENCH_CONFIG": daemon.config_path}) as t:
+        t.wait_for("work 2 running, 0 completed, 0 failed", 5)
+        let_all_go(gate, lambda: all(get(task)["status"] == "completed" for task in tasks))
+        equal(t.wait_end(), 0, t.text())
 
 
 # ---- choosing ----
