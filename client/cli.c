@@ -442,8 +442,8 @@ int cli_int(const struct cli *cli, const char *name, int64_t low, int64_t high, 
     return -1;
 }
 
-static int take_time(const struct cli *cli, const char *name, int64_t ms_of_bare, int64_t low,
-                     int64_t high, int64_t fallback, int64_t *ret_ms)
+int cli_time(const struct cli *cli, const char *name, int64_t low, int64_t high, int64_t fallback,
+             int64_t *ret_ms)
 {
     const char *s = cli_value(cli, name, NULL);
     struct buf range CB_CLEANUP(buf_done) = BUF_INIT;
@@ -452,11 +452,7 @@ static int take_time(const struct cli *cli, const char *name, int64_t ms_of_bare
     *ret_ms = fallback;
     if (!s)
         return 0;
-    bool is_time = interval_parse(s, true, &ms) == 0;
-    if (!is_time && interval_parse(s, false, &ms) == 0) {
-        is_time = true;
-        ms = ms > INT64_MAX / ms_of_bare ? INT64_MAX : ms * ms_of_bare;
-    }
+    bool is_time = interval_parse(s, false, &ms) == 0;
     if (is_time && ms >= low && ms <= high) {
         *ret_ms = ms;
         return 0;
@@ -471,18 +467,6 @@ static int take_time(const struct cli *cli, const char *name, int64_t ms_of_bare
                       s);
     }
     return -1;
-}
-
-int cli_time(const struct cli *cli, const char *name, int64_t low, int64_t high, int64_t fallback,
-             int64_t *ret_ms)
-{
-    return take_time(cli, name, 1, low, high, fallback, ret_ms);
-}
-
-int cli_seconds(const struct cli *cli, const char *name, int64_t low, int64_t high,
-                int64_t fallback, int64_t *ret_ms)
-{
-    return take_time(cli, name, 1000, low, high, fallback, ret_ms);
 }
 
 /* ---- help ---- */
@@ -533,14 +517,29 @@ static void put_option(struct buf *out, const struct cli_option *o)
     put_wrapped(out, o->text, HELP_COLUMN);
 }
 
+static bool has_time(const struct cli_verb *verb)
+{
+    for (const struct cli_option *o = verb->options; o && o->name; o++)
+        if (o->arg && strcmp(o->arg, "TIME") == 0)
+            return true;
+    return false;
+}
+
 void cli_put_help(const struct cli_verb *verb, struct buf *out)
 {
+    static const char times[] =
+        "A length of time is a number with its unit (ms, s, m, h, d), such as 90s; without a unit "
+        "it is in seconds.\n";
     const struct cli_option *o;
 
     buf_printf(out, "Usage: claudebench %s [OPTION]...%s%s\n\n%s\n\nOptions:\n", verb->name,
                verb->operands[0] ? " " : "", verb->operands, verb->summary);
     for (size_t i = 0; (o = cli_option_at(verb, i)); i++)
         put_option(out, o);
+    if (has_time(verb)) {
+        buf_putc(out, '\n');
+        put_wrapped(out, times, 0);
+    }
     if (verb->notes)
         buf_putc(out, '\n');
     for (const char *line = verb->notes; line && *line;)

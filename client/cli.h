@@ -72,12 +72,10 @@ void cli_put_list(const struct cli *cli, const char *name, struct buf *out);
 /* An integer option in low..high. Returns 0, or -1 after a message (exit 64). */
 int cli_int(const struct cli *cli, const char *name, int64_t low, int64_t high, int64_t fallback,
             int64_t *ret);
-/* The same for a length of time in ms, written as in interval.h. */
+/* The same for a length of time, written as in interval.h: without a unit in seconds. The limits, the fallback and what is
+ * returned are in ms. */
 int cli_time(const struct cli *cli, const char *name, int64_t low, int64_t high, int64_t fallback,
              int64_t *ret_ms);
-/* The same for an option that is a number of seconds when it has no unit. */
-int cli_seconds(const struct cli *cli, const char *name, int64_t low, int64_t high,
-                int64_t fallback, int64_t *ret_ms);
 
 /* Prints "claudebench VERB: text" and where help is to stderr; returns EXITCODE_USAGE. */
 int cli_wrong_use(const struct cli_verb *verb, const char *fmt, ...)

@@ -19,15 +19,13 @@ enum { ANSWER_MS = 10000, WAIT_MS = 60000, WAIT_MAX_MS = 3600000 };
 
 static const struct cli_option wait_options[] = {
     {0, "wait", NULL, "Return when the workers are as wanted."},
-    {'t', "timeout", "TIME",
-     "With --wait: for so long at most, 1s to 1h (default 60s); without a unit it is in seconds."},
+    {'t', "timeout", "TIME", "With --wait: for so long at most, 1s to 1h (default 60s)."},
     {'j', "json", NULL, "Print the daemon's answer as JSON."},
     {0, NULL, NULL, NULL},
 };
 static const struct cli_option stop_options[] = {
     {0, "wait", NULL, "Return when the daemon has ended."},
-    {'t', "timeout", "TIME",
-     "With --wait: for so long at most, 1s to 1h (default 60s); without a unit it is in seconds."},
+    {'t', "timeout", "TIME", "With --wait: for so long at most, 1s to 1h (default 60s)."},
     {'j', "json", NULL, "Print the daemon's answer as JSON."},
     {0, NULL, NULL, NULL},
 };
@@ -193,7 +191,7 @@ static int get_wait(const struct cli *cli, int64_t *ret)
 {
     int64_t ms = 0;
 
-    if (cli_seconds(cli, "timeout", 1000, WAIT_MAX_MS, WAIT_MS, &ms) != 0)
+    if (cli_time(cli, "timeout", 1000, WAIT_MAX_MS, WAIT_MS, &ms) != 0)
         return -1;
     *ret = cli_is_set(cli, "wait") ? ms : 0;
     return 0;

@@ -44,9 +44,7 @@ static const struct cli_option import_options[] = {
      "Repeating an import of the same file under the same key adds no task twice (within "
      "limits.idempotency_ttl_ms)."},
     {0, "wait", "TIME",
-     "How long to wait while the queue or the memory is full (default 60s; 0: not at all); without "
-     "a "
-     "unit it is in seconds."},
+     "How long to wait while the queue or the memory is full (default 60s; 0: not at all)."},
     {'j', "json", NULL, "Print {\"line\":…,\"id\":…} for each new task, and the totals."},
     {0, NULL, NULL, NULL},
 };
@@ -501,7 +499,7 @@ static int run_task_import(const struct cli *cli)
     if (status >= 0)
         return status;
     int64_t wait_ms;
-    if (cli_seconds(cli, "wait", 0, 86400000, IMPORT_WAIT_MS, &wait_ms) != 0)
+    if (cli_time(cli, "wait", 0, 86400000, IMPORT_WAIT_MS, &wait_ms) != 0)
         return EXITCODE_USAGE;
     struct import *im = mem_alloc(sizeof *im);
     im->cli = cli;

@@ -19,10 +19,8 @@ int interval_parse(const char *text, bool wants_unit, int64_t *ret_ms)
     long long n = strtoll(text, &end, 10);
     if (errno)
         return -1;
-    if (!*end && !wants_unit) {
-        *ret_ms = n;
-        return 0;
-    }
+    if (!*end && !wants_unit)
+        return __builtin_mul_overflow(n, 1000, ret_ms) ? -1 : 0;
     for (size_t i = 0; i < CB_ARRAY_LEN(units); i++) {
         if (strcmp(end, units[i].name) != 0)
             continue;

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* The whole text is a number, not negative, and its unit; without a unit it is milliseconds, unless `wants_unit`. Returns 0,
+/* The whole text is a number, not negative, and its unit; without a unit it is seconds, unless `wants_unit`. Returns 0,
  * or -1 when it is anything else. */
 int interval_parse(const char *text, bool wants_unit, int64_t *ret_ms);
 /* Appends it in the largest unit that has no rest. */

@@ -74,6 +74,7 @@ def wrong_use():
         (["help", "stauts"], 'did you mean "status"'),
         (["--confg", "x", "status"], "did you mean --config?"),
         (["ctl", "reload", "--timeout", "2h"], "2h is out of range (1s to 1h)"),
+        (["call", "task.list", "--timeout", "86401"], "86401 is out of range (1ms to 1d)"),
         (["ctl", "reload", "--timeout", "3601"], "3601 is out of range (1s to 1h)"),
         (["config", "task.lease"], "did you mean task.lease_ms?"),
         (["events", "--since", "yesterday"], "--since"),
@@ -195,15 +196,15 @@ def nobody_answers():
     for pid in workers:
         procs.kill(pid, signal.SIGSTOP)
     try:
-        done = expect(call("--timeout", "300", "task.create", '{"text":"unknown"}'), 69, "outcome is unknown")
+        done = expect(call("--timeout", "300ms", "task.create", '{"text":"unknown"}'), 69, "outcome is unknown")
         check(b"is claudebenchd running? Repeat it" in done.stderr, done.stderr)
         key = re.search(r"--idem (\S+?)[: ]", done.stderr.decode()).group(1)
-        done = expect(call("--timeout", "300", "task.list"), 69, "no reply in time")
+        done = expect(call("--timeout", "300ms", "task.list"), 69, "no reply in time")
         check(b"unknown" not in done.stderr, done.stderr)
     finally:
         for pid in workers:
             procs.kill(pid, signal.SIGCONT)
-    done = expect(call("--timeout", "300", "test.circuit"), 69, "no reply in time")
+    done = expect(call("--timeout", "300ms", "test.circuit"), 69, "no reply in time")
     check(b"no worker of this host serves test.circuit: domains.test.workers is 0" in done.stderr, done.stderr)
     done = expect(call("--idem", key, "task.create", '{"text":"unknown"}'), 0)
     again = expect(call("--idem", key, "task.create", '{"text":"unknown"}'), 0)
@@ -218,7 +219,7 @@ def ttl():
     for pid in workers:
         procs.kill(pid, signal.SIGSTOP)
     answers = []
-    asker = threading.Thread(target=lambda: answers.append(call("--ttl", "50", "task.create", '{"text":"late"}')))
+    asker = threading.Thread(target=lambda: answers.append(call("--ttl", "50ms", "task.create", '{"text":"late"}')))
     asker.start()
     try:
         wait_until(lambda: daemon.backlog("task") > 0, 5, "the request waits")
@@ -244,7 +245,7 @@ def redis_dies():
         procs.kill(pid, signal.SIGSTOP)
     answers = []
     asker = threading.Thread(
-        target=lambda: answers.append(call("--timeout", "20000", "task.create", '{"text":"survivor"}', timeout=30)))
+        target=lambda: answers.append(call("--timeout", "20", "task.create", '{"text":"survivor"}', timeout=30)))
     asker.start()
     old = daemon.redis_pid()
     try:

@@ -36,7 +36,7 @@ def get(sid):
 def add():
     words = ["add", "do it", "--id", "night", "--cron", "30 6 * * mon-fri", "-z", "Europe/Berlin", "--missed", "all",
              "--start", "2031-01-01T00:00:00Z", "--end", "2031-12-31T00:00:00Z", "-p", "70", "-q", "qa", "-r", "x,y",
-             "--payload", '{"n":9007199254740993}', "--metadata", '{"k":[]}', "--max-attempts", "5", "--lease", "5000"]
+             "--payload", '{"n":9007199254740993}', "--metadata", '{"k":[]}', "--max-attempts", "5", "--lease", "5"]
     equal(good(schedule(*words)), "night\n")
     got = get("night")
     equal([got["cron"], got["timezone"], got["missed"], got["start"], got["end"], got["next_run_at"]],

@@ -63,10 +63,12 @@ def listed(queue):
 @case("task add: every option arrives; prints the id, with --json the result")
 def add():
     out = good(task("add", "do it", "-p", "70", "--queue", "qa", "--role", "x,y", "-r", "z", "--payload", '{"n":9007199254740993}',
-                    "--metadata", '{"k":[]}', "--max-attempts", "5", "--lease", "5000"))
+                    "--metadata", '{"k":[]}', "--max-attempts", "5", "--lease", "5", "--delay", "600"))
     check(re.fullmatch(r"t-\d+\n", out), out)
     got = json.loads(good(task("show", "--json", out.strip())))
     equal((got["text"], got["priority"], got["queue"], got["roles"], got["maxAttempts"]), ("do it", 70, "qa", ["x", "y", "z"], 5))
+    delay = seconds(got["next_run_at"]) - seconds(got["createdAt"])
+    check(abs(delay - 600) < 1, f"without a unit it is seconds: {delay}")
     equal((got["payload"], got["metadata"]), ({"n": 9007199254740993}, {"k": []}))
     got = json.loads(good(task("add", "--json", "--", "--dashes")))
     equal((got["text"], got["status"], got["priority"]), ("--dashes", "pending", 50))

@@ -48,7 +48,7 @@ def own_lease():
     queue = queue_name()
     gate = fifo()
     task, other = add(queue, lease_ms=800), add(queue)
-    w = Work("--lease", "6000", "--jobs", "2", command=["cat", gate], queue=queue)
+    w = Work("--lease", "6", "--jobs", "2", command=["cat", gate], queue=queue)
     wait_status(task, "in_progress")
     wait_status(other, "in_progress")
     holds_for(lambda: get(task)["status"] == "in_progress", 3.5, "the lease holds")
@@ -128,7 +128,7 @@ def given_up():
     queue = queue_name()
     gate = fifo()
     task = add(queue, lease_ms=60000)
-    w = Work("--lease", "60000", command=["cat", gate], queue=queue)
+    w = Work("--lease", "60", command=["cat", gate], queue=queue)
     wait_status(task, "in_progress")
     with daemon.connect() as r:
         first = r.hash(daemon.key(f"instance:{w.id}"))["inc"]
@@ -181,7 +181,7 @@ def term_releases():
     pid_file = f"{procs.folder()}/pid-{queue}"
     job = script(f"trap '' TERM\necho $$ > {pid_file}\nwhile :; do sleep 0.05; done")
     task = add(queue)
-    w = Work("--grace", "500", command=[job], queue=queue)
+    w = Work("--grace", "500ms", command=[job], queue=queue)
     pid = pid_in(pid_file)
     began = time.monotonic()
     w.term()
@@ -221,7 +221,7 @@ def second_term():
     pid_file = f"{procs.folder()}/pid-{queue}"
     job = script(f"trap '' TERM\necho $$ > {pid_file}\nwhile :; do sleep 0.05; done")
     task = add(queue)
-    w = Work("--grace", "60000", command=[job], queue=queue)
+    w = Work("--grace", "60", command=[job], queue=queue)
     pid = pid_in(pid_file)
     w.term()
     wait_until(lambda: "stopping" in w.said(), 5, w.said)
@@ -240,7 +240,7 @@ def killed():
         f"sh -c 'while :; do sleep 0.05; done' & echo $$ $! > {pid_file}\nwait"
     )
     task = add(queue)
-    w = Work("--lease", "1000", command=[job], queue=queue)
+    w = Work("--lease", "1", command=[job], queue=queue)
     pid = pid_in(pid_file)
     child = int(read_file(pid_file).split()[1])
     w.process.kill()

@@ -219,7 +219,7 @@ def second_slot():
         took.append(time.monotonic() - began)
     check(min(took) < 1.5, f"{took} s")
     w.stop()
-    w = Work("--jobs", "2", "--lease", "1000", queue="two", command=["sh", "-c", "sleep 4"])
+    w = Work("--jobs", "2", "--lease", "1", queue="two", command=["sh", "-c", "sleep 4"])
     wait_parked(1)
     task = add("two")
     wait_completed(task)
@@ -330,7 +330,7 @@ def forgotten():
     # A wait of 1 s, so that its end, and 5 s more, can be waited for.
     out = []
     ask = threading.Thread(target=lambda: out.append(
-        daemon.client("call", "--timeout", "30000", "task.claim", '{"workerId":"me","queue":"lost","wait_ms":1000}',
+        daemon.client("call", "--timeout", "30", "task.claim", '{"workerId":"me","queue":"lost","wait_ms":1000}',
                       timeout=40)))
     ask.start()
     wait_parked(1)

@@ -102,7 +102,7 @@ class Work:
         self.lives += 1
         with open(self.log, "ab") as log:
             self.process = procs.start([procs.binary("claudebench"), "work", "--id", f"w{self.number}.{self.lives}", "--jobs", "4",
-                                        "--grace", str(int(GRACE_S * 1000)), "--", self.job],
+                                        "--grace", f"{int(GRACE_S * 1000)}ms", "--", self.job],
                                        env={"CLAUDEBENCH_CONFIG": self.d.config_path}, stdout=log, stderr=log)
         wait_until(lambda: self.said(f"w{self.number}.{self.lives}"), 10, "it is registered")
 
