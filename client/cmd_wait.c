@@ -341,6 +341,19 @@ static int pause_ms(const struct waiting *w)
     return ms < 1 ? 1 : ms > INTERRUPT_LOOK_MS ? INTERRUPT_LOOK_MS : (int)ms;
 }
 
+static int time_is_over(const struct waiting *w)
+{
+    bool is_one = w->open == 1;
+
+    if (cli_is_set(w->cli, "status"))
+        cli_say("the time is over: %zu of %zu tasks %s not in that state", w->open, w->len,
+                is_one ? "is" : "are");
+    else
+        cli_say("the time is over: %zu of %zu tasks %s not ended", w->open, w->len,
+                is_one ? "has" : "have");
+    return EXITCODE_TEMPFAIL;
+}
+
 static int wait_for_all(struct waiting *w)
 {
     int status = -1;
@@ -349,8 +362,7 @@ static int wait_for_all(struct waiting *w)
         if ((status = look(w)) >= 0 || (status = outcome(w)) >= 0 || interrupt_came())
             return status < 0 ? EXITCODE_OK : status; /* ends by the signal */
         if (clock_mono_ms() >= w->until_ms) {
-            cli_say("%zu of %zu tasks: the time is over", w->open, w->len);
-            return EXITCODE_TEMPFAIL;
+            return time_is_over(w);
         }
         do
             status = listen_once(w, pause_ms(w));
@@ -383,6 +395,21 @@ static int read_states(struct waiting *w)
     return -1;
 }
 
+/* Each counts once, however often it was given. */
+static void take_ids(struct waiting *w)
+{
+    w->tasks = mem_calloc((size_t)w->cli->noperands, sizeof *w->tasks);
+    for (int i = 0; i < w->cli->noperands; i++) {
+        const char *id = w->cli->operands[i];
+        size_t k = 0;
+        while (k < w->len && strcmp(w->tasks[k].id, id) != 0)
+            k++;
+        if (k == w->len)
+            w->tasks[w->len++] = (struct awaited){.id = id, .told = -1};
+    }
+    w->open = w->len;
+}
+
 static int start(struct waiting *w)
 {
     int64_t timeout_ms;
@@ -397,10 +424,7 @@ static int start(struct waiting *w)
     if (cli_time(w->cli, "timeout", 0, TIMEOUT_MAX_MS, TIMEOUT_MAX_MS, &timeout_ms) != 0)
         return EXITCODE_USAGE;
     w->until_ms = clock_mono_ms() + timeout_ms;
-    w->len = w->open = (size_t)w->cli->noperands;
-    w->tasks = mem_calloc(w->len, sizeof *w->tasks);
-    for (size_t i = 0; i < w->len; i++)
-        w->tasks[i] = (struct awaited){.id = w->cli->operands[i], .told = -1};
+    take_ids(w);
     if ((status = session_open(&w->s, w->cli)) >= 0)
         return status;
     interrupt_catch();

@@ -4,6 +4,7 @@
 import json
 import signal
 import subprocess
+import time
 
 from cbtest import *
 
@@ -74,7 +75,16 @@ def limits():
         equal(daemon.client("wait", *words).returncode, 64, words)
     done = daemon.client("wait", "-t", "100ms", task)
     equal((done.returncode, b"the time is over" in done.stderr), (75, True), done.stderr)
+    equal(done.stderr, b"claudebench: the time is over: 1 of 1 tasks has not ended\n")
     equal(daemon.client("wait", "-t", "0", task).returncode, 75, "one look")
+    began = time.monotonic()
+    equal(daemon.client("wait", "-t", "1", task).returncode, 75, "one second")
+    check(time.monotonic() - began >= 1, "not a millisecond")
+    other = create()
+    for words, said in (([task, other, task, other], b"2 of 2 tasks have not ended\n"), (["-s", "failed", task], b"1 of 1 tasks is not in that state\n")):
+        done = daemon.client("wait", "-t", "0", *words)
+        equal((done.returncode, done.stderr), (75, b"claudebench: the time is over: " + said))
+    c.insist("task.cancel", {"id": other})
     p = waiting(task)
     p.send_signal(signal.SIGINT)
     end(p, -signal.SIGINT, [])
