@@ -207,6 +207,14 @@ static void end_line(struct buf *text, struct buf *out)
     buf_reset(text);
 }
 
+/* It has undone what ctl scale or drain did. */
+static bool ends_scale(const struct ask *a)
+{
+    struct json_item item;
+
+    return json_find(a->json, "ends_scale", &item) && item.value.at[0] == 't';
+}
+
 static void put_changed(struct buf *out, const struct ask *a)
 {
     struct buf text CB_CLEANUP(buf_done) = BUF_INIT;
@@ -228,10 +236,12 @@ static void put_changed(struct buf *out, const struct ask *a)
         json_iter_init(&it, list.value);
         is_waiting = json_iter_next(&it, &item);
     }
-    if (n == 0)
+    if (n == 0 && (is_waiting || !ends_scale(a)))
         buf_puts(&text,
                  is_waiting ? ": what has changed needs a restart" : ": nothing has changed");
     end_line(&text, out);
+    if (ends_scale(a))
+        buf_puts(out, "workers are as configured again: scale or drain is over\n");
 }
 
 static void put_restart(struct buf *out, const struct ask *a)

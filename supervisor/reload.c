@@ -24,6 +24,7 @@ struct change {
     json_object *changed; /* names */
     json_object *restart; /* see reload.h */
     bool is_for_workers;
+    bool ends_scale; /* or a drain: the numbers of workers are the configured ones again */
 };
 
 static void change_done(struct change *c)
@@ -154,6 +155,7 @@ static json_object *accept_change(struct supervisor *s, const struct change *c)
     json_object_object_add(answer, "file", json_object_new_string(config_name(s->config)));
     json_object_object_add(answer, "changed", json_object_get(c->changed));
     json_object_object_add(answer, "restart", json_object_get(c->restart));
+    json_object_object_add(answer, "ends_scale", json_object_new_boolean(c->ends_scale));
     return answer;
 }
 
@@ -193,6 +195,7 @@ json_object *reload_now(struct supervisor *s)
 
     sdnotify_send("RELOADING=1\nMONOTONIC_USEC=%" PRId64, clock_mono_us());
     if (prepare(s, &c, &fd, &errs) == 0) {
+        c.ends_scale = !services_are_as_configured(&s->services);
         apply(s, &c, fd);
         log_reloaded(s, &c);
         answer = accept_change(s, &c);

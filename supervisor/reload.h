@@ -25,7 +25,8 @@ void reload_done(struct reload *r);
 /*
  * Reads and checks the configuration completely, then puts it in force; workers follow (settle.c). When anything is wrong, nothing
  * changes. Logs either. Returns the answer for the control socket, which the caller puts: {"ok":true,"file",
- * "changed":[name],"restart":[{"option","in_force","loaded"}]} or {"error","errors":[line]}.
+ * "changed":[name],"restart":[{"option","in_force","loaded"}],"ends_scale":bool} or {"error","errors":[line]}; ends_scale: a
+ * scale or drain is over by it.
  */
 struct json_object *reload_now(struct supervisor *s);
 /* The workers are as wanted. */

@@ -167,6 +167,16 @@ int services_scale(struct services *s, struct service *service, size_t workers,
     return 0;
 }
 
+bool services_are_as_configured(const struct services *s)
+{
+    bool is_changed = s->is_drained;
+
+    for (size_t i = 0; i < s->len; i++)
+        is_changed |= s->items[i].wanted !=
+                      (size_t)options_domain(s->env.opts, s->items[i].name)->workers;
+    return !is_changed;
+}
+
 struct service *services_find(struct services *s, const char *domain)
 {
     for (size_t i = 0; i < s->len; i++)

@@ -70,6 +70,8 @@ void services_drain(struct services *s);
  * a reason: EBUSY after services_drain(), EINVAL when there would be too many. */
 int services_scale(struct services *s, struct service *service, size_t workers,
                    struct cb_error *err);
+/* Neither services_drain() nor services_scale() has made it other than the options in force say. */
+bool services_are_as_configured(const struct services *s);
 /* NULL when there is no such domain. */
 struct service *services_find(struct services *s, const char *domain);
 /* What was wanted is so: nobody is old, and all that are wanted are up. */

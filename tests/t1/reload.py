@@ -398,8 +398,10 @@ def drained():
             wait_until(lambda: len([e for e in events(d, "scale_refused") if e["service"] == "task"]) == refused, 10, "TTIN neither")
             rid = c.send("task.create", {"text": how})
             equal(d.backlog(), 1)
-            ctl(d, "reload", "--wait")
+            said = ctl(d, "reload", "--wait")
+            check("workers are as configured again" in said and "nothing has changed" not in said, said)
             equal(len(d.workers("task")), 2, "as configured")
+            check("nothing has changed" in ctl(d, "reload", "--wait"), "now")
             check(c.wait(rid).ok, "answered now")
             equal(status(d)["status"], "healthy")
 
