@@ -274,11 +274,24 @@ static int open_output(struct exporter *ex)
     return -1;
 }
 
+/* A part is not what FILE is to be, and would be in the way of the next try. */
+static void remove_part(const struct exporter *ex)
+{
+    const char *name = cli_value(ex->cli, "output", NULL);
+
+    if (name && (ex->exit_code || interrupt_came()) && unlink(name) != 0)
+        cli_say("%s is not whole, and cannot be removed: %s", name, strerror(errno));
+}
+
 /* The count goes to stderr when a person is there to read it, or when it is not the whole. */
 static void say_totals(const struct exporter *ex)
 {
     bool is_cut = ex->exit_code || interrupt_came();
 
+    if (is_cut && cli_is_set(ex->cli, "output")) {
+        cli_say("%s was not written", cli_value(ex->cli, "output", NULL));
+        return;
+    }
     if (!is_cut && !ex->progress.term.is_tty && !cli_is_set(ex->cli, "output"))
         return;
     cli_say("%" PRId64 " tasks exported%s", ex->exported, is_cut ? "; there are more" : "");
@@ -297,6 +310,7 @@ static int export_end(struct exporter *ex)
             cli_say("cannot write: %s", strerror(errno));
         fail(ex, EXITCODE_FAILURE);
     }
+    remove_part(ex);
     say_totals(ex);
     return ex->exit_code;
 }

@@ -105,6 +105,10 @@ def states_and_files():
     done = task("export", "-o", name)
     check(done.returncode == 73 and b"File exists" in done.stderr, done.stderr)
     equal(task("export", "-s", "nonsense").returncode, 65)
+    name = path()
+    done = task("export", "-s", "nonsense", "-o", name)
+    equal((done.returncode, f"{name} was not written" in done.stderr.decode(), os.path.exists(name)), (65, True, False), done.stderr)
+    equal(len(good(task("export", "-s", "cancelled", "-q", "st1", "-o", name))), 0, "the next try")
     equal(good(task("export", "-q", "none")), b"")
 
 
@@ -213,6 +217,13 @@ def interrupted_export():
         json.loads(line)
     equal(process.returncode, -signal.SIGTERM)
     equal(err.decode(), f"claudebench: {len(lines)} tasks exported; there are more\n")
+    name = path()
+    process = procs.start([procs.binary("claudebench"), "task", "export", "-o", name], stderr=subprocess.PIPE,
+                          env={"CLAUDEBENCH_CONFIG": daemon.config_path})
+    wait_until(lambda: os.path.exists(name) and os.path.getsize(name) > 0 or process.poll() is not None, 10, "under way", step=0)
+    process.send_signal(signal.SIGTERM)
+    err = process.communicate(timeout=20)[1]
+    equal((process.returncode, err.decode(), os.path.exists(name)), (-signal.SIGTERM, f"claudebench: {name} was not written\n", False))
 
 
 @case("export: memory does not grow with the number of tasks; a line of progress on a terminal, none elsewhere")
