@@ -296,6 +296,29 @@ static int list(struct listing *l)
     return status;
 }
 
+/* Other options may have left them out. */
+static bool has_conditions(const struct listing *l)
+{
+    const struct query_filter *f = &l->filter;
+
+    return cli_is_set(l->cli, "after") || f->generation || f->state || f->queue || f->worker ||
+           f->words || f->outcome || f->is_open || f->is_dead || f->is_lost || f->since_ms ||
+           f->until_ms;
+}
+
+static void say_nothing_found(const struct listing *l)
+{
+    bool is_attempts = l->filter.kind == QUERY_ATTEMPTS;
+    const char *how = has_conditions(l) ? ", as far as the options go" : "";
+
+    if (l->filter.nids == 1)
+        cli_say("no %s %s in the archive%s", is_attempts ? "attempt of task" : "task",
+                l->filter.ids[0], how);
+    else
+        cli_say("%s of these %d tasks in the archive%s", is_attempts ? "no attempt" : "none",
+                l->filter.nids, how);
+}
+
 int archive_query_run(const struct cli *cli)
 {
     CB_CLEANUP(listing_done) struct listing l = {.cli = cli};
@@ -309,9 +332,8 @@ int archive_query_run(const struct cli *cli)
         return status;
     l.filter.prefix = l.a.s.opts->redis.prefix;
     status = list(&l);
-    /* Who asks for tasks by name wants to know that there are none. */
-    return status == EXITCODE_OK && l.shown == 0 && cli->noperands > 0 &&
-                   !cli_is_set(cli, "explain")
-               ? EXITCODE_NOINPUT
-               : status;
+    if (status != EXITCODE_OK || l.shown > 0 || cli->noperands == 0 || cli_is_set(cli, "explain"))
+        return status;
+    say_nothing_found(&l); /* who asks for tasks by name wants to know that there are none */
+    return EXITCODE_NOINPUT;
 }

@@ -77,7 +77,11 @@ def filters():
     one = newest["tasks"][0]
     check('"payload":{"n": 9007199254740993,  "e": []}' in query("--jsonl", one["id"])[0], "as it came, on one line")
     equal(ids(one["id"], newest["tasks"][2]["id"]), [one["id"], newest["tasks"][2]["id"]])
-    query("t-404", code=66)
+    equal(query("t-404", code=66), ("", "claudebench: no task t-404 in the archive\n"))
+    equal(query("t-404", "--attempts", code=66), ("", "claudebench: no attempt of task t-404 in the archive\n"))
+    equal(query(one["id"], "--until", "2026-01-01T00:00:00Z", "--jsonl", code=66),
+          ("", f"claudebench: no task {one['id']} in the archive, as far as the options go\n"))
+    equal(query("t-404", "t-405", code=66), ("", "claudebench: none of these 2 tasks in the archive\n"))
     for args, where in [
         (["-s", "failed"], "state = 'failed'"), (["-q", "q7"], "queue = 'q7'"), (["-w", "w7"], "worker = 'w7'"),
         (["--dead"], "is_dead"), (["--open"], "ended_at IS NULL AND gone_at IS NULL"), (["--lost"], "gone_reason = 'lost'"),
