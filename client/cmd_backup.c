@@ -368,8 +368,9 @@ static int write_file(struct backup *b, const char *path, struct cb_error *err)
                             path);
     (void)unlink(temporary);
     int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0)
-        return cb_error_set(err, EXITCODE_FAILURE, "%s: %s", temporary, strerror(errno));
+    if (fd < 0) /* only what nobody has asked for is called by its own name */
+        return cb_error_set(err, EXITCODE_FAILURE, "%s: %s", errno == EEXIST ? temporary : path,
+                            strerror(errno));
     int status = take_snapshot(b, fd, err);
     if (status == 0 && (fsync(fd) != 0 || rename(temporary, path) != 0 || sync_folder(path) != 0))
         status = cb_error_set(err, EXITCODE_FAILURE, "%s: %s", path, strerror(errno));

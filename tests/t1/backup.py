@@ -76,7 +76,9 @@ def under_load():
                                stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False)
         check(piped.returncode == 0 and END.search(piped.stdout), piped.stderr.decode())
         for args, code in (((path,), 73), (("--force", path), 0), ((path + "/no/folder",), 1)):
-            equal(d.client("backup", *args).returncode, code, str(args))
+            done = d.client("backup", *args)
+            equal(done.returncode, code, str(args))
+        equal(done.stderr.decode(), f"claudebench: {path}/no/folder: Not a directory\n", "what was asked for")
         equal(restore(d, "--force", path).returncode, 75, "refused while the daemon runs")
         with d.as_user("backup") as r:
             for command in (("GET", "cb:counts"), ("KEYS", "*"), ("CONFIG", "GET", "*"), ("HGETALL", "cb:meta")):
