@@ -12,6 +12,7 @@
 #include "client/watch.h"
 #include "common/clock.h"
 #include "common/exitcode.h"
+#include "common/mem.h"
 #include "common/metrics.h"
 #include "common/nearest.h"
 
@@ -32,9 +33,8 @@ const struct cli_verb verb_metrics = {
     .min_operands = 0,
     .max_operands = -1,
     .summary = "Show what the daemon and its workers have counted and measured.",
-    .notes =
-        "METRIC: only these, with claudebench_ before the name or without; for the table only.\n"
-        "See claudebenchd(8), METRICS, also for metrics.textfile.\n",
+    .notes = "METRIC: only these, with claudebench_ before the name or without.\n"
+             "See claudebenchd(8), METRICS, also for metrics.textfile.\n",
     .options = metrics_options,
     .run = run_metrics,
 };
@@ -166,6 +166,70 @@ static void put_table(const struct cli *cli, struct json_span answer, struct ter
     table_put(&table, term, out);
 }
 
+/* ---- for programs ---- */
+
+static void put_wanted_metrics(const struct cli *cli, struct json_span list, struct buf *out)
+{
+    struct json_item metric;
+    struct json_iter it;
+
+    buf_putc(out, '[');
+    json_iter_init(&it, list);
+    while (json_iter_next(&it, &metric)) {
+        struct buf name CB_CLEANUP(buf_done) = BUF_INIT;
+        peek_put(metric.value, "name", &name);
+        if (!is_wanted(cli, buf_peek(&name)))
+            continue;
+        json_put_comma(out);
+        buf_append(out, metric.value.at, metric.value.len);
+    }
+    buf_putc(out, ']');
+}
+
+/* The answer as it came, but for metrics that are not wanted. */
+static void put_json(const struct cli *cli, struct json_span answer, struct term term,
+                     struct buf *out)
+{
+    struct buf kept CB_CLEANUP(buf_done) = BUF_INIT;
+    struct json_item member;
+    struct json_iter it;
+
+    buf_putc(&kept, '{');
+    json_iter_init(&it, answer);
+    while (json_iter_next(&it, &member)) {
+        struct buf key CB_CLEANUP(buf_done) = BUF_INIT;
+        json_decode_string(member.key, &key);
+        json_put_key(&kept, buf_peek(&key));
+        if (strcmp(buf_peek(&key), "metrics") == 0 && member.type == JSON_ARRAY)
+            put_wanted_metrics(cli, member.value, &kept);
+        else
+            buf_append(&kept, member.value.at, member.value.len);
+    }
+    buf_putc(&kept, '}');
+    session_put_json(out, (struct json_span){kept.data, kept.len}, term);
+}
+
+/* Each family begins with its line of help. */
+static void put_prometheus(const struct cli *cli, struct json_span answer, struct buf *out)
+{
+    static const char head[] = "# HELP ";
+    struct buf text CB_CLEANUP(buf_done) = BUF_INIT;
+    bool has_to_stay = true;
+
+    peek_put(answer, "text", &text);
+    for (const char *line = buf_peek(&text), *next; *line; line = next) {
+        next = line + strcspn(line, "\n");
+        next += *next != '\0';
+        if (strncmp(line, head, strlen(head)) == 0) {
+            const char *at = line + strlen(head);
+            char *name CB_CLEANUP(mem_free_ptr) = mem_strndup(at, strcspn(at, " \n"));
+            has_to_stay = is_wanted(cli, name);
+        }
+        if (has_to_stay)
+            buf_append(out, line, (size_t)(next - line));
+    }
+}
+
 /* ---- the verb ---- */
 
 static int show(const struct cli *cli, const struct ask *a)
@@ -178,9 +242,9 @@ static int show(const struct cli *cli, const struct ask *a)
         return EXITCODE_UNAVAILABLE;
     }
     if (cli_is_set(cli, "prometheus"))
-        peek_put(a->json, "text", &out);
+        put_prometheus(cli, a->json, &out);
     else if (cli_is_set(cli, "json"))
-        session_put_json(&out, a->json, term);
+        put_json(cli, a->json, term, &out);
     else
         put_table(cli, a->json, term, &out);
     return cli_write(&out);
@@ -205,8 +269,6 @@ static int run_metrics(const struct cli *cli)
 {
     if (cli_is_set(cli, "prometheus") && cli_is_set(cli, "json"))
         return cli_wrong_use(cli->verb, "--prometheus and --json exclude each other");
-    if (cli->noperands > 0 && (cli_is_set(cli, "prometheus") || cli_is_set(cli, "json")))
-        return cli_wrong_use(cli->verb, "METRIC is for the table only");
     for (int i = 0; i < cli->noperands; i++) {
         if (is_metric(cli->operands[i]))
             continue;

@@ -110,6 +110,10 @@ def start():
     check(re.search(r"^request_seconds +method=task\.create +3, mean \d", rows, re.M), rows)
     one = d.client("metrics", "leader", "claudebench_redis_connected").stdout.decode().split()
     equal(one, ["METRIC", "VALUE", "leader", "1", "redis_connected", "1"])
+    some = json.loads(d.client("metrics", "-j", "request_seconds", "claudebench_leader").stdout)
+    equal((some["version"], [m["name"] for m in some["metrics"]]), (1, [n for n in TABLE if n in ("claudebench_request_seconds", "claudebench_leader")]))
+    equal([s["labels"] for s in some["metrics"][0]["samples"]], [s["labels"] for s in by_name[some["metrics"][0]["name"]]["samples"]])
+    equal(list(prometheus.parse(d.client("metrics", "-p", "request_seconds").stdout.decode())), ["claudebench_request_seconds"])
     done = d.client("metrics", "leadr")
     check(done.returncode == 64 and b"did you mean leader?" in done.stderr, done.stderr)
     with Terminal([procs.binary("claudebench"), "metrics"], 80, 400, {"CLAUDEBENCH_CONFIG": d.config_path}) as t:
