@@ -139,13 +139,85 @@ static const char *option_name_at(size_t i, const void *arg)
     return options_table[i].name;
 }
 
-/* Options of methods are known when they were given. */
+/* ---- "methods.task.claim.rate_limit" ---- */
+
+static const char method_section[] = "methods.";
+
+static bool is_method_name(const char *name)
+{
+    return strncmp(name, method_section, strlen(method_section)) == 0;
+}
+
+/* What stands behind the method ("rate_limit"; "" when nothing does); NULL when there is no such method. */
+static const char *option_of_method(const char *name)
+{
+    const char *rest = name + strlen(method_section);
+
+    for (size_t m = 0; m <= METHOD_COUNT; m++) {
+        const char *method = m < METHOD_COUNT ? methods[m].name : "*";
+        size_t len = strlen(method);
+        if (strncmp(rest, method, len) == 0 && (!rest[len] || rest[len] == '.'))
+            return rest + len + (rest[len] == '.');
+    }
+    return NULL;
+}
+
+static const char *method_option_at(size_t i, const void *arg)
+{
+    (void)arg;
+    return options_method_table[i].name;
+}
+
+static int check_method_name(const struct cli *cli, const char *name)
+{
+    const char *rest = name + strlen(method_section);
+    const char *option = option_of_method(name);
+
+    for (size_t m = 0; !option && m < METHOD_COUNT; m++)
+        if (is_in_section(methods[m].name, rest)) /* "methods.task" */
+            return -1;
+    if (!option) {
+        const char *near = methods_nearest(rest);
+        return cli_wrong_use(cli->verb, "no method \"%s\"%s%s%s", rest,
+                             near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+    }
+    if (!*option)
+        return -1;
+    for (size_t i = 0; options_method_table[i].name; i++)
+        if (strcmp(options_method_table[i].name, option) == 0 ||
+            is_in_section(options_method_table[i].name, option))
+            return -1;
+    const char *near = nearest_name(option, method_option_at, NULL);
+    return cli_wrong_use(cli->verb, "no option \"%s\" of a method%s%s%s", option,
+                         near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+}
+
+/* What was not given for a method, but asked for, has a value all the same. */
+static void take_options_of_methods(struct listing *l, const struct options *opts,
+                                    const struct options *defaults)
+{
+    for (int i = 0; i < l->cli->noperands; i++) {
+        const char *name = l->cli->operands[i];
+        bool is_there = false;
+        for (size_t k = 0; k < l->table.ncells; k += l->table.ncolumns)
+            is_there |= strcmp(l->table.cells[k], name) == 0;
+        if (!is_there && is_method_name(name))
+            options_of_method(opts, defaults, name, take_option, l);
+    }
+}
+
 static int check_names(const struct cli *cli)
 {
     for (int i = 0; i < cli->noperands; i++) {
         const char *name = cli->operands[i];
         const char *near = nearest_name(name, option_name_at, NULL);
-        if (options_find(name) || is_section(name) || strncmp(name, "methods.", 8) == 0)
+        if (is_method_name(name)) {
+            int status = check_method_name(cli, name);
+            if (status >= 0)
+                return status;
+            continue;
+        }
+        if (options_find(name) || is_section(name))
             continue;
         return cli_wrong_use(cli->verb, "no option \"%s\"%s%s%s", name,
                              near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
@@ -164,6 +236,7 @@ static int list_options(const struct cli *cli, const struct options *opts,
     table_init(&l.table, columns, l.has_origins ? 3 : 2);
     buf_puts(&l.json, "{");
     options_each(opts, defaults, take_option, &l);
+    take_options_of_methods(&l, opts, defaults);
     buf_puts(&l.json, "}");
     bool is_nothing = l.table.ncells == 0;
     if (cli_is_set(cli, "json"))

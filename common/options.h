@@ -342,6 +342,10 @@ struct option_state {
 typedef void options_each_fn(void *arg, const struct option_state *option);
 void options_each(const struct options *opts, const struct options *defaults, options_each_fn *fn,
                   void *arg);
+/* Calls fn for one option of a method by its whole name ("methods.task.claim.rate_limit"), given or not, with the value that is in
+ * force for it; the origin may be that of "*". False, without a call, when there is no such option. */
+bool options_of_method(const struct options *opts, const struct options *defaults, const char *name,
+                       options_each_fn *fn, void *arg);
 
 /*
  * Calls fn for each option whose value differs (old and new as text) and returns how many there

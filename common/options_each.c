@@ -36,3 +36,21 @@ void options_each(const struct options *opts, const struct options *defaults, op
         }
     }
 }
+
+bool options_of_method(const struct options *opts, const struct options *defaults, const char *name,
+                       options_each_fn *fn, void *arg)
+{
+    char own[OPTIONS_METHOD_NAME_SIZE];
+
+    for (size_t m = 0; m <= OPTIONS_ALL_METHODS; m++) {
+        for (size_t i = 0; i < OPTIONS_OF_METHOD; i++) {
+            struct option_row row = options_method_row(m, i, own, sizeof own);
+            if (strcmp(own, name) != 0)
+                continue;
+            size_t from = options_method_is_given(opts, m, i) ? m : OPTIONS_ALL_METHODS;
+            tell(opts, defaults, &row, opts->origins->of_methods[from][i], fn, arg);
+            return true;
+        }
+    }
+    return false;
+}

@@ -173,8 +173,21 @@ def config():
     section = [line.split() for line in run("redis.sentinel")[1].splitlines()]
     equal([row[0] for row in section], ["OPTION"] + [f"redis.sentinel.{x}" for x in ("master", "nodes", "user", "password_file")])
     equal(run("methods.task.create.rate_limit"), (0, "5\n", ""))
+    equal(run("methods.task.claim.rate_limit", "methods.task.claim.breaker.backoff"),
+          (0, "OPTION                              VALUE\nmethods.task.claim.rate_limit       0\nmethods.task.claim.breaker.backoff  1.5\n", ""))
+    for name, said in (("methods.task.claim.rate_limt", 'no option "rate_limt" of a method; did you mean rate_limit?'),
+                       ("methods.task.cliam", 'no method "task.cliam"; did you mean task.claim?')):
+        code, _, why = run(name)
+        equal((code, said in why), (64, True), why)
+    equal(run("methods.task.claim"), (66, "", "claudebench: not set for that method\n"))
     code, _, why = run("task.lease")
     equal((code, "did you mean task.lease_ms?" in why), (64, True), why)
+    with open(f"{folder}/conf.d/b.yaml", "w", encoding="utf-8") as f:
+        f.write('methods: { "*": { rate_limit: 9 } }\n')
+    equal(run("methods.task.claim.rate_limit"), (0, "9\n", ""), "in force for it")
+    equal(run("methods.task.claim.rate_limit", "-o")[1].split()[-1], f"{folder}/conf.d/b.yaml:1:31")
+    equal(run("methods.task.create.rate_limit"), (0, "5\n", ""))
+    os.unlink(f"{folder}/conf.d/b.yaml")
     with open(path, "a", encoding="utf-8") as f:
         f.write("oops: 1\n")
     code, _, why = run()
