@@ -239,6 +239,10 @@ static int subscribe(struct viewer *v)
 
     if (status >= 0)
         return status;
+    if (v->since[0] && json_find(reply.result, "created", &item) && item.value.at[0] == 'f')
+        cli_say("the reader \"%s\" goes on where it ended, not at --since, which is for a new one; "
+                "--remove forgets it",
+                cli_value(v->cli, "group", ""));
     v->since[0] = '\0';
     if (json_find(reply.result, "cursor", &item) && item.type == JSON_STRING) {
         json_decode_string(item.value, &cursor);
