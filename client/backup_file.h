@@ -4,8 +4,8 @@
  *   claudebench-backup 1             the format's version
  *   {"project":…}                    what it is of, one line of JSON
  *   …                                Redis' own snapshot (RDB) of one moment
- *   claudebench-backup-end N SHA     bytes of the snapshot, and the SHA-256 of all before this line's newline: BACKUP_END_BYTES,
- *                                    at the end, because a pipe is written only once
+ *   claudebench-backup-end N SHA     bytes of the snapshot, in 20 digits, and the SHA-256 of all before the newline that this line
+ *                                    begins with; always of one length, and at the end, because a pipe is written only once
  *
  * The snapshot may have up to 40 bytes behind its end, the mark by which redis-cli knew that it was complete: Redis reads no further
  * than the end.

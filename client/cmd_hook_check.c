@@ -47,7 +47,6 @@ struct check {
     size_t nothers; /* of others, in events that we are in */
     size_t nfailed;
     bool is_tried; /* the same line is run once */
-    bool can_onfailure;
 };
 
 static void say(struct check *c, bool is_good, const char *fmt, ...) CB_PRINTF(3, 4);

@@ -23,7 +23,7 @@
 #include <signal.h>
 #include <sys/time.h>
 
-enum { LIVE_MS = 200, COMPLETE_FILES = 3, COMPLETE_COMMANDS = 4, LIVE_MAX = 200 };
+enum { LIVE_MS = 200, COMPLETE_FILES = 3, COMPLETE_COMMANDS = 4 };
 
 enum kind {
     KIND_NONE,

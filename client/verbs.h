@@ -1,64 +1,94 @@
 /*
- * verbs.h: the verbs of claudebench; each is in the file of its name (cmd_*.c).
+ * verbs.h: the verbs of claudebench, by the file that each is in. Those of a group are in cmd_<group>*.c, those of the archive are
+ * declared in archive_verbs.h.
  */
 #ifndef CB_VERBS_H
 #define CB_VERBS_H
 
 #include "client/cli.h"
 
-extern const struct cli_verb verb_call;
+/* cmd_task.c */
 extern const struct cli_verb verb_task_add;
 extern const struct cli_verb verb_task_list;
-extern const struct cli_verb verb_task_show;
 extern const struct cli_verb verb_task_update;
+extern const struct cli_verb verb_task_rm;
+
+/* cmd_task_show.c */
+extern const struct cli_verb verb_task_show;
+
+/* cmd_task_change.c */
 extern const struct cli_verb verb_task_cancel;
 extern const struct cli_verb verb_task_retry;
-extern const struct cli_verb verb_task_rm;
+
+/* cmd_task_assign.c */
 extern const struct cli_verb verb_task_assign;
 extern const struct cli_verb verb_task_reassign;
+
+/* cmd_task_lease.c */
 extern const struct cli_verb verb_task_claim;
 extern const struct cli_verb verb_task_renew;
 extern const struct cli_verb verb_task_progress;
 extern const struct cli_verb verb_task_complete;
 extern const struct cli_verb verb_task_fail;
 extern const struct cli_verb verb_task_release;
+
+/* cmd_task_import.c, cmd_task_export.c */
 extern const struct cli_verb verb_task_import;
 extern const struct cli_verb verb_task_export;
+
+/* cmd_task_queues.c */
 extern const struct cli_verb verb_task_queues;
 extern const struct cli_verb verb_task_pause;
 extern const struct cli_verb verb_task_resume;
+extern const struct cli_verb verb_ctl_pause;
+extern const struct cli_verb verb_ctl_resume;
+
+/* cmd_schedule.c */
 extern const struct cli_verb verb_schedule_add;
 extern const struct cli_verb verb_schedule_list;
 extern const struct cli_verb verb_schedule_show;
 extern const struct cli_verb verb_schedule_pause;
 extern const struct cli_verb verb_schedule_resume;
 extern const struct cli_verb verb_schedule_remove;
+
+/* cmd_hook.c */
 extern const struct cli_verb verb_hook;
+
+/* cmd_hook_install.c */
 extern const struct cli_verb verb_hook_install;
 extern const struct cli_verb verb_hook_uninstall;
+
+/* cmd_hook_check.c */
 extern const struct cli_verb verb_hook_check;
+
+/* cmd_hook_rules.c */
 extern const struct cli_verb verb_hook_test_rules;
-extern const struct cli_verb verb_work;
-extern const struct cli_verb verb_wait;
-extern const struct cli_verb verb_status;
-extern const struct cli_verb verb_top;
-extern const struct cli_verb verb_instances;
-extern const struct cli_verb verb_metrics;
-extern const struct cli_verb verb_config;
-extern const struct cli_verb verb_handlers;
+
+/* cmd_ctl.c */
 extern const struct cli_verb verb_ctl_reload;
 extern const struct cli_verb verb_ctl_scale;
 extern const struct cli_verb verb_ctl_drain;
 extern const struct cli_verb verb_ctl_stop;
-extern const struct cli_verb verb_ctl_pause;
-extern const struct cli_verb verb_ctl_resume;
 extern const struct cli_verb verb_ctl_log_level;
 extern const struct cli_verb verb_ctl_leader;
+
+/* cmd_<verb>.c */
+extern const struct cli_verb verb_call;
+extern const struct cli_verb verb_work;
+extern const struct cli_verb verb_wait;
+extern const struct cli_verb verb_status;
+extern const struct cli_verb verb_instances;
+extern const struct cli_verb verb_metrics;
+extern const struct cli_verb verb_config;
+extern const struct cli_verb verb_handlers;
 extern const struct cli_verb verb_events;
 extern const struct cli_verb verb_audit;
 extern const struct cli_verb verb_doctor;
 extern const struct cli_verb verb_backup;
 extern const struct cli_verb verb_restore;
+
+/* top_verb.c */
+extern const struct cli_verb verb_top;
 
 /* `top` is a program of its own, claudebench-top: here it is found and executed, there it is carried out. Both have the same table
  * of options. */

@@ -24,7 +24,7 @@ enum {
     WORK_TELLS_MAX = 16,      /* connections of jobs at one time */
     WORK_ERROR_BYTES = 2000,  /* limit of task.fail's error */
     WORK_ERR_TAIL = 4096,     /* of a job's stderr, kept */
-    WORK_STOP_KILL_MS = 1000, /* the same at the end of the grace period */
+    WORK_STOP_KILL_MS = 1000, /* between TERM and KILL, at the end of the grace period */
 };
 
 enum job_state {
