@@ -45,7 +45,7 @@ static const struct cli_option import_options[] = {
      "limits.idempotency_ttl_ms)."},
     {0, "wait", "TIME",
      "How long to wait while the queue or the memory is full (default 60s; 0: not at all)."},
-    {'j', "json", NULL, "Print {\"line\":…,\"id\":…} for each new task, and the totals."},
+    {'j', "json", NULL, "Print {\"line\":…,\"id\":…} for each line's task, and the totals."},
     {0, NULL, NULL, NULL},
 };
 
@@ -189,6 +189,19 @@ static void put_id(struct import *im, int64_t line, struct json_span id)
     buf_puts(&im->out, "}\n");
 }
 
+static int64_t count_existing(struct json_span result)
+{
+    struct json_item ids, id;
+    struct json_iter it;
+    int64_t n = 0;
+
+    if (!json_find(result, "existing", &ids) || ids.type != JSON_ARRAY)
+        return 0;
+    for (json_iter_init(&it, ids.value); json_iter_next(&it, &id);)
+        n++;
+    return n;
+}
+
 static void take_ids(struct import *im, struct batch *b, struct json_span result)
 {
     struct json_item ids, id;
@@ -202,7 +215,9 @@ static void take_ids(struct import *im, struct batch *b, struct json_span result
         while (i < b->count && json_iter_next(&it, &id))
             put_id(im, b->items[i++].line, id.value);
     }
-    im->created += (int64_t)i;
+    int64_t existing = count_existing(result);
+    im->created += (int64_t)i - existing;
+    im->existing += existing;
     if (cli_write(&im->out) != 0)
         give_up(im, EXITCODE_FAILURE);
     buf_reset(&im->out);
@@ -394,9 +409,10 @@ static void show_progress(struct import *im)
 {
     char note[80];
     int64_t ms = progress_elapsed_ms(&im->progress);
+    int64_t done = im->created + im->existing;
 
-    snprintf(note, sizeof note, "%" PRId64 " tasks  %.0f/s%s", im->created,
-             ms > 0 ? (double)im->created * 1000.0 / (double)ms : 0.0,
+    snprintf(note, sizeof note, "%" PRId64 " tasks  %.0f/s%s", done,
+             ms > 0 ? (double)done * 1000.0 / (double)ms : 0.0,
              im->full_since ? "  waiting for room" : "");
     progress_update(&im->progress, im->lines.offset, im->size, note);
 }
@@ -418,17 +434,28 @@ static void import_all(struct import *im)
     say_unknown(im);
 }
 
-static int import_end(struct import *im)
+/* Replies to a repeated batch are those of the first time: whose tasks these are is not known. */
+static void put_totals(struct import *im)
 {
     double seconds = (double)progress_elapsed_ms(&im->progress) / 1000.0;
 
-    if (cli_is_set(im->cli, "json"))
-        buf_printf(&im->out, "{\"created\":%" PRId64 ",\"bad\":%" PRId64 "}\n", im->created,
-                   im->bad);
-    else
-        buf_printf(&im->out, "%" PRId64 " task%s created in %.2f s, %" PRId64 " bad line%s\n",
-                   im->created, im->created == 1 ? "" : "s", seconds, im->bad,
-                   im->bad == 1 ? "" : "s");
+    if (cli_is_set(im->cli, "json")) {
+        buf_printf(&im->out,
+                   "{\"created\":%" PRId64 ",\"existing\":%" PRId64 ",\"bad\":%" PRId64 "}\n",
+                   im->created, im->existing, im->bad);
+        return;
+    }
+    buf_printf(&im->out, "%" PRId64 " task%s created%s in %.2f s, ", im->created,
+               im->created == 1 ? "" : "s",
+               cli_is_set(im->cli, "idem") ? ", now or earlier under this key," : "", seconds);
+    if (im->existing > 0)
+        buf_printf(&im->out, "%" PRId64 " had a unique_key that was there, ", im->existing);
+    buf_printf(&im->out, "%" PRId64 " bad line%s\n", im->bad, im->bad == 1 ? "" : "s");
+}
+
+static int import_end(struct import *im)
+{
+    put_totals(im);
     int written = cli_write(&im->out);
     if (im->exit_code == EXITCODE_UNAVAILABLE || im->exit_code == EXITCODE_TEMPFAIL ||
         interrupt_came())

@@ -45,6 +45,7 @@ struct import {
     int64_t last_number;
     struct batch *filling; /* it waits for more lines; NULL = none */
     int64_t created, bad;
+    int64_t existing;   /* tasks that were there already, by their unique_key */
     int64_t wait_ms;    /* --wait */
     int64_t full_since; /* there is no room since then, 0 = there is */
     int64_t full_said;  /* when that was said last */

@@ -299,7 +299,7 @@ def import_many():
     text = "".join(f'{{"text":"n{i}","queue":"imp2"}}\n' for i in range(1050))
     done = task("import", "-", "--json", input=text.encode())
     rows = [json.loads(line) for line in good(done).splitlines()]
-    equal(rows[-1], {"created": 1050, "bad": 0})
+    equal(rows[-1], {"created": 1050, "existing": 0, "bad": 0})
     equal(sorted(r["line"] for r in rows[:-1]), list(range(1, 1051)))
     by_line = {r["line"]: r["id"] for r in rows[:-1]}
     tasks = {t["id"]: t["text"] for t in listed("imp2")}
@@ -328,8 +328,14 @@ def import_idem():
     for _ in range(3):
         done = task("import", "--idem", "same", "--queue", "imp5", name)
         equal(done.returncode, 65, done.stderr)
-        check(b"248 tasks created" in done.stdout, done.stdout)
+        check(b"248 tasks created, now or earlier under this key, in " in done.stdout, done.stdout)
     equal(len(listed("imp5")), 248)
+    name = path("".join(f'{{"text":"u{i}","unique_key":"{i % 3}","queue":"imp11"}}\n' for i in range(5)))
+    for said in (b"3 tasks created in ", b", 2 had a unique_key that was there, 0 bad lines\n"), (b"0 tasks created in ", b", 5 had a unique_key "):
+        done = task("import", name)
+        check(all(text in done.stdout for text in said), done.stdout)
+    rows = [json.loads(line) for line in good(task("import", "--json", name)).splitlines()]
+    equal((len(rows), rows[-1]), (6, {"created": 0, "existing": 5, "bad": 0}))
 
 
 @case("task import: files that cannot be read; long lines; nothing at all")
