@@ -93,6 +93,9 @@ def sorting():
         equal((done.returncode, b"it has DOMAIN, SLOT" in done.stderr), (64, True), done.stderr)
         equal(procs.run([procs.binary("claudebench"), "top", "--view", "nothing"], env=c.env).returncode, 64)
         equal(procs.run([procs.binary("claudebench"), "top"], env=c.env).returncode, 64, "no terminal")
+        for delay, said in (("1", b"needs a terminal"), ("61", b"61 is out of range"), ("199ms", b"199ms is out of range")):
+            done = procs.run([procs.binary("claudebench"), "top", "-d", delay], env=c.env)
+            check(said in done.stderr, f"{delay}: without a unit it is seconds: {done.stderr}")
 
 
 @case("other sizes, while it runs: 200x60 with the log, 44x12, too small; no line is ever wider")
