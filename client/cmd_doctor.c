@@ -133,7 +133,8 @@ void doctor_text(struct json_span object, const char *name, char *text, size_t s
 
 /* ---- connecting ---- */
 
-/* Does a worker answer? It may be one of another host, so the daemon of this one does not matter. */
+/* Does a worker answer? It may be one of another host, so the daemon of this one does not matter. While that runs, it is a finding
+ * that none does; who only may not ask can do nothing about it. */
 static void connect_workers(struct doctor *d)
 {
     struct requests_reply reply CB_CLEANUP(requests_reply_done) = REQUESTS_REPLY_INIT;
@@ -142,11 +143,15 @@ static void connect_workers(struct doctor *d)
                                  .params_len = strlen("{\"limit\":1}"),
                                  .timeout_ms = d->is_running ? CALL_TIMEOUT_MS : PROBE_MS};
 
-    if (session_connect(&d->s, NULL, 0, 0) >= 0)
+    int status = session_connect(&d->s, NULL, 0, 0);
+    d->may_not_connect = status == EXITCODE_NOPERM;
+    if (status >= 0)
         return;
     requests_client_call(d->s.rc, &call, &reply);
     d->is_connected = reply.outcome == REQUESTS_RESULT || reply.outcome == REQUESTS_ERROR;
-    if (!d->is_connected)
+    if (!d->is_connected && d->is_running)
+        cli_say("no worker answers in %d s", CALL_TIMEOUT_MS / 1000);
+    else if (!d->is_connected)
         cli_say("no worker answers: %s", reply.message);
 }
 
@@ -157,6 +162,12 @@ static void look_at_shared(struct doctor *d)
 {
     if (!d->is_connected) {
         doctor_unchecked(d, "tasks, keys and Redis: no worker answers");
+        if (d->is_running && !d->may_not_connect)
+            doctor_find(d, "daemon", DOCTOR_ERROR, "no_answer", "workers",
+                        "claudebench status shows its workers and where it has Redis; "
+                        "claudebench ctl scale gives it workers",
+                        "the daemon runs, but no worker of it answers: tasks, keys and Redis could "
+                        "not be looked at");
         return;
     }
     int status = doctor_tasks_look(d);

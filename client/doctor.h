@@ -37,6 +37,7 @@ struct doctor {
     struct ask ask;
     struct term term;
     bool is_connected;       /* a worker answers */
+    bool may_not_connect;    /* Redis' password is not ours to read */
     bool is_running;         /* the daemon of this host answers */
     struct cb_error why_not; /* if it does not */
     struct doctor_tasks *tasks;

@@ -42,6 +42,28 @@ static void look_at_reasons(struct doctor *d)
     }
 }
 
+/* What the file says and the daemon does not do yet: clients go by the file, so they may look for Redis elsewhere. */
+static void look_at_restart(struct doctor *d)
+{
+    struct buf names CB_CLEANUP(buf_done) = BUF_INIT;
+    struct json_item config, list, option;
+    struct json_iter it;
+
+    if (!json_find(d->ask.json, "config", &config) ||
+        !json_find(config.value, "needs_restart", &list))
+        return;
+    json_iter_init(&it, list.value);
+    while (json_iter_next(&it, &option)) {
+        char name[128];
+        doctor_text(option.value, "option", name, sizeof name);
+        buf_printf(&names, "%s%s", names.len ? ", " : "", name);
+    }
+    if (names.len)
+        doctor_find(d, "daemon", DOCTOR_WARNING, "needs_restart", "daemon",
+                    "restart claudebenchd, or take the change back and claudebench ctl reload",
+                    "it goes by older values than those of the file: %s", buf_peek(&names));
+}
+
 static void look_at_persistence(struct doctor *d)
 {
     struct json_item redis;
@@ -79,6 +101,7 @@ void doctor_daemon_look(struct doctor *d)
                     "upgrade in place: kill -USR2 its pid (claudebenchd(8))",
                     "the daemon is version %s, this is %s", version, PACKAGE_VERSION);
     look_at_reasons(d);
+    look_at_restart(d);
     look_at_persistence(d);
 }
 

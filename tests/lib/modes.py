@@ -40,7 +40,7 @@ LEFT_OUT = {
         "t2/weather.py": {"errors nobody asked for": ONE_ADDRESS, "answered with nonsense": ONE_ADDRESS, "cut as soon as": ONE_ADDRESS},
         "t6/rights_table.py": {"the ACL file": ONE_SERVER},
         "t3/client_doctor.py": {"Redis without its file": ONE_SERVER, "files that others": EMBEDDED, "while the daemon is down": EMBEDDED,
-                                "Redis came back empty": ONE_SERVER},
+                                "Redis came back empty": ONE_SERVER, "a value that waits": EMBEDDED},
         "t4/sentinel.py": "about Redis Sentinel, which watches no nodes of a cluster",
         "t2/archive_outbox.py": PLAIN_PREFIX,
         "t5/archive_outbox.py": PLAIN_PREFIX,

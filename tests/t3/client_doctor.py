@@ -414,5 +414,30 @@ def down():
     equal([p for _, p, _ in problems("--repair", d=other)[0]], ["down", "audit"])
 
 
+@case("a daemon without workers, or with another folder of Redis in its file: what cannot be looked at is an error, and so the exit code")
+def nobody_answers():
+    for domain in ("task", "system"):
+        equal(daemon.client("ctl", "scale", domain, "0", "--wait").returncode, 0)
+    done = daemon.client("doctor")
+    equal(done.returncode, 1)
+    check(b"but no worker of it answers" in done.stdout and b"not examined: tasks, keys and Redis" in done.stdout, done.stdout)
+    check(b"nothing wrong" not in done.stdout and b"is claudebenchd running?" not in done.stderr, done)
+    for domain in ("task", "system"):
+        equal(daemon.client("ctl", "scale", domain, "2", "--wait").returncode, 0)
+    clean()
+
+
+@case("a value that waits for a restart is found; if clients look for Redis elsewhere by it, so is that")
+def needs_restart():
+    with Daemon() as d:
+        d.config["redis"]["dir"] = f"{d.dir}/other"
+        d.write_config()
+        equal(d.client("ctl", "reload").returncode, 0)
+        wait_until(lambda: d.status()["config"]["needs_restart"], 5, "it waits for a restart")
+        rows, _ = problems(d=d)
+        check({("daemon", "needs_restart", "daemon"), ("daemon", "no_answer", "workers")} <= set(rows), rows)
+        check(b"redis.dir" in d.client("doctor").stdout, "the option is named")
+
+
 start()
 main()
