@@ -81,16 +81,32 @@ void doctor_keep_members(struct doctor_finding *f, struct json_span said)
     f->members = mem_strdup(buf_peek(&members));
 }
 
+static void add_text(char ***list, size_t *n, const char *fmt, va_list ap)
+{
+    char text[1024];
+
+    vsnprintf(text, sizeof text, fmt, ap);
+    *list = mem_realloc(*list, (*n + 1) * sizeof **list);
+    (*list)[(*n)++] = mem_strdup(text);
+}
+
 void doctor_unchecked(struct doctor *d, const char *fmt, ...)
 {
-    char text[512];
     va_list ap;
 
     va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
+    add_text(&d->unchecked, &d->nunchecked, fmt, ap);
     va_end(ap);
-    d->unchecked = mem_realloc(d->unchecked, (d->nunchecked + 1) * sizeof *d->unchecked);
-    d->unchecked[d->nunchecked++] = mem_strdup(text);
+}
+
+void doctor_repaired(struct doctor *d, int64_t n, const char *fmt, ...)
+{
+    va_list ap;
+
+    d->repaired += n;
+    va_start(ap, fmt);
+    add_text(&d->repairs, &d->nrepairs, fmt, ap);
+    va_end(ap);
 }
 
 void doctor_forget(struct doctor *d)
@@ -221,6 +237,9 @@ static void done(struct doctor *d)
     doctor_forget(d);
     free(d->findings);
     free(d->unchecked);
+    for (size_t i = 0; i < d->nrepairs; i++)
+        free(d->repairs[i]);
+    free(d->repairs);
     doctor_tasks_free(d->tasks);
     ask_done(&d->ask);
     session_close(&d->s);

@@ -53,6 +53,8 @@ struct doctor {
     int64_t removed;
     int64_t recounted;
     int64_t repaired; /* keys, consumers, files */
+    char **repairs;   /* what they were, for those who ask what was changed */
+    size_t nrepairs;
 };
 
 /* A finding; `where` is copied, `advice` is what to do, or what --repair does. Returns it, until the next one is added. */
@@ -63,6 +65,9 @@ struct doctor_finding *doctor_find(struct doctor *d, const char *check,
 /* What the daemon said of it goes into its JSON as it came, but for what every finding has. */
 void doctor_keep_members(struct doctor_finding *f, struct json_span said);
 void doctor_unchecked(struct doctor *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* `n` (1 or more) keys, consumers or files were put right: which, and what is so now. */
+void doctor_repaired(struct doctor *d, int64_t n, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 /* Before the next look: findings and what could not be looked at are forgotten. */
 void doctor_forget(struct doctor *d);
 

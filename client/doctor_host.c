@@ -23,41 +23,41 @@ struct secret {
     const char *what;
 };
 
-enum { SECRETS_MAX = 8 };
+typedef void secret_fn(struct doctor *d, const struct secret *secret, const struct stat *st);
 
-static size_t list_secrets(const struct doctor *d, struct secret list[SECRETS_MAX], char *paths[2])
+/* One at `dir`/`name`, or at `dir` when there is no name; none when `dir` is NULL or "". A device, be it the audit file, is not ours. */
+static void with_secret(struct doctor *d, secret_fn *fn, const char *dir, const char *name,
+                        mode_t forbidden, const char *what)
 {
-    const struct options *o = d->s.opts;
-    const struct secret all[SECRETS_MAX] = {
-        {paths[0], 0077, "the daemon's password"},
-        {paths[1], 0027, "the clients' password"},
-        {o->redis.password_file, 0037, "the password of Redis"},
-        {o->redis.client_password_file, 0022, "the clients' password of Redis"},
-        {o->redis.sentinel.password_file, 0037, "the password of the sentinels"},
-        {o->redis.embedded ? o->redis.dir : "", 0022, "the folder of Redis"},
-        {o->supervisor.state_dir, 0022, "the folder of state"},
-        {o->supervisor.control_socket, 0007, "the control socket"},
-    };
-
-    memcpy(list, all, sizeof all);
-    return CB_ARRAY_LEN(all);
-}
-
-static void each_secret(struct doctor *d, void (*fn)(struct doctor *d, const struct secret *secret,
-                                                     const struct stat *st))
-{
-    bool is_embedded = d->s.opts->redis.embedded;
-    char *daemon_password CB_CLEANUP(mem_free_ptr) = mem_printf(
-        "%s/daemon.password", is_embedded ? d->s.opts->redis.dir : "/nowhere");
-    char *client_password CB_CLEANUP(mem_free_ptr) = mem_printf(
-        "%s/client.password", is_embedded ? d->s.opts->redis.dir : "/nowhere");
-    struct secret list[SECRETS_MAX];
-    size_t n = list_secrets(d, list, (char *[2]){daemon_password, client_password});
+    char *path CB_CLEANUP(mem_free_ptr) = mem_printf("%s%s%s", dir ? dir : "", name ? "/" : "",
+                                                     name ? name : "");
+    struct secret secret = {.path = path, .forbidden = forbidden, .what = what};
     struct stat st;
 
-    for (size_t i = 0; i < n; i++)
-        if (list[i].path[0] && stat(list[i].path, &st) == 0)
-            fn(d, &list[i], &st);
+    if (dir && dir[0] && stat(path, &st) == 0 && !S_ISCHR(st.st_mode))
+        fn(d, &secret, &st);
+}
+
+static void each_secret(struct doctor *d, secret_fn *fn)
+{
+    const struct options *o = d->s.opts;
+    const char *redis = o->redis.embedded ? o->redis.dir : NULL;
+    const char *state = o->supervisor.state_dir;
+
+    with_secret(d, fn, redis, "daemon.password", 0077, "the daemon's password");
+    with_secret(d, fn, redis, "client.password", 0027, "the clients' password");
+    with_secret(d, fn, redis, "backup.password", 0077, "the password of backups");
+    with_secret(d, fn, o->redis.password_file, NULL, 0037, "the password of Redis");
+    with_secret(d, fn, o->redis.client_password_file, NULL, 0022, "the clients' password of Redis");
+    with_secret(d, fn, o->redis.sentinel.password_file, NULL, 0037,
+                "the password of the sentinels");
+    with_secret(d, fn, redis, NULL, 0022, "the folder of Redis");
+    with_secret(d, fn, redis, "appendonlydir", 0027, "the folder of Redis' data");
+    with_secret(d, fn, state, NULL, 0022, "the folder of state");
+    with_secret(d, fn, state, "instance.secret", 0077, "the secret of this instance");
+    with_secret(d, fn, state, "hook", 0077, "the folder of hooks' decisions");
+    with_secret(d, fn, o->supervisor.control_socket, NULL, 0007, "the control socket");
+    with_secret(d, fn, o->audit.file, NULL, 0027, "the audit file");
 }
 
 static void look_at_secret(struct doctor *d, const struct secret *secret, const struct stat *st)
@@ -81,10 +81,13 @@ static void look_at_secret(struct doctor *d, const struct secret *secret, const 
 
 static void repair_secret(struct doctor *d, const struct secret *secret, const struct stat *st)
 {
-    if (!(st->st_mode & secret->forbidden))
+    mode_t mode = st->st_mode & 07777, want = mode & ~secret->forbidden;
+
+    if (mode == want)
         return;
-    if (chmod(secret->path, st->st_mode & 07777 & ~secret->forbidden) == 0)
-        d->repaired++;
+    if (chmod(secret->path, want) == 0)
+        doctor_repaired(d, 1, "%s: mode %04o, it was %04o", secret->path, (unsigned)want,
+                        (unsigned)mode);
     else
         cli_say("%s: %s", secret->path, strerror(errno));
 }

@@ -354,7 +354,7 @@ static void put_member(struct buf *out, struct json_span finding, const char *na
 }
 
 /* Only the daemon closes connections and hands on what they had taken. */
-static void hand_on(struct doctor *d, struct json_span finding)
+static void hand_on(struct doctor *d, const char *where, struct json_span finding)
 {
     struct buf line CB_CLEANUP(buf_done) = BUF_INIT;
     struct buf why CB_CLEANUP(buf_done) = BUF_INIT;
@@ -370,7 +370,7 @@ static void hand_on(struct doctor *d, struct json_span finding)
     else if (ask_error(&ask, &why))
         cli_say("%s", buf_peek(&why));
     else {
-        d->repaired++;
+        doctor_repaired(d, 1, "%s: what it had taken is handed on", where);
         d->is_settling = true;
     }
     buf_done(&ask.answer);
@@ -383,58 +383,92 @@ static int sweep(struct doctor *d)
 
     buf_puts(&params, "{}");
     int status = session_call(&d->s, "system.check_health", &params, NULL, &reply);
-    d->repaired += status < 0;
+    if (status < 0)
+        doctor_repaired(d, 1, "instances: swept once");
     d->is_settling = true;
     return status;
 }
 
-static int send_keys(struct doctor *d, const struct buf *keys)
+/* Keys that wait for one request: which they are, for that, and what is said when they are put right. */
+struct keys {
+    struct buf json;
+    struct buf said; /* a line each */
+    int n;
+};
+
+static void add_key(struct keys *keys, const struct doctor_finding *f, struct json_span finding)
+{
+    buf_puts(&keys->json, keys->n ? ",{" : "{");
+    put_member(&keys->json, finding, "family", "family");
+    put_member(&keys->json, finding, "name", "name");
+    buf_puts(&keys->json, "}");
+    buf_printf(&keys->said, "%s: %s\n", f->where,
+               strncmp(f->problem, "over_", strlen("over_")) == 0 ? "trimmed to its cap"
+                                                                  : "has its time to live");
+    keys->n++;
+}
+
+/* Fewer than were asked for are put right when others are at it: then only how many is known. */
+static void say_keys(struct doctor *d, struct keys *keys, int64_t repaired)
+{
+    if (repaired > 0 && repaired < keys->n)
+        doctor_repaired(d, repaired, "%" PRId64 " of %d keys", repaired, keys->n);
+    if (repaired < keys->n)
+        return;
+    for (char *at = keys->said.data, *end; *at; at = end + 1) {
+        end = strchr(at, '\n');
+        doctor_repaired(d, 1, "%.*s", (int)(end - at), at);
+    }
+}
+
+static int send_keys(struct doctor *d, struct keys *keys)
 {
     struct buf params CB_CLEANUP(buf_done) = BUF_INIT;
     struct requests_reply reply CB_CLEANUP(requests_reply_done) = REQUESTS_REPLY_INIT;
 
-    if (keys->len == 0)
+    if (keys->n == 0)
         return -1;
-    buf_printf(&params, "{\"keys\":[%s]}", keys->data);
+    buf_printf(&params, "{\"keys\":[%s]}", keys->json.data);
     int status = session_call(&d->s, "system.repair", &params, NULL, &reply);
     if (status < 0)
-        d->repaired += doctor_number(reply.result, "repaired");
+        say_keys(d, keys, doctor_number(reply.result, "repaired"));
+    buf_reset(&keys->json);
+    buf_reset(&keys->said);
+    keys->n = 0;
     return status;
 }
 
-static void put_key(struct buf *keys, struct json_span finding)
+static int repair_one(struct doctor *d, const struct doctor_finding *f, struct keys *keys,
+                      bool *is_swept)
 {
-    buf_puts(keys, keys->len ? ",{" : "{");
-    put_member(keys, finding, "family", "family");
-    put_member(keys, finding, "name", "name");
-    buf_puts(keys, "}");
+    char *json CB_CLEANUP(mem_free_ptr) = mem_printf("{%s}", f->members + (f->members[0] == ','));
+    struct json_span finding = {json, strlen(json)};
+    int status = -1;
+
+    if (strcmp(f->problem, "dead_consumer") == 0) {
+        hand_on(d, f->where, finding);
+    } else if (strcmp(f->problem, "offline_holder") == 0) {
+        status = *is_swept ? -1 : sweep(d);
+        *is_swept = true;
+    } else {
+        add_key(keys, f, finding);
+        status = keys->n == REPAIR_AT_ONCE ? send_keys(d, keys) : -1;
+    }
+    return status;
 }
 
 int doctor_shared_repair(struct doctor *d)
 {
-    struct buf keys CB_CLEANUP(buf_done) = BUF_INIT;
+    struct keys keys = {.json = BUF_INIT, .said = BUF_INIT};
     bool is_swept = false;
-    int status = -1, n = 0;
+    int status = -1;
 
-    for (size_t i = 0; i < d->nfindings && status < 0; i++) {
-        const struct doctor_finding *f = &d->findings[i];
-        if (!f->is_repairable || strcmp(f->check, "keys") != 0)
-            continue;
-        char *json CB_CLEANUP(mem_free_ptr) = mem_printf("{%s}",
-                                                         f->members + (f->members[0] == ','));
-        struct json_span finding = {json, strlen(json)};
-        if (strcmp(f->problem, "dead_consumer") == 0) {
-            hand_on(d, finding);
-        } else if (strcmp(f->problem, "offline_holder") == 0) {
-            status = is_swept ? -1 : sweep(d);
-            is_swept = true;
-        } else {
-            put_key(&keys, finding);
-            if (++n % REPAIR_AT_ONCE == 0) {
-                status = send_keys(d, &keys);
-                buf_reset(&keys);
-            }
-        }
-    }
-    return status < 0 ? send_keys(d, &keys) : status;
+    for (size_t i = 0; i < d->nfindings && status < 0; i++)
+        if (d->findings[i].is_repairable && strcmp(d->findings[i].check, "keys") == 0)
+            status = repair_one(d, &d->findings[i], &keys, &is_swept);
+    if (status < 0)
+        status = send_keys(d, &keys);
+    buf_done(&keys.json);
+    buf_done(&keys.said);
+    return status;
 }

@@ -51,41 +51,64 @@ static void put_findings(const struct doctor *d, struct buf *out)
         }
 }
 
+static void put_texts(const char *name, char *const *texts, size_t n, struct buf *out)
+{
+    buf_printf(out, ",\"%s\":[", name);
+    for (size_t i = 0; i < n; i++) {
+        buf_puts(out, i ? "," : "");
+        json_put_cstr(out, texts[i]);
+    }
+    buf_puts(out, "]");
+}
+
 static void put_totals(const struct doctor *d, size_t wrong, size_t repairable, struct buf *out)
 {
     buf_printf(out,
                "{\"examined\":%" PRId64 ",\"findings\":%zu,\"notes\":%zu,\"repairable\":%zu"
                ",\"not_compared\":%" PRId64 ",\"removed\":%" PRId64 ",\"recounted\":%" PRId64
-               ",\"repaired\":%" PRId64 ",\"unchecked\":[",
+               ",\"repaired\":%" PRId64,
                d->examined, wrong, d->nfindings - wrong, repairable, d->not_compared, d->removed,
                d->recounted, d->repaired);
-    for (size_t i = 0; i < d->nunchecked; i++) {
-        if (i > 0)
-            buf_putc(out, ',');
-        json_put_cstr(out, d->unchecked[i]);
-    }
-    buf_puts(out, "]}\n");
+    put_texts("repairs", d->repairs, d->nrepairs, out);
+    put_texts("unchecked", d->unchecked, d->nunchecked, out);
+    buf_puts(out, "}\n");
+}
+
+static void put_count(struct buf *out, int64_t n, const char *one, const char *many)
+{
+    buf_printf(out, "%" PRId64 " %s", n, n == 1 ? one : many);
+}
+
+static void put_repairs(const struct doctor *d, struct buf *out)
+{
+    buf_puts(out, "; ");
+    put_count(out, d->removed, "entry removed, ", "entries removed, ");
+    put_count(out, d->recounted, "count put right, ", "counts put right, ");
+    put_count(out, d->repaired, "other repair", "other repairs");
 }
 
 static void put_summary(const struct doctor *d, size_t wrong, size_t repairable, struct buf *out)
 {
-    buf_printf(out,
-               "%" PRId64 " entries and %" PRId64 " things of this host examined: ", d->examined,
-               d->checked);
+    for (size_t i = 0; i < d->nrepairs; i++) {
+        buf_puts(out, "repaired ");
+        term_put(out, d->repairs[i], strlen(d->repairs[i]));
+        buf_putc(out, '\n');
+    }
+    put_count(out, d->examined, "entry and ", "entries and ");
+    put_count(out, d->checked, "thing of this host examined: ", "things of this host examined: ");
     if (wrong)
-        buf_printf(out, "%zu finding%s", wrong, wrong == 1 ? "" : "s");
+        put_count(out, (int64_t)wrong, "finding", "findings");
     else
         buf_puts(out, "nothing wrong");
     if (cli_is_set(d->cli, "repair"))
-        buf_printf(out,
-                   "; %" PRId64 " entries removed, %" PRId64 " counts put right, %" PRId64
-                   " other repairs",
-                   d->removed, d->recounted, d->repaired);
+        put_repairs(d, out);
     else if (repairable)
         buf_printf(out, "; --repair would put %zu right", repairable);
-    if (d->not_compared)
-        buf_printf(out, "; %" PRId64 " counts changed all the time and were not compared",
-                   d->not_compared);
+    if (d->not_compared) {
+        buf_puts(out, "; ");
+        put_count(out, d->not_compared, "count changed all the time and was not compared",
+                  "counts changed all the time and were not compared");
+    }
     buf_puts(out, "\n");
     for (size_t i = 0; i < d->nunchecked; i++)
         buf_printf(out, "not examined: %s\n", d->unchecked[i]);

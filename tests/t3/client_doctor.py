@@ -222,12 +222,16 @@ def cursors():
 
 # ---- beyond tasks ----
 
+def cb(texts):
+    return [text.replace(modes.prefix("cb") + ":", "cb:") for text in texts]
+
+
 def problems(*args, env=None, d=None):
     """[(check, problem, where)], totals"""
     done = (d or daemon).client("doctor", "--json", *args, env=env)
     *rows, totals = [json.loads(line) for line in done.stdout.splitlines()]
     equal(done.returncode, 1 if totals["findings"] else 0)
-    where = [row["where"].replace(modes.prefix("cb") + ":", "cb:") for row in rows]
+    where = cb(row["where"] for row in rows)
     return sorted((row["check"], row["problem"], w) for row, w in zip(rows, where) if row["severity"] != "note"), totals
 
 
@@ -237,7 +241,9 @@ def found_and_repaired(*wanted):
     left, totals = problems("--repair")
     equal(left, [])
     check(totals["repaired"] > 0, totals)
+    check(all(any(w.split()[-1] in text for text in cb(totals["repairs"])) for _, _, w in wanted), "what was repaired is named")
     clean()
+    return totals
 
 
 def found_only(*wanted):
@@ -344,11 +350,18 @@ def refuses():
 @case("files that others may read or write: found, and the rights taken away")
 def permissions():
     for path, mode, kept in ((f"{daemon.redis_dir}/daemon.password", 0o644, 0o600), (f"{daemon.redis_dir}/client.password", 0o666, 0o640),
+                             (f"{daemon.redis_dir}/backup.password", 0o644, 0o600), (f"{daemon.redis_dir}/appendonlydir", 0o755, 0o750),
+                             (f"{daemon.dir}/state/instance.secret", 0o640, 0o600), (f"{daemon.dir}/audit.jsonl", 0o666, 0o640),
                              (f"{daemon.dir}/control.sock", 0o777, 0o770), (f"{daemon.dir}/state", 0o777, 0o755)):
         os.chmod(path, mode)
-        found_and_repaired(("host", "permissions", path))
+        totals = found_and_repaired(("host", "permissions", path))
         equal(os.stat(path).st_mode & 0o777, kept, path)
+        equal(totals["repairs"], [f"{path}: mode {kept:04o}, it was {mode:04o}"])
     os.chmod(f"{daemon.dir}/control.sock", 0o660)
+    os.chmod(f"{daemon.redis_dir}/backup.password", 0o604)
+    done = daemon.client("doctor", "--repair").stdout.decode()
+    check(f"repaired {daemon.redis_dir}/backup.password: mode 0600, it was 0604\n" in done, done)
+    check("; 0 entries removed, 0 counts put right, 1 other repair\n" in done, done)
 
 
 def without_override():
