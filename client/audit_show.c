@@ -6,6 +6,7 @@
 #include "common/compat.h"
 #include "client/audit.h"
 
+#include "client/peek.h"
 #include "client/table.h"
 #include "common/exitcode.h"
 #include "common/mem.h"
@@ -16,9 +17,9 @@
 enum { CHUNK = 500 }; /* rows of one table when all are shown */
 
 static const struct table_column columns[] = {
-    {"TIME", TABLE_LEFT, TABLE_KEEP},     {"KIND", TABLE_LEFT, TABLE_KEEP},
-    {"DECISION", TABLE_LEFT, TABLE_KEEP}, {"TOOL", TABLE_LEFT, TABLE_KEEP},
-    {"RULE", TABLE_LEFT, TABLE_KEEP},     {"SESSION", TABLE_LEFT, TABLE_DROP},
+    {"TIME", TABLE_LEFT, TABLE_KEEP},     {"KIND", TABLE_LEFT, TABLE_DROP + 1},
+    {"DECISION", TABLE_LEFT, TABLE_KEEP}, {"TOOL", TABLE_LEFT, TABLE_DROP},
+    {"RULE", TABLE_LEFT, TABLE_ID},       {"SESSION", TABLE_LEFT, TABLE_DROP + 2},
     {"WHAT", TABLE_LEFT, TABLE_FLEX},
 };
 
@@ -104,7 +105,16 @@ static void put_time(struct buf *out, struct json_span record, struct json_span 
         put_string(out, record, "at");
 }
 
-static void put_row(struct table *t, struct json_span record)
+/* On a terminal room is scarce, and programs read pipes. */
+static void put_short_time(struct buf *out, struct json_span record, struct json_span data)
+{
+    struct buf at CB_CLEANUP(buf_done) = BUF_INIT;
+
+    put_time(&at, record, data);
+    peek_put_local_time(out, buf_peek(&at), at.len);
+}
+
+static void put_row(struct table *t, struct json_span record, struct term term)
 {
     static const char *const outer[] = {"at", "kind"};
     static const char *const inner[] = {"decision", "tool", "rule", "session"};
@@ -113,7 +123,9 @@ static void put_row(struct table *t, struct json_span record)
 
     for (size_t i = 0; i < CB_ARRAY_LEN(outer) + CB_ARRAY_LEN(inner); i++) {
         buf_reset(&text);
-        if (i == 0)
+        if (i == 0 && term.width > 0)
+            put_short_time(&text, record, data);
+        else if (i == 0)
             put_time(&text, record, data);
         else if (i < CB_ARRAY_LEN(outer))
             put_string(&text, record, outer[i]);
@@ -187,7 +199,7 @@ static int show_kept(struct audit_show *s)
         else if (s->is_following)
             put_alone(s, record);
         else
-            put_row(&t, record);
+            put_row(&t, record, s->term);
     }
     if (!s->is_json && !s->is_following)
         table_put(&t, s->term, &s->out);

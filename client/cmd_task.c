@@ -106,10 +106,14 @@ const struct cli_verb verb_task_list = {
 enum { LIST_PAGE = 200, LIST_DEFAULT = 50 };
 
 static const struct table_column list_columns[] = {
-    {"ID", TABLE_LEFT, TABLE_KEEP},          {"STATUS", TABLE_LEFT, TABLE_KEEP},
-    {"PRIO", TABLE_RIGHT, TABLE_DROP},       {"QUEUE", TABLE_LEFT, TABLE_KEEP},
-    {"TRY", TABLE_RIGHT, TABLE_DROP + 1},    {"WORKER", TABLE_LEFT, TABLE_KEEP},
-    {"CREATED", TABLE_LEFT, TABLE_DROP + 2}, {"TEXT", TABLE_LEFT, TABLE_FLEX},
+    {"ID", TABLE_LEFT, TABLE_ID},
+    {"STATUS", TABLE_LEFT, TABLE_KEEP},
+    {"PRIO", TABLE_RIGHT, TABLE_DROP + 2},
+    {"QUEUE", TABLE_LEFT, TABLE_DROP},
+    {"TRY", TABLE_RIGHT, TABLE_DROP + 3},
+    {"WORKER", TABLE_LEFT, TABLE_DROP + 1},
+    {"CREATED", TABLE_LEFT, TABLE_DROP + 4},
+    {"TEXT", TABLE_LEFT, TABLE_FLEX},
 };
 
 static const char *const list_members[] = {"id",      "status",     "priority",  "queue",

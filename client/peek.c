@@ -4,6 +4,10 @@
 #include "common/compat.h"
 #include "client/peek.h"
 
+#include "common/rfc3339.h"
+
+#include <time.h>
+
 /* ---- members ---- */
 
 bool peek_find(struct json_span value, const char *path, struct json_item *ret)
@@ -133,4 +137,26 @@ void peek_put_rate(struct buf *out, double per_s)
     int digits = per_s >= 100 || per_s < 0.005 ? 0 : per_s >= 10 ? 1 : 2;
 
     buf_printf(out, "%.*f", digits, per_s);
+}
+
+void peek_put_local_time(struct buf *out, const char *at, size_t len)
+{
+    struct tm tm, today;
+    char text[32];
+    int64_t ms;
+    time_t now = time(NULL), then;
+
+    if (rfc3339_parse(at, len, &ms) != 0) {
+        buf_append(out, at, len);
+        return;
+    }
+    then = (time_t)(ms / 1000);
+    localtime_r(&then, &tm);
+    localtime_r(&now, &today);
+    strftime(text, sizeof text,
+             tm.tm_year != today.tm_year   ? "%Y-%m-%d %H:%M"
+             : tm.tm_yday != today.tm_yday ? "%m-%d %H:%M:%S"
+                                           : "%H:%M:%S",
+             &tm);
+    buf_puts(out, text);
 }

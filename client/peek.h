@@ -32,6 +32,9 @@ void peek_put_age(struct buf *out, int64_t ms);
 void peek_put_short_age(struct buf *out, int64_t ms);
 /* "812 B", "1.4 MiB". */
 void peek_put_bytes(struct buf *out, int64_t bytes);
+/* A time of RFC 3339 as the local one: "04:08:25" today, else "11-21 04:08:25", of another year "2025-11-21 04:08". As it is when it is
+ * no time; not escaped. */
+void peek_put_local_time(struct buf *out, const char *at, size_t len);
 /* A rate: "0", "0.25", "12.3", "1234". */
 void peek_put_rate(struct buf *out, double per_s);
 

@@ -6,35 +6,10 @@
 
 #include "client/peek.h"
 #include "client/views.h"
-#include "common/rfc3339.h"
-
-#include <time.h>
 
 enum { LOG_LINES = 10, WIDE = 120 };
 
 /* ---- lines of the log ---- */
-
-/* "04:08:25" today, else "Nov 21 04:08". As it came when it is no time. */
-static void put_time(struct json_span line, struct buf *out)
-{
-    struct buf at CB_CLEANUP(buf_done) = BUF_INIT;
-    struct tm tm, today;
-    char text[32];
-    int64_t ms;
-    time_t now = time(NULL), then;
-
-    peek_put(line, "at", &at);
-    if (rfc3339_parse(buf_peek(&at), at.len, &ms) != 0) {
-        buf_append(out, buf_peek(&at), at.len);
-        return;
-    }
-    then = (time_t)(ms / 1000);
-    localtime_r(&then, &tm);
-    localtime_r(&now, &today);
-    bool is_today = tm.tm_year == today.tm_year && tm.tm_yday == today.tm_yday;
-    strftime(text, sizeof text, is_today ? "%H:%M:%S" : "%b %d %H:%M", &tm);
-    buf_puts(out, text);
-}
 
 static void put_what(struct json_span line, bool is_wide, struct buf *out)
 {
@@ -54,11 +29,13 @@ static void put_what(struct json_span line, bool is_wide, struct buf *out)
 
 void status_screen_put_log_line(struct json_span line, struct term term, struct buf *out)
 {
+    struct buf at CB_CLEANUP(buf_done) = BUF_INIT;
     struct buf text CB_CLEANUP(buf_done) = BUF_INIT, safe CB_CLEANUP(buf_done) = BUF_INIT;
     bool is_error = peek_is(line, "level", "error"), is_warn = peek_is(line, "level", "warn");
     size_t width = term.width > 0 ? (size_t)term.width : SIZE_MAX;
 
-    put_time(line, &text);
+    peek_put(line, "at", &at);
+    peek_put_local_time(&text, buf_peek(&at), at.len);
     size_t start = text.len;
     buf_puts(&text, " ");
     peek_put(line, "level", &text);

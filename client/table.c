@@ -94,14 +94,37 @@ static size_t flexible_column(const struct table *t)
     return DROPPED;
 }
 
+static bool is_id(const struct table *t, size_t column)
+{
+    return t->columns[column].fit == TABLE_ID;
+}
+
+/* The widest of those that can be cut further; of ids only when nothing else can. */
 static size_t widest_column(const struct table *t, const size_t *widths)
 {
-    size_t widest = 0;
+    size_t widest = DROPPED;
 
-    for (size_t c = 1; c < t->ncolumns; c++)
-        if (widths[c] != DROPPED && (widths[widest] == DROPPED || widths[c] > widths[widest]))
-            widest = c;
+    for (int of_ids = 0; of_ids <= 1 && widest == DROPPED; of_ids++)
+        for (size_t c = 0; c < t->ncolumns; c++)
+            if (widths[c] != DROPPED && widths[c] > NARROWEST && is_id(t, c) == of_ids &&
+                (widest == DROPPED || widths[c] > widths[widest]))
+                widest = c;
     return widest;
+}
+
+static bool is_empty(const struct table *t, size_t column)
+{
+    for (size_t i = column; i < t->ncells; i += t->ncolumns)
+        if (t->cells[i][0] && strcmp(t->cells[i], "-") != 0)
+            return false;
+    return t->ncells > 0;
+}
+
+static void drop_empty(const struct table *t, size_t *widths, size_t limit)
+{
+    for (size_t c = t->ncolumns; c-- > 0 && total_width(t, widths) > limit;)
+        if (!is_id(t, c) && is_empty(t, c))
+            widths[c] = DROPPED;
 }
 
 /* The column to leave out next, DROPPED when none may be. */
@@ -121,22 +144,23 @@ static void squeeze(const struct table *t, size_t *widths, size_t limit)
 {
     size_t flexible = flexible_column(t), full = 0;
 
-    if (flexible != DROPPED) {
+    drop_empty(t, widths, limit);
+    if (flexible != DROPPED && widths[flexible] != DROPPED) {
         full = widths[flexible];
         cut_column(t, widths, flexible, TABLE_FLEX_WIDTH, limit);
     }
     for (size_t c = 0; c < t->ncolumns; c++)
-        if (c != flexible)
+        if (c != flexible && !is_id(t, c))
             cut_column(t, widths, c, TABLE_WIDE, limit);
     for (size_t c; total_width(t, widths) > limit && (c = next_to_drop(t, widths)) != DROPPED;)
         widths[c] = DROPPED;
     while (total_width(t, widths) > limit) {
         size_t c = widest_column(t, widths);
-        if (widths[c] <= NARROWEST)
+        if (c == DROPPED)
             return;
         widths[c]--;
     }
-    if (flexible != DROPPED && widths[flexible] < full) { /* what a dropped column has left over */
+    if (full && widths[flexible] < full) { /* what a dropped column has left over */
         size_t more = limit - total_width(t, widths);
         widths[flexible] = widths[flexible] + more < full ? widths[flexible] + more : full;
     }

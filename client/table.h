@@ -11,10 +11,11 @@ enum { TABLE_COLUMNS_MAX = 12 };
 
 enum table_align { TABLE_LEFT, TABLE_RIGHT };
 
-/* What a column does when the terminal is too narrow. First the flexible one is cut, down to TABLE_FLEX_WIDTH, then
- * what is wider than TABLE_WIDE; then columns are left out, the highest number first; and if that is not enough, the
- * widest is cut, again and again. */
+/* What a column does when the terminal is too narrow. Columns without anything in any row go first, one after the other. Then the
+ * flexible one is cut, down to TABLE_FLEX_WIDTH, and what is wider than TABLE_WIDE; then columns are left out, the highest number
+ * first; and if that is not enough, the widest is cut, again and again: those of ids when there is nothing else to cut. */
 enum table_fit {
+    TABLE_ID, /* what one would copy; stays, also without anything in it */
     TABLE_KEEP,
     TABLE_FLEX, /* of several only the first */
     TABLE_DROP, /* TABLE_DROP + n goes before TABLE_DROP */

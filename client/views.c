@@ -31,16 +31,16 @@ static const struct view_column queue_columns[] = {
 
 static const struct view_column instance_columns[] = {
     {{"*", TABLE_LEFT, TABLE_KEEP}, "id", VIEW_LEADER},
-    {{"ID", TABLE_LEFT, TABLE_FLEX}, "id", VIEW_TEXT},
-    {{"KIND", TABLE_LEFT, TABLE_KEEP}, "kind", VIEW_TEXT},
+    {{"ID", TABLE_LEFT, TABLE_ID}, "id", VIEW_TEXT},
+    {{"KIND", TABLE_LEFT, TABLE_DROP}, "kind", VIEW_TEXT},
     {{"STATUS", TABLE_LEFT, TABLE_KEEP}, "status", VIEW_TEXT},
-    {{"HEALTH", TABLE_LEFT, TABLE_KEEP}, "health", VIEW_TEXT},
-    {{"ROLES", TABLE_LEFT, TABLE_DROP + 1}, "roles", VIEW_LIST},
-    {{"CAP", TABLE_RIGHT, TABLE_KEEP}, "capacity", VIEW_NUMBER},
+    {{"HEALTH", TABLE_LEFT, TABLE_DROP + 2}, "health", VIEW_TEXT},
+    {{"ROLES", TABLE_LEFT, TABLE_DROP + 4}, "roles", VIEW_LIST},
+    {{"CAP", TABLE_RIGHT, TABLE_DROP + 1}, "capacity", VIEW_NUMBER},
     {{"HELD", TABLE_RIGHT, TABLE_KEEP}, "held", VIEW_NUMBER},
-    {{"LOAD", TABLE_RIGHT, TABLE_KEEP}, "load", VIEW_NUMBER},
+    {{"LOAD", TABLE_RIGHT, TABLE_DROP + 3}, "load", VIEW_NUMBER},
     {{"BEAT", TABLE_RIGHT, TABLE_KEEP}, "beat_age_ms", VIEW_AGE},
-    {{"INCARN.", TABLE_LEFT, TABLE_DROP + 2}, "incarnation", VIEW_TEXT},
+    {{"INCARN.", TABLE_LEFT, TABLE_DROP + 5}, "incarnation", VIEW_TEXT},
 };
 
 static const struct view_column method_columns[] = {

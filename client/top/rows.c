@@ -102,7 +102,7 @@ static void make_heads(const struct top *t, const struct order *order,
     buf_puts(title, mark);
     heads[by].title = buf_peek(title);
     if (heads[by].fit >= TABLE_DROP)
-        heads[by].fit = TABLE_KEEP; /* it is what one wants to see */
+        heads[by].fit = TABLE_ID; /* it is what one wants to see */
 }
 
 void rows_put(struct top *t, int width, struct buf *out)

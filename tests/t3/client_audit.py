@@ -6,8 +6,10 @@ import os
 import re
 import signal
 import subprocess
+import time
 
 from cbtest import *
+from screen import Terminal
 
 STREAM = "cb:stream:audit"
 N = 40
@@ -67,6 +69,22 @@ def shown():
         for wrong in (["--since", "yesterday"], ["-n", "-1"], ["--since", "-5"], ["--decision", "denied"], ["-d", "warn"]):
             equal(d.client("audit", *wrong).returncode, 64)
         equal(d.client("audit", f"{d.dir}/nothing").returncode, 66)
+
+
+@case("on a terminal of 80 columns time of day, decision, rule and message are there; the year of long ago")
+def on_a_terminal():
+    path = f"{procs.subfolder('t')}/trail"
+    data = {"session": "0b5a1c9e-6f0e-4b1b-9c39-9d1d8f0b7a11", "tool": "Bash", "decision": "deny", "rule": "dangerous-ops/remove-root",
+            "reason": "This would delete files that nobody has a copy of"}
+    with open(path, "w", encoding="ascii") as f:
+        for at in (time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime()), "2001-02-03T04:05:06.000Z"):
+            f.write(json.dumps({"at": at, "kind": "hook.pre_tool", "data": data}) + "\n")
+    with Terminal([procs.binary("claudebench"), "audit", path], 80, 24, {"TZ": "UTC"}) as t:
+        equal(t.wait_end(), 0)
+        head, *rows = [line for line in t.screen.lines() if line]
+    check("SESSION" not in head and "KIND" not in head, head)
+    check(re.match(r"\d\d:\d\d:\d\d +deny +.*dangerous-ops/remove-root +This would delete ", rows[0]), rows)
+    check(rows[1].startswith("2001-02-03 04:05  deny "), rows)
 
 
 @case("following: what is there, what comes, and what comes after a rotation, each once")

@@ -128,6 +128,17 @@ def tables():
     check(max(map(len, shown(raw))) == 70, "a smaller one is a wish")
 
 
+@case("on a narrow terminal ids are whole, and columns with nothing in them are left out first")
+def ids():
+    task = json.loads(daemon.client("task", "list", "--status", "pending", "--json").stdout.splitlines()[0])["id"]
+    c.insist("system.register", {"id": "build-host-17.example.org-4711"})
+    lines, _ = on_terminal("instances", columns=60)
+    check("build-host-17.example.org-4711" in "\n".join(lines) and "HEALTH" not in lines[0] and "STATUS" in lines[0], lines)
+    lines, _ = on_terminal("task", "list", "--status", "pending", columns=40)
+    check(any(line.startswith(f"{task}  pending  ") for line in lines), (task, lines))
+    check(lines[0].split() == ["ID", "STATUS", "TEXT"] and "…" not in "".join(line[:20] for line in lines), lines)
+
+
 @case("handlers: every method of system.discover with its flags; one; --json; a wrong name is 64 with the nearest")
 def handlers():
     text = daemon.client("handlers").stdout.decode().splitlines()

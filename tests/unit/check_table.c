@@ -127,6 +127,47 @@ START_TEST(what_may_be_dropped_is_before_text_becomes_a_stub)
 }
 END_TEST
 
+static const struct table_column ids[] = {
+    {"*", TABLE_LEFT, TABLE_KEEP},      {"ID", TABLE_LEFT, TABLE_ID},
+    {"HEALTH", TABLE_LEFT, TABLE_KEEP}, {"STATUS", TABLE_LEFT, TABLE_KEEP},
+    {"LOAD", TABLE_RIGHT, TABLE_DROP},  {"TEXT", TABLE_LEFT, TABLE_FLEX},
+};
+
+START_TEST(empty_columns_go_first_and_ids_are_cut_last)
+{
+    static const char *const cells[] = {"",     "host-1795287439884098-of-a-provider",
+                                        "-",    "ACTIVE",
+                                        "0.25", "a text of thirty characters..."};
+    static const struct {
+        int width;
+        const char *lines;
+    } cases[] = {
+        {97, "*  ID                                   HEALTH  STATUS  LOAD  TEXT\n"
+             "   host-1795287439884098-of-a-provider  -       ACTIVE  0.25  "
+             "a text of thirty characters...\n"},
+        {90, "*  ID                                   STATUS  LOAD  TEXT\n"
+             "   host-1795287439884098-of-a-provider  ACTIVE  0.25  a text of thirty "
+             "characters...\n"},
+        {81, "ID                                   STATUS  LOAD  TEXT\n"
+             "host-1795287439884098-of-a-provider  ACTIVE  0.25  a text of thirty characters...\n"},
+        {70, "ID                                   STATUS  TEXT\n"
+             "host-1795287439884098-of-a-provider  ACTIVE  a text of thirty charact…\n"},
+        {50, "ID                                   STAT…  TEXT\n"
+             "host-1795287439884098-of-a-provider  ACTI…  a tex…\n"},
+        {40, "ID                              ST…  TE…\n"
+             "host-1795287439884098-of-a-pr…  AC…  a …\n"},
+    };
+    for (size_t i = 0; i < CB_ARRAY_LEN(cases); i++) {
+        struct term term = {.is_tty = true, .width = cases[i].width};
+        struct table t;
+        table_init(&t, ids, CB_ARRAY_LEN(ids));
+        for (size_t c = 0; c < CB_ARRAY_LEN(cells); c++)
+            table_cell_str(&t, cells[c]);
+        expect(&t, term, cases[i].lines);
+    }
+}
+END_TEST
+
 START_TEST(no_line_is_longer_than_the_terminal)
 {
     static const char *const texts[] = {
@@ -170,6 +211,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, cells_cannot_break_out);
     tcase_add_test(tc, wide_characters_count_twice);
     tcase_add_test(tc, what_may_be_dropped_is_before_text_becomes_a_stub);
+    tcase_add_test(tc, empty_columns_go_first_and_ids_are_cut_last);
     tcase_add_test(tc, no_line_is_longer_than_the_terminal);
     tcase_add_test(tc, only_a_title);
 }
