@@ -72,6 +72,7 @@ static void put_log(struct json_span status, struct term term, struct buf *out)
 
 /* A list with its title line. */
 struct part {
+    const char *name; /* of a row */
     struct buf text;
     size_t lines; /* that it has */
     size_t least; /* that it is to have, if it has */
@@ -104,11 +105,11 @@ static void make_view(struct part *p, enum view_id id, struct json_span status, 
 static void make_parts(struct part parts[PARTS], struct json_span status, struct term term)
 {
     static const struct part made[PARTS] = {
-        [PART_WORKERS] = {.least = 3, .rank = 1},
-        [PART_QUEUES] = {.least = 3, .rank = 3},
-        [PART_INSTANCES] = {.least = 0, .rank = 4},
-        [PART_METHODS] = {.least = 0, .rank = 5},
-        [PART_LOG] = {.least = 3, .rank = 2, .is_tail = true},
+        [PART_WORKERS] = {.name = "worker", .least = 3, .rank = 2},
+        [PART_QUEUES] = {.name = "queue", .least = 3, .rank = 1},
+        [PART_INSTANCES] = {.name = "instance", .least = 0, .rank = 4},
+        [PART_METHODS] = {.name = "method", .least = 0, .rank = 5},
+        [PART_LOG] = {.name = "log line", .least = 2, .rank = 3, .is_tail = true},
     };
 
     memcpy(parts, made, sizeof made);
@@ -136,6 +137,11 @@ static struct part *by_rank(struct part parts[PARTS], size_t rank)
     return NULL;
 }
 
+static bool is_left_out(const struct part *p)
+{
+    return p->lines > 0 && p->shown == 0;
+}
+
 /* What each shows of its lines in so many rows: first what it is to have at least, then by rank as much as there is. */
 static void share(struct part parts[PARTS], size_t rows)
 {
@@ -156,6 +162,37 @@ static void share(struct part parts[PARTS], size_t rows)
         rows -= now - have;
         p->shown = now ? now - 1 : 0;
     }
+}
+
+/* The same, with a row for the line that names the parts of which nothing is shown, if there are such. Returns whether it is to be. */
+static bool share_or_name(struct part parts[PARTS], size_t rows)
+{
+    bool is_any = false;
+
+    share(parts, rows);
+    for (size_t i = 0; i < PARTS; i++)
+        is_any |= is_left_out(&parts[i]);
+    if (!is_any || rows == 0)
+        return false;
+    for (size_t i = 0; i < PARTS; i++)
+        parts[i].shown = 0;
+    share(parts, rows - 1);
+    return true;
+}
+
+static void put_left_out(const struct part parts[PARTS], struct term term, struct buf *out)
+{
+    struct buf text CB_CLEANUP(buf_done) = BUF_INIT;
+    size_t width = term.width > 0 ? (size_t)term.width : SIZE_MAX;
+
+    for (size_t i = 0; i < PARTS; i++)
+        if (is_left_out(&parts[i]))
+            buf_printf(&text, "%s%zu %s%s", text.len ? ", " : "… not shown: ", parts[i].lines - 1,
+                       parts[i].name, parts[i].lines == 2 ? "" : "s");
+    bool is_cut = term_width(buf_peek(&text), text.len) > width;
+    buf_append(out, buf_peek(&text),
+               is_cut ? term_fit(buf_peek(&text), text.len, width - 1) : text.len);
+    buf_puts(out, is_cut ? "…\n" : "\n");
 }
 
 /* The start of the i-th line. */
@@ -200,9 +237,11 @@ void status_screen_put(struct json_span status, struct term term, int spare, str
                   : (size_t)term.height > used ? (size_t)term.height - used
                                                : 0;
     make_parts(parts, status, term);
-    share(parts, rows);
+    bool is_any_left_out = share_or_name(parts, rows);
     for (size_t i = 0; i < PARTS; i++) {
         put_part(&parts[i], out);
         buf_done(&parts[i].text);
     }
+    if (is_any_left_out)
+        put_left_out(parts, term, out);
 }

@@ -5,6 +5,7 @@
 #include "client/views.h"
 
 #include "client/peek.h"
+#include "common/mem.h"
 
 static const struct view_column worker_columns[] = {
     {{"DOMAIN", TABLE_LEFT, TABLE_KEEP}, "domain", VIEW_TEXT},
@@ -57,8 +58,12 @@ static const struct view_column method_columns[] = {
 #define COLUMNS(a) a, CB_ARRAY_LEN(a)
 const struct view views[VIEWS] = {
     [VIEW_WORKERS] = {"workers", "workers", "pid", COLUMNS(worker_columns), "no workers"},
-    [VIEW_QUEUES] = {"queues", "figures.queues", "queue", COLUMNS(queue_columns),
-                     "no queue has tasks"},
+    [VIEW_QUEUES] = {"queues",
+                     "figures.queues",
+                     "queue",
+                     COLUMNS(queue_columns),
+                     "no queue has tasks",
+                     {"pending", "in_progress", "failed"}},
     [VIEW_INSTANCES] = {"instances", "figures.instances", "id", COLUMNS(instance_columns),
                         "no instances"},
     [VIEW_METHODS] = {"methods", "methods", NULL, COLUMNS(method_columns), "no requests yet"},
@@ -158,31 +163,65 @@ double view_number(const struct view *v, const struct view_column *c, const stru
 
 /* ---- a whole table ---- */
 
+struct row {
+    struct json_item item;
+    const struct view *view;
+    size_t place; /* in which it came */
+};
+
+static int compare_rows(const void *a, const void *b)
+{
+    const struct row *x = a, *y = b;
+    const char *const *order = x->view->order;
+
+    for (size_t i = 0; i < CB_ARRAY_LEN(x->view->order) && order[i]; i++) {
+        double left = peek_number(x->item.value, order[i]);
+        double right = peek_number(y->item.value, order[i]);
+        if (left != right)
+            return left < right ? 1 : -1;
+    }
+    return (x->place > y->place) - (x->place < y->place);
+}
+
+static size_t sorted_rows(const struct view *v, struct json_span list, struct row **ret)
+{
+    struct row *rows = mem_calloc(peek_count(list, "") + 1, sizeof *rows);
+    struct json_item item;
+    struct json_iter it;
+    size_t n = 0;
+
+    json_iter_init(&it, list);
+    while (json_iter_next(&it, &item))
+        if (item.type == JSON_OBJECT) {
+            rows[n] = (struct row){.item = item, .view = v, .place = n};
+            n++;
+        }
+    qsort(rows, n, sizeof *rows, compare_rows);
+    *ret = rows;
+    return n;
+}
+
 void view_put(const struct view *v, struct json_span list, const struct view_context *ctx,
               struct term term, struct buf *out)
 {
     struct table_column heads[TABLE_COLUMNS_MAX];
     struct buf text CB_CLEANUP(buf_done) = BUF_INIT;
     struct table t CB_CLEANUP(table_done);
-    struct json_item row;
-    struct json_iter it;
-    size_t n = 0;
+    struct row *rows;
+    size_t n = 0, nrows = sorted_rows(v, list, &rows);
 
     for (size_t i = 0; i < v->ncolumns; i++)
         if (v->columns[i].kind != VIEW_RATE)
             heads[n++] = v->columns[i].column;
     table_init(&t, heads, n);
-    json_iter_init(&it, list);
-    while (json_iter_next(&it, &row)) {
-        if (row.type != JSON_OBJECT)
-            continue;
+    for (size_t r = 0; r < nrows; r++)
         for (size_t i = 0; i < v->ncolumns; i++) {
             if (v->columns[i].kind == VIEW_RATE)
                 continue;
             buf_reset(&text);
-            view_put_cell(v, &v->columns[i], &row, ctx, &text);
+            view_put_cell(v, &v->columns[i], &rows[r].item, ctx, &text);
             table_cell(&t, buf_peek(&text), text.len);
         }
-    }
+    free(rows);
     table_put(&t, term, out);
 }

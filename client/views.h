@@ -32,6 +32,8 @@ struct view {
     const struct view_column *columns;
     size_t ncolumns;
     const char *empty; /* what to say when there is nothing */
+    const char
+        *order[3]; /* numbers that view_put() sorts by, the largest first; NULL: as they come */
 };
 
 enum view_id { VIEW_WORKERS, VIEW_QUEUES, VIEW_INSTANCES, VIEW_METHODS, VIEWS };
@@ -47,7 +49,7 @@ struct view_context {
 /* Appends a cell's text, not escaped. */
 void view_put_cell(const struct view *v, const struct view_column *c, const struct json_item *row,
                    const struct view_context *ctx, struct buf *out);
-/* Appends a table of all rows of the array or object `list`; without rates. */
+/* Appends a table of all rows of the array or object `list`, in the order of the view; without rates. */
 void view_put(const struct view *v, struct json_span list, const struct view_context *ctx,
               struct term term, struct buf *out);
 

@@ -52,13 +52,34 @@ def status_fits():
             check(len(shown(raw)) < rows, (columns, len(shown(raw))))
             check(lines[0].startswith("status"), "the head has not scrolled away")
             text = "\n".join(shown(raw))
-            check("… " in text and " more" in text and "DOMAIN" in text and "event=" not in text, text)
-            check(columns < 80 or all(x in text for x in ("QUEUE", "LOG\n", "e31 x")), text)
+            check("… " in text and " more" in text and "QUEUE" in text and "event=" not in text, text)
+            check(columns < 80 or all(x in text for x in ("DOMAIN", "LOG\n", "e31 x")), text)
             equal(sum(x.startswith(("reason", "          many", "          ")) for x in shown(raw)[:6]) > 1, True, "reasons are wrapped")
         done = procs.run([procs.binary("claudebench"), "status"], env=f.env)
         equal(done.returncode, 0)
         text = done.stdout.decode()
         check("\x1b" not in text and "q" * 50 + "29" in text and "1039" in text and "x" * 300 in text, text)
+
+
+@case("status on a small terminal: queues with work are before those without, and lists without any room are named")
+def status_small():
+    s = fake_control.status()
+    empty = {**s["figures"]["queues"][0], "pending": 0}
+    s["figures"]["queues"] = [{**empty, "queue": f"idle-{i}"} for i in range(11)] + [
+        {**empty, "queue": "dead-ones", "failed": 2}, {**empty, "queue": "runs", "in_progress": 1}, {**empty, "queue": "waits", "pending": 1},
+        {**empty, "queue": "waits-and-runs", "pending": 1, "in_progress": 1}]
+    with FakeControl(s) as f:
+        text = procs.run([procs.binary("claudebench"), "status"], env=f.env).stdout.decode()
+        order = [text.index(f"\n{name} ") for name in ("waits-and-runs", "waits", "runs", "dead-ones", "idle-0", "idle-10")]
+        equal(order, sorted(order))
+        check("not shown" not in text, text)
+        lines, raw = on_terminal("status", config=f.config)
+        check(len(shown(raw)) < 24 and any(x.startswith("waits-and-runs ") for x in lines), lines)
+        check("… not shown: 2 instances, 1 method" in lines, lines)
+        head = next(i for i, x in enumerate(shown(raw)) if not x)
+        _, raw = on_terminal("status", columns=40, rows=head + 2, config=f.config)
+        equal(shown(raw)[-1], "… not shown: 2 workers, 15 queues, 2 in…")
+        equal(len(shown(raw)), head + 1)
 
 
 @case("status: colours for its word and for warnings, none with NO_COLOR or TERM=dumb; CLICOLOR_FORCE in a pipe; hostile texts")
