@@ -6,6 +6,7 @@
 
 #include "common/clock.h"
 #include "common/exitcode.h"
+#include "common/mem.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -162,15 +163,56 @@ static int not_permitted(const char *path, struct cb_error *err)
                 "%s: you may not ask this daemon: be root, its user, or in its group", path);
 }
 
-static int not_asked(const char *path, int error, struct cb_error *err)
+static bool read_word(const char *path, char *word, size_t size)
 {
-    bool is_absent = error == ENOENT || error == ECONNREFUSED;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    ssize_t n = fd >= 0 ? read(fd, word, size - 1) : -1;
+
+    if (fd >= 0)
+        close(fd);
+    if (n < 0)
+        return false;
+    word[n] = '\0';
+    word[strcspn(word, "\n")] = '\0';
+    return true;
+}
+
+/* The pid that the daemon's lock names, if that is one: to try the lock could be in the way of a daemon that starts. 0 when it may not
+ * be read. */
+static pid_t find_holder(const char *state_dir)
+{
+    char *lock CB_CLEANUP(mem_free_ptr) = mem_printf("%s/claudebenchd.lock", state_dir);
+    char pid[24], name[32];
+
+    if (!read_word(lock, pid, sizeof pid) || strspn(pid, "0123456789") != strlen(pid))
+        return 0;
+    char *comm CB_CLEANUP(mem_free_ptr) = mem_printf("/proc/%s/comm", pid);
+    bool is_one = pid[0] && read_word(comm, name, sizeof name) && strcmp(name, "claudebenchd") == 0;
+    return is_one ? (pid_t)strtol(pid, NULL, 10) : 0;
+}
+
+/* A daemon outlives its socket, which anybody with rights in its folder can remove; it is there a moment earlier, too. */
+static int no_daemon(struct ask *a, const char *path, struct cb_error *err)
+{
+    a->is_absent = true;
+    a->holder = find_holder(a->opts->supervisor.state_dir);
+    if (a->holder == 0)
+        return fail(err, EXITCODE_UNAVAILABLE, "%s: no daemon there; start claudebenchd", path);
+    return fail(err, EXITCODE_UNAVAILABLE,
+                "%s: claudebenchd runs, pid %ld, but nobody listens there: it has just started, or "
+                "its socket was removed; then end it and start it again",
+                path, (long)a->holder);
+}
+
+static int not_asked(struct ask *a, int error, struct cb_error *err)
+{
+    const char *path = a->opts->supervisor.control_socket;
 
     if (error == EACCES || error == EPERM)
         return not_permitted(path, err);
-    return fail(err, EXITCODE_UNAVAILABLE, "%s: %s%s", path,
-                is_absent ? "no daemon there" : strerror(error),
-                is_absent ? "; start claudebenchd" : "");
+    if (error == ENOENT || error == ECONNREFUSED)
+        return no_daemon(a, path, err);
+    return fail(err, EXITCODE_UNAVAILABLE, "%s: %s", path, strerror(error));
 }
 
 bool ask_error(const struct ask *a, struct buf *out)
@@ -190,6 +232,8 @@ static int begin(struct ask *a, const char *line, int64_t patience_ms, int64_t t
 
     hang_up(a);
     buf_reset(&a->answer);
+    a->is_absent = false;
+    a->holder = 0;
     a->until_ms = clock_mono_ms() + timeout_ms;
     a->fd = connect_control(path, patience_ms);
     a->is_asked = a->fd >= 0;
@@ -197,7 +241,7 @@ static int begin(struct ask *a, const char *line, int64_t patience_ms, int64_t t
                         errno == ECONNRESET)) /* turned away: it says why */
         return -1;
     hang_up(a);
-    return not_asked(path, errno, err);
+    return not_asked(a, errno, err);
 }
 
 /* An answer that is there. */
@@ -227,8 +271,7 @@ static int receive(struct ask *a, int64_t until_ms, struct cb_error *err)
     if (status != 0 && errno == ETIMEDOUT && clock_mono_ms() < a->until_ms)
         return ASK_PENDING;
     hang_up(a);
-    return status == 0 ? read_answer(a, err)
-                       : not_asked(a->opts->supervisor.control_socket, errno, err);
+    return status == 0 ? read_answer(a, err) : not_asked(a, errno, err);
 }
 
 int ask_begin(struct ask *a, const char *line, int64_t timeout_ms, struct cb_error *err)

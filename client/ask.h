@@ -19,6 +19,9 @@ struct ask {
     bool is_asked;         /* ask_begin(): the answer is to come from `fd` until `until_ms` */
     int fd;
     int64_t until_ms;
+    bool is_absent; /* the last question failed because nobody listens there */
+    pid_t
+        holder; /* is_absent: the daemon that runs all the same, by its lock; 0: none, as far as we may know */
 };
 #define ASK_INIT                                                                                   \
     {                                                                                              \

@@ -90,8 +90,10 @@ void doctor_daemon_look(struct doctor *d)
         return;
     }
     if (!d->is_running) {
-        doctor_find(d, "daemon", DOCTOR_ERROR, "down", "daemon", "start claudebenchd",
-                    "no daemon answers on %s", d->ask.opts->supervisor.control_socket);
+        doctor_find(d, "daemon", DOCTOR_ERROR, "down", "daemon",
+                    d->ask.holder ? "end it and start it again" : "start claudebenchd",
+                    "no daemon answers on %s%s", d->ask.opts->supervisor.control_socket,
+                    d->ask.holder ? ", but its lock is held: was its socket removed?" : "");
         doctor_unchecked(d, "appendfsync, the audit file, the data's history: the daemon is down");
         return;
     }

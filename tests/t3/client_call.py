@@ -213,6 +213,21 @@ def nobody_answers():
     equal(len(listed), 1, "created once")
 
 
+@case("nobody listens on the control socket, but the daemon's lock names one that runs: who asks is told its pid, and not to start one")
+def no_socket():
+    config = f"{procs.subfolder('g')}/claudebench.yaml"
+    with open(daemon.config_path, encoding="utf-8") as f, open(config, "w", encoding="utf-8") as g:
+        g.write(f.read().replace("/control.sock", "/gone.sock"))
+    done = expect(daemon.client("status", "-c", config), 69, f"gone.sock: claudebenchd runs, pid {daemon.pid}, but nobody listens there")
+    check(b"start claudebenchd" not in done.stderr, done.stderr)
+    check(b"end it and start it again" in daemon.client("doctor", "-c", config).stdout, "doctor, too")
+    with open(config, encoding="utf-8") as f:
+        text = f.read().replace(f"{daemon.dir}/state", f"{procs.folder()}/elsewhere")
+    with open(config, "w", encoding="utf-8") as g:
+        g.write(text)
+    expect(daemon.client("status", "-c", config), 69, "no daemon there; start claudebenchd")
+
+
 @case("a deadline that has passed in the stream: exit 75, nothing done")
 def ttl():
     workers = daemon.workers("task")
