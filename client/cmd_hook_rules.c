@@ -39,11 +39,15 @@ static void show_failure(void *arg, const char *file, int line, const char *rule
 static void list_rules(const struct rules *rules)
 {
     struct rules_info info;
+    size_t widest = 0;
 
     for (size_t i = 0; rules_get(rules, i, &info); i++)
-        printf("%-6s %-8s %4d  %-44s %2zu matches, %2zu passes\n", rules_action_name(info.action),
-               rules_severity_name(info.severity), info.priority, info.id, info.nmatches,
-               info.npasses);
+        if (strlen(info.id) > widest)
+            widest = strlen(info.id);
+    for (size_t i = 0; rules_get(rules, i, &info); i++)
+        printf("%-6s %-8s %4d  %-*s %2zu matches, %2zu passes\n", rules_action_name(info.action),
+               rules_severity_name(info.severity), info.priority, (int)widest, info.id,
+               info.nmatches, info.npasses);
 }
 
 static int test(const struct cli *cli, const char *what, const struct rules_load_options *options)

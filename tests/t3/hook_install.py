@@ -336,6 +336,9 @@ def test_rules():
     shipped = os.path.join(procs.top_srcdir(), "etc/rules.d")
     done = good(claudebench("test-rules", shipped))
     check(b" 0 failed" in done.stdout, done.stdout)
+    rows = [line for line in good(claudebench("test-rules", "-v", shipped)).stdout.decode().splitlines() if line.endswith(" passes")]
+    check(max(len(row.split()[3]) for row in rows) > 44, "a name that is longer than most")
+    equal(len({row.index(" matches, ") for row in rows}), 1, "aligned")
     rules = Hooks(rules=None)
     bad = f"{rules.rules_dir}/x.yaml"
     put(bad, "groups:\n- name: g\n  rules:\n  - name: r\n    action: deny\n    message: m\n    match: {command: rm}\n"
