@@ -223,10 +223,8 @@ static void draw_too_small(void)
 {
     char text[64];
 
-    snprintf(text, sizeof text, "too small: at least %dx%d", NARROWEST, LOWEST);
+    snprintf(text, sizeof text, "min %dx%d; q quits", NARROWEST, LOWEST);
     put_str(0, text, A_NORMAL);
-    if (LINES > 1)
-        put_str(1, "q quits", A_NORMAL);
 }
 
 void draw(struct top *t)

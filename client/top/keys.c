@@ -6,8 +6,6 @@
 
 #include <ncurses.h>
 
-enum { DELAY_MIN_MS = 200, DELAY_MAX_MS = 60000 };
-
 const char keys_line[] = "q quit  ? help  Tab view  < > sort  r reverse  + - delay  p pause";
 
 const char *const keys_help[] = {
@@ -57,7 +55,8 @@ static void scroll_up(struct top *t, size_t rows)
 /* By thirds or so, in round numbers. */
 static void change_delay(struct top *t, bool is_more_often)
 {
-    static const int64_t steps[] = {200, 500, 1000, 2000, 5000, 10000, 30000, 60000};
+    static const int64_t steps[] = {DELAY_MIN_MS, 500,   1000,  2000,
+                                    5000,         10000, 30000, DELAY_MAX_MS};
     size_t i = 0;
 
     while (i + 1 < CB_ARRAY_LEN(steps) && steps[i] < t->delay_ms)

@@ -126,7 +126,7 @@ static int read_options(struct top *t, const struct cli *cli)
     if (!is_known)
         return cli_wrong_use(cli->verb,
                              "--view: \"%s\" is not workers, queues, instances or methods", view);
-    if (cli_time(cli, "delay", 200, 60000, 1000, &t->delay_ms) != 0)
+    if (cli_time(cli, "delay", DELAY_MIN_MS, DELAY_MAX_MS, DELAY_DEFAULT_MS, &t->delay_ms) != 0)
         return EXITCODE_USAGE;
     return read_sort(t, cli);
 }

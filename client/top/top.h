@@ -8,6 +8,8 @@
 #include "client/ask.h"
 #include "client/views.h"
 
+enum { DELAY_MIN_MS = 200, DELAY_MAX_MS = 60000, DELAY_DEFAULT_MS = 1000 };
+
 struct sample {
     struct buf text;         /* the daemon's answer */
     struct json_span status; /* points into it; len 0: none yet */
