@@ -175,6 +175,7 @@ static int send_call(const struct cli *cli, struct session *s, const struct buf 
     if (status >= 0)
         return status;
     requests_client_call(s->rc, &call, &reply);
+    session_explain(s, call.method, &reply);
     status = show_reply(cli, &reply);
     if (reply.outcome == REQUESTS_UNKNOWN)
         say_no_workers(s->opts, call.method);

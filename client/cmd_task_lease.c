@@ -100,6 +100,7 @@ static int run_task_claim(const struct cli *cli)
         .timeout_ms = CALL_TIMEOUT_MS + wait_ms,
     };
     requests_client_call(s.rc, &call, &reply);
+    session_explain(&s, call.method, &reply);
     if (reply.outcome != REQUESTS_RESULT)
         return session_report(call.method, &reply);
     if (json_find(reply.result, "tasks", &tasks) && tasks.type == JSON_ARRAY) {

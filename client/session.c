@@ -4,6 +4,7 @@
 #include "common/compat.h"
 #include "client/session.h"
 
+#include "client/silence.h"
 #include "common/exitcode.h"
 #include "common/mem.h"
 #include "common/methods.h"
@@ -59,8 +60,11 @@ int session_connect(struct session *s, const char *actor, unsigned window, int p
     char *own_actor CB_CLEANUP(mem_free_ptr) = actor ? NULL : default_actor();
 
     if (connect_target(s->opts, CONNECT_CLIENT, &s->target, &err) != 0) {
-        cli_say("%s%s", err.text,
-                err.code == EXITCODE_UNAVAILABLE ? "; is claudebenchd running?" : "");
+        char text[sizeof err.text + 128];
+        snprintf(text, sizeof text, "%s%s", err.text,
+                 err.code == EXITCODE_UNAVAILABLE ? SILENCE_GUESS : "");
+        silence_explain(s->opts, NULL, text, sizeof text);
+        cli_say("%s", text);
         return err.code;
     }
     s->has_target = true;
@@ -77,6 +81,7 @@ int session_connect(struct session *s, const char *actor, unsigned window, int p
         .pop_ms = pop_ms,
     };
     if (requests_client_open(&config, &s->rc, &err) != 0) {
+        silence_explain(s->opts, NULL, err.text, sizeof err.text);
         cli_say("%s", err.text);
         return err.code;
     }
@@ -209,6 +214,14 @@ int session_report(const char *what, const struct requests_reply *reply)
     return session_reply_exit(reply);
 }
 
+void session_explain(const struct session *s, const char *method, struct requests_reply *reply)
+{
+    bool is_lost = strncmp(reply->message, "no reply", strlen("no reply")) != 0; /* Redis is */
+
+    if (reply->outcome == REQUESTS_UNSENT || reply->outcome == REQUESTS_UNKNOWN)
+        silence_explain(s->opts, is_lost ? NULL : method, reply->message, sizeof reply->message);
+}
+
 void session_put_json(struct buf *out, struct json_span value, struct term term)
 {
     if (term.is_tty)
@@ -230,6 +243,7 @@ int session_call(struct session *s, const char *method, const struct buf *params
     };
 
     requests_client_call(s->rc, &call, reply);
+    session_explain(s, method, reply);
     return reply->outcome == REQUESTS_RESULT ? -1 : session_report(method, reply);
 }
 

@@ -47,6 +47,8 @@ int session_reply_exit(const struct requests_reply *reply);
  * session_reply_exit().
  */
 int session_report(const char *what, const struct requests_reply *reply);
+/* Before that: of a request without a reply the message says what the daemon of this host says (silence.h). */
+void session_explain(const struct session *s, const char *method, struct requests_reply *reply);
 
 /* Appends JSON and a newline, escaped when it goes to a terminal. */
 void session_put_json(struct buf *out, struct json_span value, struct term term);

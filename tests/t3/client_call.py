@@ -197,7 +197,7 @@ def nobody_answers():
         procs.kill(pid, signal.SIGSTOP)
     try:
         done = expect(call("--timeout", "300ms", "task.create", '{"text":"unknown"}'), 69, "outcome is unknown")
-        check(b"is claudebenchd running? Repeat it" in done.stderr, done.stderr)
+        check(b"; claudebenchd runs and has 2 task workers: the request may still be handled. Repeat it" in done.stderr, done.stderr)
         key = re.search(r"--idem (\S+?)[: ]", done.stderr.decode()).group(1)
         done = expect(call("--timeout", "300ms", "task.list"), 69, "no reply in time")
         check(b"unknown" not in done.stderr, done.stderr)
@@ -206,11 +206,25 @@ def nobody_answers():
             procs.kill(pid, signal.SIGCONT)
     done = expect(call("--timeout", "300ms", "test.circuit"), 69, "no reply in time")
     check(b"no worker of this host serves test.circuit: domains.test.workers is 0" in done.stderr, done.stderr)
+    check(b"; claudebenchd runs, but has no test worker: " in done.stderr, done.stderr)
     done = expect(call("--idem", key, "task.create", '{"text":"unknown"}'), 0)
     again = expect(call("--idem", key, "task.create", '{"text":"unknown"}'), 0)
     equal(done.stdout, again.stdout)
     listed = [t for t in c.call("task.list", {"limit": 500})["tasks"] if t["text"] == "unknown"]
     equal(len(listed), 1, "created once")
+
+
+@case("Redis is away: who asks is told whether the daemon of this host runs")
+def no_redis():
+    own = PrivateRedis()
+    with Daemon(redis=own) as d:
+        own.stop()
+        expect(d.client("task", "add", "x"), 69, "; claudebenchd runs: claudebench status says how its Redis is")
+        own.start()
+        wait_until(lambda: d.client("status").returncode == 0, 10, "it is back")
+        d.stop()
+        own.stop()
+        expect(d.client("task", "add", "x"), 69, "; claudebenchd does not run on this host")
 
 
 @case("nobody listens on the control socket, but the daemon's lock names one that runs: who asks is told its pid, and not to start one")
