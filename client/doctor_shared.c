@@ -10,6 +10,7 @@
 #include "common/mem.h"
 #include "common/rfc3339.h"
 #include "common/schema.h"
+#include "common/scoreboard.h"
 
 enum { SKEW_MS = 1000, REPAIR_AT_ONCE = 100 };
 
@@ -121,7 +122,7 @@ static void look_at_memory(struct doctor *d, struct json_span server)
         doctor_find(d, "redis", DOCTOR_ERROR, "eviction", "redis",
                     "CONFIG SET maxmemory-policy noeviction, and in redis.conf",
                     "maxmemory-policy is %s: Redis may throw tasks away", policy);
-    if (most > 0 && used >= most / 10 * 9)
+    if (most > 0 && used > 0 && scoreboard_memory_is_short((uint64_t)used, (uint64_t)most))
         doctor_find(d, "redis", DOCTOR_ERROR, "memory", "redis",
                     "raise maxmemory (redis.maxmemory), or keep less (task.keep_finished…)",
                     "%" PRId64 " of %" PRId64 " MiB are used: nothing new is accepted", used >> 20,

@@ -85,10 +85,15 @@ void scoreboard_detach(struct scoreboard *sb)
         munmap(sb, sizeof *sb);
 }
 
+bool scoreboard_memory_is_short(uint64_t used_bytes, uint64_t max_bytes)
+{
+    return max_bytes > 0 && used_bytes >= max_bytes / 10 * 9;
+}
+
 bool scoreboard_is_memory_short(const struct scoreboard_global *g)
 {
-    uint64_t max = atomic_load_explicit(&g->max_memory, memory_order_relaxed);
-    return max > 0 && atomic_load_explicit(&g->used_memory, memory_order_relaxed) >= max / 10 * 9;
+    return scoreboard_memory_is_short(atomic_load_explicit(&g->used_memory, memory_order_relaxed),
+                                      atomic_load_explicit(&g->max_memory, memory_order_relaxed));
 }
 
 static void add(_Atomic uint64_t *sum, const _Atomic uint64_t *n)

@@ -219,6 +219,8 @@ void scoreboard_detach(struct scoreboard *sb); /* accepts NULL */
 
 /* Redis has so little room left (90 % of its limit and more are used) that creating methods are refused. */
 bool scoreboard_is_memory_short(const struct scoreboard_global *g);
+/* The same rule, for who has the figures from elsewhere; `max_bytes` 0: there is no limit. */
+bool scoreboard_memory_is_short(uint64_t used_bytes, uint64_t max_bytes);
 
 /* Adds the counters of a worker that is gone to `retired`. */
 void scoreboard_retire(struct scoreboard *sb, const struct scoreboard_slot *slot);
