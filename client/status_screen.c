@@ -76,6 +76,7 @@ struct part {
     struct buf text;
     size_t lines; /* that it has */
     size_t least; /* that it is to have, if it has */
+    size_t first; /* that matter more than the rest of any other; 0: all of them */
     size_t rank;  /* who gets a free row first: 1, 2, … */
     bool is_tail; /* cut at its beginning, and without a word */
     size_t shown; /* lines, the one that says what is left out included */
@@ -102,6 +103,22 @@ static void make_view(struct part *p, enum view_id id, struct json_span status, 
         view_put(&views[id], list.value, &ctx, term, &p->text);
 }
 
+/* Lines of the queues that have work: the title, theirs, and the one that says how many there are beside them. */
+static size_t busy_lines(struct json_span status)
+{
+    struct json_item list, queue;
+    struct json_iter it;
+    size_t n = 2;
+
+    if (peek_count(status, "figures.queues") == 0 || !peek_find(status, "figures.queues", &list))
+        return n;
+    json_iter_init(&it, list.value);
+    while (json_iter_next(&it, &queue))
+        n += peek_int(queue.value, "pending") > 0 || peek_int(queue.value, "in_progress") > 0 ||
+             peek_int(queue.value, "failed") > 0;
+    return n;
+}
+
 static void make_parts(struct part parts[PARTS], struct json_span status, struct term term)
 {
     static const struct part made[PARTS] = {
@@ -119,6 +136,7 @@ static void make_parts(struct part parts[PARTS], struct json_span status, struct
         make_view(&parts[PART_INSTANCES], VIEW_INSTANCES, status, term);
     make_view(&parts[PART_METHODS], VIEW_METHODS, status, term);
     put_log(status, term, &parts[PART_LOG].text);
+    parts[PART_QUEUES].first = busy_lines(status);
     for (size_t i = 0; i < PARTS; i++)
         parts[i].lines = count_lines(&parts[i].text);
 }
@@ -142,6 +160,23 @@ static bool is_left_out(const struct part *p)
     return p->lines > 0 && p->shown == 0;
 }
 
+/* By rank each gets as many of these rows as it has lines for; of one that has fewer lines that matter, those first. */
+static size_t grow(struct part parts[PARTS], size_t rows, bool is_first)
+{
+    for (size_t rank = 1; rank <= PARTS; rank++) {
+        struct part *p = by_rank(parts, rank);
+        size_t goal = is_first && p->first && p->first < p->lines ? p->first : p->lines;
+        size_t least = rows_of(p->least ? p->least : 3); /* a title and two lines, or nothing */
+        size_t have = rows_of(p->shown), all = rows_of(goal);
+        if (have >= all || have + rows < (all < least ? all : least))
+            continue;
+        size_t now = all - have <= rows ? all : have + rows;
+        rows -= now - have;
+        p->shown = now - 1;
+    }
+    return rows;
+}
+
 /* What each shows of its lines in so many rows: first what it is to have at least, then by rank as much as there is. */
 static void share(struct part parts[PARTS], size_t rows)
 {
@@ -152,16 +187,7 @@ static void share(struct part parts[PARTS], size_t rows)
             p->shown = want;
         rows -= rows_of(p->shown);
     }
-    for (size_t rank = 1; rank <= PARTS; rank++) {
-        struct part *p = by_rank(parts, rank);
-        size_t least = rows_of(p->least ? p->least : 3); /* a title and two lines, or nothing */
-        size_t have = rows_of(p->shown), all = rows_of(p->lines);
-        if (have + rows < (all < least ? all : least))
-            continue;
-        size_t now = all - have <= rows ? all : have + rows;
-        rows -= now - have;
-        p->shown = now ? now - 1 : 0;
-    }
+    grow(parts, grow(parts, rows, true), false);
 }
 
 /* The same, with a row for the line that names the parts of which nothing is shown, if there are such. Returns whether it is to be. */

@@ -77,8 +77,13 @@ def status_small():
         check(len(shown(raw)) < 24 and any(x.startswith("waits-and-runs ") for x in lines), lines)
         check("… not shown: 2 instances, 1 method" in lines, lines)
         head = next(i for i, x in enumerate(shown(raw)) if not x)
+        s["figures"]["queues"] = [{**empty, "queue": f"idle-{i}"} for i in range(14)] + [{**empty, "queue": "waits", "pending": 1}]
+        s["workers"] = [{**s["workers"][0], "slot": i} for i in range(9)]
+        lines, _ = on_terminal("status", config=f.config)
+        check(any(x.startswith("waits ") for x in lines) and not any(x.startswith("idle-1 ") for x in lines), lines)
+        check(sum(x.startswith("task ") for x in lines) > 1, "workers are before queues that have no work")
         _, raw = on_terminal("status", columns=40, rows=head + 2, config=f.config)
-        equal(shown(raw)[-1], "… not shown: 2 workers, 15 queues, 2 in…")
+        equal(shown(raw)[-1], "… not shown: 9 workers, 15 queues, 2 in…")
         equal(len(shown(raw)), head + 1)
 
 
