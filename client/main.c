@@ -156,11 +156,6 @@ static void put_feature(struct buf *out, const char *name, bool is_there)
     buf_printf(out, "%s %s\n", name, is_there ? "yes" : "no");
 }
 
-#ifdef HAVE_HIREDIS_SSL
-#define HAS_TLS true
-#else
-#define HAS_TLS false
-#endif
 #ifdef HAVE_NCURSES
 #define HAS_TOP true
 #else
@@ -185,7 +180,6 @@ static void put_features(struct buf *out)
     buf_printf(out, "hiredis %d.%d.%d\n", HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH);
     buf_printf(out, "libyaml %s\n", yaml_get_version_string());
     buf_printf(out, "pcre2 %s\n", pcre2);
-    put_feature(out, "TLS:", HAS_TLS);
     put_feature(out, "claudebench top:", HAS_TOP);
     put_feature(out, "PostgreSQL archive:", HAS_ARCHIVE);
     put_feature(out, "fault points (a test build):", HAS_FAILPOINTS);
