@@ -8,7 +8,6 @@
 #include "common/buf.h"
 #include "common/json.h"
 
-#include <libpq-fe.h>
 #include <stdbool.h>
 
 enum column_type {
@@ -22,7 +21,6 @@ enum column_type {
     COLUMN_TIME, /* timestamptz; given as µs since 1970 */
 };
 const char *column_type_sql(enum column_type type); /* of the parameter: "bigint[]" */
-Oid column_type_oid(enum column_type type);         /* the same */
 
 struct column {
     enum column_type type;

@@ -10,7 +10,7 @@
 
 #include <time.h>
 
-enum { MONTHS_MAX = 256, PARTITIONED_MAX = 5 };
+enum { MONTHS_MAX = 256 };
 
 /* Of several workers the one with the earlier events may commit later: what is archived does not go back by that. */
 static const char place_sql[] =

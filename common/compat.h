@@ -29,7 +29,6 @@
 
 #define CB_PRINTF(fmt_index, first_arg) __attribute__((format(printf, fmt_index, first_arg)))
 #define CB_NORETURN                     __attribute__((noreturn))
-#define CB_WARN_UNUSED                  __attribute__((warn_unused_result))
 #define CB_CLEANUP(fn)                  __attribute__((cleanup(fn)))
 #define CB_ARRAY_LEN(a)                 (sizeof(a) / sizeof((a)[0]))
 

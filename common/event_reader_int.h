@@ -106,15 +106,11 @@ void event_reader_list_free(struct event_entry **list);
 bool event_reader_is_wanted(const struct event_reader *r, const struct event_entry *e);
 void event_reader_set_gap(struct event_reader *r, struct event_id after, struct event_id before);
 /*
- * The entries of a page are at most as many as were asked for, have ids, and these rise from behind `after`. Of any other page events would be
- * given twice or never, or it would be asked for again and again.
+ * What a blocking read has brought: *ret_entries, NULL when its time was over. They are at most as many as were asked for, have ids, and these rise
+ * from behind `after`.
  */
-int event_reader_check_page(const reply_t *entries, struct event_id after, struct cb_error *err);
-/* What a blocking read has brought, checked in that way: *ret_entries, NULL when its time was over. */
 int event_reader_take_read(const reply_t *reply, struct event_id after, bool was_blocking,
                            const reply_t **ret_entries, struct cb_error *err);
-/* An error reply as the reason of the failure. */
-int event_reader_check_reply(const reply_t *reply, struct cb_error *err);
 int event_reader_info(struct event_reader *r, struct stream_info *ret, struct cb_error *err);
 /* Have entries behind our place gone that we have not read? */
 int event_reader_look_for_gap(struct event_reader *r, struct cb_error *err);

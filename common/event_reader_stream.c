@@ -43,7 +43,17 @@ void event_reader_set_gap(struct event_reader *r, struct event_id after, struct 
     r->gap = (struct event_gap){after, before};
 }
 
-int event_reader_check_page(const reply_t *entries, struct event_id after, struct cb_error *err)
+/* An error reply as the reason of the failure. */
+static int check_reply(const reply_t *reply, struct cb_error *err)
+{
+    if (!reply_is_error(reply))
+        return 0;
+    return cb_error_set(err, (int)reply_fault(reply), "%s", reply_str(reply));
+}
+
+/* The entries of a page are at most as many as were asked for, have ids, and these rise from behind `after`. Of any other page events
+ * would be given twice or never, or it would be asked for again and again. */
+static int check_page(const reply_t *entries, struct event_id after, struct cb_error *err)
 {
     bool is_good = reply_count(entries) <= EVENT_READER_PAGE;
 
@@ -60,19 +70,11 @@ int event_reader_take_read(const reply_t *reply, struct event_id after, bool was
                            const reply_t **ret_entries, struct cb_error *err)
 {
     *ret_entries = reply_at(reply_at(reply, 0), 1);
-    if (event_reader_check_reply(reply, err) != 0)
+    if (check_reply(reply, err) != 0)
         return -1;
     if (was_blocking && reply_type(reply) != REPLY_NIL && reply_count(*ret_entries) == 0)
         return cb_error_set(err, REDIS_PROTOCOL, "protocol error: it has not waited for events");
-    return event_reader_check_page(*ret_entries, after, err);
-}
-
-/* An error reply as the reason of the failure. */
-int event_reader_check_reply(const reply_t *reply, struct cb_error *err)
-{
-    if (!reply_is_error(reply))
-        return 0;
-    return cb_error_set(err, (int)reply_fault(reply), "%s", reply_str(reply));
+    return check_page(*ret_entries, after, err);
 }
 
 /* ---- what the stream is like ---- */
@@ -223,7 +225,7 @@ static int read_page(struct event_reader *r, const char *to, struct event_entry 
     event_id_put(r->place, from);
     if (redis_link_callv(r->link, &reply, err, "XRANGE", r->key, from, to ? to : "+", "COUNT",
                          EVENT_READER_PAGE_TEXT, NULL) != 0 ||
-        event_reader_check_page(reply, event_id_before(r->place), err) != 0)
+        check_page(reply, event_id_before(r->place), err) != 0)
         return -1;
     *ret_last = r->place;
     take_entries(reply, page, ret_last, ret_count);

@@ -38,10 +38,3 @@ char *keys_make(struct arena *arena, const char *prefix, enum key_id id, ...)
     buf_done(&key);
     return result;
 }
-
-char *keys_queue(struct arena *arena, const char *prefix, const char *queue)
-{
-    if (strcmp(queue, "default") == 0)
-        return keys_make(arena, prefix, KEY_QUEUE_DEFAULT);
-    return keys_make(arena, prefix, KEY_QUEUE, queue);
-}

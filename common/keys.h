@@ -25,7 +25,5 @@ const struct key_row *keys_row(enum key_id id);
 /* "<prefix>:<pattern>" with its '%' replaced by the parts in order (as many as the pattern has). The
  * parts are data: they are copied byte by byte and must have been validated by their field type. */
 char *keys_make(struct arena *arena, const char *prefix, enum key_id id, ...);
-/* The pending set of a queue: `default` has its own name. */
-char *keys_queue(struct arena *arena, const char *prefix, const char *queue);
 
 #endif

@@ -218,11 +218,6 @@ int log_reopen(struct cb_error *err)
     return 0;
 }
 
-void log_set_level(enum log_level level)
-{
-    state.level = level;
-}
-
 void log_set_subsystem_level(enum log_subsystem subsystem, int level)
 {
     state.own_level[subsystem] = (unsigned char)(level + 1);

@@ -60,7 +60,6 @@ int log_open(const struct log_settings *settings, struct cb_error *err);
 bool log_has_syslog(void);
 /* After a rotation: opens the file of the same name again; keeps the old one when that fails. */
 int log_reopen(struct cb_error *err);
-void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
 /* "error" … as the option says it; -1 for another word. */
 int log_level_find(const char *name);

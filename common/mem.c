@@ -50,14 +50,6 @@ char *mem_strndup(const char *s, size_t len)
     return p;
 }
 
-void *mem_dup(const void *data, size_t len)
-{
-    void *p = mem_alloc(len);
-    if (len)
-        memcpy(p, data, len);
-    return p;
-}
-
 char *mem_printf(const char *fmt, ...)
 {
     va_list ap;

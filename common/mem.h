@@ -18,7 +18,6 @@ void *mem_realloc(void *ptr, size_t size);
 char *mem_strdup(const char *s);
 /* Copies `len` bytes and appends a NUL. */
 char *mem_strndup(const char *s, size_t len);
-void *mem_dup(const void *data, size_t len);
 /* printf into a new string. */
 char *mem_printf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* What a library has made, or failed to make for want of memory. */

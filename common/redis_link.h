@@ -79,7 +79,6 @@ enum redis_fault {
     REDIS_AUTH,  /* NOAUTH, WRONGPASS, NOPERM: configuration, not weather */
     REDIS_ERROR, /* any other error reply */
 };
-const char *redis_fault_name(enum redis_fault fault);
 /* redis_faults.def; ends with prefix NULL. */
 struct redis_fault_row {
     const char *prefix; /* the first words of an error reply */

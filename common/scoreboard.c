@@ -474,11 +474,6 @@ unsigned scoreboard_bucket(int64_t us)
     return bucket;
 }
 
-int64_t scoreboard_bucket_limit_us(unsigned bucket)
-{
-    return (int64_t)(bucket_start(bucket + 1) + 0.5);
-}
-
 void scoreboard_observe(struct scoreboard_method *m, int64_t us)
 {
     if (us < 0)

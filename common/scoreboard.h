@@ -267,8 +267,7 @@ uint64_t scoreboard_decisions(const struct scoreboard *sb, enum scoreboard_decis
 /* The bounds of the histogram that metrics show, in µs, inclusive; and as Prometheus has them, in seconds. */
 extern const int64_t scoreboard_bounds_us[SCOREBOARD_BOUNDS];
 extern const char *const scoreboard_bounds_s[SCOREBOARD_BOUNDS];
-unsigned scoreboard_bucket(int64_t us);              /* index for a latency */
-int64_t scoreboard_bucket_limit_us(unsigned bucket); /* upper bound, for printing */
+unsigned scoreboard_bucket(int64_t us); /* index for a latency */
 /* Adds one latency to total_us and the histograms; the counters are the caller's. */
 void scoreboard_observe(struct scoreboard_method *m, int64_t us);
 /* Adds one call with so many requests; for the slot's own worker alone. */

@@ -44,7 +44,7 @@ void wire_open(struct wire *w, const char *address)
     *w = (struct wire){.fd = address[0] == '/' ? open_unix(address) : open_tcp(address)};
 }
 
-void wire_flush(struct wire *w)
+static void flush(struct wire *w)
 {
     size_t done = 0;
 
@@ -59,7 +59,7 @@ void wire_flush(struct wire *w)
 
 static void read_more(struct wire *w)
 {
-    wire_flush(w);
+    flush(w);
     if (w->taken > 0) {
         buf_consume(&w->in, w->taken);
         w->taken = 0;
@@ -72,7 +72,8 @@ static void read_more(struct wire *w)
     w->in.len += n > 0 ? (size_t)n : 0;
 }
 
-const char *wire_need(struct wire *w, size_t len)
+/* Waits until `len` bytes have come that are not taken yet. */
+static const char *need(struct wire *w, size_t len)
 {
     while (w->in.len - w->taken < len)
         read_more(w);
@@ -81,7 +82,7 @@ const char *wire_need(struct wire *w, size_t len)
 
 const char *wire_take(struct wire *w, size_t len)
 {
-    const char *at = wire_need(w, len);
+    const char *at = need(w, len);
     w->taken += len;
     return at;
 }

@@ -14,12 +14,9 @@ struct wire {
 
 /* "/path" or "127.0.0.1:4730". Whatever fails ends the program with a message. */
 void wire_open(struct wire *w, const char *address);
-void wire_flush(struct wire *w);
-/* Sends what is there to send, and waits until `len` bytes have come that are not taken yet. */
-const char *wire_need(struct wire *w, size_t len);
-/* A line without its "\r\n", taken; valid until the next call. */
+/* Sends what is there to send, and waits for a line; without its "\r\n", taken; valid until the next call. */
 const char *wire_line(struct wire *w);
-/* `len` bytes, taken; valid until the next call. */
+/* …for `len` bytes; taken; valid until the next call. */
 const char *wire_take(struct wire *w, size_t len);
 
 #endif

@@ -10,7 +10,7 @@ enum { PATTERN_MAX = 4096, MATCH_DEPTH_MAX = 8 };
 
 /* ---- patterns ---- */
 
-void rules_add_regex(struct rules *rules, struct rules_regex *regex)
+static void add_regex(struct rules *rules, struct rules_regex *regex)
 {
     if (rules->nregexes == rules->regexes_cap) {
         rules->regexes_cap = rules->regexes_cap ? 2 * rules->regexes_cap : 32;
@@ -31,7 +31,7 @@ bool load_regex(struct loader *l, const struct yaml_node *node, struct rules_reg
         load_error(l, node, "%s", problem);
         return false;
     }
-    rules_add_regex(l->rules, ret);
+    add_regex(l->rules, ret);
     return true;
 }
 

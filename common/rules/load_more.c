@@ -4,7 +4,7 @@
 #include "common/compat.h"
 #include "common/rules/load_int.h"
 
-enum { WITH_MAX = 4096, COMMAND_MAX = 65536 };
+enum { WITH_MAX = 4096 };
 
 /* ---- YAML as JSON ---- */
 

@@ -48,8 +48,8 @@ static bool match_path(struct rules_input *input, const struct rules_strings *gl
     return false;
 }
 
-bool rules_match_leaf_paths(struct rules_input *input, const struct rules_strings *globs,
-                            unsigned roles)
+static bool match_leaf_paths(struct rules_input *input, const struct rules_strings *globs,
+                             unsigned roles)
 {
     bool is_read_only = (input->tool_kind & RULES_TOOL_READ) != 0;
 
@@ -91,7 +91,7 @@ static bool match_role(struct rules_input *input, const struct rules_strings *gl
 {
     if (script)
         return rules_match_targets(input, globs, role, script, command);
-    if (rules_match_leaf_paths(input, globs, role))
+    if (match_leaf_paths(input, globs, role))
         return true;
     for (struct rules_script *s = input->scripts; s; s = s->next) {
         for (int i = 0; i < s->shell.ncommands; i++) {
@@ -108,21 +108,24 @@ static bool match_role(struct rules_input *input, const struct rules_strings *gl
 
 /* ---- nodes ---- */
 
+static bool match_node(struct rules_input *input, const struct rules_match *match,
+                       struct rules_script *script, int command);
+
 static bool match_children(struct rules_input *input, const struct rules_match *match,
                            struct rules_script *script, int command)
 {
     for (const struct rules_match *m = match->all; m; m = m->next) {
-        if (!rules_match_node(input, m, script, command))
+        if (!match_node(input, m, script, command))
             return false;
     }
     bool is_any = match->any == NULL;
     for (const struct rules_match *m = match->any; m && !is_any; m = m->next)
-        is_any = rules_match_node(input, m, script, command);
+        is_any = match_node(input, m, script, command);
     if (!is_any)
         return false;
     struct rules_hit hit = input->hit;
     for (const struct rules_match *m = match->none; m; m = m->next) {
-        if (rules_match_node(input, m, script, command))
+        if (match_node(input, m, script, command))
             return false;
         input->hit = hit;
     }
@@ -132,7 +135,7 @@ static bool match_children(struct rules_input *input, const struct rules_match *
 static bool match_here(struct rules_input *input, const struct rules_match *match,
                        struct rules_script *script, int command)
 {
-    if (match->files.n && !rules_match_leaf_paths(input, &match->files, RULES_NAMES))
+    if (match->files.n && !match_leaf_paths(input, &match->files, RULES_NAMES))
         return false;
     if (match->writes.n && !match_role(input, &match->writes, RULES_WRITES, script, command))
         return false;
@@ -158,8 +161,9 @@ static bool match_one(struct rules_input *input, const struct rules_match *match
     return true;
 }
 
-bool rules_match_node(struct rules_input *input, const struct rules_match *match,
-                      struct rules_script *script, int command)
+/* One node; with a script for one command of it. */
+static bool match_node(struct rules_input *input, const struct rules_match *match,
+                       struct rules_script *script, int command)
 {
     if (!match->has_command)
         return match_here(input, match, script, command);
@@ -196,7 +200,7 @@ bool rules_match(struct rules_input *input, const struct rule *rule)
     input->hit = (struct rules_hit){.command = -1};
     if (!rules_applies(input, rule))
         return false;
-    bool is_match = rules_match_node(input, rule->match, NULL, -1);
+    bool is_match = match_node(input, rule->match, NULL, -1);
     if (!is_match && input->is_partial)
         input->has_limit = true;
     return is_match;

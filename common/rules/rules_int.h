@@ -260,15 +260,10 @@ const char *rules_regex_replace(struct rules_input *input, const struct rules_re
 /* True when a rule matches the call: then input->hit says what. A limit that was hit on the way is in has_limit. */
 bool rules_match(struct rules_input *input, const struct rule *rule);
 bool rules_applies(const struct rules_input *input, const struct rule *rule);
-/* One node, for one command. */
-bool rules_match_node(struct rules_input *input, const struct rules_match *match,
-                      struct rules_script *script, int command);
 bool rules_match_command(struct rules_input *input, const struct rules_command_test *test,
                          struct rules_script *script, int command);
 bool rules_match_targets(struct rules_input *input, const struct rules_strings *globs,
                          unsigned roles, struct rules_script *script, int command);
-bool rules_match_leaf_paths(struct rules_input *input, const struct rules_strings *globs,
-                            unsigned roles);
 
 /* ---- rewrite.c ---- */
 
@@ -276,9 +271,5 @@ enum rules_rewritten { RULES_UNCHANGED, RULES_CHANGED, RULES_CANNOT };
 /* What a rule that matched makes of the input. */
 enum rules_rewritten rules_rewrite(struct rules_input *input, const struct rule *rule,
                                    struct json_span *ret_json);
-
-/* ---- load ---- */
-
-void rules_add_regex(struct rules *rules, struct rules_regex *regex);
 
 #endif

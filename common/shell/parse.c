@@ -9,6 +9,7 @@
 #include "common/shell/shell_int.h"
 
 static void parse_pipeline(struct shell_parser *p);
+static void parse_stage(struct shell_parser *p);
 
 /* ---- looking at what comes ---- */
 
@@ -253,7 +254,7 @@ void shell_parse_body(struct shell_parser *p, struct shell_text name)
     shell_skip_lines(p);
     if (!shell_enter(p))
         return;
-    shell_parse_stage(p);
+    parse_stage(p);
     shell_leave(p);
     mark_bomb(p, from, name);
 }
@@ -319,7 +320,7 @@ static bool take_time(struct shell_parser *p)
     return false;
 }
 
-void shell_parse_stage(struct shell_parser *p)
+static void parse_stage(struct shell_parser *p)
 {
     for (;;) {
         shell_skip_blanks(p);
@@ -364,7 +365,7 @@ static void parse_pipeline(struct shell_parser *p)
     for (;;) {
         int from = script->ncommands;
         memset(&p->output, 0, sizeof p->output);
-        shell_parse_stage(p);
+        parse_stage(p);
         if (previous >= 0)
             link_stages(p, previous, from, script->ncommands);
         if (shell_is_over(p) || !take_pipe(p))

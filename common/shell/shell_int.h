@@ -143,7 +143,6 @@ void shell_token_put(struct shell_parser *p, struct shell_token *token, char c,
 void shell_token_puts(struct shell_parser *p, struct shell_token *token, const char *s, size_t len,
                       enum shell_kind kind);
 void shell_token_any(struct shell_parser *p, struct shell_token *token);
-bool shell_is_separator(const struct shell_parser *p, char c);
 /* Appends a value: in quotes as it is, else in fields. */
 void shell_token_value(struct shell_parser *p, struct shell_token *token, const char *s, size_t len,
                        bool is_quoted);
@@ -194,7 +193,6 @@ enum shell_close {
     SHELL_TO_ITEM
 };
 void shell_parse_list(struct shell_parser *p, enum shell_close close);
-void shell_parse_stage(struct shell_parser *p);
 /* The body of a function of this name; pos is behind its head. */
 void shell_parse_body(struct shell_parser *p, struct shell_text name);
 void shell_skip_blanks(struct shell_parser *p);

@@ -57,7 +57,7 @@ void shell_token_any(struct shell_parser *p, struct shell_token *token)
         shell_token_put(p, token, SHELL_ANY, SHELL_K_ANY);
 }
 
-bool shell_is_separator(const struct shell_parser *p, char c)
+static bool is_separator(const struct shell_parser *p, char c)
 {
     return c == ' ' || c == '\t' || c == '\n' || (p->separators && c && strchr(p->separators, c));
 }
@@ -72,12 +72,12 @@ void shell_token_value(struct shell_parser *p, struct shell_token *token, const 
         if (*s == SHELL_ANY) {
             shell_token_any(p, token);
             n = 1;
-        } else if (!is_quoted && shell_is_separator(p, *s)) {
+        } else if (!is_quoted && is_separator(p, *s)) {
             shell_token_put(p, token, ' ', SHELL_K_BREAK);
             token->has_break = true;
             n = 1;
         } else {
-            while (s + n < end && s[n] != SHELL_ANY && (is_quoted || !shell_is_separator(p, s[n])))
+            while (s + n < end && s[n] != SHELL_ANY && (is_quoted || !is_separator(p, s[n])))
                 n++;
             shell_token_puts(p, token, s, n, is_quoted ? SHELL_K_QUOTED : SHELL_K_VALUE);
         }

@@ -17,15 +17,6 @@ START_TEST(a_pattern_takes_its_parts_in_order)
 }
 END_TEST
 
-START_TEST(the_default_queue_has_its_own_name)
-{
-    struct arena a = ARENA_INIT;
-    ck_assert_str_eq(keys_queue(&a, "cb", "default"), "cb:queue:tasks:pending");
-    ck_assert_str_eq(keys_queue(&a, "cb", "build"), "cb:queue:build:pending");
-    arena_done(&a);
-}
-END_TEST
-
 START_TEST(a_part_is_data)
 {
     struct arena a = ARENA_INIT;
@@ -52,7 +43,6 @@ END_TEST
 static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, a_pattern_takes_its_parts_in_order);
-    tcase_add_test(tc, the_default_queue_has_its_own_name);
     tcase_add_test(tc, a_part_is_data);
     tcase_add_test(tc, every_row_says_type_and_cap);
 }

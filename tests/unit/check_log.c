@@ -190,7 +190,7 @@ START_TEST(levels)
     ck_assert(!log_is_wanted(EV_worker_started));
     log_event(EV_worker_started);
     wrote("");
-    log_set_level(LOG_LEVEL_ERROR);
+    open_log(LOG_LEVEL_ERROR, LOG_FORMAT_TEXT);
     ck_assert_int_eq(log_get_level(), LOG_LEVEL_ERROR);
     log_event(EV_child_died);
     wrote("");
@@ -209,7 +209,7 @@ START_TEST(levels)
     ck_assert_int_eq(log_level_find("info"), LOG_LEVEL_INFO);
     ck_assert_int_eq(log_level_find("loud"), -1);
     ck_assert(!log_is_wanted(EV_child_started));
-    log_set_level(LOG_LEVEL_DEBUG);
+    open_log(LOG_LEVEL_DEBUG, LOG_FORMAT_TEXT);
     log_event(EV_worker_started);
     char *text = taken_from(path);
     ck_assert_ptr_nonnull(strstr(text, " debug claudebenchd["));

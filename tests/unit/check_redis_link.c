@@ -329,16 +329,6 @@ START_TEST(faults_by_first_word)
 }
 END_TEST
 
-START_TEST(faults_have_names)
-{
-    for (int a = REDIS_OK; a <= REDIS_ERROR; a++)
-        for (int b = REDIS_OK; b < a; b++)
-            ck_assert_str_ne(redis_fault_name((enum redis_fault)a),
-                             redis_fault_name((enum redis_fault)b));
-    ck_assert_str_eq(redis_fault_name((enum redis_fault)99), "unknown");
-}
-END_TEST
-
 static void add_tests(TCase *tc)
 {
     tcase_add_test(tc, reply_shapes);
@@ -352,7 +342,6 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, faults_of_a_replica);
     tcase_add_test(tc, busy_script);
     tcase_add_test(tc, faults_by_first_word);
-    tcase_add_test(tc, faults_have_names);
 }
 
 UNIT_MAIN("redis_link", add_tests)

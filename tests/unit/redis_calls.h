@@ -31,8 +31,7 @@ static inline reply_t *read_reply(struct redis_link *link)
         struct cb_error fault_err = {0};                                                           \
         int fault_rc = redis_link_callv((link), NULL, &fault_err, __VA_ARGS__, NULL);              \
         ck_assert_int_eq(fault_rc, -1);                                                            \
-        ck_assert_msg(fault_err.code == (fault), "%s: %s",                                         \
-                      redis_fault_name((enum redis_fault)fault_err.code), fault_err.text);         \
+        ck_assert_msg(fault_err.code == (fault), "fault %d: %s", fault_err.code, fault_err.text);  \
     } while (0)
 
 static inline void call_ok(struct redis_link *link, const char *a, const char *b, const char *c,
@@ -48,8 +47,7 @@ static inline void expect_open_fails(const struct redis_target *target, enum red
     struct cb_error err = {0};
     ck_assert_int_eq(redis_link_open(target, NULL, &link, &err), -1);
     ck_assert_ptr_null(link);
-    ck_assert_msg(err.code == (int)fault, "%s: %s", redis_fault_name((enum redis_fault)err.code),
-                  err.text);
+    ck_assert_msg(err.code == (int)fault, "fault %d: %s", err.code, err.text);
 }
 
 #endif

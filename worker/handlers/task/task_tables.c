@@ -343,13 +343,6 @@ void task_lease_operation(const struct handler_context *ctx, struct arena *arena
     arg_list_add_int(arena, args, ctx->opts->task.lease_ms);
 }
 
-void task_claim_operation(const struct handler_context *ctx, struct arena *arena,
-                          struct arg_list *keys, struct arg_list *args)
-{
-    task_lease_operation(ctx, arena, keys, args);
-    arg_list_add_int(arena, args, ctx->opts->task.deny_ms);
-}
-
 void task_retention_operation(const struct handler_context *ctx, struct arena *arena,
                               struct arg_list *keys, struct arg_list *args)
 {

@@ -48,9 +48,6 @@ void task_create_operation(const struct handler_context *ctx, struct arena *aren
 /* task.lease_ms, for scripts that lease tasks. */
 void task_lease_operation(const struct handler_context *ctx, struct arena *arena,
                           struct arg_list *keys, struct arg_list *args);
-/* task.lease_ms and task.deny_ms, for task.claim. */
-void task_claim_operation(const struct handler_context *ctx, struct arena *arena,
-                          struct arg_list *keys, struct arg_list *args);
 /* The four of lua/include/retention.lua, for scripts that end tasks. */
 void task_retention_operation(const struct handler_context *ctx, struct arena *arena,
                               struct arg_list *keys, struct arg_list *args);
