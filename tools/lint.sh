@@ -18,10 +18,10 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# Every regular file of ours, whatever folder it is in.
+# Every regular file of ours that a linter may be for, whatever folder it is in.
 list() {
-    find bootstrap quickstart .ci common supervisor worker client archive lua tests tools bench examples packaging etc man \
-        -type f "$@" 2>/dev/null | LC_ALL=C sort
+    find bootstrap quickstart .ci common supervisor worker client archive lua tests tools bench examples completions packaging \
+        etc man -type f "$@" 2>/dev/null | LC_ALL=C sort
 }
 
 # lint NAME TOOL FUNCTION: prints one line, and what FUNCTION printed if it failed.
@@ -70,9 +70,9 @@ run_clang_tidy() {
 run_cppcheck() {
     mkdir -p "$builddir/.cppcheck"
     list -name '*.c' >"$work/c-files"
-    # The programs have one thread, and the one of the audit file calls nothing else (supervisor/audit_writer.c): what is
-    # not reentrant is no matter. This cppcheck does not know the
-    # __VA_OPT__ in log_event(), so it sees the logging macros as calls.
+    # What is not reentrant is no matter: the few threads beside a program's own (grep pthread_create) resolve a name, connect
+    # or write a file, and ask for no user, no group and no broken-down time. This cppcheck does not know the __VA_OPT__ in
+    # log_event(), so it sees the logging macros as calls.
     "$CPPCHECK" --quiet -j "$(nproc)" --std=c11 --library=posix,gnu,tools/cppcheck.cfg \
         --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
         --suppress=missingInclude --suppress=missingIncludeSystem --suppress=unmatchedSuppression \
@@ -132,9 +132,26 @@ run_mandoc() {
 }
 
 run_python() {
-    { list -name '*.py'; list -path '*/bench/run'; } >"$work/py-files"
+    { list -name '*.py'; list -path bench/run; } >"$work/py-files"
     [ ! -s "$work/py-files" ] ||
         PYTHONPYCACHEPREFIX=$work/pycache xargs "$PYTHON3" -m py_compile <"$work/py-files"
+}
+
+# compat.h is what each source includes first: it sets what the headers of the system look at. The libraries that tests preload do
+# without.
+run_includes() {
+    list -name '*.c' ! -path 'tests/lib/*shim.c' >"$work/c-files"
+    # shellcheck disable=SC2016 # awk's own
+    xargs awk '
+        FNR == 1 { is_over = 0 }
+        /^#include/ && !is_over {
+            is_over = 1
+            if ($2 != "\"common/compat.h\"") {
+                printf "%s:%d: common/compat.h is not the first include\n", FILENAME, FNR
+                bad = 1
+            }
+        }
+        END { exit bad }' <"$work/c-files"
 }
 
 # Every file that git tracks is in the distribution, or is one that only a checkout needs. A folder of it that is in the
@@ -167,6 +184,7 @@ run_distribution() {
 
 lint clang-tidy "$CLANG_TIDY" run_clang_tidy "$@"
 lint cppcheck "$CPPCHECK" run_cppcheck
+lint includes awk run_includes
 lint shellcheck "$SHELLCHECK" run_shellcheck
 lint lua "$LUAC" run_lua
 lint mandoc "$MANDOC" run_mandoc

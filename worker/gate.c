@@ -2,10 +2,10 @@
  * gate.c: see gate.h. The order: the envelope's fields, the method, the params' JSON, the params'
  * fields, then room (memory, backlog) for methods that make Redis larger.
  */
-#include "common/ack.h"
 #include "common/compat.h"
 #include "worker/gate.h"
 
+#include "common/ack.h"
 #include "common/fault.h"
 #include "common/siphash.h"
 #include "worker/registry.h"
