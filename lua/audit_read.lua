@@ -3,7 +3,7 @@
 -- KEYS  1 cb:stream:audit
 -- ARGV  1 id of the last entry that was read ('0-0' = none)   2 most entries   3 about how many bytes
 -- Returns {entries that the stream has had, how many it has, id of its last one, 1 = these are all, list of {id, fields}}
--- Caller: supervisor (audit.c).
+-- Caller: supervisor (audit.c); claudebench-archive (archive/keeper.c).
 local stream, limit, bytes = KEYS[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local call = redis.call
 if call('EXISTS', stream) == 0 then

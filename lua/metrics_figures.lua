@@ -4,7 +4,7 @@
 -- KEYS  1 cb:clock
 -- ARGV  1 prefix with colon   2… the domains
 -- Returns a JSON object.
--- Caller: supervisor (figures.c), for claudebench metrics and metrics.textfile.
+-- Caller: supervisor (supervisor.c) through figures.c, for claudebench metrics and metrics.textfile.
 local P = ARGV[1]
 -- @include base.lua
 local before_finish = {} -- as in include/envelope.lua

@@ -7,7 +7,7 @@
 --       9 redeliveries that are too many (10)
 -- Returns {handed on, dead, still pending, the dead ones for the log: {{entry, id, method, trace, reason}, …}, what
 -- dead.lua's finish() says of those that made room}. When nothing is pending any more, the consumer is deleted.
--- Caller: supervisor (handon.c); a worker after it lost its connection.
+-- Caller: supervisor (handon.c); a worker after it lost its connection (session.c).
 --
 -- Whoever is to blame is charged a crash and a redelivery. The others are charged a redelivery only when none is
 -- known: else a few bad requests in one batch would take their neighbours over the limit. What was handed on

@@ -4,7 +4,7 @@
 -- KEYS  1 cb:clock
 -- ARGV  1 prefix with colon   2… the domains
 -- Returns a JSON object.
--- Caller: supervisor (figures.c), when somebody asks how it is.
+-- Caller: supervisor (supervisor.c) through figures.c, when somebody asks how it is.
 local P = ARGV[1]
 -- @include base.lua
 local before_finish = {} -- as in include/envelope.lua

@@ -61,7 +61,8 @@ local function claim_out()
     return {'', '', '', '', nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil}
 end
 
--- What claim_held_put() needs of a task that the caller holds already.
+-- What claim_held_put() needs of a task that the caller holds already:
+--   1 c   2 n   3 text   4 st   5 l   6 ro   7 meta   8 cc   9 pg   10 sc   11 payload   12 tk   13 lm
 local CLAIM_HELD = {'c', 'n', 'text', 'st', 'l', 'ro', 'meta', 'cc', 'pg', 'sc', 'payload', 'tk', 'lm'}
 
 -- Returns about how many bytes it has.
@@ -69,6 +70,8 @@ local function claim_held_put(out, id, t, token)
     if #out > CLAIM_HEAD then
         out[#out + 1] = ','
     end
+    -- as TASK_PUBLIC is numbered: 1 c   2 n   3 text   4 st   5 l   6 ro   7 du   8 de   9 meta   10 err   11 cc   12 pg   13 sc
+    -- 14 af   15 uk   16 dr   17 pn   18 payload
     task_put(out, id, {t[1], t[2], t[3], t[4], t[5], t[6], nil, nil, t[7], nil, t[8], t[9], t[10], nil, nil, nil, nil, t[11]})
     put(out, ',"lease_token":"', token)
     out[#out + 1] = '"}'

@@ -175,7 +175,7 @@ if ours > 0 and #scopes > 0 then
     local ok, problem = pcall(idem_read, scopes)
     idem_problem = not ok and problem
 end
--- Without a gate not even its functions are made, which are the only ones that a call makes (tools/persist-lua.awk).
+-- Without a gate not even its functions are made. By EVALSHA each function costs each call; by FCALL only those inside such a maker do.
 if ours > 0 and ARGV[9] ~= '0' then
     gate = (function()
         -- @include gate.lua

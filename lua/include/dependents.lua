@@ -8,7 +8,7 @@
 --
 -- A task's marks (task_fields.lua) say what few have, so that the others pay nothing for it.
 --
--- All of it is made when it is first needed: a function costs each call of a script, used or not.
+-- All of it is made when it is first needed. By EVALSHA each function costs each call; by FCALL only those inside such a maker do.
 local SMALL_BYTES = 512
 local dependents_made
 

@@ -161,7 +161,9 @@ local function to_unstarted(id, t)
     return true
 end
 
--- What lists show of a task, what a claim shows besides, and what only task.get does.
+-- What lists show of a task, what a claim shows besides, and what only task.get does. By their numbers, as task_put() has them:
+--   1 c   2 n   3 text   4 st   5 l   6 ro   7 du   8 de   9 meta   10 err   11 cc   12 pg   13 sc   14 af   15 uk   16 dr   17 pn
+--   18 payload   19 result   20 hy   21 dby   22 dtk   23 tk
 local TASK_PUBLIC = {'c', 'n', 'text', 'st', 'l', 'ro', 'du', 'de', 'meta', 'err', 'cc', 'pg', 'sc', 'af', 'uk', 'dr', 'pn',
     'payload', 'result', 'hy', 'dby', 'dtk', 'tk'}
 local TASK_SUMMARY, TASK_PAYLOAD = 17, 18

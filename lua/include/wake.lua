@@ -51,7 +51,8 @@ end
 
 -- ---- waiters ----
 
--- Made at the first use: most calls of most scripts meet nobody who waits, and each function costs each call.
+-- Made at the first use, as most calls of most scripts meet nobody who waits. By EVALSHA each function costs each call; by FCALL only
+-- those inside such a maker do.
 local waiting_made
 local function waiting()
     if waiting_made then

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""lua_headers.py: every Lua script says what it takes and gives, and keeps to the rules of DESIGN §3."""
+"""lua_headers.py: every Lua script says what it takes and gives, and keeps to the rules of all scripts."""
 
 import os
 import re
@@ -138,6 +138,31 @@ def used():
     for name in scripts.names():
         check(f"lua/{name}.lua" in listed, f"{name} is not in Makefile.inc")
         check(f"SCRIPT_{name.upper()}" in sources, f"no C file calls {name}")
+
+
+@case("the files that a header names as callers, in brackets, are those that call the script, but for the workers' handlers")
+def callers():
+    top = os.path.realpath(procs.top_srcdir())
+    problems = []
+    sources = {}
+    for part in ("archive", "client", "common", "supervisor", "worker"):
+        for base, _, files in os.walk(os.path.join(top, part)):
+            for file in files:
+                path = os.path.relpath(os.path.join(base, file), top)
+                if path.endswith(".c") and not path.startswith("worker/handlers/") and path != "worker/commit.c":
+                    sources[path] = set(re.findall(r"\bSCRIPT_([A-Z0-9_]+)\b", read(os.path.join(top, path))))
+    for name in scripts.names():
+        told = header(read(folder(f"{name}.lua"))).partition("Caller:")[2]
+        named = {word for words in re.findall(r"\(([^()]*\.c)\)", told) for word in words.split(", ")}
+        calling = {path for path, used in sources.items() if name.upper() in used}
+        for path in calling:
+            if not any(("/" + path).endswith("/" + word) for word in named):
+                problems.append(f"{name}: {path} calls it, which the header does not say")
+        for word in named:
+            if not any(("/" + path).endswith("/" + word) for path in calling):
+                problems.append(f"{name}: the header names {word}, which does not call it")
+    check(len(sources) > 100, f"{len(sources)} sources")
+    check(not problems, "\n".join(problems))
 
 
 @case("users cannot publish events of the kinds that our scripts write")
