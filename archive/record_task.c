@@ -84,15 +84,16 @@ static void split_field(struct task *t, enum task_field from, const int *to, siz
         size_t len = space ? (size_t)(space - rest.at) : rest.len;
         if (to[i] >= 0)
             t->f[to[i]] = (struct json_span){rest.at, len};
-        rest = space ? (struct json_span){space + 1, rest.len - len - 1} : (struct json_span){NULL, 0};
+        rest = space ? (struct json_span){space + 1, rest.len - len - 1}
+                     : (struct json_span){NULL, 0};
     }
 }
 
 /* lua/include/task_fields.lua. A task that no script has touched since schema 1 has each by itself. */
 static void split_fields(struct task *t)
 {
-    static const int numbers[] = {F_v, F_at, F_up, F_en}, constants[] = {F_pr, F_ma, F_mc, -1, -1, F_q},
-                     hold[] = {-1, -1, -1, F_ho};
+    static const int numbers[] = {F_v, F_at, F_up, F_en},
+                     constants[] = {F_pr, F_ma, F_mc, -1, -1, F_q}, hold[] = {-1, -1, -1, F_ho};
 
     split_field(t, F_n, numbers, CB_ARRAY_LEN(numbers));
     split_field(t, F_c, constants, CB_ARRAY_LEN(constants));
@@ -132,7 +133,7 @@ int64_t record_task_created_us(const char *id)
     struct json_span digits = {id + 2, strlen(id) - (id[0] && id[1] ? 2 : 0)};
 
     if (strncmp(id, "t-", 2) != 0 || digits.at[strspn(digits.at, "0123456789")] ||
-        !span_int(digits, &us) || us >= RECORD_MS_MAX * 1000)
+        !record_int(digits, &us) || us >= RECORD_MS_MAX * 1000)
         return -1;
     return us;
 }
@@ -144,7 +145,7 @@ static bool token_start(struct json_span token, int64_t *ret_us)
 {
     const char *dash = token.at ? memchr(token.at, '-', token.len) : NULL;
 
-    if (!dash || !span_int((struct json_span){token.at, (size_t)(dash - token.at)}, ret_us) ||
+    if (!dash || !record_int((struct json_span){token.at, (size_t)(dash - token.at)}, ret_us) ||
         *ret_us < 0 || *ret_us >= RECORD_MS_MAX * 1000)
         return false;
     *ret_us -= *ret_us % 1000;
@@ -171,14 +172,14 @@ static void add_attempt(struct batch *b, const struct task *t, enum task_field t
 {
     int64_t start_us, attempt;
 
-    if (!token_start(t->f[token], &start_us) || !span_int(t->f[F_at], &attempt) || attempt < 0 ||
+    if (!token_start(t->f[token], &start_us) || !record_int(t->f[F_at], &attempt) || attempt < 0 ||
         attempt > INT32_MAX || !begin_attempt(b, t->id, start_us, attempt))
         return;
-    put_span(b, TABLE_ATTEMPT, t->f[worker]);
+    record_put_span(b, TABLE_ATTEMPT, t->f[worker]);
     if (is_word(t->f[F_st], "in_progress"))
         batch_null(b, TABLE_ATTEMPT);
     else
-        put_ms(b, TABLE_ATTEMPT, t->f[F_en]);
+        record_put_ms(b, TABLE_ATTEMPT, t->f[F_en]);
     batch_cstr(b, TABLE_ATTEMPT, outcome);
     batch_null(b, TABLE_ATTEMPT);
     batch_null(b, TABLE_ATTEMPT);
@@ -194,16 +195,16 @@ static void add_line(struct batch *b, const struct task *t, struct json_span lin
 
     if (json_check(line.at, line.len, &line, &type, NULL) != 0 || type != JSON_OBJECT ||
         !json_find(line, "attempt", &item) || json_decode_int(item.value, &attempt) != 0 ||
-        attempt < 0 || attempt > INT32_MAX || !member_time(line, "startedAt", &start_us) ||
-        !member_time(line, "endedAt", &end_us) || !json_find(line, "outcome", &item) ||
+        attempt < 0 || attempt > INT32_MAX || !record_member_time(line, "startedAt", &start_us) ||
+        !record_member_time(line, "endedAt", &end_us) || !json_find(line, "outcome", &item) ||
         item.type != JSON_STRING || !begin_attempt(b, t->id, start_us, attempt))
         return;
-    put_member(b, TABLE_ATTEMPT, line, "worker");
+    record_put_member(b, TABLE_ATTEMPT, line, "worker");
     batch_int(b, TABLE_ATTEMPT, end_us);
-    put_string(b, TABLE_ATTEMPT, item.value);
-    put_member(b, TABLE_ATTEMPT, line, "signal");
+    record_put_string(b, TABLE_ATTEMPT, item.value);
+    record_put_member(b, TABLE_ATTEMPT, line, "signal");
     if (json_find(line, "error", &error))
-        put_span(b, TABLE_ATTEMPT, error.value);
+        record_put_span(b, TABLE_ATTEMPT, error.value);
     else
         batch_null(b, TABLE_ATTEMPT);
     batch_end_row(b, TABLE_ATTEMPT);
@@ -242,21 +243,21 @@ static void put_schedule(struct batch *b, struct json_span s)
         return;
     }
     batch_text(b, TABLE_TASK, space + 1, s.len - len - 1);
-    put_ms(b, TABLE_TASK, (struct json_span){s.at, len});
+    record_put_ms(b, TABLE_TASK, (struct json_span){s.at, len});
 }
 
 static void put_or(struct batch *b, struct json_span s, int64_t fallback)
 {
     int64_t n;
 
-    batch_int(b, TABLE_TASK, span_int(s, &n) && n >= INT32_MIN && n <= INT32_MAX ? n : fallback);
+    batch_int(b, TABLE_TASK, record_int(s, &n) && n >= INT32_MIN && n <= INT32_MAX ? n : fallback);
 }
 
 static void put_bigint(struct batch *b, struct json_span s)
 {
     int64_t n;
 
-    if (span_int(s, &n))
+    if (record_int(s, &n))
         batch_int(b, TABLE_TASK, n);
     else
         batch_null(b, TABLE_TASK);
@@ -271,32 +272,35 @@ static void add_task(struct batch *b, const struct task *t, int64_t version, int
     batch_cstr(b, T, t->id);
     batch_int(b, T, t->created_us);
     batch_int(b, T, version);
-    put_span(b, T, f[F_st]);
-    put_string(b, T, f[F_text]);
-    put_span(b, T, f[F_q]);
-    put_int(b, T, f[F_pr]);
-    put_span(b, T, f[F_ro]);
-    put_span(b, T, f[F_ho].at ? f[F_ho] : is_word(f[F_st], "completed") ? f[F_dby] : f[F_ho]);
+    record_put_span(b, T, f[F_st]);
+    record_put_string(b, T, f[F_text]);
+    record_put_span(b, T, f[F_q]);
+    record_put_int(b, T, f[F_pr]);
+    record_put_span(b, T, f[F_ro]);
+    record_put_span(b, T,
+                    f[F_ho].at                      ? f[F_ho]
+                    : is_word(f[F_st], "completed") ? f[F_dby]
+                                                    : f[F_ho]);
     put_or(b, f[F_at], 0);
-    put_int(b, T, f[F_ma]);
+    record_put_int(b, T, f[F_ma]);
     put_or(b, f[F_cc], 0);
-    put_int(b, T, f[F_mc]);
+    record_put_int(b, T, f[F_mc]);
     batch_int(b, T, updated_ms * 1000);
-    put_ms(b, T, f[F_en]);
-    put_ms(b, T, waits ? f[F_du] : (struct json_span){NULL, 0});
+    record_put_ms(b, T, f[F_en]);
+    record_put_ms(b, T, waits ? f[F_du] : (struct json_span){NULL, 0});
     batch_int(b, T, is_word(f[F_de], "1"));
-    put_span(b, T, f[F_dr]);
-    put_span(b, T, f[F_af]);
-    put_span(b, T, f[F_of]);
-    put_span(b, T, f[F_uk]);
-    put_span(b, T, f[F_pn]);
+    record_put_span(b, T, f[F_dr]);
+    record_put_span(b, T, f[F_af]);
+    record_put_span(b, T, f[F_of]);
+    record_put_span(b, T, f[F_uk]);
+    record_put_span(b, T, f[F_pn]);
     put_schedule(b, f[F_sc]);
-    put_span(b, T, f[F_bo]);
+    record_put_span(b, T, f[F_bo]);
     put_bigint(b, f[F_lm]);
-    put_json(b, T, f[F_payload]);
-    put_json(b, T, f[F_meta]);
-    put_json(b, T, f[F_result]);
-    put_json(b, T, f[F_err]);
+    record_put_json(b, T, f[F_payload]);
+    record_put_json(b, T, f[F_meta]);
+    record_put_json(b, T, f[F_result]);
+    record_put_json(b, T, f[F_err]);
     batch_end_row(b, T);
 }
 
@@ -306,8 +310,9 @@ bool record_task(struct batch *b, const char *id, const reply_t *fields)
     int64_t version, updated_ms;
 
     read_fields(fields, &t);
-    if (t.created_us < 0 || !is_state(t.f[F_st]) || !span_int(t.f[F_v], &version) || version < 1 ||
-        !span_int(t.f[F_up], &updated_ms) || updated_ms < 0 || updated_ms >= RECORD_MS_MAX)
+    if (t.created_us < 0 || !is_state(t.f[F_st]) || !record_int(t.f[F_v], &version) ||
+        version < 1 || !record_int(t.f[F_up], &updated_ms) || updated_ms < 0 ||
+        updated_ms >= RECORD_MS_MAX)
         return false;
     if (!batch_begin_row(b, TABLE_TASK, id))
         return true;
@@ -346,7 +351,7 @@ void record_attempt_end(struct batch *b, const char *id, const reply_t *fields, 
 {
     const enum table_id T = TABLE_ATTEMPT_END;
     int64_t created_us = record_task_created_us(id), running_us;
-    struct json_span st = fields_find(fields, "st");
+    struct json_span st = record_find(fields, "st");
 
     if (created_us < 0 || !batch_begin_row(b, T, id))
         return;
@@ -354,7 +359,7 @@ void record_attempt_end(struct batch *b, const char *id, const reply_t *fields, 
     batch_int(b, T, created_us);
     batch_int(b, T, at_ms * 1000);
     batch_cstr(b, T, "released");
-    if (is_word(st, "in_progress") && token_start(fields_find(fields, "tk"), &running_us))
+    if (is_word(st, "in_progress") && token_start(record_find(fields, "tk"), &running_us))
         batch_int(b, T, running_us);
     else
         batch_null(b, T);

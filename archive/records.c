@@ -9,7 +9,7 @@
 
 /* ---- fields ---- */
 
-struct json_span fields_find(const reply_t *fields, const char *name)
+struct json_span record_find(const reply_t *fields, const char *name)
 {
     for (size_t i = 0; i + 1 < reply_count(fields); i += 2)
         if (strcmp(reply_str(reply_at(fields, i)), name) == 0)
@@ -18,7 +18,7 @@ struct json_span fields_find(const reply_t *fields, const char *name)
     return (struct json_span){NULL, 0};
 }
 
-bool span_int(struct json_span s, int64_t *ret)
+bool record_int(struct json_span s, int64_t *ret)
 {
     char text[24], *end;
 
@@ -31,42 +31,40 @@ bool span_int(struct json_span s, int64_t *ret)
     return !*end && errno == 0;
 }
 
-void put_span(struct batch *b, enum table_id table, struct json_span s)
+void record_put_span(struct batch *b, enum table_id table, struct json_span s)
 {
     batch_text(b, table, s.at, s.len);
 }
 
-void put_int(struct batch *b, enum table_id table, struct json_span s)
+void record_put_int(struct batch *b, enum table_id table, struct json_span s)
 {
     int64_t n;
 
-    if (span_int(s, &n) && n >= INT32_MIN && n <= INT32_MAX)
+    if (record_int(s, &n) && n >= INT32_MIN && n <= INT32_MAX)
         batch_int(b, table, n);
     else
         batch_null(b, table);
 }
 
-void put_ms(struct batch *b, enum table_id table, struct json_span s)
+void record_put_ms(struct batch *b, enum table_id table, struct json_span s)
 {
     int64_t ms;
 
-    if (span_int(s, &ms) && ms >= 0 && ms < RECORD_MS_MAX)
+    if (record_int(s, &ms) && ms >= 0 && ms < RECORD_MS_MAX)
         batch_int(b, table, ms * 1000);
     else
         batch_null(b, table);
 }
 
-/* JSON that is not JSON would be refused with the whole batch. */
-void put_json(struct batch *b, enum table_id table, struct json_span s)
+void record_put_json(struct batch *b, enum table_id table, struct json_span s)
 {
     if (s.at && json_check(s.at, s.len, NULL, NULL, NULL) == 0)
-        put_span(b, table, s);
+        record_put_span(b, table, s);
     else
         batch_null(b, table);
 }
 
-/* A JSON string as text, in which PostgreSQL has no NUL. */
-void put_string(struct batch *b, enum table_id table, struct json_span literal)
+void record_put_string(struct batch *b, enum table_id table, struct json_span literal)
 {
     CB_CLEANUP(buf_done) struct buf text = BUF_INIT;
 
@@ -88,18 +86,18 @@ void put_string(struct batch *b, enum table_id table, struct json_span literal)
     batch_text(b, table, buf_peek(&text), text.len);
 }
 
-/* A member that is a string; null when there is none. */
-void put_member(struct batch *b, enum table_id table, struct json_span object, const char *name)
+void record_put_member(struct batch *b, enum table_id table, struct json_span object,
+                       const char *name)
 {
     struct json_item item;
 
     if (json_find(object, name, &item) && item.type == JSON_STRING)
-        put_string(b, table, item.value);
+        record_put_string(b, table, item.value);
     else
         batch_null(b, table);
 }
 
-bool member_time(struct json_span object, const char *name, int64_t *ret_us)
+bool record_member_time(struct json_span object, const char *name, int64_t *ret_us)
 {
     CB_CLEANUP(buf_done) struct buf text = BUF_INIT;
     struct json_item item;
@@ -118,7 +116,7 @@ bool member_time(struct json_span object, const char *name, int64_t *ret_us)
 
 static struct json_span find_or_empty_list(const reply_t *fields, const char *name)
 {
-    struct json_span s = fields_find(fields, name);
+    struct json_span s = record_find(fields, name);
 
     return s.at ? s : (struct json_span){"[]", 2};
 }
@@ -126,8 +124,8 @@ static struct json_span find_or_empty_list(const reply_t *fields, const char *na
 bool record_instance(struct batch *b, const char *id, const reply_t *fields)
 {
     CB_CLEANUP(buf_done) struct buf key = BUF_INIT;
-    struct json_span incarnation = fields_find(fields, "inc"), kind = fields_find(fields, "kind");
-    struct json_span state = fields_find(fields, "st");
+    struct json_span incarnation = record_find(fields, "inc"), kind = record_find(fields, "kind");
+    struct json_span state = record_find(fields, "st");
 
     if (!incarnation.at || !kind.at || !state.at)
         return false;
@@ -136,19 +134,19 @@ bool record_instance(struct batch *b, const char *id, const reply_t *fields)
         return true;
     bool is_active = state.len == 6 && memcmp(state.at, "ACTIVE", 6) == 0;
     batch_cstr(b, TABLE_INSTANCE, id);
-    put_span(b, TABLE_INSTANCE, incarnation);
-    put_span(b, TABLE_INSTANCE, kind);
+    record_put_span(b, TABLE_INSTANCE, incarnation);
+    record_put_span(b, TABLE_INSTANCE, kind);
     batch_cstr(b, TABLE_INSTANCE, is_active ? "active" : "offline");
-    put_json(b, TABLE_INSTANCE, find_or_empty_list(fields, "roles"));
-    put_span(b, TABLE_INSTANCE, fields_find(fields, "qs"));
-    put_int(b, TABLE_INSTANCE, fields_find(fields, "capacity"));
-    put_json(b, TABLE_INSTANCE, fields_find(fields, "metadata"));
-    put_ms(b, TABLE_INSTANCE, fields_find(fields, "reg"));
-    put_ms(b, TABLE_INSTANCE, fields_find(fields, "beat"));
+    record_put_json(b, TABLE_INSTANCE, find_or_empty_list(fields, "roles"));
+    record_put_span(b, TABLE_INSTANCE, record_find(fields, "qs"));
+    record_put_int(b, TABLE_INSTANCE, record_find(fields, "capacity"));
+    record_put_json(b, TABLE_INSTANCE, record_find(fields, "metadata"));
+    record_put_ms(b, TABLE_INSTANCE, record_find(fields, "reg"));
+    record_put_ms(b, TABLE_INSTANCE, record_find(fields, "beat"));
     if (is_active)
         batch_null(b, TABLE_INSTANCE);
     else
-        put_ms(b, TABLE_INSTANCE, fields_find(fields, "off"));
+        record_put_ms(b, TABLE_INSTANCE, record_find(fields, "off"));
     batch_end_row(b, TABLE_INSTANCE);
     return true;
 }
@@ -171,29 +169,30 @@ static void put_votes(struct batch *b, const reply_t *fields)
         buf_append(&votes, reply_str(value), reply_bytes(value));
     }
     buf_puts(&votes, votes.len ? "}" : "{}");
-    put_json(b, TABLE_DECISION, (struct json_span){buf_peek(&votes), votes.len});
+    record_put_json(b, TABLE_DECISION, (struct json_span){buf_peek(&votes), votes.len});
 }
 
 bool record_decision(struct batch *b, const char *id, const reply_t *fields)
 {
     CB_CLEANUP(buf_done) struct buf key = BUF_INIT;
-    struct json_span status = fields_find(fields, "st"), opened = fields_find(fields, "op");
+    struct json_span status = record_find(fields, "st"), opened = record_find(fields, "op");
     int64_t opened_ms;
 
-    if (!status.at || !span_int(opened, &opened_ms) || opened_ms < 0 || opened_ms >= RECORD_MS_MAX)
+    if (!status.at || !record_int(opened, &opened_ms) || opened_ms < 0 ||
+        opened_ms >= RECORD_MS_MAX)
         return false;
     buf_printf(&key, "%s\n%" PRId64, id, opened_ms);
     if (!batch_begin_row(b, TABLE_DECISION, buf_peek(&key)))
         return true;
     batch_cstr(b, TABLE_DECISION, id);
     batch_int(b, TABLE_DECISION, opened_ms * 1000);
-    put_span(b, TABLE_DECISION, status);
-    put_span(b, TABLE_DECISION, fields_find(fields, "role"));
-    put_span(b, TABLE_DECISION, fields_find(fields, "who"));
+    record_put_span(b, TABLE_DECISION, status);
+    record_put_span(b, TABLE_DECISION, record_find(fields, "role"));
+    record_put_span(b, TABLE_DECISION, record_find(fields, "who"));
     put_votes(b, fields);
-    put_json(b, TABLE_DECISION, fields_find(fields, "fin"));
-    put_ms(b, TABLE_DECISION, fields_find(fields, "en"));
-    put_ms(b, TABLE_DECISION, fields_find(fields, "at"));
+    record_put_json(b, TABLE_DECISION, record_find(fields, "fin"));
+    record_put_ms(b, TABLE_DECISION, record_find(fields, "en"));
+    record_put_ms(b, TABLE_DECISION, record_find(fields, "at"));
     batch_end_row(b, TABLE_DECISION);
     return true;
 }
@@ -218,16 +217,16 @@ bool record_schedule(struct batch *b, const char *id, const reply_t *json)
 
     if (reply_type(json) != REPLY_STRING ||
         json_check(reply_str(json), reply_bytes(json), &document, &type, NULL) != 0 ||
-        type != JSON_OBJECT || !member_time(document, "updatedAt", &updated_us))
+        type != JSON_OBJECT || !record_member_time(document, "updatedAt", &updated_us))
         return false;
     if (!batch_begin_row(b, TABLE_SCHEDULE, id))
         return true;
     batch_cstr(b, TABLE_SCHEDULE, id);
     batch_int(b, TABLE_SCHEDULE, member_int(document, "version"));
-    put_member(b, TABLE_SCHEDULE, document, "status");
+    record_put_member(b, TABLE_SCHEDULE, document, "status");
     batch_int(b, TABLE_SCHEDULE, member_int(document, "fired"));
     batch_int(b, TABLE_SCHEDULE, member_int(document, "dropped"));
-    put_span(b, TABLE_SCHEDULE, document);
+    record_put_span(b, TABLE_SCHEDULE, document);
     batch_int(b, TABLE_SCHEDULE, updated_us);
     batch_end_row(b, TABLE_SCHEDULE);
     return true;
@@ -248,7 +247,7 @@ bool record_audit(struct batch *b, const reply_t *entry)
 {
     const char *id = reply_str(reply_at(entry, 0));
     const reply_t *fields = reply_at(entry, 1);
-    struct json_span data = fields_find(fields, "data"), at = fields_find(fields, "at");
+    struct json_span data = record_find(fields, "data"), at = record_find(fields, "at");
     struct json_span object = {"{}", 2};
     enum json_type type;
     int64_t id_ms = strtoll(id, NULL, 10), at_ms;
@@ -256,18 +255,18 @@ bool record_audit(struct batch *b, const reply_t *entry)
 
     if (id_ms < 0 || id_ms >= RECORD_MS_MAX || !batch_begin_row(b, TABLE_AUDIT, id))
         return false;
-    struct json_span kind = fields_find(fields, "kind");
+    struct json_span kind = record_find(fields, "kind");
     bool is_json = data.at && json_check(data.at, data.len, &data, &type, NULL) == 0;
     if (is_json && type == JSON_OBJECT)
         object = data;
     batch_cstr(b, TABLE_AUDIT, id);
     batch_int(b, TABLE_AUDIT, id_ms * 1000);
-    bool has_at = span_int(at, &at_ms) && at_ms >= 0 && at_ms < RECORD_MS_MAX;
+    bool has_at = record_int(at, &at_ms) && at_ms >= 0 && at_ms < RECORD_MS_MAX;
     batch_int(b, TABLE_AUDIT, (has_at ? at_ms : id_ms) * 1000);
-    put_span(b, TABLE_AUDIT, kind.at ? kind : (struct json_span){"", 0});
+    record_put_span(b, TABLE_AUDIT, kind.at ? kind : (struct json_span){"", 0});
     for (size_t i = 0; i < CB_ARRAY_LEN(members); i++)
-        put_member(b, TABLE_AUDIT, object, members[i]);
-    put_span(b, TABLE_AUDIT, is_json ? data : (struct json_span){"null", 4});
+        record_put_member(b, TABLE_AUDIT, object, members[i]);
+    record_put_span(b, TABLE_AUDIT, is_json ? data : (struct json_span){"null", 4});
     batch_end_row(b, TABLE_AUDIT);
     return true;
 }

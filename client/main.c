@@ -15,7 +15,7 @@
 #include "common/nearest.h"
 #include "common/standard_fds.h"
 
-#include <hiredis/hiredis.h>
+#include <hiredis/hiredis.h> /* its version only */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #include <signal.h>

@@ -65,6 +65,8 @@ void options_set_number(struct options *opts, const struct option_row *option, i
 void options_set_string(struct options *opts, const struct option_row *option, const char *s,
                         size_t len);
 bool options_is_string(const struct option_row *option); /* STR, LIST or PATH */
+/* When all files have been read: an archive that is configured has a worker, unless it was said how many there are. */
+void options_archive_resolve(struct options *opts);
 
 /* ---- options_value.c ---- */
 
@@ -95,9 +97,7 @@ bool options_method_is_given(const struct options *opts, size_t method, size_t r
 /* The section `methods` of one file, whose name stays. */
 void options_methods_read(struct options *opts, const struct yaml_node *section, const char *file,
                           struct options_errors *errs);
-/* When all files have been read: an archive that is configured has a worker, unless it was said how many there are. */
-void options_archive_resolve(struct options *opts);
-/* The same: "*" for what methods do not set. */
+/* When all files have been read: "*" for what methods do not set. */
 void options_methods_resolve(struct options *opts);
 void options_methods_check(const struct options *opts, struct options_errors *errs);
 

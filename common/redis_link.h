@@ -1,5 +1,5 @@
 /*
- * redis_link.h: one connection to Redis. Only redis_link*.c and redis_reply.c know hiredis.
+ * redis_link.h: one connection to Redis. Only redis_link_reader.c and redis_reply.c know hiredis.
  *
  * A link is non-blocking underneath. The blocking calls poll(2) with a deadline and call an idle hook
  * at least every REDIS_LINK_IDLE_MS, so that a worker that waits for Redis goes on beating. The
@@ -116,7 +116,7 @@ struct redis_link;
  * connection's id and sends PING, which alone tells that Redis is still loading. With a cluster it goes on to the node that
  * has the slot, or tries the next one. Blocking, at most
  * target->timeout_ms. The target must outlive the link. Returns 0, or -1 with err->code an enum
- * redis_fault: REDIS_LOST (unreachable, or at maxclients), REDIS_LOADING, REDIS_BUSY, REDIS_AUTH, …
+ * redis_fault: REDIS_LOST (unreachable), REDIS_MAXCLIENTS, REDIS_LOADING, REDIS_BUSY, REDIS_AUTH, …
  * No idle hook is called meanwhile: a worker that must go on beating uses redis_link_start,
  * redis_link_set_idle and redis_link_await (client_name must live until then).
  */

@@ -26,7 +26,7 @@ int tz_parse(const void *bytes, size_t len, struct tz **ret_tz, struct cb_error 
 void tz_free(struct tz *tz);      /* accepts NULL */
 void tz_free_ptr(struct tz **tz); /* fits CB_CLEANUP */
 
-/* The stretch of the same offset that `t` (seconds since 1970) lies in. Neighbours: span_at(from - 1), span_at(to);
+/* The stretch of the same offset that `t` (seconds since 1970) lies in. Neighbours: tz_span_at(from - 1), tz_span_at(to);
  * they may have the same offset. */
 struct tz_span tz_span_at(const struct tz *tz, int64_t t);
 
