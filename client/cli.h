@@ -1,5 +1,5 @@
 /*
- * cli.h: the command line. Each verb declares its options once (HOUSE rule 2); the parser, --help,
+ * cli.h: the command line. Each verb declares its options once; the parser, --help,
  * the "did you mean" and the test that compares help with the manual are made from the rows.
  */
 #ifndef CB_CLI_H

@@ -37,7 +37,7 @@ int session_connect(struct session *s, const char *actor, unsigned window, int p
 int session_open(struct session *s, const struct cli *cli);
 void session_close(struct session *s); /* fits CB_CLEANUP */
 
-/* The exit code for a JSON-RPC error code (DESIGN §4). */
+/* The exit code for a JSON-RPC error code (claudebench(1), EXIT STATUS). */
 int session_exit_code(int rpc_code);
 /* The same for a reply: 0 for a result, 69 when the outcome is not known. */
 int session_reply_exit(const struct requests_reply *reply);

@@ -1,7 +1,7 @@
 /*
  * backoff.h: how long to wait before the next try.
  *
- * Two curves (HOUSE rule 5): "full jitter" for reconnects, a uniform draw from [min, cap] where cap
+ * Two curves: "full jitter" for reconnects, a uniform draw from [min, cap] where cap
  * doubles (Brooker, "Exponential Backoff And Jitter"; spreads a herd), and "brake" for restarts,
  * doubling with ±20 %.
  */

@@ -2,7 +2,7 @@
  * err.h: how a library function tells its caller what went wrong.
  *
  * Functions return 0 or a negative status; where a person will read the reason they take a
- * `struct cb_error *` last. It may be NULL. Only programs log (HOUSE rule 9).
+ * `struct cb_error *` last. It may be NULL. Only programs log (ARCHITECTURE.md, "The library").
  */
 #ifndef CB_ERR_H
 #define CB_ERR_H

@@ -1,5 +1,5 @@
 /*
- * exitcode.h: the exit codes of all our programs (sysexits where one fits; DESIGN §4 and §8).
+ * exitcode.h: the exit codes of all our programs (sysexits where one fits; EXIT STATUS in the manual).
  */
 #ifndef CB_EXITCODE_H
 #define CB_EXITCODE_H

@@ -1,5 +1,5 @@
 /*
- * fields.h: tables of parameters and results (HOUSE rule 2).
+ * fields.h: tables of parameters and results, each declared once (ARCHITECTURE.md, "The library").
  *
  * One table row declares a field once: name, type, range, default and description. From the rows come
  * the check of a request's params, the values that a handler reads, JSON Schema (system.discover),

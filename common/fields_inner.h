@@ -21,7 +21,7 @@ struct fields_path {
     size_t index;     /* of an element */
 };
 
-/* Names that we use ourselves in key families (DESIGN §7); NULL-terminated. */
+/* Names that we use ourselves in key families (keys.def); NULL-terminated. */
 extern const char *const fields_own_names[];
 
 /* True when min and max say anything (see enum field_type). */

@@ -1,5 +1,5 @@
 /*
- * frame.h: the typed messages between the supervisor and a worker (HOUSE rules 4 and 6).
+ * frame.h: the typed messages between the supervisor and a worker (ARCHITECTURE.md, "The processes").
  *
  * They travel on a SOCK_SEQPACKET socketpair, one message a packet, on fd FRAME_FD of the worker.
  * A packet with an unknown type, a wrong length or trailing bytes is refused, and its sender with it.

@@ -1,5 +1,5 @@
 /*
- * log.h: log lines. Programs log, libraries return (HOUSE rule 9).
+ * log.h: log lines. Programs log, libraries return (ARCHITECTURE.md, "The library").
  *
  * Every line is an event declared once in log_events.def with its level:
  *

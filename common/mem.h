@@ -2,7 +2,7 @@
  * mem.h: allocation that cannot fail.
  *
  * Out of memory ends the process with EXITCODE_NOMEM after one line on stderr: every request that
- * was not acked is handed on by the supervisor, so dying is the safe answer (HOUSE §5).
+ * was not acked is handed on by the supervisor, so dying is the safe answer.
  */
 #ifndef CB_MEM_H
 #define CB_MEM_H

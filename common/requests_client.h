@@ -1,5 +1,5 @@
 /*
- * requests_client.h: the caller's side of the stream protocol (DESIGN §4): submit requests, get
+ * requests_client.h: the caller's side of the stream protocol (claudebench-methods(7)): submit requests, get
  * replies.
  *
  * A client has one connection, and a second one for what is submitted while a claim waits. submit() only notes a request; the next wait writes all that is new

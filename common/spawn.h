@@ -1,5 +1,5 @@
 /*
- * spawn.h: fork and exec with a plan of which descriptors the child gets (HOUSE rule 6).
+ * spawn.h: fork and exec with a plan of which descriptors the child gets.
  *
  * Everything that can fail is prepared before the fork; the child only makes async-signal-safe calls.
  * The child gets exactly the descriptors of the plan (plus 0, 1, 2), an empty signal mask and default

@@ -1,7 +1,6 @@
 #!lua flags=allow-oom
 -- assign_pending: pushes pending tasks, at most 100 a call, to the instances that use the least of their capacity, are alive,
 -- and serve the task's queue and role (task.assignment push; with hybrid, tasks that have waited for long).
--- Seed script: ASSIGN_TASK_WITH_LOAD_BALANCING.
 -- KEYS  1 cb:leader:current   2 cb:stream:events   3 cb:meta
 -- ARGV  1 prefix with colon   2 instance id   3 incarnation   4 epoch   5 the policy for events (include/emit.lua)   6 mode: pull, push or hybrid
 --       7 ms that a task must have been pending   8 task.lease_ms   9 11 characters from the kernel

@@ -1,7 +1,6 @@
 #!lua flags=allow-oom
 -- hook_decide: makes a decision known that the worker has made: the reply, the record in the audit trail, an event when it was
 -- a refusal; and keeps one that was dear. What it adds to Redis is capped, so memory that is full stops no agent.
--- Seed script: none (there, hooks were decided outside of Redis and recorded nowhere).
 -- KEYS  the envelope's; operation: cb:stream:audit; request: cb:cache:hook:<hash>, or none
 -- ARGV  operation: limits.audit_entries
 --       request: kind of the record, result (JSON), record (JSON), decision, tool, rule; with a key: TTL ms, what to keep

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- requeue: hands on what is pending on a consumer whose worker is gone (DESIGN §2).
+-- requeue: hands on what is pending on a consumer whose worker is gone (ARCHITECTURE.md, "Handing on").
 -- KEYS  1 the request stream   2 cb:stream:dead
 -- ARGV  1 prefix with colon   2 consumer   3 limit (≤ 100)   4 the entry that its worker was handling when it
 --       died ('' = none is known, '*' = none is to blame)   5 how it died, e.g. "signal 11"
@@ -23,7 +23,7 @@ end
 -- @include dead.lua
 local letters = dead_letters(dead_stream, ARGV[6], tonumber(ARGV[7]))
 
--- What requeue sets anew, and what a request may say (DESIGN §4). Of an entry with very many fields only the
+-- What requeue sets anew, and what a request may say (claudebench-methods(7)). Of an entry with very many fields only the
 -- latter are copied, and not without end: unpack() fails at 8000 values.
 local OWN = {origin = true, redelivered = true, crashes = true, crash = true}
 local KNOWN = {id = true, method = true, params = true, reply = true, actor = true, session = true,

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- system_batch_complete: a batch is done: all of its items are finished. Seed script: COORDINATE_BATCH.
+-- system_batch_complete: a batch is done: all of its items are finished.
 -- KEYS  the envelope's
 -- ARGV  request: batch, instance, fence, items finished in all ('' = as told before)
 -- Returns as the envelope. Caller: worker, system.batch.complete.

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- system_batch_get: how far a batch is, and who works it off. Seed script: COORDINATE_BATCH.
+-- system_batch_get: how far a batch is, and who works it off.
 -- KEYS  the envelope's
 -- ARGV  request: batch
 -- Returns as the envelope. Caller: worker, system.batch.get.

@@ -1,6 +1,5 @@
 #!lua
 -- system_batch_process: opens a batch, adds items to it, takes its lease or renews it, and hands out items.
--- Seed script: COORDINATE_BATCH.
 -- KEYS  the envelope's
 -- ARGV  request: batch, instance, fence ('' = takes the lease), number of the first item given, more ('1', '0', or '' =
 --       not said), lease_ms ('' = as before, or 30000), how many items are wanted, number of items, the items (JSON)

@@ -1,6 +1,5 @@
 #!lua flags=allow-oom
 -- system_batch_progress: a processor tells how far it is, renews its lease, and gets more items; or gives the batch up.
--- Seed script: COORDINATE_BATCH.
 -- KEYS  the envelope's
 -- ARGV  request: batch, instance, fence, items finished in all ('' = not said), how many items are wanted,
 --       1 = gives the batch up

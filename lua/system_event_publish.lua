@@ -1,7 +1,6 @@
 #!lua
--- system_event_publish: an event of a user's own. Seed script: EXACTLY_ONCE_DELIVERY: of all that are published under one id
--- the first is accepted and the others are counted, in one script with the event itself, so that neither is there without
--- the other.
+-- system_event_publish: an event of a user's own. Of all that are published under one id the first is accepted and the others
+-- are counted, in one script with the event itself, so that neither is there without the other.
 -- KEYS  the envelope's
 -- ARGV  operation: events.dedupe_ms, events.dedupe_ids
 --       request: type, id ('' = none), partition ('' = none), data (JSON, '' = none)

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- system_metrics: adds the exact counts of tasks, and the figures of all hosts, to what the worker found on its own
--- host's scoreboard. Seed script: AGGREGATE_GLOBAL_METRICS.
+-- host's scoreboard.
 -- KEYS  the envelope's
 -- ARGV  request: the result so far (a JSON object without its closing brace)
 -- Returns as the envelope. Caller: worker, system.metrics.

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- system_quorum_get: a decision: how it stands, and who voted for what. Seed script: QUORUM_VOTE.
+-- system_quorum_get: a decision: how it stands, and who voted for what.
 -- KEYS  the envelope's
 -- ARGV  request: decision
 -- Returns as the envelope. Caller: worker, system.quorum.get.

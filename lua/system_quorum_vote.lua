@@ -1,5 +1,5 @@
 #!lua
--- system_quorum_vote: a member's vote on a decision, which the first vote opens. Seed script: QUORUM_VOTE.
+-- system_quorum_vote: a member's vote on a decision, which the first vote opens.
 -- KEYS  the envelope's
 -- ARGV  request: decision, instance, incarnation ('' = any), value (JSON), role ('' = the decision's, or voter),
 --       timeout_ms (counts when this vote opens the decision)

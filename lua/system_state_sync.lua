@@ -1,6 +1,6 @@
 #!lua
--- system_state_sync: replaces the shared state, if it still has the version that the caller knows. Seed script:
--- SYNC_GLOBAL_STATE. Versions are never handed out twice, not even by a Redis that lost data.
+-- system_state_sync: replaces the shared state, if it still has the version that the caller knows. Versions are
+-- never handed out twice, not even by a Redis that lost data.
 -- KEYS  the envelope's
 -- ARGV  request: data (JSON), version it must have ('' = any, 0 = there is none)
 -- Returns as the envelope. Caller: worker, system.state.sync.

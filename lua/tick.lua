@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- tick: what every daemon does each cluster.tick_ms (DESIGN §6): effective time, its own beat, the leader's
+-- tick: what every daemon does each cluster.tick_ms: effective time, its own beat, the leader's
 -- lease, and one bounded sweep that any instance may do: leases that ended, tasks that are due, instances
 -- that fell silent, finished tasks that are old enough to go.
 -- KEYS  1 cb:clock   2 cb:leader:current   3 cb:instance:<id>   4 cb:instances:active   5 cb:stream:events

@@ -1,5 +1,5 @@
 /*
- * assign.h: the leader's duty to give tasks to instances (task.assignment push and hybrid, DESIGN §6).
+ * assign.h: the leader's duty to give tasks to instances (task.assignment push and hybrid).
  *
  * While this daemon leads, lua/assign_pending.lua is called until there is nothing to give or nobody to take it. Then, with
  * push, the leader waits to be woken by the script that creates a task or ends one; with hybrid for the next look,

@@ -1,6 +1,6 @@
 /*
- * handon.h: what workers that are gone had taken and not finished is put back on its stream (DESIGN §2,
- * Handing on).
+ * handon.h: what workers that are gone had taken and not finished is put back on its stream
+ * (ARCHITECTURE.md, "Handing on").
  *
  * For each such consumer: its Redis connection is killed, so that nothing more is read into it, then
  * lua/requeue.lua empties it, a bounded number of entries a call, and deletes it at the end. While Redis

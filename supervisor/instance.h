@@ -1,5 +1,5 @@
 /*
- * instance.h: this daemon as one of several on the same Redis: registration, beats, leadership (DESIGN §6).
+ * instance.h: this daemon as one of several on the same Redis: registration, beats, leadership.
  *
  * All of it is one script each cluster.tick_ms (lua/tick.lua). Once a second the memory that Redis uses
  * is read too, for the workers (they refuse creating methods when it is nearly full).

@@ -1,5 +1,5 @@
 /*
- * commit.h: groups of requests of one method, each committed by one script call (DESIGN §3).
+ * commit.h: groups of requests of one method, each committed by one script call.
  */
 #ifndef CB_WORKER_COMMIT_H
 #define CB_WORKER_COMMIT_H

@@ -1,5 +1,5 @@
 /*
- * gate.h: the one door (HOUSE rule 1). Every request passes gate_check(); what is refused here, and in
+ * gate.h: the one door. Every request passes gate_check(); what is refused here, and in
  * which order, is written here and nowhere else. Refusals that need shared state (replay, deadline,
  * circuit, rate limit) are made inside the commit, by lua/include/commit.lua and gate.lua.
  */

@@ -1,5 +1,5 @@
 /*
- * request.h: one entry of a request stream, as a worker sees it (DESIGN §4).
+ * request.h: one entry of a request stream, as a worker sees it (claudebench-methods(7)).
  */
 #ifndef CB_WORKER_REQUEST_H
 #define CB_WORKER_REQUEST_H

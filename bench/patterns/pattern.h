@@ -1,5 +1,5 @@
 /*
- * pattern.h: the three patterns of the seeds, A (central), B (distributed) and C (hybrid), by what stands for each here: who decides
+ * pattern.h: three patterns, A (central), B (distributed) and C (hybrid), by what stands for each here: who decides
  * where a task runs (task.assignment), and how events travel (events.transport). Callers, agents and readers are the real
  * ones: common/requests_client.h, common/event_reader.h.
  */

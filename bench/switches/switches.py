@@ -17,7 +17,7 @@ from report import page  # noqa: E402
 
 SWITCHES = {"idem": "idempotency keys", "gate": "a limit and a breaker"}
 ROWS = ("create-64", "drain-64")
-TARGETS = {"idem": 1.10, "gate": 1.05}  # DESIGN section 9, of a create
+TARGETS = {"idem": 1.10, "gate": 1.05}  # of a create; bench/results/README.md
 
 
 def measure(bench, words, rounds):

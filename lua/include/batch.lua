@@ -1,5 +1,5 @@
 -- batch.lua: batches of items that one processor at a time works off. Needs base.lua and task.lua (conflict).
--- Seed script: COORDINATE_BATCH (a lease, progress and the items' hand-out in one).
+-- A lease, progress and the items' hand-out in one.
 --
 -- cb:batch:<id>: st open|sealed|completed; pr processor; fe its fence; ld deadline of its lease (effective ms), le as told
 -- (wall ms), lm lease_ms; tot items added; done items finished; up handed out so far; sz bytes of the items that wait;

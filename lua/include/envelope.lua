@@ -1,5 +1,5 @@
--- envelope.lua: the commit envelope, first half: the group's arguments (DESIGN §3).
--- Seed script: EXACTLY_ONCE_DELIVERY (an entry is processed XOR counted as a duplicate).
+-- envelope.lua: the commit envelope, first half: the group's arguments (ARCHITECTURE.md, "The life of a request").
+-- An entry is processed or counted as a duplicate, never both.
 --
 -- KEYS  1 the request stream   2 cb:stream:events   3 cb:duplicates:prevented   4 cb:clock   5 cb:meta
 --       then K keys of the operation, M reply lists, and per request its own keys

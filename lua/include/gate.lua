@@ -1,4 +1,4 @@
--- gate.lua: circuit and rate limit of a group of requests of one method (DESIGN §3). The body of a function, so that a group
+-- gate.lua: circuit and rate limit of a group of requests of one method. The body of a function, so that a group
 -- without either pays nothing for it. Needs base.lua; GATE_AT, behind which the gate's arguments begin in ARGV; `requests`
 -- and `entries`, the group's; caller_of(). Returns the gate.
 --

@@ -1,5 +1,5 @@
 -- gossip.lua: which daemons are seen, and whether the system has fallen apart. Needs base.lua.
--- Seed scripts: GOSSIP_HEALTH_UPDATE, PARTITION_EVENT (health is updated and a partition detected in one).
+-- Health is updated and a partition detected in one.
 --
 -- All daemons share one Redis, so to see somebody is to find a beat of theirs that is young enough in effective time: no
 -- host's clock takes part, and a Redis that stood still made nobody older. A daemon is known from its first beat until it

@@ -1,5 +1,5 @@
 -- metrics.lua: what all daemons together have done: each publishes what its workers counted, and once a second the leader
--- sums it up. Needs base.lua, counts.lua and gossip.lua. Seed script: AGGREGATE_GLOBAL_METRICS.
+-- sums it up. Needs base.lua, counts.lua and gossip.lua.
 --
 --   cb:metrics:instance:<id>   inc; at (effective ms); the counters since that daemon's start; workers, wanted; rate
 --                              (requests/s, sliding window); hist (its window's latencies: "bucket:count …")

@@ -1,4 +1,4 @@
--- orphans.lua: daemons that were given up, and whose workers may have left requests behind (DESIGN §2, Handing on). One at a
+-- orphans.lua: daemons that were given up, and whose workers may have left requests behind (ARCHITECTURE.md, "Handing on"). One at a
 -- time is given to a living daemon, again every ORPHAN_MS until that finds nothing left. Needs instance.lua.
 -- cb:instances:orphaned: ids; score: effective ms of the next look.
 local ORPHAN_MS = 5000

@@ -1,4 +1,4 @@
--- quorum.lua: decisions by vote. Needs base.lua. Seed script: QUORUM_VOTE (a vote is counted and the quorum checked in one).
+-- quorum.lua: decisions by vote. Needs base.lua. A vote is counted and the quorum checked in one.
 --
 -- cb:quorum:decision:<id>: st open|decided|tied|expired; role; who = the electorate, ids joined by newlines (an id has no
 -- control characters); v:<id> = the member's vote (JSON literal); op opened, en end as told, at outcome (wall ms);

@@ -1,5 +1,5 @@
 -- shared_state.lua: the state that all instances share: cb:state:global: data (JSON), version, at (wall ms), by (actor).
--- Needs base.lua. Seed script: SYNC_GLOBAL_STATE.
+-- Needs base.lua.
 local STATE_KEY = P .. 'state:global'
 
 -- Version, time and data as JSON, or null.

@@ -1,5 +1,5 @@
 /*
- * check_redis_hostile.c: what a broken or malicious server sends (FAULTS F17): the connection is dropped
+ * check_redis_hostile.c: what a broken or malicious server sends (row F17 of tests/results/faults.md): the connection is dropped
  * with REDIS_PROTOCOL (or REDIS_LOST), memory stays bounded, nothing crashes. And the bounds checker
  * itself, in one piece and byte by byte.
  */

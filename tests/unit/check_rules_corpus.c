@@ -266,7 +266,7 @@ static int compare_times(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* A figure for people, not a limit: the machine may be busy. DESIGN §9 wants 50 µs for a usual command. */
+/* A figure for people, not a limit: the machine may be busy. 50 µs are wanted for a usual command. */
 START_TEST(time_of_a_decision)
 {
     static int64_t times[CALLS_MAX];

@@ -1,5 +1,5 @@
 /*
- * hostile_server.h: a server for unit tests that is not Redis and means no good (FAULTS F17).
+ * hostile_server.h: a server for unit tests that is not Redis and means no good (row F17 of tests/results/faults.md).
  *
  * Each connection gets `handshake` at once; when the client has sent the letters GO it gets `payload`,
  * once or for ever, and then is closed or left hanging. Runs in a child that dies with the test.
