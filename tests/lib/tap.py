@@ -3,7 +3,7 @@
 A test program decorates functions with @case("what it shows") and ends with tap.main(). A case fails by
 raising; check(), equal() and fail() raise with words. Every program takes --seed N (or SEED=N) and prints
 the seed that it used; --only TEXT runs the cases whose names contain TEXT, --faults F06 those that are runs of
-that row of the table of faults (tests/t5/faults.py).
+that row of the table of faults (tests/t5/campaign.py). When no case is left, it ends with 64.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def check(condition, text):
 
 
 def bound(alone, shared):
-    """A limit of a measured time: `alone` in the campaign (make check-faults), where nothing else runs and the figures are DESIGN's;
+    """A limit of a measured time: `alone` in the campaign (make check-faults), where nothing else runs and the figures are those that are wanted;
     `shared` in make check, whose programs take the processors from each other: it still tells a wait from none."""
     return alone if FAULTS else shared
 
@@ -193,6 +193,9 @@ def main(argv=None, timeout=None):
     if args.list:
         print("\n".join(name for name, _ in chosen))
         sys.exit(0)
+    if not chosen and (args.only or args.faults is not None):
+        print(f"{os.path.basename(sys.argv[0])}: there is no case of that name or row (--list shows them)", file=sys.stderr)
+        sys.exit(64)
     faulthandler.enable()
     # A hang shows where; the janitor (procs.py) ends what the test started.
     limit = timeout or float(os.environ.get("CB_TEST_TIMEOUT", "3600" if LONG else "280"))
