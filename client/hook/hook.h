@@ -5,12 +5,16 @@
  *   read.c     the agent's JSON into one neutral record
  *   policy.c   which configuration and which folders count
  *   ask.c      the daemon's decision, within a deadline
+ *   verdict.c  what is decided about an event, whoever decides it
  *   local.c    the decision when there is no daemon, and what a project's own rules say
  *   chain.c    which rule files were registered with the daemon, remembered for when it is away
  *   spool.c    the records of decisions made here, until a daemon takes them
  *   say.c      a verdict into what the agent understands
  *   run.c      one call from stdin to answer
  *   guard.c    a process around it, so that whatever happens there is an answer
+ *
+ * Beside them, for `claudebench hook install` (settings.h): places.c, where each agent keeps its hooks, and settings.c, settings_edit.c and
+ * settings_file.c, which put our lines there and take them out.
  *
  * Nothing here prints but guard.c, and everything ends in an answer: in doubt a refusal. Texts and spans of a record and a
  * verdict are in the call's arena, or in the text that the agent sent.
