@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""hostile_text.py: text and ids that try to be something else (FAULTS F32) stay data, byte for byte."""
+"""hostile_text.py: text and ids that try to be something else (row F32 of tests/results/faults.md) stay data, byte for byte."""
 
 import os
 import re

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""json_rules.py: JSON of DESIGN §3 end to end: what is refused with its offset, and what survives byte for
-byte (FAULTS F30, F31)."""
+"""json_rules.py: JSON end to end: what is refused with its offset, and what survives byte for
+byte (rows F30, F31 of tests/results/faults.md)."""
 
 import json
 

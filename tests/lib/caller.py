@@ -1,4 +1,4 @@
-"""caller.py: the stream protocol of DESIGN §4, spoken by hand: many requests in flight, any bytes.
+"""caller.py: the stream protocol (claudebench-methods(7)), spoken by hand: many requests in flight, any bytes.
 
 Every reply is checked: envelope, id, and the result against the method's declared schema once the
 caller has it (learn_schemas(), done by Daemon.caller()).

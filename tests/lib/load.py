@@ -27,7 +27,7 @@ class Load:
     agents     threads that claim, "run" (write the ledger) and complete
     batch      tasks in flight of a producer; claim: maxTasks of an agent
     lease_ms   of the claims
-    replicas   nothing counts as said before so many replicas have it (ack replica:N of DESIGN §3). What happened on a master
+    replicas   nothing counts as said before so many replicas have it (ack replica:N). What happened on a master
                that was lost is then not looked at: the events are those that are there at the end
     again      errors after which a request is repeated with the same idem, as nothing has happened
     is_lossy   Redis may lose its last writes: a task that it does not know any more is no failure of an agent's

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""oracle.py: the oracle of FAULTS.md: what was promised, what ran, what was accepted, and the verdict.
+"""oracle.py: the oracle of all runs with faults: what was promised, what ran, what was accepted, and the verdict.
 
 Journal   attempted ids, fsynced before they are sent, and acked ids, after the reply (class Journal)
 Ledger    executions: begin and end of each, appended by whoever ran them (class Ledger)

@@ -3,7 +3,7 @@
 Every redis-server that a test starts, its own or a daemon's, has a user of the tests besides (`admin`, all rights): a program of that name
 stands before the real one in PATH and adds it. So what is looked at from outside needs no right of the daemon's.
 
-CB_TEST_REDIS=acl (FAULTS F26): the tests' own servers have the users of etc/redis-claudebench.acl and no others, daemons and
+CB_TEST_REDIS=acl (row F26 of tests/results/faults.md): the tests' own servers have the users of etc/redis-claudebench.acl and no others, daemons and
 claudebench log in as these, and a server whose users were refused anything fails its test. An embedded server has its own users
 of the same table (common/rights.def) in every mode.
 """

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""batch.py: batches as scripts (FAULTS F42): one lease each, fences, takeover, progress, every item once."""
+"""batch.py: batches as scripts (row F42 of tests/results/faults.md): one lease each, fences, takeover, progress, every item once."""
 
 from cbtest import *
 from scripts import Scripts

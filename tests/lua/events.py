@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""events.py: events as the scripts write them: the stream, channels, partitions, a user's own (FAULTS F38), readers."""
+"""events.py: events as the scripts write them: the stream, channels, partitions, a user's own (row F38 of tests/results/faults.md), readers."""
 
 import json
 

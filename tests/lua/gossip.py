@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""gossip.py: which daemons are seen, and the partition flag, as the tick keeps them (FAULTS F45)."""
+"""gossip.py: which daemons are seen, and the partition flag, as the tick keeps them (row F45 of tests/results/faults.md)."""
 
 import json
 

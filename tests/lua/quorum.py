@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""quorum.py: decisions by vote as scripts (FAULTS F39): who may vote, what decides, ties, time-outs, and for how long."""
+"""quorum.py: decisions by vote as scripts (row F39 of tests/results/faults.md): who may vote, what decides, ties, time-outs, and for how long."""
 
 import json
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""requeue.py: what a dead worker had in hand goes back on the stream (lua/requeue.lua, DESIGN §2)."""
+"""requeue.py: what a dead worker had in hand goes back on the stream (lua/requeue.lua)."""
 
 from cbtest import *
 from scripts import Request, Scripts

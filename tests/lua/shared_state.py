@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""shared_state.py: system.state.sync as a script (FAULTS F43): compare and set, versions that never come again."""
+"""shared_state.py: system.state.sync as a script (row F43 of tests/results/faults.md): compare and set, versions that never come again."""
 
 from cbtest import *
 from scripts import Request, Scripts

@@ -1,4 +1,4 @@
-"""start_and_idle.py: how long a start takes, and what a daemon without work costs (DESIGN section 9); a figure each, on a quiet machine."""
+"""start_and_idle.py: how long a start takes, and what a daemon without work costs; a figure each, on a quiet machine."""
 
 import os
 import statistics

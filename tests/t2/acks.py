@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""acks.py: when a write counts as done: ack memory, local-fsync, replica:N, by our own client (DESIGN §3 Durability), with a
-replica that stands still, one that is missing, and masters that die (FAULTS F18; 20 of them with CB_LONG=1 or CB_FAULTS=1)."""
+"""acks.py: when a write counts as done: ack memory, local-fsync, replica:N, by our own client (common/ack.h), with a
+replica that stands still, one that is missing, and masters that die (row F18 of tests/results/faults.md; 20 of them with CB_LONG=1 or CB_FAULTS=1)."""
 
 import os
 import re

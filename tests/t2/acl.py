@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""acl.py: the embedded Redis's users (FAULTS F26): what we need is allowed, what nobody needs is not."""
+"""acl.py: the embedded Redis's users (row F26 of tests/results/faults.md): what we need is allowed, what nobody needs is not."""
 
 import os
 import signal

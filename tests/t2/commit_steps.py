@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""commit_steps.py: kill -9 at each step of the commit protocol (FAULTS F02): every request is answered once,
+"""commit_steps.py: kill -9 at each step of the commit protocol (row F02 of tests/results/faults.md): every request is answered once,
 has its effect once, and the dead worker's requests are handed on within 100 ms."""
 
 import os

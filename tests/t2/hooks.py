@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""hooks.py: the hook methods as callers see them (FAULTS guarantee 6, F33 from the daemon's side): decisions, rewrites, the chain, the
+"""hooks.py: the hook methods as callers see them (promise 6 of README.md, and row F33 of tests/results/faults.md from
+the daemon's side): decisions, rewrites, the chain, the
 cache, rules that change or break, limits, and workers that are killed."""
 
 import hashlib

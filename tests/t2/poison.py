@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""poison.py: 64 pending with one poison: one dead letter with the signal, 63 answered (FAULTS F05)."""
+"""poison.py: 64 pending with one poison: one dead letter with the signal, 63 answered (row F05 of tests/results/faults.md)."""
 
 from cbtest import *
 

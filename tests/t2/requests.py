@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""requests.py: the envelope's fields, deadlines, lost replies and repeats (DESIGN §4)."""
+"""requests.py: the envelope's fields, deadlines, lost replies and repeats (claudebench-methods(7))."""
 
 import json
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""weather.py: NOSCRIPT, an empty Redis, NOGROUP, LOADING, OOM, stalls and lost connections (FAULTS F13-F16,
-F20, F21, F23): no hot loop, no loss, nothing twice."""
+"""weather.py: NOSCRIPT, an empty Redis, NOGROUP, LOADING, OOM, stalls and lost connections (rows F13-F16, F20, F21 and
+F23 of tests/results/faults.md): no hot loop, no loss, nothing twice."""
 
 import hashlib
 import re

@@ -233,7 +233,7 @@ def dashboard():
         check_expr("dashboard", other, live)
     used = set(re.findall(r"claudebench_\w+", json.dumps(board)))
     missing = set(OPS) - {base_of(n).removeprefix("claudebench_") for n in used}
-    equal(missing, set(), "metrics of OPS.md that are not on the dashboard")
+    equal(missing, set(), "metrics that are not on the dashboard")
 
 
 @case("counters go on over the death of a worker, a reload and an upgrade in place, and say why a worker was replaced")

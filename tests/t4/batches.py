@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""batches.py: batches through whole programs (FAULTS F42): processors that die at 0, 50 and 99 %, ten batches in parallel,
+"""batches.py: batches through whole programs (row F42 of tests/results/faults.md): processors that die at 0, 50 and 99 %, ten batches in parallel,
 killed workers, and zombies. The ledger of the processors decides: each item is finished once."""
 
 from cbtest import *

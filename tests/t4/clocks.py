@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""clocks.py: clocks that are wrong and clocks that jump, on the hosts and under Redis (DESIGN §3, Time; FAULTS F28, F29):
+"""clocks.py: clocks that are wrong and clocks that jump, on the hosts and under Redis (ARCHITECTURE.md, "Time and numbers";
+rows F28, F29 of tests/results/faults.md):
 nobody is given up, no lease ends early, the leader stays."""
 
 import os

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""cut_links.py: three hosts with addresses of their own, a daemon on each, Redis on the first; links are cut and healed
-(DESIGN §6). The long form (CB_FAULTS=1 or CB_LONG=1) has partitions, half-open connections and random cuts under load, too.
+"""cut_links.py: three hosts with addresses of their own, a daemon on each, Redis on the first; links are cut and healed.
+The long form (CB_FAULTS=1 or CB_LONG=1) has partitions, half-open connections and random cuts under load, too.
 
 Everything that the daemons, workers and agents say to Redis goes over these links; the test itself looks on over a socket file.
 """

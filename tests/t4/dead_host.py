@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """dead_host.py: a whole host dies with requests in its workers' hands: another one hands them on, once it is given up
-(DESIGN §2, §6; FAULTS F03, F04, F08)."""
+(rows F03, F04, F08 of tests/results/faults.md)."""
 
 import signal
 import time

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""leader.py: registration and leadership with whole daemons (DESIGN §6; FAULTS F03, F07): who may speak for an id, one
+"""leader.py: registration and leadership with whole daemons (rows F03, F07 of tests/results/faults.md): who may speak for an id, one
 leader an epoch, a leader that was stopped for longer than its lease, and the hand-over at a graceful stop."""
 
 import collections

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""metrics.py: what two daemons publish together against what the test knows; and what it costs (DESIGN §9)."""
+"""metrics.py: what two daemons publish together against what the test knows; and what it costs."""
 
 import time
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""partition.py: five daemons on one Redis; some fall silent and come back (FAULTS F45, F16, F08). Detection and recovery are
-timed against DESIGN §6: 3 s and 5 s."""
+"""partition.py: five daemons on one Redis; some fall silent and come back (rows F45, F16, F08 of tests/results/faults.md). Detection and recovery are
+timed: at most 3 s and 5 s."""
 
 import json
 import signal

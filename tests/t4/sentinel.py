@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """sentinel.py: Redis found through Redis Sentinel, by the daemon, its workers, claudebench and the hook: at the start, after a
-failover, and while no sentinel knows an answer. Under load and twenty times: t5/failover.py (FAULTS F18)."""
+failover, and while no sentinel knows an answer. Under load and twenty times: t5/failover.py (row F18 of tests/results/faults.md)."""
 
 import json
 import os

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""shared_state.py: the shared state through whole programs (FAULTS F43): 100 writers, restarts, bounds."""
+"""shared_state.py: the shared state through whole programs (row F43 of tests/results/faults.md): 100 writers, restarts, bounds."""
 
 import json
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""votes.py: decisions by vote through whole programs: many voters at once, a restart of Redis, killed workers (FAULTS F39)."""
+"""votes.py: decisions by vote through whole programs: many voters at once, a restart of Redis, killed workers (row F39 of tests/results/faults.md)."""
 
 from cbtest import *
 

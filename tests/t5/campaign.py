@@ -112,7 +112,7 @@ ROWS = [
         bound=30 * MINUTE),
 ]
 
-# Times that cases tell (figure()), and what DESIGN wants of them at most, in seconds.
+# Times that cases tell (figure()), and what is wanted of them at most, in seconds.
 TIMES = {
     "handed_on_s": ("a dead worker's requests are handed on", 0.1),
     "host_noticed_s": ("a host that died or was cut off is given up", 3.25),

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""failover.py: the master dies, is demoted or is cut off, and its replica takes its place (FAULTS F18, F19).
+"""failover.py: the master dies, is demoted or is cut off, and its replica takes its place (rows F18, F19 of tests/results/faults.md).
 
 Who waits for the replica's acknowledgement before it counts anything as said loses nothing. Daemons and agents find the
 master through a proxy, as they would through a virtual address; or the daemon and claudebench ask Redis Sentinels.

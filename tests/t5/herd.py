@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""herd.py: 500 clients that lose the same Redis at the same moment (FAULTS F37): they come back spread out, and all of them.
+"""herd.py: 500 clients that lose the same Redis at the same moment (row F37 of tests/results/faults.md): they come back spread out, and all of them.
 
 What a client does first after a loss, and after each attempt that failed, is a pause with full jitter: common/connect.c. So
 there are two questions: how many come at once when Redis is there again at once, and how many try at once while it is away."""

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""redis_cluster.py: the slot of the namespace is moved under load, to and fro, and its master fails over (FAULTS F27).
+"""redis_cluster.py: the slot of the namespace is moved under load, to and fro, and its master fails over (row F27 of tests/results/faults.md).
 
 While the slot is moved nothing is accepted, so nobody may be told that something was done, and nothing may be done twice. A
 move loses nothing. A master that dies loses what its replica did not have, so that load waits for the replica.

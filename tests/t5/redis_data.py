@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """redis_data.py: what Redis holds is at stake, under load: it is killed, its power is cut, it comes back empty, its memory or its
-disk is full (FAULTS F13, F14, F21, F24). Single steps of these are in tests/t2/weather.py and tests/t1/embedded.py."""
+disk is full (rows F13, F14, F21, F24 of tests/results/faults.md). Single steps of these are in tests/t2/weather.py and tests/t1/embedded.py."""
 
 import os
 import re

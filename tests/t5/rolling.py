@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""rolling.py: workers, daemons and agents that are told to leave under load, and replaced (FAULTS F11, F12). What each signal means to
+"""rolling.py: workers, daemons and agents that are told to leave under load, and replaced (rows F11, F12 of
+tests/results/faults.md). What each signal means to
 one process is in tests/t1/stopping.py, reload.py, upgrade.py and tests/t3/client_work_ends.py."""
 
 import os

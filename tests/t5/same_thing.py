@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""same_thing.py: 100 clients say the same thing at once, while workers die in between: it happens once (FAULTS F38)."""
+"""same_thing.py: 100 clients say the same thing at once, while workers die in between: it happens once (row F38 of tests/results/faults.md)."""
 
 import threading
 

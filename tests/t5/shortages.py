@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""shortages.py: forks, threads, descriptors and memory that run out, under load, and are there again (FAULTS F09, F10).
+"""shortages.py: forks, threads, descriptors and memory that run out, under load, and are there again (rows F09, F10 of tests/results/faults.md).
 
 Forks and allocations fail by failshim.c, the rest by limits of the kernel that are set on running processes.
 """

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """soak.py: 2 000 tasks a second are made, claimed and completed while workers are killed and connections are cut, for long: each task
-once, and nothing grows (FAULTS F36).
+once, and nothing grows (row F36 of tests/results/faults.md).
 
 For CB_SOAK_S seconds: an hour in check-long, ten minutes in check-faults, 20 s by hand. Judged without the oracle's files, which
 would grow themselves: each task has a number, and a byte for how often its completion was accepted.

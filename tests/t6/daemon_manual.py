@@ -62,7 +62,7 @@ def codes():
     known = {int(n) for n in re.findall(r"= (\d+),", read("common/exitcode.h"))}
     documented = {int(n) for n in re.findall(r"^\.It (\d+)$", section(PAGE, "EXIT STATUS"), re.M)}
     check(documented <= known, f"{documented - known}")
-    check({0, 1, 64, 69, 70, 75, 78} <= documented, "those of DESIGN section 8")
+    check({0, 1, 64, 69, 70, 75, 78} <= documented, "those that the daemon ends with")
 
 
 if __name__ == "__main__":

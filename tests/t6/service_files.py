@@ -1,4 +1,4 @@
-"""service_files.py: the init script through every action and exit code (OPS.md), the systemd units, sysusers.d and tmpfiles.d."""
+"""service_files.py: the init script through every action and exit code, the systemd units, sysusers.d and tmpfiles.d."""
 
 import os
 import pwd
@@ -78,7 +78,7 @@ class Host:
 
 ACTIONS = ("start", "stop", "restart", "try-restart", "reload", "force-reload", "status", "configtest")
 
-# OPS.md: every action in every state of the daemon, and its exit code. "up": the state is brought back before the next action.
+# Every action in every state of the daemon, and its exit code. "up": the state is brought back before the next action.
 CODES = {
     # state: start, stop, restart, try-restart, reload, force-reload, status, configtest
     "no configuration": (6, 0, 6, 0, 7, 7, 3, 6),
@@ -267,7 +267,7 @@ def systemd(tool):
 FOLDERS = {"sysconfdir": "/etc", "sbindir": BUILD, "bindir": BUILD, "runstatedir": "/run", "localstatedir": "/var"}
 
 
-# What OPS.md asks of the units.
+# What the units have to have.
 BOTH = ("Type=notify", "KillMode=mixed", "Restart=on-failure", "RestartPreventExitStatus=64 75 78", "UMask=0077", "WatchdogSec=10",
         "NoNewPrivileges=yes", "LockPersonality=yes", "RestrictNamespaces=yes", "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
         "SystemCallFilter=@system-service", "TimeoutStartSec=infinity")
