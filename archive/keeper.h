@@ -16,7 +16,7 @@ struct keeper {
     bool is_keeper;
     int64_t try_at_ms; /* monotonic: of the next try at the lock */
     int64_t audit_at_ms, expire_at_ms;
-    char audit_upto[EVENT_ID_SIZE];
+    char audit_upto[STREAM_ID_SIZE];
     int64_t audit_entries;
 };
 

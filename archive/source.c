@@ -161,7 +161,7 @@ static bool is_our_gap(const struct event_entry *e)
 }
 
 int source_take(struct source *s, int most, int timeout_ms, struct touched_set *set,
-                struct event_id *ret_upto, bool *ret_gap, struct cb_error *err)
+                struct stream_id *ret_upto, bool *ret_gap, struct cb_error *err)
 {
     const struct event_entry *e = NULL;
     struct event_gap gap;
@@ -192,7 +192,7 @@ int source_take(struct source *s, int most, int timeout_ms, struct touched_set *
     return n;
 }
 
-int source_ack(struct source *s, struct event_id upto, struct cb_error *err)
+int source_ack(struct source *s, struct stream_id upto, struct cb_error *err)
 {
     return s->reader ? event_reader_ack_upto(s->reader, upto, err) : 0;
 }
@@ -387,10 +387,10 @@ static bool find_group(const reply_t *groups, struct group_info *ret)
 
 /* The oldest event that is not archived. */
 static int find_oldest(struct source *s, const char *key, const struct group_info *group,
-                       struct event_id *ret, struct cb_error *err)
+                       struct stream_id *ret, struct cb_error *err)
 {
     reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
-    char from[EVENT_ID_SIZE + 1];
+    char from[STREAM_ID_SIZE + 1];
     int status;
 
     snprintf(from, sizeof from, "(%s", group->delivered);
@@ -400,7 +400,7 @@ static int find_oldest(struct source *s, const char *key, const struct group_inf
     else
         status = redis_link_callv(s->link, &reply, err, "XRANGE", key, from, "+", "COUNT", "1",
                                   NULL);
-    if (status == 0 && !event_id_parse(reply_str(reply_at(reply_at(reply, 0), 0)), ret))
+    if (status == 0 && !stream_id_parse(reply_str(reply_at(reply_at(reply, 0), 0)), ret))
         ret->ms = 0;
     return status;
 }
@@ -411,7 +411,7 @@ int source_lag(struct source *s, struct source_lag *ret, struct cb_error *err)
     reply_t *groups CB_CLEANUP(reply_free_ptr) = NULL;
     const char *key = keys_make(&a, s->opts->redis.prefix, KEY_EVENTS);
     struct group_info group;
-    struct event_id oldest = {0, 0};
+    struct stream_id oldest = {0, 0};
 
     *ret = (struct source_lag){0};
     if (redis_link_callv(s->link, &groups, err, "XINFO", "GROUPS", key, NULL) != 0)
@@ -420,7 +420,7 @@ int source_lag(struct source *s, struct source_lag *ret, struct cb_error *err)
         return 0;
     ret->events = (uint64_t)(group.pending + group.lag);
     ret->has_pending = group.pending > 0;
-    event_id_parse(group.delivered, &ret->delivered);
+    stream_id_parse(group.delivered, &ret->delivered);
     if (ret->events == 0)
         return 0;
     if (find_oldest(s, key, &group, &oldest, err) != 0)

@@ -21,9 +21,9 @@ struct source {
     struct redis_target target;
     struct redis_link *link; /* NULL while Redis is away */
     struct event_reader *reader;
-    char cursor[EVENT_ID_SIZE]; /* where a new reader begins: behind what was given to any */
-    const char *consumer;       /* our name; borrowed */
-    char *generation;           /* as it was registered; NULL: not yet */
+    char cursor[STREAM_ID_SIZE]; /* where a new reader begins: behind what was given to any */
+    const char *consumer;        /* our name; borrowed */
+    char *generation;            /* as it was registered; NULL: not yet */
     bool is_new;         /* the reader was made by us just now: what was before is not known */
     int64_t last_number; /* that was handed out */
     int64_t registered_ms;
@@ -52,8 +52,8 @@ int source_register(struct source *s, int64_t every_ms, struct cb_error *err);
  * one's id; *ret_gap is set when events are missing.
  */
 int source_take(struct source *s, int most, int timeout_ms, struct touched_set *set,
-                struct event_id *ret_upto, bool *ret_gap, struct cb_error *err);
-int source_ack(struct source *s, struct event_id upto, struct cb_error *err);
+                struct stream_id *ret_upto, bool *ret_gap, struct cb_error *err);
+int source_ack(struct source *s, struct stream_id upto, struct cb_error *err);
 /* All that were taken, when all of them are archived. */
 int source_ack_all(struct source *s, struct cb_error *err);
 
@@ -68,7 +68,7 @@ struct source_lag {
     uint64_t events; /* that are not archived */
     int64_t ms;      /* the age of the oldest of them */
     bool has_pending;
-    struct event_id delivered; /* the last event that was given to any archive worker */
+    struct stream_id delivered; /* the last event that was given to any archive worker */
 };
 int source_lag(struct source *s, struct source_lag *ret, struct cb_error *err);
 

@@ -13,8 +13,8 @@
 struct store_place {
     const char *generation;
     const char *prefix;
-    char events_upto[EVENT_ID_SIZE];
-    char audit_upto[EVENT_ID_SIZE];
+    char events_upto[STREAM_ID_SIZE];
+    char audit_upto[STREAM_ID_SIZE];
     int64_t audit_entries;
     int64_t last_number;
     bool is_walked; /* all that Redis has was read */

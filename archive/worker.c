@@ -38,7 +38,7 @@ static void abandon(struct archiver *a)
     batch_reset(&a->batches[0]);
     batch_reset(&a->batches[1]);
     a->nsent = 0;
-    a->sent = (struct event_id){0, 0};
+    a->sent = (struct stream_id){0, 0};
     source_forget_given(&a->source);
     if (walk_is_on(&a->walk))
         walk_begin(&a->walk);
@@ -105,7 +105,7 @@ static int open_pg(struct archiver *a, struct cb_error *err)
     outbox_reset(&a->outbox);
     if (pg_connect(a->pg, err) != 0 || prepare_schema(a, err) != 0)
         return -1;
-    a->archived = (struct event_id){0, 0};
+    a->archived = (struct stream_id){0, 0};
     a->walk = (struct walk){.stage = WALK_NONE};
     log_event(EV_archive_connected, LOG_S("database", pg_describe(a->pg)));
     return 0;
@@ -128,13 +128,13 @@ static int look_at_place(struct archiver *a, bool *ret_is_redis, struct cb_error
     if (source_lag(&a->source, &lag, err) != 0)
         return -1;
     bool is_walked = PQntuples(row) > 0 && strcmp(PQgetvalue(row, 0, 1), "t") == 0;
-    event_id_parse(PQntuples(row) > 0 ? PQgetvalue(row, 0, 0) : "0-0", &a->archived);
+    stream_id_parse(PQntuples(row) > 0 ? PQgetvalue(row, 0, 0) : "0-0", &a->archived);
     a->is_walk_due = true;
     if (!is_walked)
         a->walk_reason = "this is new to the archive";
     else if (a->source.is_new)
         a->walk_reason = "the archive was no reader of the events";
-    else if (!lag.has_pending && event_id_compare(a->archived, lag.delivered) < 0)
+    else if (!lag.has_pending && stream_id_compare(a->archived, lag.delivered) < 0)
         a->walk_reason = "the database was set back";
     else
         a->is_walk_due = false;

@@ -25,8 +25,8 @@ struct archiver {
     struct batch batches[2];
     int cur; /* the one that is being filled; the other one may be under way */
     struct touched_set set;
-    struct event_id archived; /* the last event that is in PostgreSQL, as far as we know */
-    struct event_id sent;     /* the last event of what is under way; 0: none ends with it */
+    struct stream_id archived; /* the last event that is in PostgreSQL, as far as we know */
+    struct stream_id sent;     /* the last event of what is under way; 0: none ends with it */
     int nsent, rows_sent;
     bool is_more; /* of the outbox, at once */
     int stuck;    /* looks at the lag that found events given to nobody who is there */

@@ -48,15 +48,15 @@ int archiver_finish_sent(struct archiver *a, bool *ret_is_redis, struct cb_error
     a->nsent = 0;
     if (a->sent.ms == 0)
         return 0;
-    struct event_id upto = a->sent;
+    struct stream_id upto = a->sent;
     a->archived = upto;
-    a->sent = (struct event_id){0, 0};
+    a->sent = (struct stream_id){0, 0};
     *ret_is_redis = true;
     return source_ack(&a->source, upto, err);
 }
 
 /* Sends the batch that was filled, once the one before it is committed. `upto`: its last event, or 0. */
-static int send_batch(struct archiver *a, struct event_id upto, int events, bool *ret_is_redis,
+static int send_batch(struct archiver *a, struct stream_id upto, int events, bool *ret_is_redis,
                       struct cb_error *err)
 {
     struct batch *b = &a->batches[a->cur];
@@ -66,7 +66,7 @@ static int send_batch(struct archiver *a, struct event_id upto, int events, bool
         return -1;
     *ret_is_redis = false;
     if (upto.ms > 0)
-        event_id_put(upto, place.events_upto);
+        stream_id_put(upto, place.events_upto);
     if (store_send(a->store, b, &place, err) != 0)
         return -1;
     a->sent = upto;
@@ -109,7 +109,7 @@ static int write_singly(struct archiver *a, bool marks_lost, bool *ret_is_redis,
 }
 
 /* Reads what the set names and sends it, in as many batches as it takes; the last one carries the place. */
-static int write_set(struct archiver *a, struct event_id upto, int events, bool marks_lost,
+static int write_set(struct archiver *a, struct stream_id upto, int events, bool marks_lost,
                      bool *ret_is_redis, struct cb_error *err)
 {
     touched_sort(&a->set);
@@ -119,7 +119,7 @@ static int write_set(struct archiver *a, struct event_id upto, int events, bool 
         if (source_fetch(&a->source, &at, &a->batches[a->cur], marks_lost, err) != 0)
             return -1;
         bool is_last = !at;
-        if (send_batch(a, is_last ? upto : (struct event_id){0, 0}, is_last ? events : 0,
+        if (send_batch(a, is_last ? upto : (struct stream_id){0, 0}, is_last ? events : 0,
                        ret_is_redis, err) != 0)
             return -1;
     } while (at);
@@ -148,7 +148,7 @@ static int begin_walk(struct archiver *a, bool *ret_is_redis, struct cb_error *e
 
 static int walk_turn(struct archiver *a, bool *ret_is_redis, struct cb_error *err)
 {
-    struct event_id none = {0, 0};
+    struct stream_id none = {0, 0};
     bool marks_lost = false;
 
     if (archiver_finish_sent(a, ret_is_redis, err) != 0)
@@ -177,7 +177,7 @@ static int walk_turn(struct archiver *a, bool *ret_is_redis, struct cb_error *er
     return 0;
 }
 
-static int take_events(struct archiver *a, int timeout_ms, struct event_id *ret_upto,
+static int take_events(struct archiver *a, int timeout_ms, struct stream_id *ret_upto,
                        struct cb_error *err)
 {
     bool has_gap = false;
@@ -196,7 +196,7 @@ static int take_events(struct archiver *a, int timeout_ms, struct event_id *ret_
 /* One piece of work. 0, or -1: *ret_is_redis says who has failed. */
 int archiver_turn(struct archiver *a, bool *ret_is_redis, struct cb_error *err)
 {
-    struct event_id upto = {0, 0};
+    struct stream_id upto = {0, 0};
     bool is_busy = store_is_busy(a->store) || walk_is_on(&a->walk);
     int64_t now = clock_mono_ms();
 

@@ -41,7 +41,7 @@ void audit_files_done(struct audit_files *f);
 struct audit_show {
     const char *type, *decision, *session; /* NULL: any */
     int64_t since_ms;                      /* -1: from the start */
-    char since_id[AUDIT_ID_SIZE];          /* "" = none */
+    char since_id[STREAM_ID_SIZE];         /* "" = none */
     int64_t most;                          /* the last so many; 0: all */
     bool is_json, is_following;
     struct term term;

@@ -66,7 +66,7 @@ static bool is_since(const struct audit_show *s, struct json_span record)
 
     if (s->since_id[0]) {
         put_string(&text, record, "id");
-        return audit_id_compare(buf_peek(&text), s->since_id) > 0;
+        return stream_id_compare_texts(buf_peek(&text), s->since_id) > 0;
     }
     if (s->since_ms < 0)
         return true;

@@ -194,19 +194,19 @@ static int show_entry(struct reader *rd, const reply_t *entry)
     return audit_show_record(&rd->show, from, (size_t)(to + 1 - from));
 }
 
-static int show_entries(struct reader *rd, const reply_t *entries, char last[AUDIT_ID_SIZE])
+static int show_entries(struct reader *rd, const reply_t *entries, char last[STREAM_ID_SIZE])
 {
     int status = -1;
 
     for (size_t i = 0; status == -1 && i < reply_count(entries); i++) {
         status = show_entry(rd, reply_at(entries, i));
-        snprintf(last, AUDIT_ID_SIZE, "%s", reply_str(reply_at(reply_at(entries, i), 0)));
+        snprintf(last, STREAM_ID_SIZE, "%s", reply_str(reply_at(reply_at(entries, i), 0)));
     }
     return status;
 }
 
 /* -2: the connection failed. */
-static int read_pages(struct reader *rd, const char *key, char last[AUDIT_ID_SIZE],
+static int read_pages(struct reader *rd, const char *key, char last[STREAM_ID_SIZE],
                       struct cb_error *err)
 {
     size_t count = PAGE;
@@ -214,7 +214,7 @@ static int read_pages(struct reader *rd, const char *key, char last[AUDIT_ID_SIZ
 
     while (status == -1 && count == PAGE) {
         reply_t *r CB_CLEANUP(reply_free_ptr) = NULL;
-        char from[AUDIT_ID_SIZE + 1];
+        char from[STREAM_ID_SIZE + 1];
         snprintf(from, sizeof from, "(%s", last);
         if (redis_link_callv(rd->link, &r, err, "XRANGE", key, from, "+", "COUNT", "500", NULL) !=
             0)
@@ -225,7 +225,7 @@ static int read_pages(struct reader *rd, const char *key, char last[AUDIT_ID_SIZ
     return status;
 }
 
-static int read_blocking(struct reader *rd, const char *key, char last[AUDIT_ID_SIZE],
+static int read_blocking(struct reader *rd, const char *key, char last[STREAM_ID_SIZE],
                          struct cb_error *err)
 {
     reply_t *r CB_CLEANUP(reply_free_ptr) = NULL;
@@ -246,7 +246,7 @@ static int show_stream(struct reader *rd)
 {
     struct cb_error err = {0};
     const char *key = keys_make(&rd->arena, rd->s.opts->redis.prefix, KEY_AUDIT);
-    char last[AUDIT_ID_SIZE] = "0-0";
+    char last[STREAM_ID_SIZE] = "0-0";
     int status;
 
     if (open_link(rd, &err) != 0) {
@@ -332,7 +332,7 @@ static int take_since(struct reader *rd, const char *since)
 {
     size_t n = strspn(since, "0123456789-");
 
-    if (n > 0 && !since[n] && strlen(since) < AUDIT_ID_SIZE - 2 && since[0] != '-') {
+    if (n > 0 && !since[n] && strlen(since) < STREAM_ID_SIZE - 2 && since[0] != '-') {
         snprintf(rd->show.since_id, sizeof rd->show.since_id, "%s%s", since,
                  strchr(since, '-') ? "" : "-0");
         return -1;

@@ -54,9 +54,9 @@ struct viewer {
     struct session s;
     struct event_reader *reader;
     const char **types;
-    char since[EVENT_ID_SIZE]; /* "" = not given */
-    int64_t last;              /* 0 = not given */
-    int64_t left;              /* to show; -1 = any number */
+    char since[STREAM_ID_SIZE]; /* "" = not given */
+    int64_t last;               /* 0 = not given */
+    int64_t left;               /* to show; -1 = any number */
     bool is_json, is_following;
     struct buf out;
     struct term term;
@@ -68,9 +68,9 @@ struct viewer {
 static void put_event_json(struct viewer *v, const struct event_entry *e)
 {
     struct buf line = BUF_INIT;
-    char id[EVENT_ID_SIZE];
+    char id[STREAM_ID_SIZE];
 
-    event_id_put(e->id, id);
+    stream_id_put(e->id, id);
     buf_puts(&line, "{\"event\":"); /* the fields may have an id of their own */
     json_put_cstr(&line, id);
     for (size_t i = 0; i < e->nfields; i++) {
@@ -87,10 +87,10 @@ static void put_event_json(struct viewer *v, const struct event_entry *e)
 
 static void put_event_text(struct viewer *v, const struct event_entry *e)
 {
-    char when[CLOCK_RFC3339_SIZE], id[EVENT_ID_SIZE];
+    char when[CLOCK_RFC3339_SIZE], id[STREAM_ID_SIZE];
 
     clock_format_rfc3339((int64_t)e->id.ms, when);
-    event_id_put(e->id, id);
+    stream_id_put(e->id, id);
     buf_printf(&v->out, "%s  %s  ", when, id);
     term_put(&v->out, e->type, strlen(e->type));
     for (size_t i = 0; i < e->nfields; i++) {
@@ -136,11 +136,11 @@ static int show(struct viewer *v, const struct event_entry *e)
 
 static void say_gap(const struct event_gap *gap)
 {
-    char after[EVENT_ID_SIZE], before[EVENT_ID_SIZE];
+    char after[STREAM_ID_SIZE], before[STREAM_ID_SIZE];
 
-    event_id_put(gap->after, after);
-    event_id_put(gap->before, before);
-    if (event_id_compare(gap->after, gap->before) == 0)
+    stream_id_put(gap->after, after);
+    stream_id_put(gap->before, before);
+    if (stream_id_compare(gap->after, gap->before) == 0)
         cli_say("the event %s is missing: it was removed before it could be shown", after);
     else
         cli_say("events between %s and %s may be missing: they were removed, or never kept", after,
@@ -270,12 +270,12 @@ static int remove_group(struct viewer *v)
 /* An id, a time, or so long ago. Returns -1 to go on, or an exit code. */
 static int parse_since(struct viewer *v, const char *text)
 {
-    struct event_id id = {0, 0};
+    struct stream_id id = {0, 0};
     int64_t ms;
 
     if (!text)
         return -1;
-    if (!event_id_parse(text, &id)) {
+    if (!stream_id_parse(text, &id)) {
         if (interval_parse(text, true, &ms) == 0)
             ms = clock_wall_ms() - ms;
         else if (rfc3339_parse(text, strlen(text), &ms) != 0)
@@ -284,9 +284,9 @@ static int parse_since(struct viewer *v, const char *text)
                                  "2026-11-22T08:00:00Z, or a number with its unit (ms, s, m, h, d)",
                                  text);
         if (ms > 0)
-            id = (struct event_id){(uint64_t)ms - 1, UINT64_MAX};
+            id = (struct stream_id){(uint64_t)ms - 1, UINT64_MAX};
     }
-    event_id_put(id, v->since);
+    stream_id_put(id, v->since);
     return -1;
 }
 

@@ -305,7 +305,7 @@ static void open_reader(struct waiting *w)
         .has_channels = opts->events.transport != EVENTS_STREAM,
         .can_do_without = true,
     };
-    struct event_id place;
+    struct stream_id place;
     int64_t until = clock_mono_ms() + BEGIN_MS;
 
     w->reader = event_reader_new(&config);

@@ -29,9 +29,9 @@ static bool is_hash(const char *s)
 
 bool audit_id_is_valid(const char *s)
 {
-    size_t ms = strspn(s, "0123456789");
-    return ms > 0 && ms <= 20 && s[ms] == '-' && s[ms + 1] &&
-           strspn(s + ms + 1, "0123456789") == strlen(s + ms + 1) && strlen(s) < AUDIT_ID_SIZE;
+    struct stream_id id;
+
+    return strlen(s) < STREAM_ID_SIZE && strchr(s, '-') && stream_id_parse(s, &id);
 }
 
 /* The next word of *text, which has to fit. */
@@ -67,18 +67,6 @@ int audit_position_parse(const char *text, struct audit_position *ret)
         return -1;
     *ret = p;
     return 0;
-}
-
-int audit_id_compare(const char *a, const char *b)
-{
-    char *rest_a, *rest_b;
-    unsigned long long ms_a = strtoull(a, &rest_a, 10), ms_b = strtoull(b, &rest_b, 10);
-
-    if (ms_a != ms_b)
-        return ms_a < ms_b ? -1 : 1;
-    unsigned long long seq_a = *rest_a ? strtoull(rest_a + 1, NULL, 10) : 0;
-    unsigned long long seq_b = *rest_b ? strtoull(rest_b + 1, NULL, 10) : 0;
-    return seq_a < seq_b ? -1 : seq_a > seq_b;
 }
 
 /* ---- writing ---- */
@@ -218,7 +206,8 @@ const char *audit_chain_follows(const struct audit_position *before, const struc
         return "its seq is not the next one: lines are missing";
     if (strcmp(line->prev, before->hash) != 0)
         return "its prev is not the hash of the line before: lines were changed, added or removed";
-    if (!is_rewound && (line->at.n < before->n || audit_id_compare(line->at.id, before->id) < 0))
+    if (!is_rewound &&
+        (line->at.n < before->n || stream_id_compare_texts(line->at.id, before->id) < 0))
         return "its stream entry is older than that of the line before";
     return NULL;
 }

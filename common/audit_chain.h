@@ -13,8 +13,9 @@
 #define CB_AUDIT_CHAIN_H
 
 #include "common/json.h"
+#include "common/stream_id.h"
 
-enum { AUDIT_ID_SIZE = 44, AUDIT_HASH_SIZE = 65 };
+enum { AUDIT_HASH_SIZE = 65 };
 
 /* The lines that tell of the file itself. */
 #define AUDIT_STARTED "audit.started" /* the first one of a chain */
@@ -26,7 +27,7 @@ enum { AUDIT_ID_SIZE = 44, AUDIT_HASH_SIZE = 65 };
 struct audit_position {
     int64_t seq;
     int64_t n;
-    char id[AUDIT_ID_SIZE];
+    char id[STREAM_ID_SIZE];
     char hash[AUDIT_HASH_SIZE];
 };
 /* Before the first line of a chain. */
@@ -60,7 +61,5 @@ const char *audit_chain_follows(const struct audit_position *before, const struc
 
 /* Is it the id of a stream entry? Only such are written into lines as they are. */
 bool audit_id_is_valid(const char *id);
-/* Compares two ids of stream entries ("ms-sequence") as numbers: < 0, 0, > 0. */
-int audit_id_compare(const char *a, const char *b);
 
 #endif

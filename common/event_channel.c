@@ -29,9 +29,9 @@ void event_list_insert(struct event_entry **list, struct event_entry *e)
     struct event_entry *at = *list ? (*list)->prev
                                    : NULL; /* the last one: new ones mostly come behind it */
 
-    while (at && event_id_compare(at->id, e->id) > 0)
+    while (at && stream_id_compare(at->id, e->id) > 0)
         at = at == *list ? NULL : at->prev;
-    if (at && event_id_compare(at->id, e->id) == 0)
+    if (at && stream_id_compare(at->id, e->id) == 0)
         event_entry_free(e);
     else if (at)
         DL_APPEND_ELEM(*list, at, e);

@@ -6,49 +6,6 @@
 
 #include "common/mem.h"
 
-/* Digits of an unsigned 64-bit number; *end is behind them. */
-static bool parse_part(const char *text, const char **end, uint64_t *ret)
-{
-    char *stop;
-
-    if (*text < '0' || *text > '9')
-        return false;
-    errno = 0;
-    unsigned long long n = strtoull(text, &stop, 10);
-    if (errno != 0)
-        return false;
-    *end = stop;
-    *ret = n;
-    return true;
-}
-
-bool event_id_parse(const char *text, struct event_id *ret)
-{
-    struct event_id id = {0, 0};
-    const char *at;
-
-    if (!parse_part(text, &at, &id.ms))
-        return false;
-    if (*at == '-' && !parse_part(at + 1, &at, &id.seq))
-        return false;
-    if (*at)
-        return false;
-    *ret = id;
-    return true;
-}
-
-void event_id_put(struct event_id id, char out[EVENT_ID_SIZE])
-{
-    snprintf(out, EVENT_ID_SIZE, "%" PRIu64 "-%" PRIu64, id.ms, id.seq);
-}
-
-int event_id_compare(struct event_id a, struct event_id b)
-{
-    if (a.ms != b.ms)
-        return a.ms < b.ms ? -1 : 1;
-    return (a.seq > b.seq) - (a.seq < b.seq);
-}
-
 void event_entry_free(struct event_entry *e)
 {
     free(e);
@@ -56,7 +13,7 @@ void event_entry_free(struct event_entry *e)
 
 /* `bytes`: what its texts have together at most, without their NULs. Thousands of them may wait to be given, so it is no larger
  * than that. */
-static struct event_entry *event_entry_new(struct event_id id, size_t nfields, size_t bytes)
+static struct event_entry *event_entry_new(struct stream_id id, size_t nfields, size_t bytes)
 {
     struct event_entry *e = mem_alloc(sizeof *e + nfields * sizeof *e->fields + bytes +
                                       2 * nfields);
@@ -94,10 +51,10 @@ static void add_field(struct event_entry *e, const char *name, size_t name_len, 
 struct event_entry *event_entry_from_reply(const reply_t *entry)
 {
     const reply_t *fields = reply_at(entry, 1);
-    struct event_id id;
+    struct stream_id id;
     size_t bytes = 0;
 
-    if (!event_id_parse(reply_str(reply_at(entry, 0)), &id))
+    if (!stream_id_parse(reply_str(reply_at(entry, 0)), &id))
         return NULL;
     for (size_t i = 0; i < reply_count(fields); i++)
         bytes += reply_bytes(reply_at(fields, i));
@@ -125,7 +82,7 @@ struct event_entry *event_entry_from_json(struct json_span flat)
     struct buf value CB_CLEANUP(buf_done) = BUF_INIT;
     struct json_iter it;
     struct json_item item;
-    struct event_id id;
+    struct stream_id id;
 
     if (json_type_of(flat) != JSON_ARRAY)
         return NULL;
@@ -133,7 +90,7 @@ struct event_entry *event_entry_from_json(struct json_span flat)
     if (!json_iter_next(&it, &item))
         return NULL;
     decode(&item, &name);
-    if (!event_id_parse(buf_peek(&name), &id))
+    if (!stream_id_parse(buf_peek(&name), &id))
         return NULL;
     /* Decoded it is never longer than written. */
     struct event_entry *e = event_entry_new(id, json_count(flat) / 2, flat.len);

@@ -6,20 +6,7 @@
 
 #include "common/json.h"
 #include "common/redis_link.h"
-
-enum { EVENT_ID_SIZE = 44 }; /* "18446744073709551615-18446744073709551615" */
-
-/* The id of a stream's entry; they rise. */
-struct event_id {
-    uint64_t ms;
-    uint64_t seq;
-};
-
-/* "123" or "123-4". False when it is neither. */
-bool event_id_parse(const char *text, struct event_id *ret);
-void event_id_put(struct event_id id, char out[EVENT_ID_SIZE]);
-/* <0, 0, >0 as of strcmp(). */
-int event_id_compare(struct event_id a, struct event_id b);
+#include "common/stream_id.h"
 
 struct event_field {
     const char *name;
@@ -30,7 +17,7 @@ struct event_field {
 
 struct event_entry {
     struct event_entry *prev, *next; /* for the list that it is in */
-    struct event_id id;
+    struct stream_id id;
     const char *type; /* "" when it has none */
     struct event_field
         *fields; /* these and all that they point to lie behind the entry, in one block */

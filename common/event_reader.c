@@ -28,7 +28,7 @@ void event_reader_hang_up(struct event_reader *r)
     r->is_at_end = false;
     r->is_looked_at = false;
     r->is_past_pending = false;
-    r->read_upto = (struct event_id){0, 0};
+    r->read_upto = (struct stream_id){0, 0};
     r->nunacked = r->ndone; /* the others are given again */
 }
 
@@ -45,8 +45,8 @@ static int open_link(struct event_reader *r, struct cb_error *err)
 /* Goes back from the end until `last` events that are wanted lie behind the place. */
 static int find_last(struct event_reader *r, struct cb_error *err)
 {
-    struct event_id at = {UINT64_MAX, UINT64_MAX};
-    char to[EVENT_ID_SIZE] = "+";
+    struct stream_id at = {UINT64_MAX, UINT64_MAX};
+    char to[STREAM_ID_SIZE] = "+";
     size_t found = 0, count = EVENT_READER_PAGE;
 
     while (found < r->cfg.last && count == EVENT_READER_PAGE) {
@@ -61,13 +61,13 @@ static int find_last(struct event_reader *r, struct cb_error *err)
                 event_entry_free(e);
                 return cb_error_set(err, REDIS_PROTOCOL, EVENT_READER_ODD_PAGE);
             }
-            at = event_id_before(e->id);
+            at = stream_id_before(e->id);
             found += event_reader_is_wanted(r, e);
             event_entry_free(e);
         }
-        event_id_put(at, to);
+        stream_id_put(at, to);
     }
-    r->place = found < r->cfg.last ? (struct event_id){0, 0} : at;
+    r->place = found < r->cfg.last ? (struct stream_id){0, 0} : at;
     r->has_place = true;
     return 0;
 }
@@ -85,7 +85,7 @@ static int find_place(struct event_reader *r, struct cb_error *err)
         return -1;
     r->place = info.last;
     event_reader_note_look(r, &info);
-    r->is_entry = info.has_entries && event_id_compare(info.last, info.last_entry) == 0;
+    r->is_entry = info.has_entries && stream_id_compare(info.last, info.last_entry) == 0;
     r->has_place = true;
     return 0;
 }
@@ -127,7 +127,7 @@ struct event_reader *event_reader_new(const struct event_reader_config *config)
 
     r->cfg = *config;
     r->key = keys_make(&r->arena, config->prefix, KEY_EVENTS);
-    r->has_place = config->since && event_id_parse(config->since, &r->place);
+    r->has_place = config->since && stream_id_parse(config->since, &r->place);
     connect_backoff(config->target, CONNECT_CLIENT, &r->backoff);
     connect_backoff_idle(config->target, config->is_following, &r->backoff);
     return r;
@@ -224,7 +224,7 @@ bool event_reader_is_connected(const struct event_reader *r)
     return r->link != NULL;
 }
 
-bool event_reader_place(const struct event_reader *r, struct event_id *ret)
+bool event_reader_place(const struct event_reader *r, struct stream_id *ret)
 {
     if (r->has_place)
         *ret = r->place;

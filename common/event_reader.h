@@ -46,8 +46,8 @@ enum event_reader_said {
 };
 
 struct event_gap {
-    struct event_id after;
-    struct event_id before;
+    struct stream_id after;
+    struct stream_id before;
 };
 
 struct event_reader;
@@ -65,10 +65,10 @@ bool event_reader_has_more(const struct event_reader *r);
  * events are given again to whoever reads next. */
 int event_reader_ack(struct event_reader *r, struct cb_error *err);
 /* The same of the events up to this one, though later ones were given. */
-int event_reader_ack_upto(struct event_reader *r, struct event_id upto, struct cb_error *err);
+int event_reader_ack_upto(struct event_reader *r, struct stream_id upto, struct cb_error *err);
 /* False between a loss and the next connection: events that come now are not noticed at once. */
 bool event_reader_is_connected(const struct event_reader *r);
 /* Where it is: the id of the last event that it has given or passed over. False when it has no place yet. */
-bool event_reader_place(const struct event_reader *r, struct event_id *ret);
+bool event_reader_place(const struct event_reader *r, struct stream_id *ret);
 
 #endif

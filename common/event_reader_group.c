@@ -14,7 +14,7 @@
 
 /* ---- reading ---- */
 
-static void note_unacked(struct event_reader *r, struct event_id id, bool is_passed)
+static void note_unacked(struct event_reader *r, struct stream_id id, bool is_passed)
 {
     if (r->nunacked == r->unacked_cap) {
         r->unacked_cap = r->unacked_cap ? r->unacked_cap * 2 : EVENT_READER_PAGE;
@@ -33,13 +33,13 @@ static void pass_over(struct event_reader *r)
 /* Tells Redis of what is done. */
 int event_reader_send_acks(struct event_reader *r, struct cb_error *err)
 {
-    char ids[EVENT_READER_PAGE][EVENT_ID_SIZE];
+    char ids[EVENT_READER_PAGE][STREAM_ID_SIZE];
     const char *argv[3 + EVENT_READER_PAGE] = {"XACK", r->key, r->cfg.group};
 
     while (r->ndone > 0) {
         size_t n = r->ndone < EVENT_READER_PAGE ? r->ndone : EVENT_READER_PAGE;
         for (size_t i = 0; i < n; i++) {
-            event_id_put(r->unacked[i].id, ids[i]);
+            stream_id_put(r->unacked[i].id, ids[i]);
             argv[3 + i] = ids[i];
         }
         if (redis_link_call(r->link, NULL, err, (int)(3 + n), argv, NULL) != 0)
@@ -80,7 +80,7 @@ int event_reader_group_turn(struct event_reader *r, int timeout_ms, struct cb_er
     reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
     const char *argv[12] = {"XREADGROUP", "GROUP", r->cfg.group,
                             CONSUMER,     "COUNT", EVENT_READER_PAGE_TEXT};
-    char from[EVENT_ID_SIZE], block[16];
+    char from[STREAM_ID_SIZE], block[16];
     int argc = 6, ms = 0;
 
     if (r->is_past_pending && r->cfg.is_following) {
@@ -89,7 +89,7 @@ int event_reader_group_turn(struct event_reader *r, int timeout_ms, struct cb_er
         argv[argc++] = "BLOCK";
         argv[argc++] = block;
     }
-    event_id_put(r->read_upto, from);
+    stream_id_put(r->read_upto, from);
     argv[argc++] = "STREAMS";
     argv[argc++] = r->key;
     argv[argc++] = r->is_past_pending ? ">" : from;
@@ -98,9 +98,9 @@ int event_reader_group_turn(struct event_reader *r, int timeout_ms, struct cb_er
     if (redis_link_read(r->link, ms + r->cfg.target->timeout_ms, &reply, err) != 0 ||
         event_reader_take_read(reply, r->read_upto, ms > 0, &entries, err) != 0)
         return -1;
-    struct event_id first;
+    struct stream_id first;
     if (r->is_past_pending &&
-        event_id_parse(reply_str(reply_at(reply_at(entries, 0), 0)), &first) &&
+        stream_id_parse(reply_str(reply_at(reply_at(entries, 0), 0)), &first) &&
         event_reader_look_before(r, first, reply_count(entries), err) != 0)
         return -1;
     if (r->is_past_pending && reply_count(entries) > 0)
@@ -139,7 +139,7 @@ int event_reader_ack(struct event_reader *r, struct cb_error *err)
     return tell_done(r, err);
 }
 
-int event_reader_ack_upto(struct event_reader *r, struct event_id upto, struct cb_error *err)
+int event_reader_ack_upto(struct event_reader *r, struct stream_id upto, struct cb_error *err)
 {
     while (r->ndone < r->nunacked && !is_before(upto, r->unacked[r->ndone].id))
         r->ndone++;

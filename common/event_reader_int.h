@@ -31,13 +31,13 @@ struct event_reader {
     struct event_entry *ready; /* may be given */
     struct event_entry *told;  /* by the channel; behind `place` */
     struct event_entry *given; /* the last one */
-    struct event_id place;
+    struct stream_id place;
     bool has_place;
     /* The stream had an entry of this id: if it has no more, those behind it may have gone, too. */
     bool is_entry;
     /* What the stream began with when it was looked at; what goes between that look and the next page has to be noticed, too. */
     bool is_looked_at;
-    struct event_id first_seen;
+    struct stream_id first_seen;
     bool is_at_end;
     bool has_gap;
     struct event_gap gap;
@@ -46,32 +46,32 @@ struct event_reader {
     int64_t looked_ms; /* at the stream, with channels */
 
     /* With a group. */
-    bool is_past_pending;      /* what was given before and not acknowledged has been given again */
-    struct event_id read_upto; /* over this connection */
+    bool is_past_pending; /* what was given before and not acknowledged has been given again */
+    struct stream_id read_upto; /* over this connection */
     struct unacked_event {
-        struct event_id id;
+        struct stream_id id;
         bool is_passed; /* over: not wanted, so nobody else will say that it is done */
     } * unacked;        /* read, rising */
     size_t nunacked, unacked_cap;
     size_t ndone; /* the first so many of them are done, and Redis does not know yet */
 };
 
-static inline bool is_before(struct event_id a, struct event_id b)
+static inline bool is_before(struct stream_id a, struct stream_id b)
 {
-    return event_id_compare(a, b) < 0;
+    return stream_id_compare(a, b) < 0;
 }
 
-static inline bool is_zero(struct event_id id)
+static inline bool is_zero(struct stream_id id)
 {
     return id.ms == 0 && id.seq == 0;
 }
 
 /* The one before it; of the first: itself. */
-static inline struct event_id event_id_before(struct event_id id)
+static inline struct stream_id stream_id_before(struct stream_id id)
 {
     if (id.seq > 0)
-        return (struct event_id){id.ms, id.seq - 1};
-    return id.ms > 0 ? (struct event_id){id.ms - 1, UINT64_MAX} : id;
+        return (struct stream_id){id.ms, id.seq - 1};
+    return id.ms > 0 ? (struct stream_id){id.ms - 1, UINT64_MAX} : id;
 }
 
 /* How long a blocking read may block. */
@@ -90,8 +90,8 @@ void event_reader_hang_up(struct event_reader *r);
 /* ---- event_reader_stream.c ---- */
 
 struct stream_info {
-    struct event_id last; /* the last id that was given to any entry */
-    struct event_id first_entry, last_entry;
+    struct stream_id last; /* the last id that was given to any entry */
+    struct stream_id first_entry, last_entry;
     bool has_entries;
     bool has_lost; /* entries have been removed */
 };
@@ -104,18 +104,18 @@ static inline void event_reader_note_look(struct event_reader *r, const struct s
 
 void event_reader_list_free(struct event_entry **list);
 bool event_reader_is_wanted(const struct event_reader *r, const struct event_entry *e);
-void event_reader_set_gap(struct event_reader *r, struct event_id after, struct event_id before);
+void event_reader_set_gap(struct event_reader *r, struct stream_id after, struct stream_id before);
 /*
  * What a blocking read has brought: *ret_entries, NULL when its time was over. They are at most as many as were asked for, have ids, and these rise
  * from behind `after`.
  */
-int event_reader_take_read(const reply_t *reply, struct event_id after, bool was_blocking,
+int event_reader_take_read(const reply_t *reply, struct stream_id after, bool was_blocking,
                            const reply_t **ret_entries, struct cb_error *err);
 int event_reader_info(struct event_reader *r, struct stream_info *ret, struct cb_error *err);
 /* Have entries behind our place gone that we have not read? */
 int event_reader_look_for_gap(struct event_reader *r, struct cb_error *err);
 /* …when a page of `count` that begins with `first`, behind our place, has come. */
-int event_reader_look_before(struct event_reader *r, struct event_id first, size_t count,
+int event_reader_look_before(struct event_reader *r, struct stream_id first, size_t count,
                              struct cb_error *err);
 /* Listens, when it is to. */
 int event_reader_open_channels(struct event_reader *r, struct cb_error *err);

@@ -37,7 +37,7 @@ bool event_reader_is_wanted(const struct event_reader *r, const struct event_ent
     return false;
 }
 
-void event_reader_set_gap(struct event_reader *r, struct event_id after, struct event_id before)
+void event_reader_set_gap(struct event_reader *r, struct stream_id after, struct stream_id before)
 {
     r->has_gap = true;
     r->gap = (struct event_gap){after, before};
@@ -53,20 +53,20 @@ static int check_reply(const reply_t *reply, struct cb_error *err)
 
 /* The entries of a page are at most as many as were asked for, have ids, and these rise from behind `after`. Of any other page events
  * would be given twice or never, or it would be asked for again and again. */
-static int check_page(const reply_t *entries, struct event_id after, struct cb_error *err)
+static int check_page(const reply_t *entries, struct stream_id after, struct cb_error *err)
 {
     bool is_good = reply_count(entries) <= EVENT_READER_PAGE;
 
     for (size_t i = 0; is_good && i < reply_count(entries); i++) {
-        struct event_id id;
-        is_good = event_id_parse(reply_str(reply_at(reply_at(entries, i), 0)), &id) &&
+        struct stream_id id;
+        is_good = stream_id_parse(reply_str(reply_at(reply_at(entries, i), 0)), &id) &&
                   is_before(after, id);
         after = id;
     }
     return is_good ? 0 : cb_error_set(err, REDIS_PROTOCOL, EVENT_READER_ODD_PAGE);
 }
 
-int event_reader_take_read(const reply_t *reply, struct event_id after, bool was_blocking,
+int event_reader_take_read(const reply_t *reply, struct stream_id after, bool was_blocking,
                            const reply_t **ret_entries, struct cb_error *err)
 {
     *ret_entries = reply_at(reply_at(reply, 0), 1);
@@ -91,11 +91,11 @@ static void take_info(const reply_t *r, struct stream_info *ret)
         else if (strcmp(name, "entries-added") == 0)
             added = reply_int(value);
         else if (strcmp(name, "last-generated-id") == 0)
-            event_id_parse(reply_str(value), &ret->last);
+            stream_id_parse(reply_str(value), &ret->last);
         else if (strcmp(name, "first-entry") == 0 && reply_count(value) > 0)
-            ret->has_entries = event_id_parse(reply_str(reply_at(value, 0)), &ret->first_entry);
+            ret->has_entries = stream_id_parse(reply_str(reply_at(value, 0)), &ret->first_entry);
         else if (strcmp(name, "last-entry") == 0 && reply_count(value) > 0)
-            event_id_parse(reply_str(reply_at(value, 0)), &ret->last_entry);
+            stream_id_parse(reply_str(reply_at(value, 0)), &ret->last_entry);
     }
     ret->has_lost = added != length;
 }
@@ -137,16 +137,16 @@ int event_reader_look_for_gap(struct event_reader *r, struct cb_error *err)
 }
 
 /* The page begins where the stream began at the last look. */
-static bool is_all_told(const struct event_reader *r, struct event_id first)
+static bool is_all_told(const struct event_reader *r, struct stream_id first)
 {
-    return r->is_looked_at && event_id_compare(r->first_seen, first) == 0;
+    return r->is_looked_at && stream_id_compare(r->first_seen, first) == 0;
 }
 
 /*
  * A page that does not begin with our place has come, and `first` is its first entry: were those before it removed, while we
  * were slow? Nothing is asked for a page of one: a stream is never trimmed down to that.
  */
-int event_reader_look_before(struct event_reader *r, struct event_id first, size_t count,
+int event_reader_look_before(struct event_reader *r, struct stream_id first, size_t count,
                              struct cb_error *err)
 {
     struct stream_info info;
@@ -164,7 +164,7 @@ int event_reader_look_before(struct event_reader *r, struct event_id first, size
 /* ---- from what was read to what may be given ---- */
 
 /* Moves what was told, up to `until`, to `ready`; `page` (taken) are the stream's events up to there. */
-static void release(struct event_reader *r, struct event_entry **page, struct event_id until)
+static void release(struct event_reader *r, struct event_entry **page, struct stream_id until)
 {
     struct event_entry *e, *next;
 
@@ -189,7 +189,7 @@ static void release(struct event_reader *r, struct event_entry **page, struct ev
 
 /* Entries of a checked reply as a list; *ret_last is the last one's id, *ret_count their number. */
 static void take_entries(const reply_t *entries, struct event_entry **page,
-                         struct event_id *ret_last, size_t *ret_count)
+                         struct stream_id *ret_last, size_t *ret_count)
 {
     *ret_count = reply_count(entries);
     for (size_t i = 0; i < reply_count(entries); i++) {
@@ -217,22 +217,22 @@ static int look_behind_page(struct event_reader *r, const struct event_entry *pa
  * page without it tells that the stream has been trimmed beyond it.
  */
 static int read_page(struct event_reader *r, const char *to, struct event_entry **page,
-                     struct event_id *ret_last, size_t *ret_count, struct cb_error *err)
+                     struct stream_id *ret_last, size_t *ret_count, struct cb_error *err)
 {
     reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
-    char from[EVENT_ID_SIZE];
+    char from[STREAM_ID_SIZE];
 
-    event_id_put(r->place, from);
+    stream_id_put(r->place, from);
     if (redis_link_callv(r->link, &reply, err, "XRANGE", r->key, from, to ? to : "+", "COUNT",
                          EVENT_READER_PAGE_TEXT, NULL) != 0 ||
-        check_page(reply, event_id_before(r->place), err) != 0)
+        check_page(reply, stream_id_before(r->place), err) != 0)
         return -1;
     *ret_last = r->place;
     take_entries(reply, page, ret_last, ret_count);
-    struct event_id most;
-    if (to && event_id_parse(to, &most) && is_before(most, *ret_last))
+    struct stream_id most;
+    if (to && stream_id_parse(to, &most) && is_before(most, *ret_last))
         return cb_error_set(err, REDIS_PROTOCOL, EVENT_READER_ODD_PAGE);
-    bool has_place = *page && event_id_compare((*page)->id, r->place) == 0;
+    bool has_place = *page && stream_id_compare((*page)->id, r->place) == 0;
     if (!has_place && !is_zero(r->place) && look_behind_page(r, *page, *ret_count, err) != 0)
         return -1;
     /* Whatever comes next is continuous with what was read now. */
@@ -250,7 +250,7 @@ static int catch_up(struct event_reader *r, struct cb_error *err)
 static int read_stream_page(struct event_reader *r, struct cb_error *err)
 {
     struct event_entry *page = NULL;
-    struct event_id last;
+    struct stream_id last;
     size_t count;
 
     if (read_page(r, NULL, &page, &last, &count, err) != 0 || catch_up(r, err) != 0) {
@@ -305,13 +305,13 @@ static int block_on_stream(struct event_reader *r, int timeout_ms, struct cb_err
 {
     reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
     struct event_entry *page = NULL;
-    struct event_id last = r->place;
-    char from[EVENT_ID_SIZE], block[16];
+    struct stream_id last = r->place;
+    char from[STREAM_ID_SIZE], block[16];
     const reply_t *entries;
     size_t count;
 
     int ms = event_reader_block_ms(timeout_ms);
-    event_id_put(r->place, from);
+    stream_id_put(r->place, from);
     snprintf(block, sizeof block, "%d", ms);
     redis_link_appendv(r->link, "XREAD", "COUNT", EVENT_READER_PAGE_TEXT, "BLOCK", block, "STREAMS",
                        r->key, from, NULL);
@@ -363,12 +363,12 @@ static int drop_untrue(struct event_reader *r, bool had_place, struct cb_error *
 /* What was told says how far the stream is to be read first. */
 static int read_up_to_told(struct event_reader *r, struct cb_error *err)
 {
-    struct event_id newest = r->told->prev->id, last;
+    struct stream_id newest = r->told->prev->id, last;
     struct event_entry *page = NULL;
-    char to[EVENT_ID_SIZE];
+    char to[STREAM_ID_SIZE];
     size_t count;
 
-    event_id_put(newest, to);
+    stream_id_put(newest, to);
     if (!is_before(r->place, newest)) { /* all of it is old */
         event_reader_list_free(&r->told);
         return 0;
@@ -379,13 +379,13 @@ static int read_up_to_told(struct event_reader *r, struct cb_error *err)
     }
     bool is_last_told = !is_before(last, newest);
     if (count < EVENT_READER_PAGE && !is_last_told) {
-        bool had_place = page && event_id_compare(page->id, r->place) == 0;
+        bool had_place = page && stream_id_compare(page->id, r->place) == 0;
         if (drop_untrue(r, had_place, err) != 0) {
             event_reader_list_free(&page);
             return -1;
         }
         newest = r->told && is_before(last, r->told->prev->id) ? r->told->prev->id : last;
-        is_last_told = event_id_compare(newest, last) == 0;
+        is_last_told = stream_id_compare(newest, last) == 0;
     }
     release(r, &page, count < EVENT_READER_PAGE ? newest : last);
     if (count < EVENT_READER_PAGE && !is_last_told)
@@ -397,7 +397,7 @@ static int read_up_to_told(struct event_reader *r, struct cb_error *err)
 static int look_at_stream(struct event_reader *r, struct cb_error *err)
 {
     struct event_entry *page = NULL;
-    struct event_id last;
+    struct stream_id last;
     size_t count;
 
     if (read_page(r, NULL, &page, &last, &count, err) != 0 || catch_up(r, err) != 0) {

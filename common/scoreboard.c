@@ -223,7 +223,7 @@ void scoreboard_set_entry(struct scoreboard_slot *slot, const char *entry_id)
     atomic_store_explicit(&slot->entry_seq, seq + 2, memory_order_release);
 }
 
-void scoreboard_get_entry(const struct scoreboard_slot *slot, char out[44])
+void scoreboard_get_entry(const struct scoreboard_slot *slot, char out[STREAM_ID_SIZE])
 {
     for (int i = 0; i < ENTRY_READ_TRIES; i++) {
         uint32_t before = atomic_load_explicit(&slot->entry_seq, memory_order_acquire);

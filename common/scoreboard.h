@@ -11,6 +11,7 @@
 
 #include "common/err.h"
 #include "common/log_ring.h"
+#include "common/stream_id.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -125,10 +126,10 @@ struct scoreboard_slot {
     _Atomic uint64_t reconnects;
     _Atomic int method; /* index of the one being handled, -1 */
     _Atomic uint32_t entry_seq;
-    char entry_id[44];          /* stream id being handled; "" = none */
-    _Atomic uint32_t rules_seq; /* as entry_seq, for the next four */
-    char rules_version[17];     /* the first digits; "" = this worker has no rules */
-    char rules_problem[160];    /* why calls are refused; "" = nothing is wrong */
+    char entry_id[STREAM_ID_SIZE]; /* stream id being handled; "" = none */
+    _Atomic uint32_t rules_seq;    /* as entry_seq, for the next four */
+    char rules_version[17];        /* the first digits; "" = this worker has no rules */
+    char rules_problem[160];       /* why calls are refused; "" = nothing is wrong */
     _Atomic uint32_t rules;
     _Atomic uint64_t decisions[SCOREBOARD_DECISIONS]; /* by enum scoreboard_decision */
     _Atomic uint64_t
@@ -231,7 +232,7 @@ void scoreboard_beat(struct scoreboard_slot *slot);
 /* NULL or "" clears. */
 void scoreboard_set_entry(struct scoreboard_slot *slot, const char *entry_id);
 /* A consistent copy; gives "" when none is set or the writer died while writing. */
-void scoreboard_get_entry(const struct scoreboard_slot *slot, char out[44]);
+void scoreboard_get_entry(const struct scoreboard_slot *slot, char out[STREAM_ID_SIZE]);
 
 /* The rules that a worker decides by, and what is wrong with them (NULL: nothing; what is too long is cut). */
 void scoreboard_set_rules(struct scoreboard_slot *slot, const char *version, size_t rules,

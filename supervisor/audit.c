@@ -45,7 +45,7 @@ struct audit {
     struct event *timer;
     struct audit_position pos;  /* the file's last line */
     struct audit_position next; /* …when what is being written is in it */
-    char last[AUDIT_ID_SIZE];   /* of the stream's last entry, as the tick told; "" = none */
+    char last[STREAM_ID_SIZE];  /* of the stream's last entry, as the tick told; "" = none */
     bool is_open;
     bool has_position; /* pos is known: from the file, from Redis, or this is the first line */
     bool has_head;     /* what Redis knows of our last line has been looked at */
@@ -145,7 +145,7 @@ static void put_rewound(struct audit *a, struct buf *out, int64_t added, int64_t
                added, a->next.id);
     json_put_cstr(&data, last);
     buf_putc(&data, '}');
-    if (audit_id_compare(last, a->next.id) < 0)
+    if (stream_id_compare_texts(last, a->next.id) < 0)
         snprintf(a->next.id, sizeof a->next.id, "%s", last);
     put_own(a, out, AUDIT_REWOUND, n, &data);
     a->is_resync = true;
@@ -247,7 +247,7 @@ static void make_lines(struct audit *a, const reply_t *reply, struct buf *out)
     const reply_t *entries = reply_at(reply, REPLY_ENTRIES);
     bool is_all = reply_int(reply_at(reply, REPLY_IS_ALL)) == 1;
 
-    if (added < a->next.n || audit_id_compare(last, a->next.id) < 0)
+    if (added < a->next.n || stream_id_compare_texts(last, a->next.id) < 0)
         put_rewound(a, out, added, is_all ? added - (int64_t)reply_count(entries) : gone, last);
     else if (!a->is_resync && gone > a->next.n)
         put_gap(a, out, gone);
@@ -277,8 +277,8 @@ static bool is_sound(const struct audit *a, const reply_t *reply)
         return false;
     for (size_t i = 0; i < reply_count(entries); i++) {
         const char *id = reply_str(reply_at(reply_at(entries, i), 0));
-        if (!audit_id_is_valid(id) || audit_id_compare(id, before) <= 0 ||
-            audit_id_compare(id, last) > 0)
+        if (!audit_id_is_valid(id) || stream_id_compare_texts(id, before) <= 0 ||
+            stream_id_compare_texts(id, last) > 0)
             return false;
         before = id;
     }

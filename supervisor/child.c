@@ -435,7 +435,7 @@ void child_reaped(struct child *c, int status)
     bool is_config = WIFEXITED(status) && WEXITSTATUS(status) == EXITCODE_CONFIG;
     bool is_clean = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     char how[32];
-    char entry[44];
+    char entry[STREAM_ID_SIZE];
 
     describe_death(c, status, how, sizeof how);
     scoreboard_get_entry(slot, entry);

@@ -170,7 +170,7 @@ static json_object *worker_object(const struct child *c)
     const struct scoreboard_slot *slot = child_slot(c);
     json_object *o = json_object_new_object();
     int64_t now = clock_mono_ms();
-    char entry[44];
+    char entry[STREAM_ID_SIZE];
 
     scoreboard_get_entry(slot, entry);
     put_str(o, "domain", c->domain);

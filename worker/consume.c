@@ -393,7 +393,7 @@ static size_t sort_redelivered(struct consumer *c)
 /* A reply that the link does not take: if it was that of a single entry, the entry is to blame. */
 static int give_back_unread(struct consumer *c, const char *how, struct cb_error *err)
 {
-    char entry[SESSION_ENTRY_SIZE] = "*";
+    char entry[STREAM_ID_SIZE] = "*";
 
     c->careful_until_ms = clock_mono_ms() + CAREFUL_MS;
     if (c->was_careful && session_oldest_pending(c->session, entry, err) != 0)

@@ -254,15 +254,14 @@ int session_hand_on(struct session *s, const char *blame, const char *how, struc
     return status;
 }
 
-int session_oldest_pending(struct session *s, char ret_entry[SESSION_ENTRY_SIZE],
-                           struct cb_error *err)
+int session_oldest_pending(struct session *s, char ret_entry[STREAM_ID_SIZE], struct cb_error *err)
 {
     reply_t *reply CB_CLEANUP(reply_free_ptr) = NULL;
 
     if (redis_link_callv(s->link, &reply, err, "XPENDING", s->stream, "workers", "-", "+", "1",
                          s->consumer, NULL) != 0)
         return -1;
-    snprintf(ret_entry, SESSION_ENTRY_SIZE, "%s", reply_str(reply_at(reply_at(reply, 0), 0)));
+    snprintf(ret_entry, STREAM_ID_SIZE, "%s", reply_str(reply_at(reply_at(reply, 0), 0)));
     return 0;
 }
 

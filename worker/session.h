@@ -14,10 +14,9 @@
 #include "common/connect.h"
 #include "common/log.h"
 #include "common/scripts.h"
+#include "common/stream_id.h"
 #include "worker/outage.h"
 #include "worker/supervised.h"
-
-enum { SESSION_ENTRY_SIZE = 44 }; /* two numbers of 20 digits */
 
 /* In err->code, beside enum redis_fault: the data is not for this version. */
 enum { SESSION_UNSUITABLE = 1000 };
@@ -59,8 +58,7 @@ int session_create_group(struct session *s, struct redis_link *link, struct cb_e
  * none is charged. */
 int session_hand_on(struct session *s, const char *blame, const char *how, struct cb_error *err);
 /* The oldest entry that is pending on our own consumer, "" when there is none. */
-int session_oldest_pending(struct session *s, char ret_entry[SESSION_ENTRY_SIZE],
-                           struct cb_error *err);
+int session_oldest_pending(struct session *s, char ret_entry[STREAM_ID_SIZE], struct cb_error *err);
 /* Makes a blocked XREADGROUP on the first link return at once (for draining). May be called from the idle
  * hook of any call: while the second link is in use it is put off to that call's end. */
 void session_unblock(struct session *s);

@@ -45,8 +45,8 @@ struct input {
     int block_ms;   /* of the last command; -1: none */
     size_t asked;   /* at one moment */
     struct event_reader *r;
-    struct event_id held; /* given, and not to be acknowledged yet */
-    struct event_id last; /* given or passed over by a gap */
+    struct stream_id held; /* given, and not to be acknowledged yet */
+    struct stream_id last; /* given or passed over by a gap */
     unsigned opened;
 };
 
@@ -152,12 +152,12 @@ static bool next_reply(void *arg, struct redis_link *link)
 
 /* ---- the commands ---- */
 
-static bool is_ready(const struct event_reader *r, struct event_id id)
+static bool is_ready(const struct event_reader *r, struct stream_id id)
 {
     const struct event_entry *e;
 
     DL_FOREACH (r->ready, e)
-        if (event_id_compare(e->id, id) == 0)
+        if (stream_id_compare(e->id, id) == 0)
             return true;
     return false;
 }
@@ -165,9 +165,9 @@ static bool is_ready(const struct event_reader *r, struct event_id id)
 static void check_ack(const struct input *in, int argc, const char *const *argv)
 {
     for (int i = 3; i < argc; i++) {
-        struct event_id id;
-        cb_assert(event_id_parse(argv[i], &id));
-        cb_assert(!is_ready(in->r, id) && event_id_compare(id, in->held) != 0);
+        struct stream_id id;
+        cb_assert(stream_id_parse(argv[i], &id));
+        cb_assert(!is_ready(in->r, id) && stream_id_compare(id, in->held) != 0);
     }
 }
 
@@ -193,10 +193,10 @@ static void take_command(void *arg, struct redis_link *link, int argc, const cha
 
 /* ---- the reader ---- */
 
-static void check_order(struct input *in, struct event_id id)
+static void check_order(struct input *in, struct stream_id id)
 {
     if (in->how & HAS_GROUP && in->opened != fake_server.opened)
-        in->last = (struct event_id){0, 0};
+        in->last = (struct stream_id){0, 0};
     in->opened = fake_server.opened;
     cb_assert(is_before(in->last, id));
     in->last = id;
@@ -241,12 +241,12 @@ static void acknowledge(struct input *in)
     if (!(in->how & IS_ACKED_BY_ID))
         event_reader_ack(in->r, &err);
     else if (!is_zero(in->held)) /* what was given before that one */
-        event_reader_ack_upto(in->r, event_id_before(in->held), &err);
+        event_reader_ack_upto(in->r, stream_id_before(in->held), &err);
 }
 
-static void check_place(const struct input *in, struct event_id *before)
+static void check_place(const struct input *in, struct stream_id *before)
 {
-    struct event_id place;
+    struct stream_id place;
 
     if (in->how & HAS_GROUP || !event_reader_place(in->r, &place))
         return;
@@ -302,7 +302,7 @@ static void read_all(struct input *in)
         .has_channels = in->how & HAS_CHANNELS,
         .can_do_without = true,
     };
-    struct event_id place = {0, 0};
+    struct stream_id place = {0, 0};
     int losses = 0;
 
     in->r = event_reader_new(&config);
@@ -323,7 +323,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     fake_server = (struct fake_server){.command = take_command, .more = next_reply, .arg = &in};
     clock_fake_set(1000000000, 1700000000000000);
     if (in.how & HAS_SINCE && !(in.how & HAS_GROUP))
-        in.last = (struct event_id){5, 1};
+        in.last = (struct stream_id){5, 1};
     read_all(&in);
     clock_fake_stop();
     reply_free(in.next);

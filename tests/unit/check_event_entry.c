@@ -29,17 +29,17 @@ START_TEST(ids)
                                       "0x1-0",
                                       "$",
                                       "18446744073709551616"};
-    struct event_id id;
-    char text[EVENT_ID_SIZE];
+    struct stream_id id;
+    char text[STREAM_ID_SIZE];
 
     for (size_t i = 0; i < CB_ARRAY_LEN(good); i++) {
-        ck_assert_msg(event_id_parse(good[i], &id), "%s", good[i]);
-        event_id_put(id, text);
+        ck_assert_msg(stream_id_parse(good[i], &id), "%s", good[i]);
+        stream_id_put(id, text);
         ck_assert_str_eq(text, strchr(good[i], '-') ? good[i] : "0-0");
     }
     for (size_t i = 0; i < CB_ARRAY_LEN(bad); i++) {
-        id = (struct event_id){7, 7};
-        ck_assert_msg(!event_id_parse(bad[i], &id), "%s", bad[i]);
+        id = (struct stream_id){7, 7};
+        ck_assert_msg(!stream_id_parse(bad[i], &id), "%s", bad[i]);
         ck_assert_uint_eq(id.ms, 7);
     }
 }
@@ -47,11 +47,11 @@ END_TEST
 
 START_TEST(order)
 {
-    static const struct event_id rising[] = {{0, 0},          {0, 1}, {1, 0},
-                                             {1, UINT64_MAX}, {2, 0}, {UINT64_MAX, 0}};
+    static const struct stream_id rising[] = {{0, 0},          {0, 1}, {1, 0},
+                                              {1, UINT64_MAX}, {2, 0}, {UINT64_MAX, 0}};
     for (size_t i = 0; i < CB_ARRAY_LEN(rising); i++)
         for (size_t k = 0; k < CB_ARRAY_LEN(rising); k++) {
-            int want = (i > k) - (i < k), got = event_id_compare(rising[i], rising[k]);
+            int want = (i > k) - (i < k), got = stream_id_compare(rising[i], rising[k]);
             ck_assert_int_eq((got > 0) - (got < 0), want);
         }
 }
@@ -99,8 +99,8 @@ START_TEST(a_list_is_sorted_and_has_each_once)
         event_list_insert(&list, entry(unsorted[i]));
     DL_FOREACH_SAFE(list, e, next)
     {
-        char text[EVENT_ID_SIZE];
-        event_id_put(e->id, text);
+        char text[STREAM_ID_SIZE];
+        stream_id_put(e->id, text);
         ck_assert_uint_lt(n, CB_ARRAY_LEN(wanted));
         ck_assert_str_eq(text, wanted[n++]);
         DL_DELETE(list, e);

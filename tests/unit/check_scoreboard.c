@@ -166,7 +166,7 @@ END_TEST
 START_TEST(entries)
 {
     static struct scoreboard_slot slot;
-    char got[44];
+    char got[STREAM_ID_SIZE];
 
     scoreboard_get_entry(&slot, got);
     ck_assert_str_eq(got, "");
@@ -189,7 +189,7 @@ END_TEST
 START_TEST(a_writer_that_died_half_way_names_nothing)
 {
     static struct scoreboard_slot slot;
-    char got[44];
+    char got[STREAM_ID_SIZE];
 
     scoreboard_set_entry(&slot, "1-1");
     atomic_fetch_add(&slot.entry_seq, 1);
@@ -216,7 +216,7 @@ START_TEST(entries_are_never_torn)
         }
     int seen = 0;
     for (int i = 0; i < 200000; i++) {
-        char got[44];
+        char got[STREAM_ID_SIZE];
         scoreboard_get_entry(slot, got);
         ck_assert(got[0] == '\0' || strcmp(got, one) == 0 || strcmp(got, two) == 0);
         seen += got[0] != '\0';
