@@ -260,6 +260,7 @@ static void take_tick(struct instance *i, const reply_t *reply)
         log_event(EV_instance_offline, LOG_I("tasks", moved));
     if (reply_bytes(reply_at(reply, 8)) > 0)
         say_problem(i, reply_str(reply_at(reply, 8)));
+    i->hooks.ours(i->hooks.arg);
     note_registered(i);
     tick_went_well(i);
     take_orphan(i, reply_str(reply_at(reply, 10)));

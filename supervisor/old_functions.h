@@ -1,6 +1,6 @@
 /*
  * old_functions.h: functions that another version of this program left in Redis, which keeps them with the data. They are removed
- * at a daemon's first connection. Whoever still runs that version loads what it calls again, as after any loss.
+ * when a daemon's first tick went well. Whoever still runs that version loads what it calls again, as after any loss.
  */
 #ifndef CB_OLD_FUNCTIONS_H
 #define CB_OLD_FUNCTIONS_H

@@ -245,13 +245,10 @@ static void on_up(void *arg)
 
     if (s->had_redis)
         atomic_fetch_add(&s->scoreboard->global.redis_reconnects, 1);
-    else
-        old_functions_remove(s->redis);
     s->had_redis = true;
     durable_look(s->durable);
     lineage_look(s->lineage);
-    handon_resume(s->handon);
-    leftover_look(s->leftover, s->redis);
+    handon_resume(s->handon); /* of workers that were ours */
     instance_resume(s->instance);
 }
 
@@ -273,6 +270,18 @@ static void on_redis_gone(void *arg)
 }
 
 /* ---- this instance ---- */
+
+/* Not before: what seems left over of an earlier life may be the workers of a live daemon that has our id, and is to
+ * be left alone. With each tick, as a look may have been cut off, and after an upgrade in place nothing is registered. */
+static void on_ours(void *arg)
+{
+    struct supervisor *s = arg;
+
+    leftover_look(s->leftover, s->redis);
+    if (!s->had_id)
+        old_functions_remove(s->redis);
+    s->had_id = true;
+}
 
 static void on_registered(void *arg)
 {
@@ -434,6 +443,7 @@ static int make_parts(struct supervisor *s, const char *secret, struct inherit *
                       struct cb_error *err)
 {
     const struct instance_hooks hooks = {.arg = s,
+                                         .ours = on_ours,
                                          .registered = on_registered,
                                          .refused = on_refused,
                                          .changed = changed,

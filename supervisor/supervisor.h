@@ -75,6 +75,7 @@ struct supervisor {
     struct upgrade upgrade;
     int64_t started_ms; /* monotonic */
     bool had_redis;     /* there was a connection */
+    bool had_id;        /* a tick has said that the instance id is ours */
     bool is_advised;    /* what should be changed in Redis has been said */
     struct log_repeat unsuitable_said;
     int exit_code;

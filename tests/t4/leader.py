@@ -26,6 +26,13 @@ def hosts(redis, n, **config):
     return [Daemon(redis, config=merge(SMALL, config), instance=f"host-{i}") for i in range(n)]
 
 
+def client_ids(redis, prefix="twin/"):
+    """Ids and names of the workers' connections."""
+    with redis.client() as r:
+        clients = [dict(f.split("=", 1) for f in line.split()) for line in r.text("CLIENT", "LIST").splitlines()]
+    return {(c["id"], c["name"]) for c in clients if c["name"].startswith(prefix)}
+
+
 def by_leadership(redis, daemons):
     """(the leader, the others)."""
     wait_until(lambda: leader(redis)[0], 5, "a leader")
@@ -60,6 +67,27 @@ def same_id():
             check(r.hash("cb:instance:twin")["inc"] != inc, "a new incarnation")
         equal(len(events(first, "instance.registered")), 2)
         first.stop()
+        second.stop(check=False)
+
+
+@case("who is refused an id has touched nothing of the daemon that has it: no connection, no request, no function", faults="F03")
+def same_id_in_hand():
+    with PrivateRedis() as redis, Daemon(redis, config=merge(SMALL, {"domains": {"test": {"workers": 1}}}), instance="twin") as first:
+        wait_until(lambda: first.status()["status"] == "healthy", 5, "it serves")
+        stale = "claudebench_task_create_0123456789abcdef"  # of another version, as the one that is refused may be
+        with redis.client() as r:
+            r.call("FUNCTION", "LOAD", f"#!lua name={stale}\nredis.register_function('{stale}', function() return 1 end)")
+        connections = client_ids(redis)
+        c = first.caller()
+        request = c.send("test.circuit", {"delay": 4000})
+        wait_until(lambda: first.pending("test"), 5, "a worker has it in hand")
+        second = Daemon(redis, config=SMALL, instance="twin", ready=False)
+        second.process.wait(10)
+        equal(second.process.returncode, 75)
+        equal([second.events(e) for e in ("leftover_killed", "requests_handed_on", "functions_removed")], [[], [], []])
+        check(c.wait_all([request], 10)[0].ok, "answered")
+        equal([c.doubles, first.duplicates()], [[], 0], "handled once")
+        equal(connections - client_ids(redis), set(), "connections of workers that are gone")
         second.stop(check=False)
 
 
