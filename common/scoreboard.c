@@ -253,6 +253,41 @@ static void put_cut(char *out, size_t size, const char *text)
     out[len] = '\0';
 }
 
+/* ---- what the supervisor sees ---- */
+
+void scoreboard_set_trouble(struct scoreboard_global *g, enum scoreboard_trouble which,
+                            const char *what)
+{
+    struct scoreboard_text *t = &g->troubles[which];
+    uint32_t seq = atomic_load_explicit(&t->seq, memory_order_relaxed);
+
+    seq += seq & 1; /* an earlier supervisor died while it wrote */
+    atomic_store_explicit(&t->seq, seq + 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    put_cut(t->text, sizeof t->text, what ? what : "");
+    atomic_store_explicit(&t->seq, seq + 2, memory_order_release);
+}
+
+bool scoreboard_get_trouble(const struct scoreboard_global *g, enum scoreboard_trouble which,
+                            char out[160])
+{
+    const struct scoreboard_text *t = &g->troubles[which];
+
+    for (int i = 0; i < ENTRY_READ_TRIES; i++) {
+        uint32_t before = atomic_load_explicit(&t->seq, memory_order_acquire);
+        if (before & 1)
+            continue;
+        memcpy(out, t->text, sizeof t->text);
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load_explicit(&t->seq, memory_order_relaxed) == before) {
+            out[sizeof t->text - 1] = '\0';
+            return out[0] != '\0';
+        }
+    }
+    out[0] = '\0';
+    return false;
+}
+
 /* ---- rules ---- */
 
 const char *scoreboard_decision_name(enum scoreboard_decision decision)

@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 enum {
-    SCOREBOARD_VERSION = 11, /* of the layout: to be raised when it changes */
+    SCOREBOARD_VERSION = 12, /* of the layout: to be raised when it changes */
     SCOREBOARD_SLOTS = 256,
     SCOREBOARD_LOG_LEVELS = 16,
     SCOREBOARD_METHODS = 64,
@@ -164,6 +164,16 @@ struct scoreboard_turn {
     _Atomic int64_t busy_until_us; /* monotonic: turns are taken until then */
 };
 
+/* What only the supervisor sees, and system.health tells too. */
+enum scoreboard_trouble {
+    TROUBLE_AUDIT, /* the audit file is not written */
+    SCOREBOARD_TROUBLES,
+};
+struct scoreboard_text {
+    _Atomic uint32_t seq; /* odd while the text is being written */
+    char text[160];       /* "" = nothing is wrong */
+};
+
 /* Written by the supervisor, read by workers (system.health, memory gate) and by `status`; turns are the workers' own. */
 struct scoreboard_global {
     uint32_t magic;
@@ -200,7 +210,8 @@ struct scoreboard_global {
     _Atomic uint64_t audit_waiting; /* …not in it yet */
     _Atomic uint64_t audit_lost;    /* …that were gone before they were read */
     _Atomic uint64_t audit_local;   /* calls that clients decided alone in the last hour */
-    struct scoreboard_turn turns[SCOREBOARD_DOMAINS]; /* as restarts_by */
+    struct scoreboard_turn turns[SCOREBOARD_DOMAINS];     /* as restarts_by */
+    struct scoreboard_text troubles[SCOREBOARD_TROUBLES]; /* by enum scoreboard_trouble */
     char instance_id[132];
     char incarnation[36];
 };
@@ -222,6 +233,13 @@ void scoreboard_detach(struct scoreboard *sb); /* accepts NULL */
 bool scoreboard_is_memory_short(const struct scoreboard_global *g);
 /* The same rule, for who has the figures from elsewhere; `max_bytes` 0: there is no limit. */
 bool scoreboard_memory_is_short(uint64_t used_bytes, uint64_t max_bytes);
+
+/* For the supervisor alone: what is wrong; NULL: nothing. What is too long is cut. */
+void scoreboard_set_trouble(struct scoreboard_global *g, enum scoreboard_trouble which,
+                            const char *what);
+/* A consistent copy; false and "" when nothing is wrong, or the supervisor died while it wrote. */
+bool scoreboard_get_trouble(const struct scoreboard_global *g, enum scoreboard_trouble which,
+                            char out[160]);
 
 /* Adds the counters of a worker that is gone to `retired`. */
 void scoreboard_retire(struct scoreboard *sb, const struct scoreboard_slot *slot);

@@ -142,9 +142,12 @@ static enum health_status look_at_rules(struct health *h)
 /* Everything works without it, but somebody relies on it. */
 static enum health_status look_at_audit(struct health *h)
 {
+    struct scoreboard_global *g = &h->supervisor->scoreboard->global;
     struct audit_status audit;
+    bool is_failing = audit_status(h->supervisor->audit, &audit) && audit.error[0];
 
-    if (!audit_status(h->supervisor->audit, &audit) || !audit.error[0])
+    scoreboard_set_trouble(g, TROUBLE_AUDIT, is_failing ? audit.error : NULL);
+    if (!is_failing)
         return HEALTH_HEALTHY;
     add_reason(h, "the audit file is not written: %s", audit.error);
     return HEALTH_DEGRADED;

@@ -293,6 +293,24 @@ def two():
             equal(numbers(f"{a.dir}/audit.jsonl"), list(range(205)))
 
 
+@case("a file that cannot be written: status and system.health say the same, until it can")
+def told_by_both():
+    with Daemon() as a, Daemon(config={"audit": {"file": f"{a.dir}/audit.jsonl"}}, ready=False) as b:
+        wait_until(lambda: b.events("daemon_ready"), 15, "it serves all the same")
+        def told():
+            health, shown = b.caller().call("system.health"), b.status()
+            return health["status"], health["services"]["audit"], shown["status"], health["reasons"], shown["reasons"]
+
+        wait_until(lambda: told()[:3] == ("degraded", "degraded", "degraded"), 10, "told")
+        status_of, _, _, reasons, shown = told()
+        equal((status_of, reasons), ("degraded", shown))
+        check(["another process writes to it" in reasons[0], "the audit file is not written: " in reasons[0]] == [True, True], f"{reasons}")
+        a.stop()
+        wait_until(lambda: told() == ("healthy", "ok", "healthy", [], []), 15, lambda: f"over: {told()}")
+    with Daemon(config={"audit": {"file": ""}}) as d:
+        equal(d.caller().call("system.health")["services"]["audit"], "disabled")
+
+
 @case("audit.fsync always and no; no file at all: nothing is written, and the stream is shown")
 def options():
     for word in ("always", "no"):

@@ -308,6 +308,28 @@ START_TEST(short_of_memory)
 }
 END_TEST
 
+START_TEST(troubles)
+{
+    struct scoreboard_global g = {0};
+    char out[160], longer[200];
+
+    ck_assert(!scoreboard_get_trouble(&g, TROUBLE_AUDIT, out));
+    ck_assert_str_eq(out, "");
+    memset(longer, 'x', sizeof longer);
+    longer[sizeof longer - 1] = '\0';
+    scoreboard_set_trouble(&g, TROUBLE_AUDIT, longer);
+    ck_assert(scoreboard_get_trouble(&g, TROUBLE_AUDIT, out));
+    ck_assert_uint_eq(strlen(out), sizeof out - 1);
+    atomic_fetch_add(&g.troubles[TROUBLE_AUDIT].seq, 1); /* the supervisor died while it wrote */
+    ck_assert(!scoreboard_get_trouble(&g, TROUBLE_AUDIT, out));
+    scoreboard_set_trouble(&g, TROUBLE_AUDIT, "full");
+    ck_assert(scoreboard_get_trouble(&g, TROUBLE_AUDIT, out));
+    ck_assert_str_eq(out, "full");
+    scoreboard_set_trouble(&g, TROUBLE_AUDIT, NULL);
+    ck_assert(!scoreboard_get_trouble(&g, TROUBLE_AUDIT, out));
+}
+END_TEST
+
 START_TEST(state_names)
 {
     for (int s = WORKER_EMPTY; s <= WORKER_DRAINING; s++)
@@ -333,6 +355,7 @@ static void add_tests(TCase *tc)
     tcase_add_test(tc, buckets_hold_what_they_say);
     tcase_add_test(tc, percentiles);
     tcase_add_test(tc, short_of_memory);
+    tcase_add_test(tc, troubles);
     tcase_add_test(tc, state_names);
 }
 

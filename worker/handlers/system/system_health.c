@@ -29,6 +29,9 @@ static const struct field service_fields[] = {
                "The archive, as this host's archive workers see it: down when they wait for "
                "PostgreSQL, degraded when it is behind by more than archive.lag_ms, disabled when "
                "this host has none."),
+    FIELD_ENUM("audit", REQUIRED, services,
+               "This host's audit file: degraded when it is not written, disabled when there is "
+               "to be none."),
     FIELD_END,
 };
 static const struct field reason_element[] = {
@@ -59,6 +62,7 @@ struct health {
     const char *hosts;
     const char *hooks;
     const char *postgres;
+    const char *audit;
     const char *reasons[REASONS_MAX];
     size_t nreasons;
     struct arena *arena;
@@ -130,6 +134,20 @@ static void look_at_archive(struct health *h, const struct handler_context *ctx)
     }
 }
 
+static void look_at_audit(struct health *h, const struct handler_context *ctx)
+{
+    char problem[160], text[sizeof problem + 40];
+
+    if (!ctx->opts->audit.file[0])
+        return;
+    h->audit = "ok";
+    if (!scoreboard_get_trouble(&ctx->board->global, TROUBLE_AUDIT, problem))
+        return;
+    h->audit = "degraded";
+    snprintf(text, sizeof text, "the audit file is not written: %s", problem);
+    complain(h, text);
+}
+
 static void look(struct health *h, const struct handler_context *ctx, struct arena *arena)
 {
     const struct scoreboard *board = ctx->board;
@@ -143,6 +161,7 @@ static void look(struct health *h, const struct handler_context *ctx, struct are
                          .hosts = "ok",
                          .hooks = "ok",
                          .postgres = "disabled",
+                         .audit = "disabled",
                          .arena = arena};
     if (scoreboard_is_memory_short(g)) {
         h->redis = "degraded";
@@ -160,6 +179,7 @@ static void look(struct health *h, const struct handler_context *ctx, struct are
     look_at_hosts(h, g);
     look_at_rules(h, board);
     look_at_archive(h, ctx);
+    look_at_audit(h, ctx);
 }
 
 /* A supervisor that is silent does not tell since when. */
@@ -184,8 +204,8 @@ static int prepare(struct prepare *p)
         p,
         arena_printf(p->arena,
                      "{\"redis\":\"%s\",\"workers\":\"%s\",\"supervisor\":\"%s\",\"hosts\":\"%s\","
-                     "\"hooks\":\"%s\",\"postgres\":\"%s\"}",
-                     h.redis, h.workers, h.supervisor, h.hosts, h.hooks, h.postgres));
+                     "\"hooks\":\"%s\",\"postgres\":\"%s\",\"audit\":\"%s\"}",
+                     h.redis, h.workers, h.supervisor, h.hosts, h.hooks, h.postgres, h.audit));
     prepare_arg_str(p, arena_printf(p->arena, "\"%s\"", since));
     prepare_arg_str(p, arena_printf(p->arena, "%" PRIu64,
                                     scoreboard_decisions(p->ctx->board, DECISION_FALLBACK)));
