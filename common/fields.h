@@ -143,7 +143,7 @@ struct field_problem {
     char path[160];     /* "tasks[3].text"; "" for the whole. A missing or unknown member's path is
                            its own or its object's, respectively */
     char expected[160]; /* "string of 1 to 500 bytes" */
-    char got[80]; /* "number 101", "empty string", "object with unknown member \"x\"", "nothing"
+    char got[160]; /* "number 101", "empty string", "object with unknown member \"x\"", "nothing"
                            (escaped, cut; never a token) */
 };
 

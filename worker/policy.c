@@ -259,6 +259,13 @@ size_t policy_rules(const struct policy *p)
     return p->system.rules ? rules_count(p->system.rules) : 0;
 }
 
+/* The folder is known to whoever configured it; the room is for the reason. */
+static const char *without_folder(const char *problem, const char *path, const char *file)
+{
+    size_t folder = strlen(path) - strlen(file);
+    return strncmp(problem, path, folder) == 0 ? problem + folder : problem;
+}
+
 bool policy_try_file(const struct policy *p, const char *file, struct arena *arena,
                      const char **ret_problem)
 {
@@ -267,8 +274,10 @@ bool policy_try_file(const struct policy *p, const char *file, struct arena *are
     char *problem = NULL;
 
     policy_set_init(&set, path, true);
-    if (load(&set, &set.rules, &problem) != 0)
-        *ret_problem = arena_strndup(arena, problem, strlen(problem));
+    if (load(&set, &set.rules, &problem) != 0) {
+        const char *shown = without_folder(problem, path, file);
+        *ret_problem = arena_strndup(arena, shown, strlen(shown));
+    }
     bool is_good = set.rules != NULL;
     free(problem);
     policy_set_done(&set);

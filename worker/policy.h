@@ -87,7 +87,7 @@ bool policy_member(const struct policy *p, enum rules_event event, size_t i,
 /* What is wrong with the system's rules; NULL: nothing. */
 const char *policy_problem(const struct policy *p);
 size_t policy_rules(const struct policy *p);
-/* True when a file of the chain's folder can be used; else what is wrong, in the arena. */
+/* True when a file of the chain's folder can be used; else what is wrong, in the arena, beginning with the file's name. */
 bool policy_try_file(const struct policy *p, const char *file, struct arena *arena,
                      const char **ret_problem);
 

@@ -151,6 +151,9 @@ def chain():
               ["none", "modify", "none", "modify"])
         for file in ("../rules/system.yaml", "/etc/x.yaml", "missing.yaml", ".hidden.yaml", "a/b.yaml", "rm -rf.yaml", "two.txt"):
             equal(c.refused("hook.register", {"name": "x", "type": "pre_tool", "file": file})["path"], "file")
+        absent = "m" * 100 + ".yaml"
+        equal(c.refused("hook.register", {"name": "x", "type": "pre_tool", "file": absent})["got"],
+              f"{absent}: cannot be read: No such file or directory", "the reason is whole")
         kinds = [e["kind"].decode() for _, e in d.stream("stream:audit")]
         equal([kinds.count("hook.register"), kinds.count("hook.unregister")], [8, 5])
 
