@@ -74,13 +74,27 @@ static void on_late(evutil_socket_t fd, short what, void *arg)
     kill(u->checker, SIGKILL); /* the reaper says the rest */
 }
 
+/* The checker is given it by -c, also when nobody gave that to us: it would name the wrong cause. */
+static bool is_config_there(const struct upgrade *u)
+{
+    const char *file = u->supervisor->config->source.file;
+    char *why CB_CLEANUP(mem_free_ptr) = NULL;
+
+    if (!file || access(file, F_OK) == 0)
+        return true;
+    why = mem_printf("the configuration in force, %s, is not there any more: %s", file,
+                     strerror(errno));
+    failed(why);
+    return false;
+}
+
 void upgrade_begin(struct upgrade *u)
 {
     const struct timeval bound = {.tv_sec = CHECK_SECONDS};
     struct cb_error err = {0};
     char *argv[ARGS_MAX];
 
-    if (u->checker > 0 || stop_is_stopping(&u->supervisor->stop))
+    if (u->checker > 0 || stop_is_stopping(&u->supervisor->stop) || !is_config_there(u))
         return;
     u->output_fd = memfd_create("upgrade-check", MFD_CLOEXEC);
     const struct spawn_fd fds[] = {{u->supervisor->null_fd, STDIN_FILENO},

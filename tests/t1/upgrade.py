@@ -143,6 +143,17 @@ def refused():
         check(wrong.returncode == 78 and b"needs a restart" in wrong.stderr, wrong.stderr)
 
 
+@case("a configuration that is gone: the refusal says that the one in force is, whoever named it")
+def config_is_gone():
+    with Daemon() as d:
+        os.unlink(d.config_path)
+        procs.kill(d.pid, signal.SIGUSR2)
+        wait_until(lambda: d.events("upgrade_failed"), 10, "refused")
+        equal(d.events("upgrade_failed")[0]["reason"],
+              f'"the configuration in force, {d.config_path}, is not there any more: No such file or directory"')
+        d.write_config()
+
+
 @case("a configuration that is broken just after it was asked about ends nobody: the options that were in force stay")
 def broken_meanwhile():
     with Installed(config={"limits": {"text_bytes": 10}}) as d:
