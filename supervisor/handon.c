@@ -11,13 +11,10 @@
 #include "common/keys.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "common/requeue.h"
 #include "supervisor/client_list.h"
 
 enum {
-    REQUEUE_LIMIT = 100,
-    REQUEUE_MEMBERS = 5, /* of lua/requeue.lua's reply */
-    CRASHES_MAX = 3,
-    REDELIVERIES_MAX = 10,
     ROUNDS_AT_ONCE =
         10, /* a worker reads far fewer requests than these hand on; behind them there is a pause */
     RETRY_MS = 200
@@ -131,8 +128,12 @@ static void on_requeued(void *arg, const reply_t *reply)
 static void requeue(struct work *w)
 {
     const struct options *opts = w->handon->opts;
-    const char *prefix = opts->redis.prefix;
-    CB_CLEANUP(arena_done) struct arena keys = ARENA_INIT;
+    CB_CLEANUP(arena_done) struct arena arena = ARENA_INIT;
+    const struct requeue what = {
+        .stream = keys_make(&arena, opts->redis.prefix, KEY_REQUESTS, w->domain),
+        .consumer = w->consumer,
+        .entry = w->entry,
+        .how = w->how};
     struct script_call call;
 
     if (!redis_conn_is_up(w->handon->conn)) {
@@ -141,17 +142,7 @@ static void requeue(struct work *w)
     }
     fault_point_text("handon_requeue", w->consumer, strlen(w->consumer));
     script_call_init(&call, SCRIPT_REQUEUE);
-    script_call_key(&call, keys_make(&keys, prefix, KEY_REQUESTS, w->domain));
-    script_call_key(&call, keys_make(&keys, prefix, KEY_DEAD));
-    script_call_arg_str(&call, arena_printf(&keys, "%s:", prefix));
-    script_call_arg_str(&call, w->consumer);
-    script_call_arg_int(&call, REQUEUE_LIMIT);
-    script_call_arg_str(&call, w->entry);
-    script_call_arg_str(&call, w->how);
-    script_call_arg_int(&call, opts->limits.dead_entries);
-    script_call_arg_int(&call, opts->limits.dead_bytes);
-    script_call_arg_int(&call, CRASHES_MAX);
-    script_call_arg_int(&call, REDELIVERIES_MAX);
+    requeue_put(&call, &arena, opts, &what);
     redis_conn_script(w->handon->conn, &call, on_requeued, w);
     script_call_done(&call);
 }

@@ -11,11 +11,10 @@
 #include "common/log.h"
 #include "common/mem.h"
 #include "common/redis_cluster.h"
+#include "common/requeue.h"
 #include "common/schema.h"
 
 enum {
-    HAND_ON_STEP = 100,
-    REQUEUE_MEMBERS = 5, /* of lua/requeue.lua's reply */
     ROUNDS_MAX = 1000,
 };
 
@@ -30,7 +29,6 @@ int session_init(struct session *s, const struct options *opts, struct supervise
     connect_backoff(&s->target, CONNECT_DAEMON, &s->backoff);
     s->consumer = mem_strdup(consumer);
     s->stream = mem_strdup(keys_make(&arena, opts->redis.prefix, KEY_REQUESTS, domain));
-    s->dead_stream = mem_strdup(keys_make(&arena, opts->redis.prefix, KEY_DEAD));
     arena_done(&arena);
     return 0;
 }
@@ -49,7 +47,6 @@ void session_done(struct session *s)
     redis_target_done(&s->target);
     free(s->consumer);
     free(s->stream);
-    free(s->dead_stream);
 }
 
 /* Beats while it connects: a Redis that accepts and does not answer must not look like a hung worker. */
@@ -201,26 +198,17 @@ int session_restore(struct session *s, struct cb_error *err)
     return 0;
 }
 
-/* One step of at most HAND_ON_STEP entries; *ret_rest = how many are left. */
+/* One step of at most REQUEUE_LIMIT entries; *ret_rest = how many are left. */
 static int hand_on_step(struct session *s, struct script_call *call, const char *blame,
                         const char *how, int64_t *ret_rest, struct cb_error *err)
 {
+    CB_CLEANUP(arena_done) struct arena arena = ARENA_INIT;
+    const struct requeue what = {
+        .stream = s->stream, .consumer = s->consumer, .entry = blame, .how = how};
     reply_t *reply = NULL;
 
     script_call_reset(call, SCRIPT_REQUEUE);
-    script_call_key(call, s->stream);
-    script_call_key(call, s->dead_stream);
-    char prefix[64];
-    snprintf(prefix, sizeof prefix, "%s:", s->opts->redis.prefix);
-    script_call_arg_str(call, prefix);
-    script_call_arg_str(call, s->consumer);
-    script_call_arg_int(call, HAND_ON_STEP);
-    script_call_arg_str(call, blame);
-    script_call_arg_str(call, how);
-    script_call_arg_int(call, s->opts->limits.dead_entries);
-    script_call_arg_int(call, s->opts->limits.dead_bytes);
-    script_call_arg_int(call, 3);
-    script_call_arg_int(call, 10);
+    requeue_put(call, &arena, s->opts, &what);
     if (scripts_run(s->link, call, &reply, err) != 0 ||
         scripts_check_reply(SCRIPT_REQUEUE, reply, REQUEUE_MEMBERS, err) != 0) {
         reply_free(reply);
@@ -228,7 +216,7 @@ static int hand_on_step(struct session *s, struct script_call *call, const char 
     }
     int64_t moved = reply_int(reply_at(reply, 0)), dead = reply_int(reply_at(reply, 1));
     *ret_rest = reply_int(reply_at(reply, 2));
-    if (moved < 0 || moved > HAND_ON_STEP || dead < 0 || dead > HAND_ON_STEP) {
+    if (moved < 0 || moved > REQUEUE_LIMIT || dead < 0 || dead > REQUEUE_LIMIT) {
         reply_free(reply);
         return cb_error_set(err, REDIS_LOST, "impossible numbers from the script requeue");
     }

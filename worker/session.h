@@ -32,7 +32,6 @@ struct session {
     int64_t link_id;           /* CLIENT ID of `link`, kept after its loss */
     char *consumer;
     char *stream;
-    char *dead_stream;
     struct backoff backoff;
     struct outage outage;
     struct log_repeat commit_trouble; /* what failed commits have said */
