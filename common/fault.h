@@ -14,9 +14,11 @@
 #include <stddef.h>
 
 #ifdef CB_FAILPOINTS
+enum { FAULT_POINTS = 1 };
 void fault_point(const char *name);
 void fault_point_text(const char *name, const char *text, size_t len);
 #else
+enum { FAULT_POINTS = 0 };
 static inline void fault_point(const char *name)
 {
     (void)name;

@@ -15,9 +15,8 @@
 enum {
     ROUND_SCHEDULES = 20, /* of one round */
     ROUND_TASKS = SCHEDULE_FIRE_MAX,
-    HOLD_MS = 60000,        /* for a schedule that cannot be computed */
-    MEMORY_FULL_TENTHS = 9, /* as in worker/gate.c */
-    AHEAD_TICKS = 2         /* what is due later, a later tick says again */
+    HOLD_MS = 60000, /* for a schedule that cannot be computed */
+    AHEAD_TICKS = 2  /* what is due later, a later tick says again */
 };
 
 struct scheduler {
@@ -243,12 +242,10 @@ static void on_due(void *arg, const reply_t *reply)
     arm_as_told(s, reply_at(reply, 2));
 }
 
-/* From 90 % of maxmemory on nothing that makes Redis larger is begun: due times wait, and may count as missed. */
+/* As for requests: nothing that makes Redis larger is begun: due times wait, and may count as missed. */
 static bool is_memory_full(struct scheduler *s)
 {
-    uint64_t max = atomic_load(&s->scoreboard->global.max_memory);
-    bool is_full = max > 0 &&
-                   atomic_load(&s->scoreboard->global.used_memory) >= max / 10 * MEMORY_FULL_TENTHS;
+    bool is_full = scoreboard_is_memory_short(&s->scoreboard->global);
 
     if (is_full && !s->is_memory_full)
         log_event(EV_schedules_wait, LOG_S("reason", "memory full"));

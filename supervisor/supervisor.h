@@ -1,6 +1,7 @@
 /*
- * supervisor.h: the parts of claudebenchd put together. Only main, supervisor, stop, health, status and
- * control know this struct; the parts themselves know nothing of each other but what they are handed.
+ * supervisor.h: the parts of claudebenchd put together. Beside main only those know this struct whose matter is the
+ * whole: control (with control_commands), health, measure, reload, status, stop, textfile and upgrade; the others know
+ * nothing of each other but what they are handed.
  */
 #ifndef CB_SUPERVISOR_H
 #define CB_SUPERVISOR_H

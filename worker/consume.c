@@ -345,12 +345,8 @@ static int exchange(struct consumer *c, struct commit *list, bool read_next, str
     c->reads_due = 0;
     if (has_turn)
         append_read(c);
-#ifdef CB_FAILPOINTS
-    if (is_any)
+    if (FAULT_POINTS && is_any) /* else they leave with the read, in one write */
         start_commits(c);
-#else
-    (void)is_any;
-#endif
     if (take_commits(c, list, err) != 0) {
         reading_turn_give(&c->turn);
         return -1;
@@ -442,18 +438,6 @@ static int recover(struct consumer *c, struct commit *list, struct cb_error *err
     return 0;
 }
 
-/* The same again and again, for as long as the worker stays. */
-static int recover_at_last(struct consumer *c, struct commit *list, struct cb_error *err)
-{
-    int status = recover(c, list, err);
-
-    while (status != 0 && !c->sup->is_draining && err->code != SESSION_UNSUITABLE) {
-        supervised_wait(c->sup, backoff_next_full_jitter(&c->trouble));
-        status = recover(c, list, err);
-    }
-    return status;
-}
-
 /* Commits what was checked, and, when these are the last ones of the batch, reads the next one in the same exchange. Returns 0, or
  * -1 when the worker must leave. */
 static int commit_span(struct consumer *c, struct commit *list, bool is_last, struct read *ret_read,
@@ -464,7 +448,7 @@ static int commit_span(struct consumer *c, struct commit *list, bool is_last, st
 
     if (exchange(c, list, read_next, ret_read, err) != 0) {
         read_free(ret_read);
-        status = recover_at_last(c, list, err);
+        status = recover(c, list, err);
     }
     commit_list_done(list);
     return status;
@@ -491,7 +475,7 @@ static int note_read(struct consumer *c, const struct read *read, int64_t asked_
 static int give_up_read(struct consumer *c, struct cb_error *err)
 {
     release_batch(c);
-    return recover_at_last(c, NULL, err);
+    return recover(c, NULL, err);
 }
 
 /* What the replies are worth: takes the requests that are in them, or leaves none. Returns 0, or -1 when the worker must leave. */
@@ -534,7 +518,7 @@ static int turn(struct consumer *c, struct cb_error *err)
         struct commit *list = NULL;
         n = check_requests(c, i, i < fresh ? fresh - i : 1, &list, &status, err);
         if (status != 0) { /* what was not sent is not committed: all of that is handed on */
-            status = recover_at_last(c, list, err);
+            status = recover(c, list, err);
             commit_list_done(list);
             release_batch(c);
             return status;
