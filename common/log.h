@@ -75,7 +75,7 @@ void log_close(void);
 
 /*
  * Who speaks: `program` is the word before [pid]; `context`, if not NULL, is put in every line as
- * context=… (a worker's name). Both are copied. Cheap: call it again when the context changes, and
+ * context=… behind the event (a worker's name). Both are copied. Cheap: call it again when the context changes, and
  * after fork (the pid is read anew).
  */
 void log_ident(const char *program, const char *context);

@@ -99,12 +99,11 @@ void log_format_text(const struct log_line *line, struct buf *out)
     } else {
         buf_printf(out, "%s ", log_level_name(log_event_level(line->event)));
     }
-    if (line->context[0]) {
-        buf_puts(out, "context=");
-        put_text_value(line->context, strlen(line->context), strlen(line->context), out);
-        buf_putc(out, ' ');
-    }
     buf_printf(out, "event=%s", log_event_name(line->event));
+    if (line->context[0]) {
+        buf_puts(out, " context=");
+        put_text_value(line->context, strlen(line->context), strlen(line->context), out);
+    }
     for (const struct log_field *f = line->fields; f->type != LOG_FIELD_END; f++)
         put_text_field(f, out);
     if (line->suppressed)
@@ -189,9 +188,9 @@ void log_format_json(const struct log_line *line, struct buf *out)
         put_json_member("program", line->program, out);
         buf_printf(out, ",\"process\":%d", line->pid);
     }
+    put_json_member("event", log_event_name(line->event), out);
     if (line->context[0])
         put_json_member("context", line->context, out);
-    put_json_member("event", log_event_name(line->event), out);
     for (const struct log_field *f = line->fields; f->type != LOG_FIELD_END; f++)
         put_json_field(f, out);
     if (line->suppressed)

@@ -28,7 +28,7 @@ def text():
         disturb(d)
     lines = d.log().splitlines()
     value = r'("(?:[^"\\]|\\.)*"|[^\s"=]*)'
-    shape = re.compile(rf"{STAMP} (error|warn|info|debug) (claudebenchd|claudebench-worker)\[\d+\] (context={value} )?event=\w+( \w+={value})*")
+    shape = re.compile(rf"{STAMP} (error|warn|info|debug) (claudebenchd|claudebench-worker)\[\d+\] event=\w+( context={value})?( \w+={value})*")
     for line in lines:
         check(shape.fullmatch(line), repr(line))
     equal({shape.fullmatch(line).group(1) for line in lines}, {"warn", "info", "debug"})
@@ -56,9 +56,9 @@ def journal():
     with d.start():
         disturb(d)
     for line in d.log().splitlines():
-        found = re.match(r"<(\d)>(\w+) (?:context=(\S+) )?event=\w+", line)
+        found = re.match(r"<(\d)>(\w+) event=\w+", line)
         check(found and int(found.group(1)) == LEVELS[found.group(2)], line)
-    check("<4>warn event=child_died" in d.log() and re.search(r"<7>debug context=\S+ event=worker_ready", d.log()), d.log_tail())
+    check("<4>warn event=child_died" in d.log() and re.search(r"<7>debug event=worker_ready context=\S+", d.log()), d.log_tail())
 
 
 class Syslog:

@@ -101,10 +101,9 @@ END_TEST
 
 START_TEST(context_is_in_every_line)
 {
-    char *line = mem_printf(
-        "2026-11-21T18:20:00.123Z warn claudebench-worker[%d] context=a/task/0.1 "
-        "event=child_died\n",
-        (int)getpid());
+    char *line = mem_printf("2026-11-21T18:20:00.123Z warn claudebench-worker[%d] event=child_died "
+                            "context=a/task/0.1\n",
+                            (int)getpid());
     log_ident("claudebench-worker", "a/task/0.1");
     log_event(EV_child_died);
     wrote(line);

@@ -90,7 +90,7 @@ START_TEST(keeps_what_is_logged)
     ck_assert_int_eq(lines[0].level, (int)log_event_level(EV_child_died));
     ck_assert_int_gt(lines[0].wall_ms, 0);
     ck_assert_str_eq(lines[0].text,
-                     "context=task/1 event=child_died service=\"a b\\x1b\" password=***");
+                     "event=child_died context=task/1 service=\"a b\\x1b\" password=***");
 }
 END_TEST
 
