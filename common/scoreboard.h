@@ -166,7 +166,8 @@ struct scoreboard_turn {
 
 /* What only the supervisor sees, and system.health tells too. */
 enum scoreboard_trouble {
-    TROUBLE_AUDIT, /* the audit file is not written */
+    TROUBLE_AUDIT,    /* the audit file is not written */
+    TROUBLE_UNSERVED, /* requests wait that no host serves */
     SCOREBOARD_TROUBLES,
 };
 struct scoreboard_text {

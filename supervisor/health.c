@@ -10,6 +10,7 @@
 #include "supervisor/circuits.h"
 #include "supervisor/daemonize.h"
 #include "supervisor/supervisor.h"
+#include "supervisor/unserved.h"
 
 enum { LOOK_MS = 1000, SETTLE_MS = 500 };
 
@@ -150,6 +151,25 @@ static enum health_status look_at_audit(struct health *h)
     if (!is_failing)
         return HEALTH_HEALTHY;
     add_reason(h, "the audit file is not written: %s", audit.error);
+    return HEALTH_DEGRADED;
+}
+
+/* To have no workers for a domain is trouble only when nobody else has any, and somebody waits. */
+static enum health_status look_at_unserved(struct health *h)
+{
+    const struct supervisor *s = h->supervisor;
+    CB_CLEANUP(buf_done) struct buf names = BUF_INIT;
+    char text[HEALTH_REASON_SIZE];
+    size_t at = 0;
+
+    for (const char *name; (name = unserved_next(s->unserved, &at));)
+        buf_printf(&names, "%s%s", names.len > 0 ? ", " : "", name);
+    snprintf(text, sizeof text, "%s: requests wait, and no worker of any host serves them",
+             buf_peek(&names));
+    scoreboard_set_trouble(&s->scoreboard->global, TROUBLE_UNSERVED, names.len > 0 ? text : NULL);
+    if (names.len == 0)
+        return HEALTH_HEALTHY;
+    add_reason(h, "%s", text);
     return HEALTH_DEGRADED;
 }
 
@@ -316,6 +336,7 @@ void health_update(struct health *h)
     h->status = look(h); /* first: the reasons begin anew with it */
     h->status = worse(h->status, look_at_hosts(h));
     h->status = worse(h->status, look_at_rules(h));
+    h->status = worse(h->status, look_at_unserved(h));
     h->status = worse(h->status, look_at_audit(h));
     h->status = worse(h->status, look_at_archive(h));
     h->status = worse(h->status, look_at_circuits(h));

@@ -27,6 +27,7 @@
 #include "supervisor/signals.h"
 #include "supervisor/textfile.h"
 #include "supervisor/todo_sweep.h"
+#include "supervisor/unserved.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -44,6 +45,7 @@ static void changed(void *arg)
         assign_update(s->assign);
     stop_advance(&s->stop);
     services_settle_soon(&s->services);
+    unserved_update(s->unserved);
 }
 
 void supervisor_fail(struct supervisor *s, int code, const char *why)
@@ -469,6 +471,7 @@ static int make_parts(struct supervisor *s, const char *secret, struct inherit *
     s->lineage = lineage_new(s->base, s->opts, s->redis);
     s->todo_sweep = todo_sweep_new(s->base, s->opts, s->redis);
     make_workers(s, in);
+    s->unserved = unserved_new(s->base, &s->services, s->redis, changed, s);
     go_on(s, in);
     s->publish = publish_new(&s->services, s->scoreboard);
     s->leftover = leftover_new(&s->services, s->handon);
@@ -563,6 +566,8 @@ void supervisor_done(struct supervisor *s)
     figures_free(s->figures);
     figures_free(s->metrics_figures);
     todo_sweep_free(s->todo_sweep);
+    unserved_free(s->unserved);
+    s->unserved = NULL;
     durable_free(s->durable);
     lineage_free(s->lineage);
     instance_free(s->instance);

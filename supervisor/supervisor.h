@@ -35,6 +35,7 @@ struct scheduler;
 struct signals;
 struct textfile;
 struct todo_sweep;
+struct unserved;
 
 struct supervisor {
     struct options *opts; /* in force; the parts share it, only reload.c writes into it */
@@ -67,6 +68,7 @@ struct supervisor {
     struct figures *metrics_figures;
     struct textfile *textfile;
     struct todo_sweep *todo_sweep;
+    struct unserved *unserved;
     struct durable *durable;
     struct lineage *lineage;
     struct control *control;

@@ -115,5 +115,49 @@ def frozen():
         a.stop()
 
 
+def wait_for_command(redis, words, n=1, timeout=60):
+    """Until clients have sent a command that begins so, n times from now on."""
+    wanted, until = b" ".join(b'"%s"' % w.encode() for w in words), time.monotonic() + timeout
+    with redis.client() as r:
+        r.call("MONITOR")
+        while n > 0:
+            check(time.monotonic() < until, f"waited {timeout} s for {words}")
+            n -= wanted in r.read(until - time.monotonic())
+
+
+def how(d):
+    """status, and system.health: what each calls it, and why."""
+    shown, health = d.status(), d.caller().call("system.health")
+    return shown["status"], shown["reasons"], health["status"], health["reasons"], health["services"]["requests"]
+
+
+@case("a domain that nobody serves: degraded when a request waits, on each host without workers for it; none the worse without")
+def unserved():
+    with PrivateRedis() as redis, Daemon(redis, config={"domains": {"task": {"workers": 1}, "system": {"workers": 1}}}) as d:
+        equal(d.client("ctl", "scale", "task", "0", "--wait").returncode, 0)
+        equal(how(d), ("healthy", [], "healthy", [], "ok"))
+        c = d.caller()
+        request = c.send("task.create", {"text": "x"})
+        why = "task: requests wait, and no worker of any host serves them"
+        wait_until(lambda: how(d) == ("degraded", [why], "degraded", [why], "degraded"), 60, lambda: f"told: {how(d)}", step=0.2)
+        equal(d.client("ctl", "scale", "task", "1", "--wait").returncode, 0)
+        check(c.wait_all([request], 10)[0].ok, "handled")
+        wait_until(lambda: how(d) == ("healthy", [], "healthy", [], "ok"), 15, lambda: f"over: {how(d)}", step=0.2)
+
+
+@case("a domain that another host serves, slowly: a host without workers for it is healthy, however long a request waits there")
+def served_by_another():
+    with PrivateRedis() as redis, Daemon(redis, config={"domains": {"test": {"workers": 1}}}, instance="a") as a, \
+            Daemon(redis, config={"domains": {"test": {"workers": 1}}}, instance="b") as b:
+        c = a.caller()
+        equal(b.client("ctl", "scale", "test", "0", "--wait").returncode, 0)  # it looks at it at once
+        requests = [c.send("test.circuit", {"delay": 20000})]
+        wait_until(lambda: a.pending("test"), 5, "in hand")
+        requests.append(c.send("test.circuit", {}))
+        wait_for_command(redis, ("XINFO", "GROUPS", "cb:requests:test"), n=2)  # host b has asked who serves it, and acted upon the first answer
+        equal([d.status()["status"] for d in (a, b)], ["healthy", "healthy"])
+        check(all(reply.ok for reply in c.wait_all(requests, 60)), "handled")
+
+
 if __name__ == "__main__":
     main()

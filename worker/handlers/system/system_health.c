@@ -32,6 +32,9 @@ static const struct field service_fields[] = {
     FIELD_ENUM("audit", REQUIRED, services,
                "This host's audit file: degraded when it is not written, disabled when there is "
                "to be none."),
+    FIELD_ENUM("requests", REQUIRED, services,
+               "Requests to domains that this host has no workers for: degraded when some wait "
+               "that no other host serves either."),
     FIELD_END,
 };
 static const struct field reason_element[] = {
@@ -63,6 +66,7 @@ struct health {
     const char *hooks;
     const char *postgres;
     const char *audit;
+    const char *requests;
     const char *reasons[REASONS_MAX];
     size_t nreasons;
     struct arena *arena;
@@ -148,6 +152,16 @@ static void look_at_audit(struct health *h, const struct handler_context *ctx)
     complain(h, text);
 }
 
+static void look_at_requests(struct health *h, const struct scoreboard_global *g)
+{
+    char problem[160];
+
+    if (!scoreboard_get_trouble(g, TROUBLE_UNSERVED, problem))
+        return;
+    h->requests = "degraded";
+    complain(h, problem);
+}
+
 static void look(struct health *h, const struct handler_context *ctx, struct arena *arena)
 {
     const struct scoreboard *board = ctx->board;
@@ -162,6 +176,7 @@ static void look(struct health *h, const struct handler_context *ctx, struct are
                          .hooks = "ok",
                          .postgres = "disabled",
                          .audit = "disabled",
+                         .requests = "ok",
                          .arena = arena};
     if (scoreboard_is_memory_short(g)) {
         h->redis = "degraded";
@@ -180,6 +195,7 @@ static void look(struct health *h, const struct handler_context *ctx, struct are
     look_at_rules(h, board);
     look_at_archive(h, ctx);
     look_at_audit(h, ctx);
+    look_at_requests(h, g);
 }
 
 /* A supervisor that is silent does not tell since when. */
@@ -204,8 +220,9 @@ static int prepare(struct prepare *p)
         p,
         arena_printf(p->arena,
                      "{\"redis\":\"%s\",\"workers\":\"%s\",\"supervisor\":\"%s\",\"hosts\":\"%s\","
-                     "\"hooks\":\"%s\",\"postgres\":\"%s\",\"audit\":\"%s\"}",
-                     h.redis, h.workers, h.supervisor, h.hosts, h.hooks, h.postgres, h.audit));
+                     "\"hooks\":\"%s\",\"postgres\":\"%s\",\"audit\":\"%s\",\"requests\":\"%s\"}",
+                     h.redis, h.workers, h.supervisor, h.hosts, h.hooks, h.postgres, h.audit,
+                     h.requests));
     prepare_arg_str(p, arena_printf(p->arena, "\"%s\"", since));
     prepare_arg_str(p, arena_printf(p->arena, "%" PRIu64,
                                     scoreboard_decisions(p->ctx->board, DECISION_FALLBACK)));
