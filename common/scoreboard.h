@@ -168,6 +168,7 @@ struct scoreboard_turn {
 enum scoreboard_trouble {
     TROUBLE_AUDIT,    /* the audit file is not written */
     TROUBLE_UNSERVED, /* requests wait that no host serves */
+    TROUBLE_SOCKET,   /* the control socket, or the embedded server's, is gone */
     SCOREBOARD_TROUBLES,
 };
 struct scoreboard_text {

@@ -7,12 +7,14 @@
 #include "common/exitcode.h"
 #include "common/log.h"
 #include "common/mem.h"
+#include "supervisor/config.h"
 #include "supervisor/control_commands.h"
 #include "supervisor/figures.h"
 #include "supervisor/inherit.h"
 #include "supervisor/jsonc.h"
 #include "supervisor/peer.h"
 #include "supervisor/pidfile.h"
+#include "supervisor/setup.h"
 #include "supervisor/supervisor.h"
 
 #include <event2/buffer.h>
@@ -28,6 +30,7 @@ enum {
     FIGURES_MS = 100,      /* a status does not wait longer for Redis */
     READ_SECONDS = 60,
     WRITE_SECONDS = 5,
+    LOOK_SECONDS = 2,      /* whether the socket is where clients look for it */
     ACCEPT_PAUSE_MS = 500, /* after accept(2) has failed, for want of descriptors */
 };
 
@@ -49,6 +52,10 @@ struct control {
     int fd;
     struct event *acceptable;
     struct event *pause;
+    struct event *look;
+    struct stat place; /* what the path led to when it was made; st_ino 0: not known */
+    struct log_repeat said;
+    char problem[512]; /* why nobody can reach us; "" = nothing is wrong */
     struct client *first;
     unsigned len;
 };
@@ -382,6 +389,91 @@ static int listen_on(const char *path, struct inherit *in, struct pidfile *lock)
     return inherit_take_fd(in, "control");
 }
 
+static void listen_with(struct control *ctl, int fd)
+{
+    ctl->fd = fd;
+    if (stat(ctl->path, &ctl->place) < 0)
+        ctl->place = (struct stat){0};
+    ctl->acceptable = event_new(ctl->supervisor->base, fd, EV_READ | EV_PERSIST, on_acceptable,
+                                ctl);
+    cb_assert(ctl->acceptable);
+    event_add(ctl->acceptable, NULL);
+}
+
+/* ---- a socket that is gone ---- */
+
+/* A user's runtime folder goes with his last session, and cleaners remove what they take for old: the daemon lives on, and
+ * nobody can reach it. */
+static bool is_at_its_place(const struct control *ctl)
+{
+    struct stat st;
+
+    return stat(ctl->path, &st) == 0 && st.st_dev == ctl->place.st_dev &&
+           st.st_ino == ctl->place.st_ino;
+}
+
+/* Whatever has our name by now is not ours to take, as at the start. Connections that there are go on. */
+static int listen_again(struct control *ctl, struct cb_error *err)
+{
+    const struct supervisor *s = ctl->supervisor;
+    struct pidfile lock = PIDFILE_INIT;
+    struct stat st;
+    int fd;
+
+    if (lstat(ctl->path, &st) == 0)
+        return cb_error_set(err, EXITCODE_CONFIG, "something else is there");
+    if (setup_run_dirs(s->opts, s->config->is_system, err) < 0)
+        return -1;
+    bool has_lock = pidfile_is_there(&ctl->lock);
+    fd = has_lock ? bind_socket(ctl->path, err) : listen_anew(ctl->path, &lock, err);
+    if (fd < 0)
+        return -1;
+    if (!has_lock) {
+        pidfile_close(&ctl->lock);
+        ctl->lock = lock;
+    }
+    event_free(ctl->acceptable);
+    evtimer_del(ctl->pause);
+    close(ctl->fd);
+    listen_with(ctl, fd);
+    return 0;
+}
+
+static void on_look(evutil_socket_t fd, short what, void *arg)
+{
+    struct control *ctl = arg;
+    struct cb_error err = {0};
+    unsigned times;
+    (void)fd, (void)what;
+
+    if (is_at_its_place(ctl)) {
+        ctl->problem[0] = '\0';
+    } else if (listen_again(ctl, &err) == 0) {
+        log_event(EV_control_socket_renewed, LOG_S("path", ctl->path));
+        log_repeat_over(&ctl->said);
+        ctl->problem[0] = '\0';
+    } else {
+        snprintf(ctl->problem, sizeof ctl->problem, "%s: %s", ctl->path, err.text);
+        if (log_repeat_may(&ctl->said, err.text, &times))
+            log_event(EV_control_socket_gone, LOG_S("path", ctl->path), LOG_S("error", err.text),
+                      LOG_I("times", times));
+    }
+}
+
+static void start_looking(struct control *ctl)
+{
+    const struct timeval every = {.tv_sec = LOOK_SECONDS};
+
+    ctl->look = event_new(ctl->supervisor->base, -1, EV_PERSIST, on_look, ctl);
+    cb_assert(ctl->look);
+    evtimer_add(ctl->look, &every);
+}
+
+const char *control_problem(const struct control *ctl)
+{
+    return ctl ? ctl->problem : "";
+}
+
 int control_open(struct supervisor *s, const char *path, struct inherit *in, struct control **ret,
                  struct cb_error *err)
 {
@@ -394,11 +486,10 @@ int control_open(struct supervisor *s, const char *path, struct inherit *in, str
     ctl->supervisor = s;
     ctl->lock = lock;
     ctl->path = mem_strdup(path);
-    ctl->fd = fd;
-    ctl->acceptable = event_new(s->base, fd, EV_READ | EV_PERSIST, on_acceptable, ctl);
+    listen_with(ctl, fd);
     ctl->pause = evtimer_new(s->base, on_pause_over, ctl);
-    cb_assert(ctl->acceptable && ctl->pause);
-    event_add(ctl->acceptable, NULL);
+    cb_assert(ctl->pause);
+    start_looking(ctl);
     *ret = ctl;
     return 0;
 }
@@ -452,6 +543,7 @@ void control_free(struct control *ctl)
     }
     event_free(ctl->acceptable);
     event_free(ctl->pause);
+    event_free(ctl->look);
     unlink(ctl->path);
     close(ctl->fd);
     pidfile_close(&ctl->lock);

@@ -21,6 +21,9 @@ struct supervisor;
  * ours, which goes on. */
 int control_open(struct supervisor *s, const char *path, struct inherit *in, struct control **ret,
                  struct cb_error *err);
+/* The socket is gone, as with the folder that it was in, and could not be made anew, which is tried every two seconds: why; "" =
+ * nothing is wrong. Accepts NULL. */
+const char *control_problem(const struct control *c);
 /* The descriptors that an upgrade in place hands on. */
 int control_fd(const struct control *c);
 int control_lock_fd(const struct control *c);

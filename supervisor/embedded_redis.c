@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 
 enum {
+    LOOK_SECONDS = 5,     /* whether its socket is where everybody looks for it */
     SEEK_MS = 100,        /* between two looks at the lock */
     SEEK_EXTRA_MS = 1000, /* on top of redis.timeout_ms, until the search is given up */
     HEALTHY_MS = 1000,    /* a life of that length, with an answer in it, resets the brake */
@@ -44,6 +45,10 @@ struct embedded_redis {
     struct event *pidfd_event;
     struct redis_output *output;
     struct event *timer;
+    struct event *look;
+    bool is_shared;
+    bool is_renewing;         /* it was told to end for want of its socket */
+    char socket_problem[512]; /* why that cannot be made anew, "" = nothing is wrong */
     struct backoff brake;
     int64_t started_ms;
     int64_t seek_since_ms;
@@ -183,7 +188,7 @@ static void start(struct embedded_redis *e)
     struct cb_error err = {0};
     int output_fd = -1;
 
-    e->has_answered = false;
+    e->has_answered = e->is_renewing = false;
     e->started_ms = clock_mono_ms();
     redis_dir_rotate_log(&e->dir);
     e->log_mark = redis_log_mark(e->dir.log_path);
@@ -296,6 +301,52 @@ int embedded_redis_accept(struct embedded_redis *e, const struct redis_info *inf
                         info->process_id);
 }
 
+/* ---- a socket that is gone ---- */
+
+static void signal_process(struct embedded_redis *e, int sig)
+{
+    if (e->pidfd >= 0)
+        (void)pidfd_send_signal(e->pidfd, sig, NULL, 0);
+    else if (e->pid > 0)
+        (void)kill(e->pid, sig);
+}
+
+/* With the folder that it was in: connections go on, and no new one can be made. A server opens it at its start alone; by
+ * SIGTERM it writes its file out, so nothing is lost. As long as the folder cannot be made, a restart is of no use. */
+static void on_look(evutil_socket_t fd, short what, void *arg)
+{
+    struct embedded_redis *e = arg;
+    struct cb_error err = {0};
+    (void)fd, (void)what;
+
+    if (e->state != EMBEDDED_RUNNING || !e->has_answered || e->is_stopping || e->is_renewing)
+        return;
+    e->socket_problem[0] = '\0';
+    if (access(e->dir.socket, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR))
+        return;
+    if (redis_dir_make_run(&e->dir, e->is_shared, &err) < 0) {
+        snprintf(e->socket_problem, sizeof e->socket_problem, "%s: %s", e->dir.socket, err.text);
+        return;
+    }
+    e->is_renewing = true;
+    log_event(EV_redis_socket_gone, LOG_S("path", e->dir.socket), LOG_I("pid", e->pid));
+    signal_process(e, SIGTERM);
+}
+
+static void start_looking(struct embedded_redis *e)
+{
+    const struct timeval every = {.tv_sec = LOOK_SECONDS};
+
+    e->look = event_new(e->base, -1, EV_PERSIST, on_look, e);
+    cb_assert(e->look);
+    evtimer_add(e->look, &every);
+}
+
+const char *embedded_redis_socket_problem(const struct embedded_redis *e)
+{
+    return e ? e->socket_problem : "";
+}
+
 /* ---- interface ---- */
 
 int embedded_redis_open(struct event_base *base, const struct options *opts, bool shared,
@@ -307,6 +358,7 @@ int embedded_redis_open(struct event_base *base, const struct options *opts, boo
     *e = (struct embedded_redis){.base = base,
                                  .opts = opts,
                                  .hooks = *hooks,
+                                 .is_shared = shared,
                                  .lock_fd = -1,
                                  .pidfd = -1,
                                  .dir.owner_fd = -1};
@@ -317,6 +369,7 @@ int embedded_redis_open(struct event_base *base, const struct options *opts, boo
     }
     e->timer = evtimer_new(base, on_timer, e);
     cb_assert(e->timer);
+    start_looking(e);
     *ret = e;
     return 0;
 }
@@ -333,6 +386,8 @@ void embedded_redis_free(struct embedded_redis *e)
     forget_process(e);
     if (e->timer)
         event_free(e->timer);
+    if (e->look)
+        event_free(e->look);
     if (e->lock_fd >= 0)
         close(e->lock_fd);
     redis_dir_done(&e->dir);
@@ -344,14 +399,6 @@ void embedded_redis_free(struct embedded_redis *e)
 void embedded_redis_launch(struct embedded_redis *e)
 {
     launch(e);
-}
-
-static void signal_process(struct embedded_redis *e, int sig)
-{
-    if (e->pidfd >= 0)
-        (void)pidfd_send_signal(e->pidfd, sig, NULL, 0);
-    else if (e->pid > 0)
-        (void)kill(e->pid, sig);
 }
 
 void embedded_redis_stop(struct embedded_redis *e)

@@ -53,6 +53,8 @@ pid_t embedded_redis_pid(const struct embedded_redis *e); /* 0 = none */
 bool embedded_redis_is_adopted(const struct embedded_redis *e);
 /* Why it does not start, in a sentence for people; NULL when it does. */
 const char *embedded_redis_problem(const struct embedded_redis *e);
+/* Its socket is gone and cannot be made anew, which is tried every few seconds: why; "" = nothing is wrong. Accepts NULL. */
+const char *embedded_redis_socket_problem(const struct embedded_redis *e);
 unsigned embedded_redis_restarts(const struct embedded_redis *e);
 
 #endif

@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "common/sdnotify.h"
 #include "supervisor/circuits.h"
+#include "supervisor/control.h"
 #include "supervisor/daemonize.h"
 #include "supervisor/supervisor.h"
 #include "supervisor/unserved.h"
@@ -171,6 +172,24 @@ static enum health_status look_at_unserved(struct health *h)
         return HEALTH_HEALTHY;
     add_reason(h, "%s", text);
     return HEALTH_DEGRADED;
+}
+
+/* Who is connected notices nothing, and nobody else gets in. */
+static enum health_status look_at_sockets(struct health *h)
+{
+    const struct supervisor *s = h->supervisor;
+    const char *problems[] = {embedded_redis_socket_problem(s->embedded),
+                              control_problem(s->control)};
+    char text[HEALTH_REASON_SIZE] = "";
+
+    for (size_t i = 0; i < CB_ARRAY_LEN(problems); i++) {
+        if (!problems[i][0])
+            continue;
+        snprintf(text, sizeof text, "a socket is gone and cannot be made anew: %s", problems[i]);
+        add_reason(h, "%s", text);
+    }
+    scoreboard_set_trouble(&s->scoreboard->global, TROUBLE_SOCKET, text[0] ? text : NULL);
+    return text[0] ? HEALTH_DEGRADED : HEALTH_HEALTHY;
 }
 
 /* Nothing waits for it; but what it has not had is in Redis alone. */
@@ -337,6 +356,7 @@ void health_update(struct health *h)
     h->status = worse(h->status, look_at_hosts(h));
     h->status = worse(h->status, look_at_rules(h));
     h->status = worse(h->status, look_at_unserved(h));
+    h->status = worse(h->status, look_at_sockets(h));
     h->status = worse(h->status, look_at_audit(h));
     h->status = worse(h->status, look_at_archive(h));
     h->status = worse(h->status, look_at_circuits(h));

@@ -74,6 +74,11 @@ int pidfile_open(struct pidfile *p, const char *path, struct cb_error *err)
     return 0;
 }
 
+bool pidfile_is_there(const struct pidfile *p)
+{
+    return p->fd >= 0 && is_still_there(p->path, p->fd);
+}
+
 void pidfile_close(struct pidfile *p)
 {
     if (p->fd >= 0) {

@@ -6,6 +6,7 @@
 
 #include "common/err.h"
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct pidfile {
@@ -22,6 +23,8 @@ struct pidfile {
 int pidfile_open(struct pidfile *p, const char *path, struct cb_error *err);
 /* The same with the descriptor of a file that an earlier program in our place has opened so. */
 void pidfile_inherit(struct pidfile *p, const char *path, int fd);
+/* Whether the file that we have locked is still the one at its path. */
+bool pidfile_is_there(const struct pidfile *p);
 /* Who holds the lock of the file at `path`, as the file says; 0 when that is not known, or nobody. */
 pid_t pidfile_holder(const char *path);
 /* Removes the file if it is ours, and lets the lock go. Accepts PIDFILE_INIT. */

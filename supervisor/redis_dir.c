@@ -15,15 +15,21 @@
 
 enum { LOG_MAX = 1 << 20 };
 
+int redis_dir_make_run(const struct redis_dir *d, bool shared, struct cb_error *err)
+{
+    char *run CB_CLEANUP(mem_free_ptr) = paths_dirname(d->socket);
+
+    return paths_make_dir(run, shared ? 0755 : 0700, err);
+}
+
 static int make_dirs(const struct redis_dir *d, bool shared, struct cb_error *err)
 {
     char *parent CB_CLEANUP(mem_free_ptr) = paths_dirname(d->path);
-    char *run CB_CLEANUP(mem_free_ptr) = paths_dirname(d->socket);
     mode_t open_mode = shared ? 0755 : 0700;
 
     if (paths_make_dir(parent, open_mode, err) < 0 ||
         paths_make_dir(d->path, shared ? 0710 : 0700, err) < 0 ||
-        paths_make_dir(run, open_mode, err) < 0) {
+        redis_dir_make_run(d, shared, err) < 0) {
         if (err)
             err->code = EXITCODE_CONFIG;
         return -1;

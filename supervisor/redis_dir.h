@@ -27,6 +27,8 @@ int redis_dir_check(const struct options *opts, struct cb_error *err);
 void redis_dir_done(struct redis_dir *d); /* accepts a struct of zeroes with owner_fd -1 */
 /* The lock that redis-server inherits: the fd, or -1 when somebody holds it. */
 int redis_dir_lock(const struct redis_dir *d, struct cb_error *err);
+/* Makes the folder of the socket, if it is gone. Returns 0, or -1. */
+int redis_dir_make_run(const struct redis_dir *d, bool shared, struct cb_error *err);
 /* Keeps redis.log bounded: above 1 MiB it becomes redis.log.1. */
 void redis_dir_rotate_log(const struct redis_dir *d);
 

@@ -7,7 +7,8 @@ import signal
 import socket
 import subprocess
 
-from cbtest import case, check, equal, holds_for, main, procs, wait_until
+import modes
+from cbtest import Daemon, Skip, case, check, equal, holds_for, main, procs, wait_until
 from supervised import Control, FakeDaemon, status, timed_status
 
 
@@ -242,6 +243,68 @@ def full_queue():
         procs.kill(d.pid, signal.SIGCONT)
         out, err = asked.communicate(timeout=20)
         equal((asked.returncode, out[:6]), (0, b"status"), err)
+
+
+class Roaming(Daemon):
+    """Its sockets are in a folder of their own, as a user's are in $XDG_RUNTIME_DIR; links lead there."""
+
+    def __init__(self):
+        folder = procs.subfolder("d")
+        self.run = f"{folder}/run/claudebench"
+        for name in ("control.sock", "redis.sock"):
+            os.symlink(f"{self.run}/{name}", f"{folder}/{name}")
+        super().__init__(folder=folder, config={"redis": {"url": f"unix://{self.run}/redis.sock"},
+                                                "supervisor": {"control_socket": f"{self.run}/control.sock"}})
+
+    def works(self):
+        return self.client("status").returncode == 0 and self.client("task", "add", "x", timeout=60).returncode == 0
+
+
+@case("the folder of the sockets goes away: they are made anew, twice, and one that is removed by itself; nothing is lost")
+def gone():
+    if modes.IS_CLUSTER:
+        raise Skip("the Redis is not the daemon's own")
+    with Roaming() as d:
+        check(d.works(), "it works")
+        mode = os.stat(f"{d.run}/control.sock").st_mode
+        for n in (1, 2):
+            shutil.rmtree(d.run)
+            d.logged("control_socket_renewed", n=n, timeout=10)
+            d.logged("redis_socket_gone", n=n, timeout=15)
+            wait_until(d.works, 20, lambda: f"it works again: {d.log_tail()}", step=0.2)
+            equal(os.stat(f"{d.run}/control.sock").st_mode, mode)
+            second = procs.run([procs.binary("claudebenchd"), "-c", d.config_path])
+            check(second.returncode == 75, second.stderr)
+        os.unlink(f"{d.run}/control.sock")
+        d.logged("control_socket_renewed", n=3, timeout=10)
+        wait_until(d.works, 20, "it works")
+        with d.connect() as r:
+            check(r.call("ZCARD", "cb:queue:tasks:pending") >= 4, "tasks of before are there")
+
+
+@case("the folder cannot be made anew, or something else is in its place: said in the log and in health, until it can")
+def gone_for_good():
+    if modes.IS_CLUSTER:
+        raise Skip("the Redis is not the daemon's own")
+    with Roaming() as d:
+        c = d.caller()
+        c.call("system.health")  # its function is in Redis: a worker that loads it needs another connection
+        shutil.rmtree(d.run)
+        with open(d.run, "w", encoding="ascii"):
+            pass
+        d.logged("control_socket_gone", timeout=10)
+
+        def told():
+            health = c.call("system.health")
+            return health["status"], health["services"]["supervisor"], any("a socket is gone" in r for r in health["reasons"])
+
+        wait_until(lambda: told() == ("degraded", "degraded", True), 15, lambda: f"told: {told()}", step=0.2)
+        check("a socket is gone" in d.logged("daemon_degraded", timeout=10)[-1]["reason"], d.log_tail())
+        equal(d.events("redis_socket_gone"), [], "the server is left alone as long as nothing would come of it")
+        os.unlink(d.run)
+        d.logged("control_socket_renewed", timeout=10)
+        d.logged("redis_socket_gone", timeout=15)
+        wait_until(d.works, 20, "it works again", step=0.2)
 
 
 if __name__ == "__main__":

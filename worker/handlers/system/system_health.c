@@ -6,7 +6,7 @@
 #include "common/clock.h"
 #include "worker/handlers/system/system_tables.h"
 
-enum { STALE_US = 5000000, REASONS_MAX = 8 };
+enum { STALE_US = 5000000, REASONS_MAX = 10 };
 
 static const char *const healths[] = {"healthy", "degraded", "unhealthy", NULL};
 static const char *const services[] = {"ok", "degraded", "down", "disabled", NULL};
@@ -16,7 +16,8 @@ static const struct field params[] = {FIELD_END};
 static const struct field service_fields[] = {
     FIELD_ENUM("redis", REQUIRED, services, "The shared Redis."),
     FIELD_ENUM("workers", REQUIRED, services, "This host's worker processes."),
-    FIELD_ENUM("supervisor", REQUIRED, services, "This host's supervisor."),
+    FIELD_ENUM("supervisor", REQUIRED, services,
+               "This host's supervisor: degraded when nobody new reaches it, or its Redis."),
     FIELD_ENUM(
         "hosts", REQUIRED, services,
         "The daemons on this Redis: degraded when some are silent, down in a partition, when fewer "
@@ -79,6 +80,19 @@ static void complain(struct health *h, const char *reason)
     h->is_degraded = true;
     cb_assert(h->nreasons < REASONS_MAX);
     h->reasons[h->nreasons++] = arena_strndup(h->arena, reason, strlen(reason));
+}
+
+static void look_at_supervisor(struct health *h, const struct scoreboard_global *g)
+{
+    char problem[160];
+
+    if (clock_mono_us() - atomic_load(&g->supervisor_beat_us) > STALE_US) {
+        h->supervisor = "down";
+        complain(h, "the supervisor is silent: dead workers are not replaced");
+    } else if (scoreboard_get_trouble(g, TROUBLE_SOCKET, problem)) {
+        h->supervisor = "degraded";
+        complain(h, problem);
+    }
 }
 
 static void look_at_hosts(struct health *h, const struct scoreboard_global *g)
@@ -187,10 +201,7 @@ static void look(struct health *h, const struct handler_context *ctx, struct are
         snprintf(text, sizeof text, "%d of %d workers are ready", ready, wanted);
         complain(h, text);
     }
-    if (clock_mono_us() - atomic_load(&g->supervisor_beat_us) > STALE_US) {
-        h->supervisor = "down";
-        complain(h, "the supervisor is silent: dead workers are not replaced");
-    }
+    look_at_supervisor(h, g);
     look_at_hosts(h, g);
     look_at_rules(h, board);
     look_at_archive(h, ctx);
