@@ -6,7 +6,7 @@
 
 #include "common/keys.h"
 
-/* DESIGN §2: then a request is given up, so that it takes down no more workers. */
+/* Then a request is given up, so that it takes down no more workers. */
 enum { CRASHES_MAX = 3, REDELIVERIES_MAX = 10 };
 
 void requeue_put(struct script_call *call, struct arena *arena, const struct options *opts,

@@ -10,7 +10,6 @@
 #include "common/options.h"
 #include "supervisor/jsonc.h"
 
-
 struct inherit;
 
 /* Environment: the descriptor of the document; and, when a program is only asked whether it could take over, the

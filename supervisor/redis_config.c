@@ -39,9 +39,9 @@ static const char *const fixed_lines[] = {
     "hash-max-listpack-value 1024",
     "hash-max-listpack-entries 128",
     "zset-max-listpack-entries 16", /* leases and queues: a list is searched from end to end by each change */
-    "repl-diskless-sync yes", /* a backup is a replica for once: straight to it, */
+    "repl-diskless-sync yes",     /* a backup is a replica for once: straight to it, */
     "repl-diskless-sync-delay 0", /* at once */
-    "lazyfree-lazy-expire yes", /* a generation of idempotency outcomes is large */
+    "lazyfree-lazy-expire yes",   /* a generation of idempotency outcomes is large */
 };
 
 /* In double quotes, for Redis's line splitter. */

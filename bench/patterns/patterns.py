@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""patterns.py: the seeds' patterns A, B and C in one table (make bench-patterns; bench/README.md)
+"""patterns.py: patterns A, B and C: pushed, pulled, hybrid, in one table (make bench-patterns; bench/README.md)
 
     patterns.py --bench PROGRAM [--rounds N] [--quick] [--results FOLDER] [--name NAME]
 
@@ -76,7 +76,7 @@ def costs_of(found):
 
 def report(document, found):
     run = document["runs"][0]
-    lines = page.heading("The three patterns of the seeds", document, [
+    lines = page.heading("Three patterns: pushed, pulled, hybrid", document, [
         f"AOF {run['aof']}, pinned: {run['pinned']}, {document['rounds']} rounds of all patterns in turns; medians (least–largest)",
         "one daemon with one task worker and one system worker, four registered agents that take up to 8 tasks each, the real client and the real reader "
         "of events, payload 200 bytes"])
@@ -86,7 +86,7 @@ def report(document, found):
               "Redis reads and writes for one operation.", ""]
     lines += page.table(["", "pattern", "P50", "P95", "P99", "operations/s", "CPU redis + workers + supervisor",
                          "memory supervisor + worker + redis", "network, bytes"], rows_of(found))
-    lines += ["", "The same columns in the seeds, of the earlier system, whose operation is one request:", ""]
+    lines += ["", "The same columns of an earlier system, whose operation is one request:", ""]
     lines += page.table(["pattern", "P50", "P95", "P99", "operations/s", "CPU", "memory", "network"], SEEDS)
     lines += ["", "## What stands for what", ""] + [f"- {p['letter']}, `{p['pattern']}`: {MEANING[p['pattern']]}." for p in found]
     lines += ["", "## What one operation costs", "", "CPU in µs; client: the callers and agents, or the reader alone.", ""]

@@ -335,10 +335,12 @@ static void put_pre_tool(struct shape_writer *w, const struct step_input *in)
     shape_put(w, in->literal);
     shape_put(w, "},\"cwd\":\"/home/user/project\",\"home\":\"/home/user\",\"use_id\":\"bench\"}");
     shape_arg(w, "hook.pre_tool");
-    shape_arg_drawn(w, "{\"allow\":true,\"decision\":\"none\",\"reason\":\"\",\"notes\":[],\"cached\":false,"
-                 "\"rules\":\"" HASH "\"}");
-    shape_arg_drawn(w, "{\"event\":\"PreToolUse\",\"tool\":\"Bash\",\"use_id\":\"bench\",\"decision\":\"none\","
-                 "\"rules\":\"" HASH "\",\"cached\":false,\"took_us\":10,\"input_hash\":\"" HASH "\"}");
+    shape_arg_drawn(
+        w, "{\"allow\":true,\"decision\":\"none\",\"reason\":\"\",\"notes\":[],\"cached\":false,"
+           "\"rules\":\"" HASH "\"}");
+    shape_arg_drawn(
+        w, "{\"event\":\"PreToolUse\",\"tool\":\"Bash\",\"use_id\":\"bench\",\"decision\":\"none\","
+           "\"rules\":\"" HASH "\",\"cached\":false,\"took_us\":10,\"input_hash\":\"" HASH "\"}");
     shape_arg(w, "none");
     shape_arg(w, "Bash");
     shape_arg(w, "");

@@ -73,9 +73,9 @@ struct rules_load_options {
     const char *const *project_files; /* may deny, ask and warn only */
     size_t nproject_files;
     bool are_system_files; /* these files are no project's, but to be read like the folder's */
-    bool want_examples; /* keep them, for rules_test() */
-    bool want_jit;      /* for a process that decides more than a few calls */
-    bool is_for_one;    /* for a process that decides one call: rules_version() is "" */
+    bool want_examples;    /* keep them, for rules_test() */
+    bool want_jit;         /* for a process that decides more than a few calls */
+    bool is_for_one;       /* for a process that decides one call: rules_version() is "" */
 };
 
 /* A file's text, for those that have it already. */

@@ -96,7 +96,7 @@ local requests, entries, scopes = {}, {}, {}
 
 local gate -- circuit and rate limit, when the method has one
 
--- The gate, in the order of DESIGN §3: idempotency, deadline, circuit, rate limit; then the operation. Returns as op() does.
+-- The gate, in this order: idempotency, deadline, circuit, rate limit; then the operation. Returns as op() does.
 local function handle(r, i)
     local scope = r.scope
     if scope then

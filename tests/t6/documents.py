@@ -99,7 +99,7 @@ def man_exit_codes():
     check(wanted <= told, f"claudebench(1) does not list {sorted(wanted - told)}")
 
 
-@case("exit codes of claudebench are those of DESIGN §4")
+@case("the exit codes of claudebench are those of its manual")
 def exit_codes_in_use():
     with Daemon() as d:
         equal(d.client("call", "system.health").returncode, 0)

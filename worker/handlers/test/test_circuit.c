@@ -8,7 +8,8 @@
 #include "common/clock.h"
 
 static const struct field params[] = {
-    FIELD_BOOL("shouldFail", DEFAULT(false), "Fail, with an internal error that the breaker counts."),
+    FIELD_BOOL("shouldFail", DEFAULT(false),
+               "Fail, with an internal error that the breaker counts."),
     FIELD_STR("failureMessage", OPTIONAL, 1, 200,
               "What the error says; default: simulated failure."),
     FIELD_INT("delay", DEFAULT(0), 0, 60000, "How long it takes, ms; no longer than its deadline."),
