@@ -81,7 +81,7 @@ void doctor_keep_members(struct doctor_finding *f, struct json_span said)
     f->members = mem_strdup(buf_peek(&members));
 }
 
-static void add_text(char ***list, size_t *n, const char *fmt, va_list ap)
+static CB_PRINTF(3, 0) void add_text(char ***list, size_t *n, const char *fmt, va_list ap)
 {
     char text[1024];
 

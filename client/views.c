@@ -55,18 +55,20 @@ static const struct view_column method_columns[] = {
     {{"p99 ms", TABLE_RIGHT, TABLE_KEEP}, "p99_us", VIEW_MS},
 };
 
-#define COLUMNS(a) a, CB_ARRAY_LEN(a)
+#define VIEW(title, path, key, columns, empty, ...)                                                \
+    {                                                                                              \
+        title, path, key, columns, CB_ARRAY_LEN(columns), empty,                                   \
+        {                                                                                          \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    }
 const struct view views[VIEWS] = {
-    [VIEW_WORKERS] = {"workers", "workers", "pid", COLUMNS(worker_columns), "no workers"},
-    [VIEW_QUEUES] = {"queues",
-                     "figures.queues",
-                     "queue",
-                     COLUMNS(queue_columns),
-                     "no queue has tasks",
-                     {"pending", "in_progress", "failed"}},
-    [VIEW_INSTANCES] = {"instances", "figures.instances", "id", COLUMNS(instance_columns),
-                        "no instances"},
-    [VIEW_METHODS] = {"methods", "methods", NULL, COLUMNS(method_columns), "no requests yet"},
+    [VIEW_WORKERS] = VIEW("workers", "workers", "pid", worker_columns, "no workers", NULL),
+    [VIEW_QUEUES] = VIEW("queues", "figures.queues", "queue", queue_columns, "no queue has tasks",
+                         "pending", "in_progress", "failed"),
+    [VIEW_INSTANCES] = VIEW("instances", "figures.instances", "id", instance_columns,
+                            "no instances", NULL),
+    [VIEW_METHODS] = VIEW("methods", "methods", NULL, method_columns, "no requests yet", NULL),
 };
 
 /* ---- cells ---- */

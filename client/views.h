@@ -32,8 +32,8 @@ struct view {
     const struct view_column *columns;
     size_t ncolumns;
     const char *empty; /* what to say when there is nothing */
-    const char
-        *order[3]; /* numbers that view_put() sorts by, the largest first; NULL: as they come */
+    /* Numbers that view_put() sorts by, the largest first; NULL: as they come. */
+    const char *order[3];
 };
 
 enum view_id { VIEW_WORKERS, VIEW_QUEUES, VIEW_INSTANCES, VIEW_METHODS, VIEWS };

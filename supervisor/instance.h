@@ -15,8 +15,8 @@ struct instance;
 
 struct instance_hooks {
     void *arg;
-    void (*ours)(
-        void *arg); /* a tick went well, so the id is ours; each time, before all that follows */
+    /* A tick went well, so the id is ours; each time, before all that follows. */
+    void (*ours)(void *arg);
     void (*registered)(void *arg); /* the first time */
     void (*refused)(void *arg);    /* another live daemon has this id */
     void (*changed)(void *arg);    /* leadership */

@@ -448,6 +448,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     clock_fake_set(1000000000, 1700000000000000); /* it stands still: nothing takes any time */
     struct parts p = {.opts = opts, .board = board};
     const struct instance_hooks hooks = {.arg = &p,
+                                         .ours = nothing,
                                          .registered = nothing,
                                          .refused = nothing,
                                          .changed = nothing,

@@ -437,6 +437,7 @@ def nobody_answers():
     check(b"nothing wrong" not in done.stdout and b"is claudebenchd running?" not in done.stderr, done)
     for domain in ("task", "system"):
         equal(daemon.client("ctl", "scale", domain, "2", "--wait").returncode, 0)
+    wait_until(lambda: daemon.status()["status"] == "healthy", 10, "nobody's requests are served again")
     clean()
 
 
