@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-enum { SCOREBOARD_MAGIC = 0x43425342, ENTRY_READ_TRIES = 64 };
+enum { SCOREBOARD_MAGIC = 0x43425342, READ_TRIES = 64 };
 
 const char *worker_state_name(enum worker_state state)
 {
@@ -210,33 +210,67 @@ void scoreboard_beat(struct scoreboard_slot *slot)
     atomic_store_explicit(&slot->beat_us, clock_mono_us(), memory_order_relaxed);
 }
 
-/* Odd while the id is being written. */
+/* ---- texts, which others read while they are written ---- */
+
+/* Returns what end_write() takes. An odd number is left by a writer that died while it wrote. */
+static uint32_t begin_write(_Atomic uint32_t *seq)
+{
+    uint32_t now = atomic_load_explicit(seq, memory_order_relaxed);
+
+    now += now & 1;
+    atomic_store_explicit(seq, now + 1, memory_order_relaxed);
+    atomic_thread_fence(memory_order_release);
+    return now + 2;
+}
+
+static void end_write(_Atomic uint32_t *seq, uint32_t next)
+{
+    atomic_store_explicit(seq, next, memory_order_release);
+}
+
+struct text_copy {
+    char *to;
+    const char *from;
+    size_t size;
+};
+
+/* Consistent copies; false, and "" in all of them, when the writer died while writing. */
+static bool read_texts(const _Atomic uint32_t *seq, const struct text_copy *copies, size_t n)
+{
+    bool is_whole = false;
+
+    for (int i = 0; i < READ_TRIES && !is_whole; i++) {
+        uint32_t before = atomic_load_explicit(seq, memory_order_acquire);
+        if (before & 1)
+            continue;
+        for (size_t k = 0; k < n; k++)
+            memcpy(copies[k].to, copies[k].from, copies[k].size);
+        atomic_thread_fence(memory_order_acquire);
+        is_whole = atomic_load_explicit(seq, memory_order_relaxed) == before;
+    }
+    for (size_t k = 0; k < n; k++)
+        copies[k].to[is_whole ? copies[k].size - 1 : 0] = '\0';
+    return is_whole;
+}
+
+static bool read_text(const _Atomic uint32_t *seq, char *to, const char *from, size_t size)
+{
+    return read_texts(seq, &(struct text_copy){to, from, size}, 1);
+}
+
 void scoreboard_set_entry(struct scoreboard_slot *slot, const char *entry_id)
 {
-    uint32_t seq = atomic_load_explicit(&slot->entry_seq, memory_order_relaxed);
-
-    atomic_store_explicit(&slot->entry_seq, seq + 1, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release);
+    uint32_t next = begin_write(&slot->entry_seq);
     size_t len = entry_id ? strnlen(entry_id, sizeof slot->entry_id - 1) : 0;
+
     memcpy(slot->entry_id, entry_id ? entry_id : "", len);
     slot->entry_id[len] = '\0';
-    atomic_store_explicit(&slot->entry_seq, seq + 2, memory_order_release);
+    end_write(&slot->entry_seq, next);
 }
 
 void scoreboard_get_entry(const struct scoreboard_slot *slot, char out[STREAM_ID_SIZE])
 {
-    for (int i = 0; i < ENTRY_READ_TRIES; i++) {
-        uint32_t before = atomic_load_explicit(&slot->entry_seq, memory_order_acquire);
-        if (before & 1)
-            continue;
-        memcpy(out, slot->entry_id, sizeof slot->entry_id);
-        atomic_thread_fence(memory_order_acquire);
-        if (atomic_load_explicit(&slot->entry_seq, memory_order_relaxed) == before) {
-            out[sizeof slot->entry_id - 1] = '\0';
-            return;
-        }
-    }
-    out[0] = '\0';
+    read_text(&slot->entry_seq, out, slot->entry_id, sizeof slot->entry_id);
 }
 
 /* Copies a text so that it is cut before a character, not in it. */
@@ -259,33 +293,18 @@ void scoreboard_set_trouble(struct scoreboard_global *g, enum scoreboard_trouble
                             const char *what)
 {
     struct scoreboard_text *t = &g->troubles[which];
-    uint32_t seq = atomic_load_explicit(&t->seq, memory_order_relaxed);
+    uint32_t next = begin_write(&t->seq);
 
-    seq += seq & 1; /* an earlier supervisor died while it wrote */
-    atomic_store_explicit(&t->seq, seq + 1, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release);
     put_cut(t->text, sizeof t->text, what ? what : "");
-    atomic_store_explicit(&t->seq, seq + 2, memory_order_release);
+    end_write(&t->seq, next);
 }
 
 bool scoreboard_get_trouble(const struct scoreboard_global *g, enum scoreboard_trouble which,
-                            char out[160])
+                            char out[SCOREBOARD_TEXT_SIZE])
 {
     const struct scoreboard_text *t = &g->troubles[which];
 
-    for (int i = 0; i < ENTRY_READ_TRIES; i++) {
-        uint32_t before = atomic_load_explicit(&t->seq, memory_order_acquire);
-        if (before & 1)
-            continue;
-        memcpy(out, t->text, sizeof t->text);
-        atomic_thread_fence(memory_order_acquire);
-        if (atomic_load_explicit(&t->seq, memory_order_relaxed) == before) {
-            out[sizeof t->text - 1] = '\0';
-            return out[0] != '\0';
-        }
-    }
-    out[0] = '\0';
-    return false;
+    return read_text(&t->seq, out, t->text, sizeof t->text) && out[0];
 }
 
 /* ---- rules ---- */
@@ -303,32 +322,23 @@ const char *scoreboard_decision_name(enum scoreboard_decision decision)
 void scoreboard_set_rules(struct scoreboard_slot *slot, const char *version, size_t rules,
                           const char *problem)
 {
-    uint32_t seq = atomic_load_explicit(&slot->rules_seq, memory_order_relaxed);
+    uint32_t next = begin_write(&slot->rules_seq);
 
-    atomic_store_explicit(&slot->rules_seq, seq + 1, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release);
     snprintf(slot->rules_version, sizeof slot->rules_version, "%s", version);
     put_cut(slot->rules_problem, sizeof slot->rules_problem, problem ? problem : "");
     atomic_store_explicit(&slot->rules, (uint32_t)rules, memory_order_relaxed);
-    atomic_store_explicit(&slot->rules_seq, seq + 2, memory_order_release);
+    end_write(&slot->rules_seq, next);
 }
 
-bool scoreboard_get_rules(const struct scoreboard_slot *slot, char version[17], char problem[160])
+bool scoreboard_get_rules(const struct scoreboard_slot *slot, char version[17],
+                          char problem[SCOREBOARD_TEXT_SIZE])
 {
-    for (int i = 0; i < ENTRY_READ_TRIES; i++) {
-        uint32_t before = atomic_load_explicit(&slot->rules_seq, memory_order_acquire);
-        if (before & 1)
-            continue;
-        memcpy(version, slot->rules_version, sizeof slot->rules_version);
-        memcpy(problem, slot->rules_problem, sizeof slot->rules_problem);
-        atomic_thread_fence(memory_order_acquire);
-        if (atomic_load_explicit(&slot->rules_seq, memory_order_relaxed) == before) {
-            version[sizeof slot->rules_version - 1] = '\0';
-            problem[sizeof slot->rules_problem - 1] = '\0';
-            return version[0] != '\0';
-        }
-    }
-    return false;
+    const struct text_copy copies[] = {
+        {version, slot->rules_version, sizeof slot->rules_version},
+        {problem, slot->rules_problem, sizeof slot->rules_problem},
+    };
+
+    return read_texts(&slot->rules_seq, copies, CB_ARRAY_LEN(copies)) && version[0];
 }
 
 void scoreboard_sum_rules(const struct scoreboard *sb, struct scoreboard_rules *ret)
@@ -336,7 +346,7 @@ void scoreboard_sum_rules(const struct scoreboard *sb, struct scoreboard_rules *
     *ret = (struct scoreboard_rules){0};
     for (size_t i = 0; i < SCOREBOARD_SLOTS; i++) {
         const struct scoreboard_slot *slot = &sb->slots[i];
-        char version[17], problem[160];
+        char version[17], problem[SCOREBOARD_TEXT_SIZE];
         if (atomic_load_explicit(&slot->state, memory_order_relaxed) == WORKER_EMPTY ||
             !scoreboard_get_rules(slot, version, problem))
             continue;
@@ -356,30 +366,11 @@ void scoreboard_sum_rules(const struct scoreboard *sb, struct scoreboard_rules *
 void scoreboard_set_archive(struct scoreboard_slot *slot, enum scoreboard_archive state,
                             const char *problem)
 {
-    uint32_t seq = atomic_load_explicit(&slot->archive_seq, memory_order_relaxed);
+    uint32_t next = begin_write(&slot->archive_seq);
 
-    atomic_store_explicit(&slot->archive_seq, seq + 1, memory_order_relaxed);
-    atomic_thread_fence(memory_order_release);
     put_cut(slot->archive_problem, sizeof slot->archive_problem, problem ? problem : "");
     atomic_store_explicit(&slot->archive_state, (int)state, memory_order_relaxed);
-    atomic_store_explicit(&slot->archive_seq, seq + 2, memory_order_release);
-}
-
-/* A consistent copy, or "" when the writer died while writing. */
-static void get_archive_problem(const struct scoreboard_slot *slot, char problem[160])
-{
-    for (int i = 0; i < ENTRY_READ_TRIES; i++) {
-        uint32_t before = atomic_load_explicit(&slot->archive_seq, memory_order_acquire);
-        if (before & 1)
-            continue;
-        memcpy(problem, slot->archive_problem, sizeof slot->archive_problem);
-        atomic_thread_fence(memory_order_acquire);
-        if (atomic_load_explicit(&slot->archive_seq, memory_order_relaxed) == before) {
-            problem[sizeof slot->archive_problem - 1] = '\0';
-            return;
-        }
-    }
-    problem[0] = '\0';
+    end_write(&slot->archive_seq, next);
 }
 
 static void sum_archive(const struct scoreboard_slot *slot, struct scoreboard_archives *ret)
@@ -408,7 +399,8 @@ void scoreboard_sum_archives(const struct scoreboard *sb, struct scoreboard_arch
             ret->lag_ms = lag_ms;
         ret->down += state == ARCHIVE_DOWN;
         if (state == ARCHIVE_DOWN && !ret->problem[0])
-            get_archive_problem(slot, ret->problem);
+            read_text(&slot->archive_seq, ret->problem, slot->archive_problem,
+                      sizeof slot->archive_problem);
     }
 }
 

@@ -18,7 +18,8 @@
 #include <stdint.h>
 
 enum {
-    SCOREBOARD_VERSION = 12, /* of the layout: to be raised when it changes */
+    SCOREBOARD_VERSION = 12,    /* of the layout: to be raised when it changes */
+    SCOREBOARD_TEXT_SIZE = 160, /* of what says what is wrong, its NUL included */
     SCOREBOARD_SLOTS = 256,
     SCOREBOARD_LOG_LEVELS = 16,
     SCOREBOARD_METHODS = 64,
@@ -124,27 +125,27 @@ struct scoreboard_slot {
     _Atomic uint64_t duplicates; /* commits that changed nothing (XACK 0) */
     _Atomic uint64_t commits;    /* script calls */
     _Atomic uint64_t reconnects;
-    _Atomic int method; /* index of the one being handled, -1 */
-    _Atomic uint32_t entry_seq;
-    char entry_id[STREAM_ID_SIZE]; /* stream id being handled; "" = none */
-    _Atomic uint32_t rules_seq;    /* as entry_seq, for the next four */
-    char rules_version[17];        /* the first digits; "" = this worker has no rules */
-    char rules_problem[160];       /* why calls are refused; "" = nothing is wrong */
+    _Atomic int method;                       /* index of the one being handled, -1 */
+    _Atomic uint32_t entry_seq;               /* odd while the next is being written */
+    char entry_id[STREAM_ID_SIZE];            /* stream id being handled; "" = none */
+    _Atomic uint32_t rules_seq;               /* as entry_seq, for the next four */
+    char rules_version[17];                   /* the first digits; "" = this worker has no rules */
+    char rules_problem[SCOREBOARD_TEXT_SIZE]; /* why calls are refused; "" = nothing is wrong */
     _Atomic uint32_t rules;
     _Atomic uint64_t decisions[SCOREBOARD_DECISIONS]; /* by enum scoreboard_decision */
-    _Atomic uint64_t
-        hook_events[SCOREBOARD_HOOK_EVENTS][SCOREBOARD_DECISIONS]; /* the same by event */
-    _Atomic uint64_t claims[SCOREBOARD_CLAIMS];                    /* by enum scoreboard_claim */
+    /* The same by event. */
+    _Atomic uint64_t hook_events[SCOREBOARD_HOOK_EVENTS][SCOREBOARD_DECISIONS];
+    _Atomic uint64_t claims[SCOREBOARD_CLAIMS];  /* by enum scoreboard_claim */
     _Atomic uint64_t nameless[SCOREBOARD_CODES]; /* requests without a method that there is */
     _Atomic int archive_state;                   /* enum scoreboard_archive */
     _Atomic uint64_t archive_events;             /* that are in PostgreSQL */
     _Atomic uint64_t archive_rows;               /* that were written for them */
     _Atomic uint64_t archive_refused;            /* records that PostgreSQL would not take */
     _Atomic uint64_t archive_gaps; /* events were gone before they were read: all was read again */
-    _Atomic uint64_t archive_waiting; /* events that are not in PostgreSQL yet */
-    _Atomic int64_t archive_lag_ms;   /* age of the oldest of these */
-    _Atomic uint32_t archive_seq;     /* as entry_seq, for the next */
-    char archive_problem[160];        /* why it waits; "" = nothing is wrong */
+    _Atomic uint64_t archive_waiting;           /* events that are not in PostgreSQL yet */
+    _Atomic int64_t archive_lag_ms;             /* age of the oldest of these */
+    _Atomic uint32_t archive_seq;               /* as entry_seq, for the next */
+    char archive_problem[SCOREBOARD_TEXT_SIZE]; /* why it waits; "" = nothing is wrong */
     struct scoreboard_method methods[SCOREBOARD_METHODS];
     struct scoreboard_script scripts[SCOREBOARD_SCRIPTS];
 };
@@ -172,8 +173,8 @@ enum scoreboard_trouble {
     SCOREBOARD_TROUBLES,
 };
 struct scoreboard_text {
-    _Atomic uint32_t seq; /* odd while the text is being written */
-    char text[160];       /* "" = nothing is wrong */
+    _Atomic uint32_t seq;            /* odd while the text is being written */
+    char text[SCOREBOARD_TEXT_SIZE]; /* "" = nothing is wrong */
 };
 
 /* Written by the supervisor, read by workers (system.health, memory gate) and by `status`; turns are the workers' own. */
@@ -241,7 +242,7 @@ void scoreboard_set_trouble(struct scoreboard_global *g, enum scoreboard_trouble
                             const char *what);
 /* A consistent copy; false and "" when nothing is wrong, or the supervisor died while it wrote. */
 bool scoreboard_get_trouble(const struct scoreboard_global *g, enum scoreboard_trouble which,
-                            char out[160]);
+                            char out[SCOREBOARD_TEXT_SIZE]);
 
 /* Adds the counters of a worker that is gone to `retired`. */
 void scoreboard_retire(struct scoreboard *sb, const struct scoreboard_slot *slot);
@@ -258,7 +259,8 @@ void scoreboard_get_entry(const struct scoreboard_slot *slot, char out[STREAM_ID
 void scoreboard_set_rules(struct scoreboard_slot *slot, const char *version, size_t rules,
                           const char *problem);
 /* A consistent copy; false when this worker has none, or died while it wrote. */
-bool scoreboard_get_rules(const struct scoreboard_slot *slot, char version[17], char problem[160]);
+bool scoreboard_get_rules(const struct scoreboard_slot *slot, char version[17],
+                          char problem[SCOREBOARD_TEXT_SIZE]);
 /* How many hook workers there are, and what the first of them that has trouble says (else ""); `version` and the number of
  * rules are those of the one that was looked at last. */
 struct scoreboard_rules {
@@ -266,7 +268,7 @@ struct scoreboard_rules {
     int troubled;
     uint32_t rules;
     char version[17];
-    char problem[160];
+    char problem[SCOREBOARD_TEXT_SIZE];
 };
 void scoreboard_sum_rules(const struct scoreboard *sb, struct scoreboard_rules *ret);
 /* Why an archive worker waits (NULL: it does not; what is too long is cut). */
@@ -279,7 +281,7 @@ struct scoreboard_archives {
     uint64_t events, rows, refused, gaps;
     uint64_t waiting; /* as the one that is least behind has it: all have one place */
     int64_t lag_ms;
-    char problem[160];
+    char problem[SCOREBOARD_TEXT_SIZE];
 };
 void scoreboard_sum_archives(const struct scoreboard *sb, struct scoreboard_archives *ret);
 /* Of all workers, those that are gone included. */

@@ -1,7 +1,8 @@
 /*
  * leftover.h: what a supervisor that is gone left in Redis: connections of its workers, and consumers with
  * requests that they had taken. For this instance that is an earlier one: looked for once, when the first tick has said
- * that the id is ours, for else they are those of a live daemon. For another instance, one that was given up: looked for when the tick says so.
+ * that the id is ours, for else they are those of a live daemon. For another instance, one that was given up: looked for
+ * when the tick says so.
  */
 #ifndef CB_LEFTOVER_H
 #define CB_LEFTOVER_H

@@ -8,14 +8,15 @@
 #include "common/clock.h"
 #include "common/keys.h"
 #include "common/mem.h"
+#include "common/stream_id.h"
 
-enum { IDLE_MS = 30000, AGAIN_MS = 2000, WAIT_MS = 5000, ENTRY_SIZE = 44 };
+enum { IDLE_MS = 30000, AGAIN_MS = 2000, WAIT_MS = 5000 };
 
 struct domain {
     struct unserved *owner;
     const struct service *service;
-    char oldest[ENTRY_SIZE]; /* "" = none, or not looked at */
-    int64_t since_ms;        /* monotonic: when it was first seen */
+    char oldest[STREAM_ID_SIZE]; /* "" = none, or not looked at */
+    int64_t since_ms;            /* monotonic: when it was first seen */
     bool is_watched;
     bool is_asking;
     bool is_unserved;

@@ -72,8 +72,13 @@ START_TEST(reset_keeps_nothing)
 
     snprintf(slot.methods[3].name, sizeof slot.methods[3].name, "task.create");
     atomic_store(&slot.requests, 9);
+    char entry[STREAM_ID_SIZE];
     atomic_store(&slot.entry_seq, 5); /* died while writing */
+    scoreboard_get_entry(&slot, entry);
+    ck_assert_str_eq(entry, "");
     scoreboard_set_entry(&slot, "1-1");
+    scoreboard_get_entry(&slot, entry);
+    ck_assert_str_eq(entry, "1-1");
     scoreboard_slot_reset(&slot, "system", 17);
     ck_assert_str_eq(slot.domain, "system");
     ck_assert_uint_eq(atomic_load(&slot.generation), 17);

@@ -84,7 +84,7 @@ static void complain(struct health *h, const char *reason)
 
 static void look_at_supervisor(struct health *h, const struct scoreboard_global *g)
 {
-    char problem[160];
+    char problem[SCOREBOARD_TEXT_SIZE];
 
     if (clock_mono_us() - atomic_load(&g->supervisor_beat_us) > STALE_US) {
         h->supervisor = "down";
@@ -154,7 +154,7 @@ static void look_at_archive(struct health *h, const struct handler_context *ctx)
 
 static void look_at_audit(struct health *h, const struct handler_context *ctx)
 {
-    char problem[160], text[sizeof problem + 40];
+    char problem[SCOREBOARD_TEXT_SIZE], text[sizeof problem + 40];
 
     if (!ctx->opts->audit.file[0])
         return;
@@ -168,7 +168,7 @@ static void look_at_audit(struct health *h, const struct handler_context *ctx)
 
 static void look_at_requests(struct health *h, const struct scoreboard_global *g)
 {
-    char problem[160];
+    char problem[SCOREBOARD_TEXT_SIZE];
 
     if (!scoreboard_get_trouble(g, TROUBLE_UNSERVED, problem))
         return;
