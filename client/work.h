@@ -105,8 +105,8 @@ struct work {
     const char *queue;
     int64_t lease_ms; /* --lease; 0 = not given */
     int64_t grace_ms;
-    int64_t
-        kill_after_ms; /* between TERM and KILL of a job whose outcome does not count any more */
+    /* Between TERM and KILL of a job whose outcome does not count any more. */
+    int64_t kill_after_ms;
     bool is_once, is_drain;
     char **command; /* argv of the jobs */
     char *path;     /* of command[0] */

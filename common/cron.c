@@ -10,8 +10,8 @@
 #include <strings.h>
 
 enum {
-    SEARCH_YEARS =
-        41, /* the same date on the same day of the week, across a century without a leap day */
+    /* The same date on the same day of the week, across a century without a leap day. */
+    SEARCH_YEARS = 41,
     OFFSET_MAX_S = 26 * 3600
 };
 #define END_S INT64_C(253402300800) /* 10000-01-01T00:00:00Z */

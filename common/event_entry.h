@@ -19,8 +19,8 @@ struct event_entry {
     struct event_entry *prev, *next; /* for the list that it is in */
     struct stream_id id;
     const char *type; /* "" when it has none */
-    struct event_field
-        *fields; /* these and all that they point to lie behind the entry, in one block */
+    /* These and all that they point to lie behind the entry, in one block. */
+    struct event_field *fields;
     size_t nfields;
     char *text; /* where the next text goes while it is made */
 };

@@ -132,9 +132,9 @@ struct field_value {
     size_t len;           /* of str; LIST: number of items */
     int64_t num;          /* INT; BOOL 0/1; TIME ms; ENUM index into choices */
     double real;          /* NUM, INT */
-    struct field_value
-        *sub; /* OBJECT with members: parallel to its table; LIST: the items, and for a
-                                list of objects each item's .sub is parallel to the element's table */
+    /* OBJECT with members: parallel to its table; LIST: the items, and for a list of objects each item's .sub is parallel to
+     * the element's table. */
+    struct field_value *sub;
 };
 
 /* What is wrong with the params; code and data of the error reply. */

@@ -17,11 +17,11 @@
 #include "common/redis_link.h"
 
 enum {
-    REDIS_CLUSTER_HOPS =
-        5, /* redirections that are followed at once; nodes that disagree need a pause */
+    /* Redirections that are followed at once; nodes that disagree need a pause. */
+    REDIS_CLUSTER_HOPS = 5,
     REDIS_CLUSTER_WAIT_MS = 200, /* between two looks at a slot that is being moved */
-    REDIS_CLUSTER_PAUSE_MS =
-        2000, /* at most between two tries: not every node that is tried is the right one */
+    /* At most between two tries: not every node that is tried is the right one. */
+    REDIS_CLUSTER_PAUSE_MS = 2000,
 };
 
 struct redis_node {

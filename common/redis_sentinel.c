@@ -21,10 +21,10 @@ struct redis_sentinel_search {
     struct redis_sentinels *sentinels;
     int epoll_fd;
     int timer_fd;
-    struct redis_link
-        *links[REDIS_SENTINELS_MAX]; /* by number of the node; NULL: not asked, or over */
-    size_t first;                    /* other searches may move the sentinels' own */
-    size_t asked;                    /* so many were begun, from `first` on */
+    /* By number of the node; NULL: not asked, or over. */
+    struct redis_link *links[REDIS_SENTINELS_MAX];
+    size_t first; /* other searches may move the sentinels' own */
+    size_t asked; /* so many were begun, from `first` on */
     size_t open;
     size_t refused;
     int64_t next_ms; /* monotonic: when the next one is asked */

@@ -105,8 +105,8 @@ struct requests_client {
     unsigned ready_count;
 
     struct wire main; /* pops the replies */
-    struct wire
-        side; /* takes requests that are not to wait behind the pop of `main`; made at the first need */
+    /* Takes requests that are not to wait behind the pop of `main`; made at the first need. */
+    struct wire side;
     char token[REQUESTS_TOKEN + 1];
     char *reply_key;
 

@@ -10,15 +10,15 @@
 
 enum {
     REQUEUE_LIMIT = 100, /* entries that one call hands on or gives up, at most */
-    REQUEUE_MEMBERS =
-        5, /* of its reply: {handed on, given up, still pending, these for the log, letters that made room} */
+    /* Of its reply: {handed on, given up, still pending, these for the log, letters that made room}. */
+    REQUEUE_MEMBERS = 5,
 };
 
 struct requeue {
     const char *stream;   /* the domain's request stream, with the prefix */
     const char *consumer; /* whose entries these are */
-    const char
-        *entry; /* the one to charge with a crash; "" = none is known, "*" = none is to blame */
+    /* The one to charge with a crash; "" = none is known, "*" = none is to blame. */
+    const char *entry;
     const char *how; /* how it went, for the entry and the log: "signal 11" */
 };
 

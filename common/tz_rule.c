@@ -11,8 +11,8 @@ enum {
     TIME_HOURS = 167,
     DEFAULT_TIME_S = 2 * 3600,
     DEFAULT_SUMMER_S = 3600,
-    YEARS_AROUND =
-        2 /* a change is at most a week out of its own year, so these hold both neighbours */
+    /* A change is at most a week out of its own year, so these hold both neighbours. */
+    YEARS_AROUND = 2
 };
 
 /* ---- parsing ---- */

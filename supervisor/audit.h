@@ -22,8 +22,8 @@ struct audit_status {
     const char *id, *hash;
     int64_t records; /* entries written since the start */
     int64_t gaps;    /* entries that were missed since the start */
-    int64_t
-        local; /* calls that clients decided without a daemon in the last hour, as far as they have told */
+    /* Calls that clients decided without a daemon in the last hour, as far as they have told. */
+    int64_t local;
     int64_t waiting; /* entries of the stream that are not in the file yet, when it was last read */
 };
 

@@ -27,8 +27,8 @@ struct audit_found {
     struct audit_position before;
     struct audit_position position;
     int64_t torn_bytes; /* an unfinished line was cut off */
-    int64_t
-        bad_lines; /* whole lines at the end that are none of ours, or were changed; left as they are */
+    /* Whole lines at the end that are none of ours, or were changed; left as they are. */
+    int64_t bad_lines;
     int64_t was, is; /* its size, when somebody else has changed that; else both 0 */
 };
 

@@ -45,8 +45,8 @@ struct child_env {
     uint64_t options_serial; /* of what is behind options_fd */
     const char *worker_path;
     int null_fd; /* /dev/null: the workers' stdin */
-    bool
-        is_background; /* their stdout and stderr too: what we have belongs to whoever started us */
+    /* Their stdout and stderr too: what we have belongs to whoever started us. */
+    bool is_background;
     uint64_t first_generation; /* of this supervisor; unique over restarts */
     uint64_t next_generation;
     bool is_open;        /* workers may read requests */
@@ -79,8 +79,8 @@ struct child {
     enum scoreboard_restart end; /* why its process ended, if nobody asked it to */
     bool is_blameless;           /* killed by a stop: what it had in hand is not charged */
     bool is_retiring;            /* it leaves for good, and its place is not its own any more */
-    bool
-        is_careful; /* its process died, and no request is to blame: the next one reads them one by one */
+    /* Its process died, and no request is to blame: the next one reads them one by one. */
+    bool is_careful;
 };
 
 void child_init(struct child *c, struct child_env *env, const char *domain, int slot);

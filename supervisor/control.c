@@ -47,8 +47,8 @@ struct client {
 struct control {
     struct supervisor *supervisor;
     char *path;
-    struct pidfile
-        lock; /* on <path>.lock: two daemons that start at once would take the socket from each other */
+    /* On <path>.lock: two daemons that start at once would take the socket from each other. */
+    struct pidfile lock;
     int fd;
     struct event *acceptable;
     struct event *pause;

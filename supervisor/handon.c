@@ -15,8 +15,8 @@
 #include "supervisor/client_list.h"
 
 enum {
-    ROUNDS_AT_ONCE =
-        10, /* a worker reads far fewer requests than these hand on; behind them there is a pause */
+    /* A worker reads far fewer requests than these hand on; behind them there is a pause. */
+    ROUNDS_AT_ONCE = 10,
     RETRY_MS = 200
 };
 

@@ -16,8 +16,8 @@
 enum {
     INCARNATION_LEN = 22,
     GENERATION_LEN = 22,
-    MEMORY_MS =
-        1500, /* with two ticks a second, and what the leader does besides: three commands a second at most */
+    /* With two ticks a second, and what the leader does besides: three commands a second at most. */
+    MEMORY_MS = 1500,
     SWEEP_BOUND = 100,            /* SWEEP in lua/tick.lua */
     SWEEP_MAX = 10 * SWEEP_BOUND, /* what is above it no sweep has done */
     HOSTS_MAX = 1000000,

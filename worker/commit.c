@@ -24,8 +24,8 @@ enum {
 };
 
 enum {
-    REPLY_MEMBERS =
-        3, /* of that reply: the codes, errors, the backlog; SCRIPT_REFUSE has one more */
+    /* Of that reply: the codes, errors, the backlog; SCRIPT_REFUSE has one more. */
+    REPLY_MEMBERS = 3,
     FAULT_WAIT_MIN_MS = 50,
     FAULT_WAIT_MAX_MS = 2000,
 };

@@ -16,8 +16,8 @@
 #include <sha2.h>
 
 enum {
-    BUDGET_US =
-        60000, /* as one decision of the engine has: its longest stride is within what is left of RULES_TIME_MS */
+    /* As one decision of the engine has: its longest stride is within what is left of RULES_TIME_MS. */
+    BUDGET_US = 60000,
     ROUNDS_MAX = 4,
 };
 

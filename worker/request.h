@@ -30,10 +30,10 @@ struct request {
     bool can_reply;
     int64_t ttl;         /* ms from its arrival, of its own or the method's; 0 = none */
     int64_t deadline_ms; /* wall; 0 = none */
-    bool
-        is_late_counted; /* its deadline leaves the method's time: past it, the method has failed */
-    bool is_admitted;    /* by gate_enter.lua, before its work */
-    char idem_scope[28]; /* of REQUEST_IDEM_BYTES, base64; "" = no outcome is kept */
+    /* Its deadline leaves the method's time: past it, the method has failed. */
+    bool is_late_counted;
+    bool is_admitted;     /* by gate_enter.lua, before its work */
+    char idem_scope[28];  /* of REQUEST_IDEM_BYTES, base64; "" = no outcome is kept */
     char params_hash[12]; /* of 8 bytes, base64 */
     struct prepare prep;
     size_t bytes; /* of its arguments */

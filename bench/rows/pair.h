@@ -24,8 +24,8 @@ struct pair_side {
     const struct row *row;
     unsigned total;
     unsigned more;
-    unsigned
-        instances; /* daemons, each with the row's workers, and as many bare servers as these have together; 0: one */
+    /* Daemons, each with the row's workers, and as many bare servers as these have together; 0: one. */
+    unsigned instances;
     unsigned connected; /* agents besides that wait for tasks of another queue (waiting.h) */
     bool is_bare;
     bool is_going_on; /* the database is as the side before has left it; else it is emptied */

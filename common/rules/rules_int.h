@@ -62,8 +62,8 @@ struct rules_command_test {
 struct rules_match {
     bool has_command; /* asks something of `command` */
     struct rules_command_test command;
-    struct rules_strings
-        writes; /* any; globs: files that a command or an editing tool would change */
+    /* Any; globs: files that a command or an editing tool would change. */
+    struct rules_strings writes;
     struct rules_strings reads;
     struct rules_strings files;  /* any; globs: paths in the input of a tool */
     struct rules_strings fields; /* where `patterns` look; none: in every string */
@@ -192,8 +192,8 @@ struct rules_input {
     size_t leaves_cap;
     struct rules_script *scripts;
     bool has_limit; /* a limit was hit since it was last cleared */
-    bool
-        is_partial; /* it has more strings than are looked at: every rule that does not match hits a limit */
+    /* It has more strings than are looked at: every rule that does not match hits a limit. */
+    bool is_partial;
     bool is_late;    /* the time is up: nothing is looked at any more */
     bool has_looked; /* at the file system */
     struct rules_hit hit;

@@ -73,8 +73,8 @@ struct shell_redirect {
 };
 
 enum shell_command_flag {
-    SHELL_RUNS_INPUT =
-        1u << 0, /* runs what it is fed as code: `sh`, `sh -c "$(…)"`, `source <(…)`, `eval …` */
+    /* Runs what it is fed as code: `sh`, `sh -c "$(…)"`, `source <(…)`, `eval …`. */
+    SHELL_RUNS_INPUT = 1u << 0,
     SHELL_MORE_ARGS = 1u << 1,   /* gets arguments that are not known (xargs) */
     SHELL_BACKGROUND = 1u << 3,  /* & stands behind it */
     SHELL_RUNS_ITSELF = 1u << 4, /* part of a function that starts itself twice: a fork bomb */
