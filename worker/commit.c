@@ -41,7 +41,7 @@ static bool is_kind(const struct commit *c, const struct request *r, enum script
 static bool fits(const struct commit *c, const struct request *r)
 {
     return !c->is_full && c->len < COMMIT_REQUESTS_MAX &&
-           c->operations + r->prep.operations <= COMMIT_OPERATIONS_MAX &&
+           c->further + commit_further(r->prep.operations) <= COMMIT_FURTHER_MAX &&
            c->bytes + r->bytes <= COMMIT_BYTES_MAX;
 }
 
@@ -71,9 +71,9 @@ void commit_group(struct commit **list, struct request *r, struct arena *arena)
     if (!c)
         c = *end = begin_group(r, script, arena);
     c->requests[c->len++] = r;
-    c->operations += r->prep.operations;
+    c->further += commit_further(r->prep.operations);
     c->bytes += r->bytes;
-    c->is_full = c->len >= COMMIT_REQUESTS_MAX || c->operations >= COMMIT_OPERATIONS_MAX ||
+    c->is_full = c->len >= COMMIT_REQUESTS_MAX || c->further >= COMMIT_FURTHER_MAX ||
                  c->bytes >= COMMIT_BYTES_MAX;
 }
 

@@ -9,7 +9,9 @@
 
 enum {
     COMMIT_REQUESTS_MAX = 64,
-    COMMIT_OPERATIONS_MAX = 100,
+    /* Task operations beyond one a request: a batch of 100 is a group by itself, and 64 completions that each claim the next task are
+     * one group, too. */
+    COMMIT_FURTHER_MAX = 99,
     COMMIT_BYTES_MAX = 1024 * 1024,
 };
 
@@ -19,7 +21,7 @@ struct commit {
     const struct handler *handler; /* NULL: a group of refusals */
     struct request *requests[COMMIT_REQUESTS_MAX];
     size_t len;
-    unsigned operations;
+    unsigned further; /* task operations beyond one a request */
     size_t bytes;
     struct script_call call;
     bool is_full;     /* no other request will come to it */
@@ -30,6 +32,11 @@ struct commit {
     struct commit *next;
 };
 
+/* What a request of so many task operations (0: it was refused) counts for COMMIT_FURTHER_MAX. */
+static inline unsigned commit_further(unsigned operations)
+{
+    return operations > 0 ? operations - 1 : 0;
+}
 /* Puts a checked request into the newest group of its kind, or begins one at the end of the list (NULL: empty), when there is
  * none or it is full. The list lives in the arena; each commit's call must be freed with commit_list_done(). */
 void commit_group(struct commit **list, struct request *r, struct arena *arena);

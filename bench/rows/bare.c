@@ -40,7 +40,7 @@ struct bare_group {
     const struct bare_step *step;
     const reply_t *entries[COMMIT_REQUESTS_MAX];
     size_t len, bytes;
-    unsigned operations;
+    unsigned further;
     size_t lists[COMMIT_REQUESTS_MAX]; /* number of its reply list */
     const char *tokens[COMMIT_REQUESTS_MAX];
     size_t ntokens;
@@ -145,7 +145,7 @@ static void append_call(struct bare *b, const struct bare_group *g)
 static bool fits(const struct bare_group *g, size_t bytes)
 {
     return g->len < COMMIT_REQUESTS_MAX &&
-           g->operations + g->step->shape.operations <= COMMIT_OPERATIONS_MAX &&
+           g->further + commit_further(g->step->shape.operations) <= COMMIT_FURTHER_MAX &&
            g->bytes + bytes <= COMMIT_BYTES_MAX;
 }
 
@@ -160,7 +160,7 @@ static void add_entry(struct bare_group *g, const reply_t *entry, size_t bytes)
         g->tokens[g->ntokens++] = token;
     g->lists[g->len] = list + 1;
     g->entries[g->len++] = entry;
-    g->operations += g->step->shape.operations;
+    g->further += commit_further(g->step->shape.operations);
     g->bytes += bytes;
 }
 
@@ -181,7 +181,7 @@ static size_t append_step(struct bare *b, const struct bare_step *step, const re
             append_call(b, &g);
             calls++;
             g.len = g.bytes = g.ntokens = 0;
-            g.operations = 0;
+            g.further = 0;
         }
         add_entry(&g, entry, bytes);
     }

@@ -44,6 +44,28 @@ for workers in (2, 8):
             equal(c.doubles, [])
 
 
+@case("64 completions that each claim the next task are one group; batches of 100 are one each")
+def full():
+    with Daemon(config={"domains": {"task": {"workers": 1}}}) as d:
+        c = d.caller()
+        batches = [("task.create_batch", {"tasks": [{"text": "x"}] * 100}, {})] * 2
+
+        def commits(requests):
+            before, made = groups(d), [c.entry(method, params, **fields) for method, params, fields in requests]
+            with d.connect() as r:
+                r.pipeline([["MULTI"], *[command for _, command in made], ["EXEC"]])
+            replies = c.wait_all([rid for rid, _ in made], 20)
+            check(all(r.ok for r in replies), [short(r.raw) for r in replies if not r.ok])
+            return groups(d) - before, replies
+
+        equal(commits(batches)[0], 2)
+        held = c.ask("task.claim", {"workerId": "w", "maxTasks": 64}).result["tasks"]
+        ends = [("task.complete", {"id": t["id"], "lease_token": t["lease_token"], "workerId": "w", "next": {"maxTasks": 1}}, {}) for t in held]
+        number, replies = commits(ends)
+        equal([number, len({r.result["tasks"][0]["id"] for r in replies})], [1, SIZE])
+        equal(c.doubles, [])
+
+
 @case("a worker that is stopped when it is its turn costs the others a moment")
 def stopped():
     with Daemon(config={"domains": {"task": {"workers": 3}}, "supervisor": {"watchdog_ms": 60000}}) as d:
