@@ -9,7 +9,7 @@
 -- @include audit.lua
 
 function op(r)
-    local a, cached = r.a, request_nkeys(r) > 0 and KEYS[r.k + 1]
+    local a, cached = r.a, r.form.nkeys > 0 and KEYS[r.k + 1]
     local kind, result, record, decision = ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4]
     audit_want()
     want('stream', EVENTS)

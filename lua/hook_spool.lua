@@ -8,7 +8,7 @@
 -- @include audit.lua
 
 function op(r)
-    local n = request_nargs(r)
+    local n = r.form.nargs
     audit_want()
     for i = 1, n do
         audit_add('hook.local', ARGV[r.a + i], true)

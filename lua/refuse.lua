@@ -14,7 +14,7 @@ local letters = dead_letters(op_key(1), op_arg(1), tonumber(op_arg(2)))
 function op(r)
     local a = r.a
     if ARGV[a + 4] ~= '' then
-        local problem = letters.add(ARGV[a + 4], STREAM, ARGV[r.at + 1], ARGV, a + 5, math.min(VALUES_MAX, tonumber(ARGV[a + 5])))
+        local problem = letters.add(ARGV[a + 4], STREAM, request_entry(r), ARGV, a + 5, math.min(VALUES_MAX, tonumber(ARGV[a + 5])))
         if problem then
             error(problem)
         end

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- task_claim: leases the next tasks of a queue to a worker; when there are none, it may be parked until there are.
 -- KEYS  the envelope's
--- ARGV  operation: task.lease_ms, task.deny_ms, limits.waiters, task.assignment; request: the seven of
+-- ARGV  operation: task.lease_ms, task.deny_ms, limits.waiters, task.assignment; request: the two of
 --       include/claim.lua, wait_ms
 -- Returns as the envelope. Caller: worker, task.claim.
 -- @include envelope.lua
@@ -19,18 +19,19 @@ local function claim_result(tasks, memo, is_paused)
 end
 
 function op(r)
-    local ok, code, message, data = claim_incarnation_error(r.a)
+    local w = claimant(ARGV[r.a + 1])
+    local ok, code, message, data = claim_incarnation_error(w)
     if not ok then
         return nil, code, message, data
     end
-    claim_want(r.a)
+    claim_want(w)
     local wait_ms = park_wait_ms(r)
     if wait_ms > 0 then
-        park_want(r.a)
+        park_want(w)
     end
-    local tasks, memo, is_paused = claim_take(r.a)
+    local tasks, memo, is_paused = claim_take(w, ARGV[r.a + 2])
     if #memo == 0 and wait_ms > 0 then
-        return park(r, wait_ms, tonumber(op_arg(3)))
+        return park(r, w, wait_ms, tonumber(op_arg(3)))
     elseif wait_ms > 0 then
         park_forget(r)
     end

@@ -2,8 +2,8 @@
 -- task_complete: accepts the result of a task from the holder of its lease, and may claim the next ones.
 -- KEYS  the envelope's; request: the task
 -- ARGV  operation: task.lease_ms, the four of include/retention.lua, task.deny_ms, task.assignment
---       request: task id, lease token ('' = none), worker id ('' = none), result (JSON or ''), 1 when `next`
---       follows, then the seven of include/claim.lua
+--       request: task id, lease token ('' = none), worker id ('' = none), result (JSON or ''), and with `next` the two of
+--       include/claim.lua
 -- Returns as the envelope. Caller: worker, task.complete.
 -- @include envelope.lua
 -- @include task.lua
@@ -24,6 +24,8 @@ end
 local TASKS = ',"tasks":['
 local COMPLETED = string.sub(completed_json('', NOW_TEXT), 8, -2) .. TASKS
 
+local NEXT_AT = 4 -- behind which the arguments of `next` begin, if there are any
+
 local TOLD = {'worker', 'attempt', 'queue'} -- of a task.completed
 local function complete_task(id, key, t, result)
     complete(id, key, t, result)
@@ -33,13 +35,13 @@ end
 function op(r)
     local a, key = r.a, KEYS[r.k + 1]
     local id, token, worker = ARGV[a + 1], ARGV[a + 2], ARGV[a + 3]
-    local has_next = ARGV[a + 5] == '1'
+    local w = r.form.nargs > NEXT_AT and claimant(ARGV[a + NEXT_AT + 1])
     local t = lease_read_short(key)
     if not t then
         return not_found(id)
     end
-    if has_next then
-        local ok, code, message, data = claim_incarnation_error(a + 5)
+    if w then
+        local ok, code, message, data = claim_incarnation_error(w)
         if not ok then
             return nil, code, message, data
         end
@@ -48,8 +50,8 @@ function op(r)
     if not verdict then
         return nil, code, message, data
     end
-    if has_next then
-        claim_want(a + 5)
+    if w then
+        claim_want(w)
     end
     local outcome = t.outcome
     if verdict == 'go' then
@@ -61,10 +63,10 @@ function op(r)
         ended_want(id, t, #ARGV[a + 4])
         complete_task(id, key, t, ARGV[a + 4])
     end
-    if not has_next then
+    if not w then
         return outcome or completed_json(id, NOW_TEXT), not outcome and r.scope and '' or nil
     end
-    local tasks, memo, is_paused = claim_take(a + 5)
+    local tasks, memo, is_paused = claim_take(w, ARGV[a + NEXT_AT + 2])
     if not outcome then -- not needed by itself, and a text more to look up (task_put()): a repeat makes it of the time of the record
         return complete_result('{"id":"', id, COMPLETED, tasks, is_paused), r.scope and table.concat(memo, ' ')
     end
@@ -75,7 +77,7 @@ end
 function op_replay(r, memo, at)
     local outcome, claimed = string.match(memo, '^([^\n]*)\n(.*)$')
     outcome = outcome or completed_json(ARGV[r.a + 1], at)
-    if ARGV[r.a + 5] ~= '1' then
+    if r.form.nargs == NEXT_AT then
         return outcome
     end
     local tasks = claim_again(claimed or memo)

@@ -28,6 +28,7 @@ enum {
     REPLY_MEMBERS = 3,
     FAULT_WAIT_MIN_MS = 50,
     FAULT_WAIT_MAX_MS = 2000,
+    REFUSAL_ARGS = 5, /* beside the entry's fields */
 };
 
 /* ---- grouping ---- */
@@ -165,26 +166,42 @@ static void add_scope(struct script_call *call, const struct request *r)
         script_call_arg_str(call, r->idem_scope);
 }
 
-static void add_request_args(struct script_call *call, const struct request *r, size_t list,
-                             size_t caller)
+/* The numbers of a request's reply list and caller, and of its own keys and arguments, as one text: what the requests of a group
+ * mostly have in common, Lua takes apart once. */
+struct form {
+    size_t list, caller, keys, args;
+};
+
+static struct form form_of(const struct request *r, size_t list, size_t caller)
+{
+    struct form form = {list, caller, r->prep.keys.len, r->prep.args.len};
+
+    if (r->refused) {
+        form.keys = 0;
+        form.args = REFUSAL_ARGS + (r->dead_reason ? reply_count(r->raw) : 0);
+    }
+    return form;
+}
+
+static void add_form(struct script_call *call, struct form form, struct arena *arena)
+{
+    script_call_arg_str(
+        call, arena_printf(arena, "%zu %zu %zu %zu", form.list, form.caller, form.keys, form.args));
+}
+
+static void add_request_args(struct script_call *call, const struct request *r, struct form form,
+                             struct arena *arena)
 {
     script_call_arg_str(call, r->entry_id);
-    script_call_arg_int(call, (int64_t)list);
     script_call_arg_str(call, r->id_json);
     script_call_arg_int(call, r->deadline_ms);
     script_call_arg_str(call, r->idem_scope[0] ? r->params_hash : "");
-    script_call_arg_int(call, (int64_t)caller);
-    if (r->refused) {
-        script_call_arg_int(call, 0);
-        script_call_arg_int(call, 5 + (r->dead_reason ? (int64_t)reply_count(r->raw) : 0));
+    add_form(call, form, arena);
+    if (r->refused)
         add_refusal_args(call, r);
-        add_scope(call, r);
-        return;
-    }
-    script_call_arg_int(call, (int64_t)r->prep.keys.len);
-    script_call_arg_int(call, (int64_t)r->prep.args.len);
-    for (size_t i = 0; i < r->prep.args.len; i++)
-        script_call_arg(call, r->prep.args.items[i].data, r->prep.args.items[i].len);
+    else
+        for (size_t i = 0; i < r->prep.args.len; i++)
+            script_call_arg(call, r->prep.args.items[i].data, r->prep.args.items[i].len);
     add_scope(call, r);
 }
 
@@ -249,7 +266,8 @@ void commit_build(struct commit *c, const struct handler_context *ctx, struct ar
     admission_put_args(call, ctx->opts, gated, c->requests, c->len, arena);
     add_callers(call, &callers);
     for (size_t i = 0; i < c->len; i++)
-        add_request_args(call, c->requests[i], list_of[i], caller_of[i]);
+        add_request_args(call, c->requests[i], form_of(c->requests[i], list_of[i], caller_of[i]),
+                         arena);
 }
 
 /* ---- the reply ---- */

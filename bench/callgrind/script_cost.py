@@ -63,7 +63,7 @@ class Cost(Scripts):
         return self.done("task_claim", [self.request(*args, 0) for _ in range(size)], LEASES)
 
     def end(self, tasks, has_next=False):
-        more = [1, *self.claim_args("w1", 1, salt="0123456789a")] if has_next else [0]
+        more = self.claim_args("w1", 1, salt="0123456789a") if has_next else []
         return self.done("task_complete", [
             self.request(t["id"], t["lease_token"], "w1", '{"ok":true}', *more, keys=[self.key("task:" + t["id"])]) for t in tasks], ENDS)
 

@@ -91,8 +91,12 @@ static void add_args(struct bare *b, const struct shape *shape, const char *para
 {
     for (size_t i = 0; i < shape->nargs; i++) {
         const struct shape_piece *piece = &shape->args[i];
-        script_call_arg(&b->call, piece->is_constant ? piece->text : params + piece->at,
-                        piece->len);
+        if (piece->is_constant)
+            script_call_arg(&b->call, piece->text, piece->len);
+        else if (piece->text[0] == '\0')
+            script_call_arg(&b->call, params + piece->at, piece->len);
+        else
+            script_call_arg_str(&b->call, join(b, piece->text, params + piece->at, piece->len));
     }
 }
 
@@ -103,13 +107,11 @@ static void add_request(struct bare *b, const struct bare_group *g, size_t i)
 
     snprintf(id_json, reply_bytes(id) + 3, "\"%s\"", reply_str(id));
     script_call_arg_str(&b->call, reply_str(reply_at(entry, 0)));
-    script_call_arg_int(&b->call, (int64_t)g->lists[i]);
     script_call_arg_str(&b->call, id_json);
     script_call_arg_str(&b->call, "0"); /* deadline */
     script_call_arg_str(&b->call, idem ? "0123456789a" : "");
-    script_call_arg_str(&b->call, "1"); /* the caller */
-    script_call_arg_int(&b->call, (int64_t)g->step->shape.nkeys);
-    script_call_arg_int(&b->call, (int64_t)g->step->shape.nargs);
+    script_call_arg_str(&b->call, arena_printf(&b->arena, "%zu 1 %zu %zu", g->lists[i],
+                                               g->step->shape.nkeys, g->step->shape.nargs));
     add_args(b, &g->step->shape, reply_str(field(entry, AT_PARAMS)));
     if (idem) /* its end, as long as a worker's scope of a key */
         script_call_arg_str(&b->call, reply_str(idem) + reply_bytes(idem) - SCOPE_SIZE);

@@ -73,13 +73,26 @@ void shape_arg_int(struct shape_writer *w, int64_t n)
     shape_arg(w, text);
 }
 
-void shape_arg_again(struct shape_writer *w, size_t i)
+static void add_behind(struct shape_writer *w, const char *head, struct shape_piece piece)
+{
+    cb_assert(!piece.is_constant && strlen(head) < sizeof piece.text);
+    snprintf(piece.text, sizeof piece.text, "%s", head);
+    add(&w->shape->args, &w->shape->nargs, &piece);
+}
+
+void shape_put_behind(struct shape_writer *w, const char *head, const char *text)
+{
+    if (w->shape)
+        add_behind(w, head, here(w, text));
+    shape_put(w, text);
+}
+
+void shape_arg_again(struct shape_writer *w, const char *head, size_t i)
 {
     if (!w->shape)
         return;
     cb_assert(i < w->shape->nargs);
-    struct shape_piece piece = w->shape->args[i];
-    add(&w->shape->args, &w->shape->nargs, &piece);
+    add_behind(w, head, w->shape->args[i]);
 }
 
 void shape_operations(struct shape_writer *w, unsigned n)

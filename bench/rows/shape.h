@@ -18,8 +18,8 @@ enum { SHAPE_TEXT = 400 };
 struct shape_piece {
     bool is_constant;
     bool is_drawn;         /* a constant where a worker puts something random */
-    char text[SHAPE_TEXT]; /* a constant */
-    size_t at, len;        /* else bytes of the params */
+    char text[SHAPE_TEXT]; /* a constant, or what comes before the bytes of the params */
+    size_t at, len;        /* bytes of the params; of a constant its length */
 };
 
 struct shape {
@@ -45,8 +45,10 @@ void shape_arg(struct shape_writer *w, const char *text);
 void shape_arg_int(struct shape_writer *w, int64_t n);
 /* An argument that a worker draws or reckons; here it is always `text`, which is about as long. */
 void shape_arg_drawn(struct shape_writer *w, const char *text);
-/* The argument number `i` again. */
-void shape_arg_again(struct shape_writer *w, size_t i);
+/* Params that are the end of an argument; `head` (shorter than SHAPE_TEXT) is what the worker puts before it. */
+void shape_put_behind(struct shape_writer *w, const char *head, const char *text);
+/* The argument number `i`, which is of the params, again, as the end of another one. */
+void shape_arg_again(struct shape_writer *w, const char *head, size_t i);
 /* The request is as much work as so many operations. */
 void shape_operations(struct shape_writer *w, unsigned n);
 

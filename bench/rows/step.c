@@ -6,6 +6,7 @@
 
 #define INCARNATION "bench-bench-bench-bench-"
 #define DAY_MS      "86400000"
+#define SECRET      "0123456789a"
 
 /* ---- pieces ---- */
 
@@ -26,23 +27,23 @@ static void put_task(struct shape_writer *w, const struct step_input *in)
     shape_put(w, "}");
 }
 
-/* Behind the worker's name: the rest of the seven of lua/include/claim.lua. */
+/* Of the two arguments of lua/include/claim.lua the first one, but for the worker's name at its end: who claims what. */
+static const char *claimant(unsigned tasks, bool has_lease)
+{
+    static char text[64];
+    snprintf(text, sizeof text, "%u\n%s\ndefault\n\n\n", tasks, has_lease ? DAY_MS : "");
+    return text;
+}
+
+/* The params of a claim, but for the worker's name. */
 static void put_claim(struct shape_writer *w, unsigned tasks, bool has_lease)
 {
     char max[12];
     snprintf(max, sizeof max, "%u", tasks);
-    shape_arg(w, "");
     shape_put(w, "\"maxTasks\":");
-    shape_put_arg(w, max);
-    if (has_lease) {
-        shape_put(w, ",\"lease_ms\":");
-        shape_put_arg(w, DAY_MS);
-    } else {
-        shape_arg(w, "");
-    }
-    shape_arg_drawn(w, "0123456789a");
-    shape_arg(w, "default");
-    shape_arg(w, "");
+    shape_put(w, max);
+    if (has_lease)
+        shape_put(w, ",\"lease_ms\":" DAY_MS);
 }
 
 static void put_held(struct shape_writer *w, const struct task_ref *task)
@@ -91,7 +92,8 @@ static void create_operation(struct shape_writer *w, const struct options *opts)
 static void put_claim_request(struct shape_writer *w, const struct step_input *in)
 {
     shape_put(w, "{\"workerId\":\"");
-    shape_put_arg(w, in->worker);
+    shape_put_behind(w, claimant(in->items, true), in->worker);
+    shape_arg_drawn(w, SECRET);
     shape_put(w, "\",");
     put_claim(w, in->items, true);
     shape_arg(w, "0");
@@ -103,7 +105,8 @@ static void put_claim_request(struct shape_writer *w, const struct step_input *i
 static void put_claim_wait(struct shape_writer *w, const struct step_input *in)
 {
     shape_put(w, "{\"workerId\":\"");
-    shape_put_arg(w, in->worker);
+    shape_put_behind(w, claimant(in->items, false), in->worker);
+    shape_arg_drawn(w, SECRET);
     shape_put(w, "\",");
     put_claim(w, in->items, false);
     shape_put(w, ",\"wait_ms\":");
@@ -131,7 +134,6 @@ static void put_complete(struct shape_writer *w, const struct step_input *in)
     shape_arg(w, "");
     shape_put(w, ",\"result\":");
     shape_put_arg(w, "\"done\"");
-    shape_arg(w, "0");
     shape_put(w, "}");
     shape_operations(w, 1);
 }
@@ -143,8 +145,8 @@ static void put_complete_next(struct shape_writer *w, const struct step_input *i
     shape_put_arg(w, in->worker);
     shape_put(w, "\",\"result\":");
     shape_put_arg(w, "\"done\"");
-    shape_arg(w, "1");
-    shape_arg_again(w, 2);
+    shape_arg_again(w, claimant(1, false), 2);
+    shape_arg_drawn(w, SECRET);
     shape_put(w, ",\"next\":{");
     put_claim(w, 1, false);
     shape_put(w, "}}");

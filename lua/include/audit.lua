@@ -14,7 +14,7 @@ end
 -- The request being handled as members of a JSON object, without the braces; what it does not say is left out.
 -- is_carried: it only brings the record, which says itself whose it is.
 local function audit_request(is_carried)
-    local out, says = '"request":' .. ARGV[current.at + 3], caller_of(current).says
+    local out, says = '"request":' .. request_id(current), caller_of(current).says
     for i = 1, #says, 2 do
         if not is_carried or says[i] == 'actor' then
             out = out .. ',"' .. says[i] .. '":' .. S(says[i + 1])

@@ -5,12 +5,25 @@
 -- @include indexes.lua
 -- @include digits.lua
 --
--- Arguments behind `a`: worker id, its incarnation ('' = not given), max tasks, lease_ms ('' = the task's),
--- 11 characters from the kernel, queue, roles (joined by spaces).
-local CLAIM_ARGS = 7
+-- Arguments behind `a`: who claims what (claimant()), and 11 characters from the kernel.
+local CLAIM_ARGS = 2
 local CLAIM_BYTES = 450000 -- with one task of the largest size more, a reply stays under 1 MiB
 local CLAIM_ASSIGNED = 100 -- entries of cb:assigned:<instance> that one claim looks at: more there are not
 local CLAIM_PAST = 16 -- entries without a pending task behind them, or denied to the worker, that a claim looks past
+
+-- Who claims what, taken apart once a text, as most claims of a group say the same: max tasks, lease_ms ('' = the task's), queue, the
+-- worker's incarnation ('' = not given), its roles (joined by spaces), its id; each but the last ends with a line feed, which none has.
+local claimants = {}
+local function claimant(text)
+    local w = claimants[text]
+    if not w then
+        local limit, lease_ms, queue, incarnation, roles, worker = string.match(text, '^(%d+)\n(%d*)\n(%C+)\n(%C*)\n(%C*)\n(.*)$')
+        w = {worker = worker, incarnation = incarnation, limit = tonumber(limit), lease_ms = lease_ms ~= '' and lease_ms or nil,
+            queue = queue, roles = roles}
+        claimants[text] = w
+    end
+    return w
+end
 
 -- The best `limit` ids of the queue and its role sets: {id, id, …, from = place of the first one that is left}. Without roles, the
 -- claims of a group go on where the one before them came to.
@@ -78,43 +91,38 @@ local function claim_held_put(out, id, t, token)
     return 500 + #t[3] + #(t[7] or '') + #(t[11] or '')
 end
 
--- Whether the caller had let go by what was assigned to it, and is given nothing more (tick.lua): it is back.
-local claim_was_mute
-
 -- Is the caller the instance that it says? Nothing to say when it gave no incarnation. One that is not there any
--- more, or was given up, is told so: it is to register again, while a stale one has lost its name.
-local function claim_incarnation_error(a)
-    local incarnation = ARGV[a + 2]
-    claim_was_mute = false
-    if incarnation == '' and PULLS then
+-- more, or was given up, is told so: it is to register again, while a stale one has lost its name. Whether it had let go by what was
+-- assigned to it, and is given nothing more (tick.lua), is known then, too: it is back.
+local function claim_incarnation_error(w)
+    if w.is_known or w.incarnation == '' and PULLS then
         return true
     end
-    local known = call('HMGET', instance_key(ARGV[a + 1]), 'inc', 'st', 'mu')
-    claim_was_mute = known[3]
-    if incarnation == '' then
+    local known = call('HMGET', instance_key(w.worker), 'inc', 'st', 'mu')
+    if w.incarnation == '' then
+        w.is_known, w.was_mute = true, known[3]
         return true
     end
-    if known[1] and known[1] ~= incarnation then
+    if known[1] and known[1] ~= w.incarnation then
         return conflict('stale_incarnation', known[2], 'the instance was registered again')
     end
     if known[2] ~= 'ACTIVE' then
         return nil, -32004, 'the instance is unknown or was given up: register again', '{"reason":"unknown"}'
     end
+    w.is_known, w.was_mute = true, known[3] -- for the whole call: what else it does changes no instance
     return true
 end
 
 -- Said before the first write: what claim_take() writes has the right types (it sees the queues' own).
-local claim_wanted -- the last worker
-local function claim_want(a)
-    local worker = ARGV[a + 1]
-    if worker ~= claim_wanted then
+local function claim_want(w)
+    if not w.is_wanted then
         want_moves()
         want('zset', LEASES)
-        want('set', held_key(worker))
-        want('zset', assigned_key(worker))
-        claim_wanted = worker
+        want('set', held_key(w.worker))
+        want('zset', assigned_key(w.worker))
+        want_queue(w.queue, w.roles)
+        w.is_wanted = true
     end
-    want_queue(ARGV[a + 6], ARGV[a + 7])
 end
 
 local NO_IDS = {from = 1}
@@ -122,25 +130,25 @@ local NONE_ASSIGNED = {ids = {}, gone = {}, bytes = 0}
 
 -- Tasks that were assigned to the caller and wait to be handed over, oldest first: what goes into `out` and `memo`, with
 -- `ids` of those and `gone` of entries that the list is to lose. Nothing is written here.
-local function claim_assigned(a, limit, out, memo)
-    local key = assigned_key(ARGV[a + 1])
+local function claim_assigned(w, out, memo)
+    local key = assigned_key(w.worker)
     if typed[key] == 'none' then -- claim_want() has looked
         return NONE_ASSIGNED
     end
     local found = {ids = {}, holds = {}, leases = {}, gone = {}, bytes = 0}
-    local incarnation = ARGV[a + 2] ~= '' and ARGV[a + 2] or call('HGET', instance_key(ARGV[a + 1]), 'inc')
+    local incarnation = w.incarnation ~= '' and w.incarnation or call('HGET', instance_key(w.worker), 'inc')
     local ids = call('ZRANGE', key, 0, CLAIM_ASSIGNED - 1)
     for i = 1, #ids do
-        if #found.ids == limit or found.bytes > CLAIM_BYTES then
+        if #found.ids == w.limit or found.bytes > CLAIM_BYTES then
             break
         end
         local t = task_read(task_key(ids[i]), CLAIM_HELD)
         local token, hold = t[12], task_hold(t[5])
         local is_whole = hold and token and t[3] and task_constants(t[1]) and task_numbers(t[2])
-        if t[4] ~= 'in_progress' or not is_whole or hold[4] ~= ARGV[a + 1] or hold[2] ~= '1' then
+        if t[4] ~= 'in_progress' or not is_whole or hold[4] ~= w.worker or hold[2] ~= '1' then
             found.gone[#found.gone + 1] = ids[i]
         elseif hold[3] == incarnation then -- an older incarnation's go back to their queues
-            local ms = tonumber(ARGV[a + 4] ~= '' and ARGV[a + 4] or t[13] or LEASE_MS)
+            local ms = tonumber(w.lease_ms or t[13] or LEASE_MS)
             t[5] = hold_text(I(NOW + ms), '0', hold[3], hold[4]) -- its lease begins when its holder gets it
             found.bytes = found.bytes + claim_held_put(out, ids[i], t, token)
             memo[#memo + 1] = ids[i]
@@ -168,19 +176,15 @@ local function claim_hand_over(worker, found)
     end
 end
 
--- The lease of this length that the caller gets: the task's field, its score, and its JSON. The last one is kept.
-local lease_make
-do
-local last_ms, last_worker, last_incarnation, field, score, json
-function lease_make(lease_ms, worker, incarnation)
-    if lease_ms ~= last_ms or worker ~= last_worker or incarnation ~= last_incarnation then
+-- The lease of this length that the claimant gets: the task's field, its score, and its JSON. The last one is kept.
+local function lease_make(w, lease_ms)
+    if lease_ms ~= w.leased_ms then
         local ends = I(NOW + tonumber(lease_ms))
-        last_ms, last_worker, last_incarnation = lease_ms, worker, incarnation
-        field, score = hold_text(ends, '0', incarnation, worker), I(EFF() + tonumber(lease_ms))
-        json = ',"assignedTo":' .. S(worker) .. ',"lease_until":' .. ISO(ends)
+        w.lease_field, w.lease_score = hold_text(ends, '0', w.incarnation, w.worker), I(EFF() + tonumber(lease_ms))
+        w.lease_json = ',"assignedTo":' .. S(w.worker) .. ',"lease_until":' .. ISO(ends)
+        w.leased_ms = lease_ms
     end
-    return field, score, json
-end
+    return w.lease_field, w.lease_score, w.lease_json
 end
 
 -- The fields that claims show or go by: of all tasks, and those that few have.
@@ -217,17 +221,16 @@ end
 -- before the first lease is written: a task that cannot be shown must not leave others half leased.
 -- The worker that commits counts claims by the code of the request: 4 = it has got something, 3 = there was nothing.
 local TOLD_OF_CLAIMS = {'worker', 'queue'}
-local function claim_take(a)
-    local worker, incarnation, limit = ARGV[a + 1], ARGV[a + 2], number_of(ARGV[a + 3])
-    local queue = ARGV[a + 6]
+local function claim_take(w, secret)
+    local worker, queue, roles_asked = w.worker, w.queue, w.roles
     local out, memo = claim_out(), {nil, nil}
     -- Of those that are to be leased: ids; key, numbers, token, lease and its score. nil: room for one.
     local held, writes = {nil}, {nil, nil, nil, nil, nil}
-    local assigned = claim_assigned(a, limit, out, memo)
-    local bytes, left = assigned.bytes, limit - #assigned.ids
+    local assigned = claim_assigned(w, out, memo)
+    local bytes, left = assigned.bytes, w.limit - #assigned.ids
     local wanted = left + CLAIM_PAST
     local is_paused = queue_is_paused(queue)
-    local ids = PULLS and left > 0 and not is_paused and claim_candidates(queue, ARGV[a + 7], wanted) or NO_IDS
+    local ids = PULLS and left > 0 and not is_paused and claim_candidates(queue, roles_asked, wanted) or NO_IDS
     local at, last, has_passed = ids.from, math.min(#ids, ids.from + wanted - 1), false
     local with_roles = NO_FURTHER -- by task, when there are any
     while at <= last and #held < left and bytes <= CLAIM_BYTES do
@@ -242,18 +245,18 @@ local function claim_take(a)
             roles = redis.pcall('HGET', key, 'ro')
             queue_heads[queue] = nil -- should this claim fail, the next one does not find it again, and count it again
             queue_remove(id, queue)
-            queue_remove(id, queue, type(roles) == 'string' and roles or ARGV[a + 7])
+            queue_remove(id, queue, type(roles) == 'string' and roles or roles_asked)
             if t[3] == 'pending' or not t[3] then -- else it is counted where it is
                 count_move(queue, 'pending', nil)
             end
         elseif queue_fits(queue, roles) and not (further[7] and is_denied(worker, further[7], queue, roles, waits_since(id))) then
             local head, d1, d2, d3 = next_digits()
-            local token = head .. d1 .. d2 .. d3 .. '-' .. ARGV[a + 5]
+            local token = head .. d1 .. d2 .. d3 .. '-' .. secret
             local now = n.claimed or task_numbers(numbers_text(n[1] + 1, n[2] + 1))
             n.claimed = now
-            local field, score, lease = lease_make(ARGV[a + 4] ~= '' and ARGV[a + 4] or further[3] or LEASE_MS, worker, incarnation)
-            local h, w = #held + 1, #writes
-            held[h], writes[w + 1], writes[w + 2], writes[w + 3], writes[w + 4], writes[w + 5] = id, key, now.text, token, field, score
+            local field, score, lease = lease_make(w, w.lease_ms or further[3] or LEASE_MS)
+            local h, k = #held + 1, #writes
+            held[h], writes[k + 1], writes[k + 2], writes[k + 3], writes[k + 4], writes[k + 5] = id, key, now.text, token, field, score
             if roles and roles ~= '' then
                 with_roles = with_roles ~= NO_FURTHER and with_roles or {}
                 with_roles[id] = roles
@@ -265,14 +268,15 @@ local function claim_take(a)
             has_passed = true
         end
     end
-    if has_passed or ARGV[a + 7] ~= '' then
+    if has_passed or roles_asked ~= '' then
         queue_heads[queue] = nil -- the next claim may be given what this one is not, or this one has taken of the same tasks
     elseif ids ~= NO_IDS then
         ids.from = at
     end
     claim_hand_over(worker, assigned)
     done_code = #memo > 0 and 4 or 3
-    if claim_was_mute then
+    if w.was_mute then
+        w.was_mute = nil
         call('HDEL', instance_key(worker), 'mu')
         load_renew(worker)
     end
@@ -282,9 +286,9 @@ local function claim_take(a)
     local held_by_worker, plain = held_key(worker), queue_key(queue)
     for i = 1, #held do
         local id = held[i]
-        local w = 5 * i
-        call('HSET', writes[w - 4], 'st', 'in_progress', 'n', writes[w - 3], 'tk', writes[w - 2], 'l', writes[w - 1])
-        index_change('zset', LEASES, id, writes[w])
+        local k = 5 * i
+        call('HSET', writes[k - 4], 'st', 'in_progress', 'n', writes[k - 3], 'tk', writes[k - 2], 'l', writes[k - 1])
+        index_change('zset', LEASES, id, writes[k])
         index_change('set', held_by_worker, id, true)
         if with_roles[id] then
             queue_remove(id, queue, with_roles[id])
@@ -294,8 +298,8 @@ local function claim_take(a)
     end
     load_change(worker, #held)
     count_move(queue, 'pending', 'in_progress', #held)
-    if #ids < wanted and ARGV[a + 7] ~= '' then -- that was all of it
-        queue_forget(queue, ARGV[a + 7])
+    if #ids < wanted and roles_asked ~= '' then -- that was all of it
+        queue_forget(queue, roles_asked)
     end
     emit_together('task.claimed', 'ids', held, TOLD_OF_CLAIMS, worker, queue)
     return out, memo, is_paused

@@ -78,7 +78,7 @@ end
 end
 
 local function replay(r, record)
-    if string.sub(record, 1, HASH_SIZE) ~= ARGV[r.at + 5] then
+    if string.sub(record, 1, HASH_SIZE) ~= request_hash(r) then
         return nil, -32602, 'the idempotency key was used with other params',
             '{"path":"","expected":"the params of the first request with this key","got":"other params"}'
     end
@@ -90,8 +90,8 @@ local function replay(r, record)
     return kept
 end
 
--- The group's requests, and their entries for one XACK. Of a request: `at`, behind which its part of ARGV begins; its
--- keys are KEYS[k + 1]…, its arguments ARGV[a + 1]…; scope of its outcome (nil: none is kept).
+-- The group's requests, and their entries for one XACK. Of a request: its keys are KEYS[k + 1]…, its arguments ARGV[a + 1]…; its
+-- form (include/envelope.lua); scope of its outcome (nil: none is kept).
 local requests, entries, scopes = {}, {}, {}
 
 local gate -- circuit and rate limit, when the method has one
@@ -106,7 +106,7 @@ local function handle(r, i)
             return replay(r, records[scope])
         end
     end
-    local deadline = ARGV[r.at + 4]
+    local deadline = request_deadline(r)
     if deadline ~= '0' and NOW > tonumber(deadline) then
         if gate then
             gate.late(i)
@@ -123,7 +123,7 @@ local function handle(r, i)
     if not result or not scope or memo == false then
         return result, memo, message, data
     end
-    local record = ARGV[r.at + 5] .. NOW_TEXT .. (memo and '~' or '=') .. (memo or result)
+    local record = request_hash(r) .. NOW_TEXT .. (memo and '~' or '=') .. (memo or result)
     records[scope] = record
     local n = #added
     added[n + 1], added[n + 2] = scope, record
@@ -146,16 +146,16 @@ local GATE_AT = 10 + C -- behind which the gate's arguments begin
 do
     local k, at = 5 + K + M, REQUESTS_AT
     for i = 1, N do
-        local hash, scope = ARGV[at + 5], nil
-        local keys, ends = number_of(ARGV[at + 7]), at + 8 + number_of(ARGV[at + 8])
-        if hash ~= '' then
+        local form, scope = form_of(ARGV[at + 5]), nil
+        local ends = at + 5 + form.nargs
+        if ARGV[at + 4] ~= '' then
             ends = ends + 1
             scope = ARGV[ends]
             scopes[#scopes + 1] = scope
         end
         entries[i] = ARGV[at + 1]
-        requests[i] = {at = at, k = k, a = at + 8, scope = scope} -- four: room for more would be doubled
-        k, at = k + keys, ends
+        requests[i] = {k = k, a = at + 5, form = form, scope = scope} -- four: room for more would be doubled
+        k, at = k + form.nkeys, ends
     end
 end
 
@@ -198,15 +198,15 @@ for i = 1, N do
             gate.leave(i, not result and code)
         end
         codes[i] = not result and code or r.replayed and 1 or done_code
-        local list = ARGV[r.at + 2]
-        if list ~= '0' and codes[i] ~= PARKED then
+        local list = r.form.list
+        if list ~= 0 and codes[i] ~= PARKED then
             local texts = replies[list]
             if not texts then
                 texts = {}
                 replies[list] = texts
             end
-            texts[#texts + 1] = result and result_text(ARGV[r.at + 3], result)
-                or '{"jsonrpc":"2.0","id":' .. ARGV[r.at + 3] .. ',"error":{"code":' .. code .. ',"message":'
+            texts[#texts + 1] = result and result_text(request_id(r), result)
+                or '{"jsonrpc":"2.0","id":' .. request_id(r) .. ',"error":{"code":' .. code .. ',"message":'
                     .. S(message) .. ',"data":' .. (data or '{}') .. '}}'
         end
     end
@@ -261,7 +261,7 @@ local function cap_replies(key, length)
     end
 end
 for j, list in pairs(replies) do
-    local key = KEYS[5 + K + number_of(j)]
+    local key = KEYS[5 + K + j]
     local pushed, length = pcall(call, 'RPUSH', key, unpack(list))
     if pushed then
         call('PEXPIRE', key, 60000)

@@ -8,8 +8,8 @@
 --       8 the policy for events (include/emit.lua)   9 G arguments of the gate   10 W callers   11… the C arguments, the G
 --       arguments (include/gate.lua), of each caller, no two of which are alike: actor, session, agent, trace; then per
 --       request:
---       entry id, number of its reply list (0 = nobody waits), id as JSON, deadline (wall ms, 0 = none), hash of the params
---       (11 bytes, '' = no outcome is kept), number of its caller, number of its keys, number of its arguments, the
+--       entry id, id as JSON, deadline (wall ms, 0 = none), hash of the params (11 bytes, '' = no outcome is kept), its form: four
+--       numbers, of its reply list (0 = nobody waits), of its caller, of its keys and of its arguments, in one text; the
 --       arguments, and behind them, with a hash, the scope of the idempotency key
 -- Returns { {code per request: 0 done, 1 replayed, 2 parked, 3 and 4 a claim that got nothing or something, -1 duplicate, else the error's code},
 --           {number of the request (0: the group) and text of each internal error}, length of the stream [, what the script has set reply_more to] }
@@ -42,22 +42,11 @@ local function op_arg(i)
     return ARGV[10 + i]
 end
 
--- A number that comes as a text; most come again and again.
-local numbers_known = {}
-local function number_of(text)
-    local n = numbers_known[text]
-    if not n then
-        n = tonumber(text)
-        numbers_known[text] = n
-    end
-    return n
-end
-
 -- The request being handled, for emit(); nil between requests.
 local current
 local done_code -- its code, when it is done and was not a replay
 
--- The callers, by the text of their number: {actor, session, agent = '' when nobody says so, says = what events and records say of a
+-- The callers, by number: {actor, session, agent = '' when nobody says so, says = what events and records say of a
 -- request of theirs: a flat list of names and values}.
 local callers, CALLERS_AT = {}, 10 + C + tonumber(ARGV[9])
 local REQUESTS_AT, CALLER_SAYS = CALLERS_AT + 4 * tonumber(ARGV[10]), {'actor', 'session', 'agent', 'trace'}
@@ -70,18 +59,38 @@ for at = CALLERS_AT, REQUESTS_AT - 1, 4 do
             n = n + 2
         end
     end
-    callers[I((at - CALLERS_AT) / 4 + 1)] = {actor = ARGV[at + 1], session = ARGV[at + 2], agent = ARGV[at + 3], says = says}
+    callers[#callers + 1] = {actor = ARGV[at + 1], session = ARGV[at + 2], agent = ARGV[at + 3], says = says}
 end
 
--- Who asks, and how many keys and arguments of its own a request has. (Of r: include/commit.lua.)
+-- A request's form, taken apart once a text: {list = number of its reply list, 0 = nobody waits; caller; nkeys, nargs = how many
+-- keys and arguments of its own it has}. Most requests of a group have the same.
+local forms = {}
+local function form_of(text)
+    local form = forms[text]
+    if not form then
+        local list, caller, nkeys, nargs = string.match(text, '^(%d+) (%d+) (%d+) (%d+)$')
+        form = {list = tonumber(list), caller = callers[tonumber(caller)], nkeys = tonumber(nkeys), nargs = tonumber(nargs)}
+        forms[text] = form
+    end
+    return form
+end
+
 local function caller_of(r)
-    return callers[ARGV[r.at + 6]]
+    return r.form.caller
 end
-local function request_nkeys(r)
-    return tonumber(ARGV[r.at + 7])
+
+-- What every request has, apart from its form. (Of r: include/commit.lua.)
+local function request_entry(r)
+    return ARGV[r.a - 4]
 end
-local function request_nargs(r)
-    return tonumber(ARGV[r.at + 8])
+local function request_id(r)
+    return ARGV[r.a - 3]
+end
+local function request_deadline(r)
+    return ARGV[r.a - 2]
+end
+local function request_hash(r)
+    return ARGV[r.a - 1]
 end
 
 -- Appends an event at once; `caller`: that of its request, nil: it comes of none.
@@ -115,7 +124,7 @@ end
 -- Tells that something happened to a task, with the name 'id', or to those of a list, 'ids', together with others of the group.
 -- `names`: those of the two or three values behind it, the same for all events of a kind.
 local function emit_together(kind, name, id, names, a, b, c)
-    local h, caller = held_back[kind], caller_of(current)
+    local h, caller = held_back[kind], current.form.caller
     if h and (h.caller ~= caller or h.a ~= a or h.b ~= b or h.c ~= c) then
         events_tell()
         h = nil

@@ -3,25 +3,25 @@
 
 -- How long the claim may wait: 0 when nobody would get the answer, and never longer than its deadline.
 local function park_wait_ms(r)
-    local ms = ARGV[r.at + 2] ~= '0' and tonumber(ARGV[r.a + CLAIM_ARGS + 1]) or 0
-    local deadline = tonumber(ARGV[r.at + 4])
+    local ms = r.form.list ~= 0 and tonumber(ARGV[r.a + CLAIM_ARGS + 1]) or 0
+    local deadline = tonumber(request_deadline(r))
     return deadline > 0 and math.min(ms, deadline - NOW) or ms
 end
 
 -- Said before the first write: what park() writes has the right types.
-local function park_want(a)
+local function park_want(w)
     want('hash', P .. 'waiters')
     want('zset', P .. 'waiters:deadline')
     want('set', P .. 'waiters:queues')
-    want('zset', waiting().instance_key(ARGV[a + 1]))
-    waiting().each_set(ARGV[a + 6], ARGV[a + 7], function(set)
+    want('zset', waiting().instance_key(w.worker))
+    waiting().each_set(w.queue, w.roles, function(set)
         want('zset', set)
     end)
 end
 
 -- The name of the waiter that a claim is, or was when it came before.
 local function park_name(r)
-    return r.scope or ARGV[r.at + 1]
+    return r.scope or request_entry(r)
 end
 
 -- A repeat that finds tasks: whoever would answer the first one would answer nobody.
@@ -34,9 +34,9 @@ local function park_forget(r)
 end
 
 -- A repeat under the same idempotency key replaces the waiter, and keeps its place: its caller has a new connection.
-local function park(r, wait_ms, max_waiters)
+local function park(r, w, wait_ms, max_waiters)
     local W, waiter = waiting(), park_name(r)
-    local worker, queue, roles = ARGV[r.a + 1], ARGV[r.a + 6], ARGV[r.a + 7]
+    local worker, queue, roles = w.worker, w.queue, w.roles
     local arrival = I(next_number())
     local old = W.read(waiter)
     if old then
@@ -45,8 +45,8 @@ local function park(r, wait_ms, max_waiters)
     elseif call('ZCARD', P .. 'waiters:deadline') >= max_waiters then -- the leader's own waiter has no deadline
         return nil, -32007, 'too many claims wait', '{"retry_after_ms":1000}'
     end
-    local token = string.sub(KEYS[5 + K + tonumber(ARGV[r.at + 2])], #P + 7)
-    call('HSET', P .. 'waiters', waiter, cjson.encode({token, ARGV[r.at + 3], queue, roles, worker, I(NOW)}))
+    local token = string.sub(KEYS[5 + K + r.form.list], #P + 7)
+    call('HSET', P .. 'waiters', waiter, cjson.encode({token, request_id(r), queue, roles, worker, I(NOW)}))
     call('ZADD', P .. 'waiters:deadline', I(EFF() + wait_ms), waiter)
     call('ZADD', W.instance_key(worker), arrival, waiter)
     W.each_set(queue, roles, function(set, name)

@@ -15,7 +15,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-enum { FIXED_KEYS = 5, FIXED_ARGS = 10, CALLER_ARGS = 4, REQUEST_ARGS = 8, ENTRIES_MAX = 200 };
+enum { FIXED_KEYS = 5, FIXED_ARGS = 10, CALLER_ARGS = 4, REQUEST_ARGS = 5, ENTRIES_MAX = 200 };
 
 struct bench {
     struct handler_context ctx;
@@ -38,6 +38,21 @@ static int64_t number_at(const struct script_call *call, size_t keys, size_t i)
     return n;
 }
 
+/* The numbers of a form, joined by spaces. */
+static void numbers_at(const struct script_call *call, size_t at, size_t *ret, size_t n)
+{
+    char text[100], *end = text;
+
+    cb_assert(at < call->argc && call->lens[at] < sizeof text);
+    memcpy(text, call->argv[at], call->lens[at]);
+    text[call->lens[at]] = '\0';
+    for (size_t i = 0; i < n; i++) {
+        const char *digits = end;
+        ret[i] = (size_t)strtoull(digits, &end, 10);
+        cb_assert(end != digits && *end == (i + 1 < n ? ' ' : '\0'));
+    }
+}
+
 /* What lua/include/envelope.lua reads, in its order: each count leads to the next one, and the last to the end. */
 static void check_call(const struct commit *c)
 {
@@ -55,12 +70,13 @@ static void check_call(const struct commit *c)
     at += CALLER_ARGS * callers;
     size_t keys = FIXED_KEYS + (size_t)number_at(call, first, 3) + lists;
     for (size_t i = 0; i < c->len; i++) {
-        size_t caller = (size_t)number_at(call, first, at + 5);
-        cb_assert(caller >= 1 && caller <= callers);
-        cb_assert((size_t)number_at(call, first, at + 1) <= lists);
-        bool has_scope = call->lens[first + at + 4] > 0;
-        keys += (size_t)number_at(call, first, at + 6);
-        at += REQUEST_ARGS + (size_t)number_at(call, first, at + 7) + has_scope;
+        size_t form[4]; /* reply list, caller, keys, arguments */
+        numbers_at(call, first + at + 4, form, CB_ARRAY_LEN(form));
+        cb_assert(form[0] <= lists);
+        cb_assert(form[1] >= 1 && form[1] <= callers);
+        bool has_scope = call->lens[first + at + 3] > 0;
+        keys += form[2];
+        at += REQUEST_ARGS + form[3] + has_scope;
     }
     cb_assert(first + at == call->argc);
     cb_assert(keys == call->nkeys);

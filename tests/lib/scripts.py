@@ -201,9 +201,10 @@ class Scripts:
         args += [len(guard), len(callers), *op_args, *guard, *[field for caller in callers for field in caller]]
         for request in requests:
             keys += request.keys
-            args += [request.entry, lists.index(request.reply) + 1 if request.reply else 0, json.dumps(request.rid), request.deadline,
-                     request.params_hash, callers.index(request.caller) + 1, len(request.keys), len(request.args), *request.args,
-                     *([request.idem] if request.params_hash else [])]
+            form = [lists.index(request.reply) + 1 if request.reply else 0, callers.index(request.caller) + 1, len(request.keys),
+                    len(request.args)]
+            args += [request.entry, json.dumps(request.rid), request.deadline, request.params_hash, " ".join(map(str, form)),
+                     *request.args, *([request.idem] if request.params_hash else [])]
         return Answer(self.eval(name, keys, args))
 
     def replies(self, token):
@@ -236,7 +237,7 @@ class Scripts:
 
     def claim_args(self, worker="w1", count=1, incarnation="", lease="", salt="0123456789abcdef", queue="default",
                    roles=""):
-        return [worker, incarnation, count, lease, salt, queue, roles]
+        return ["\n".join(map(str, (count, lease, queue, incarnation, roles, worker))), salt]
 
     def claim(self, worker="w1", count=1, lease_ms=30000, mode="pull", deny=30000, **kw):
         return self.ask("task_claim", *self.claim_args(worker, count, **kw), 0, op_args=[lease_ms, deny, 1000, mode])
@@ -255,7 +256,7 @@ class Scripts:
         return f"reply-token-of-{worker}"
 
     def complete(self, task, lease_token="", worker="", result="", next_args=None, keep=KEEP, **kw):
-        args = [task, lease_token, worker, result, 1 if next_args else 0, *(next_args or [])]
+        args = [task, lease_token, worker, result, *(next_args or [])]
         return self.ask("task_complete", *args, op_args=[30000, *retention(keep), 30000, "pull"], keys=[self.key(f"task:{task}")], **kw)
 
     def complete_batch(self, items, worker="", keep=KEEP, **kw):

@@ -551,7 +551,7 @@ def oom():
         equal([x["id"] for x in tasks], made)
         k = [s.key(f"task:{x['id']}") for x in tasks]
         keep = [100000, 86400000, 600000, 1 << 40]
-        done = s.commit("task_complete", [Request(made[0], tasks[0]["lease_token"], "", "1", 0, entry=fin[1], keys=[k[0]])],
+        done = s.commit("task_complete", [Request(made[0], tasks[0]["lease_token"], "", "1", entry=fin[1], keys=[k[0]])],
                         [30000, *keep, 30000])
         failed = s.commit("task_fail", [Request(made[1], tasks[1]["lease_token"], '"e"', 1, 5, 0, "", entry=fin[2], keys=[k[1]])],
                           [1000, 3600000, *keep])

@@ -62,7 +62,7 @@ class Run:
         worker = s.task(self.ids[number]).get("ho", b"a").decode()
         token = "" if d.random() < 0.2 else self.tokens.get(number, "1-aa")  # without one it may be a task that the group leases
         args = [self.ids[number], token, worker if token else d.choice(["", worker]), d.choice(["1", ""])]
-        return [*args, "1", *self.claim_args(worker, [1, 1, 2, 5])] if d.random() < 0.6 else [*args, "0"]
+        return [*args, *self.claim_args(worker, [1, 1, 2, 5])] if d.random() < 0.6 else args
 
     def arguments(self, kind):
         d = self.draw
@@ -178,8 +178,8 @@ def leased_and_completed():
     first, second = [s.create("t")["result"]["id"] for _ in range(2)]
     token = s.claim("a")["result"]["tasks"][0]["lease_token"]
     answer = s.commit("task_complete", [
-        Request(first, token, "a", "", "1", *s.claim_args("a"), keys=[s.key(f"task:{first}")], reply=REPLIES),
-        Request(second, "", "a", "2", "0", keys=[s.key(f"task:{second}")], reply=REPLIES)], OP_ARGS["task_complete"])
+        Request(first, token, "a", "", *s.claim_args("a"), keys=[s.key(f"task:{first}")], reply=REPLIES),
+        Request(second, "", "a", "2", keys=[s.key(f"task:{second}")], reply=REPLIES)], OP_ARGS["task_complete"])
     equal(answer.codes, [4, 0])
     for task in (first, second):
         equal(kinds_of(task), ["task.created", "task.claimed", "task.completed"])
@@ -233,7 +233,7 @@ def completions_told():
     tokens = [t["lease_token"] for t in s.claim("a", 3)["result"]["tasks"]]
     behind = s.create("t", after=first)["result"]["id"]
     more = [s.create("t")["result"]["id"] for _ in range(2)]
-    s.commit("task_complete", [Request(task, token, "a", "", *(["1", *s.claim_args("a")] if i < 2 else ["0"]), keys=[s.key(f"task:{task}")], reply=REPLIES)
+    s.commit("task_complete", [Request(task, token, "a", "", *(s.claim_args("a") if i < 2 else []), keys=[s.key(f"task:{task}")], reply=REPLIES)
                                for i, (task, token) in enumerate(zip(first, tokens))], OP_ARGS["task_complete"])
     told = [(e["type"], e.get("id") or e["ids"]) for e in s.events()[-3:]]
     equal(told, [("task.completed", " ".join(first)), ("task.claimed", " ".join(more)), ("task.unblocked", behind)])
@@ -241,7 +241,7 @@ def completions_told():
 
 
 def completion(task, token, *next_args):
-    return Request(task, token, "a", "", *(["1", *next_args] if next_args else ["0"]), keys=[s.key(f"task:{task}")], reply=REPLIES)
+    return Request(task, token, "a", "", *next_args, keys=[s.key(f"task:{task}")], reply=REPLIES)
 
 
 @case("a request that fails, refused or in the middle, takes nothing from the event of its group: what it has done is told, and nothing else")

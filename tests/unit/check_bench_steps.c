@@ -56,14 +56,17 @@ static void check_args(const char *what, const struct shape *shape, const char *
                   shape->nargs, args->len);
     for (size_t i = 0; i < args->len; i++) {
         const struct shape_piece *piece = &shape->args[i];
-        const char *ours = piece->is_constant ? piece->text : params + piece->at;
-        bool is_same = piece->len == args->items[i].len &&
-                       memcmp(ours, args->items[i].data, piece->len) == 0;
-        bool is_near = piece->len + DRAWN_SLACK >= args->items[i].len &&
-                       piece->len <= args->items[i].len + DRAWN_SLACK;
+        char *ours = piece->is_constant
+                         ? mem_printf("%s", piece->text)
+                         : mem_printf("%s%.*s", piece->text, (int)piece->len, params + piece->at);
+        size_t len = strlen(ours);
+        bool is_same = len == args->items[i].len && memcmp(ours, args->items[i].data, len) == 0;
+        bool is_near = len + DRAWN_SLACK >= args->items[i].len &&
+                       len <= args->items[i].len + DRAWN_SLACK;
         ck_assert_msg(is_same || (piece->is_drawn && is_near),
-                      "%s: argument %zu is '%.*s', the worker's '%.*s'", what, i, (int)piece->len,
-                      ours, (int)args->items[i].len, args->items[i].data);
+                      "%s: argument %zu is '%s', the worker's '%.*s'", what, i, ours,
+                      (int)args->items[i].len, args->items[i].data);
+        free(ours);
     }
 }
 

@@ -65,7 +65,6 @@ static int prepare(struct prepare *p)
     prepare_arg_text(p, prepare_value(p, "lease_token"));
     prepare_arg_text(p, prepare_value(p, "workerId"));
     prepare_arg_raw(p, prepare_value(p, "result"));
-    prepare_arg_str(p, next->is_set ? "1" : "0");
     if (next->is_set) {
         p->operations++;
         put_next(p, next);

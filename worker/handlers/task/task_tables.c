@@ -376,27 +376,35 @@ void task_put_versioned(struct prepare *p)
     prepare_arg_number(p, prepare_value(p, "if_version"));
 }
 
-static void put_text_or(struct prepare *p, const struct field_value *v, const char *fallback)
+static void add_text(struct buf *out, const struct field_value *v)
 {
-    if (v && v->is_set)
-        prepare_arg(p, v->str, v->len);
-    else
-        prepare_arg_str(p, fallback);
+    if (v->is_set)
+        buf_append(out, v->str, v->len);
 }
 
 void task_put_claim_args(struct prepare *p, const struct task_claim_args *a)
 {
-    static const struct field_value absent = {.is_set = false};
+    struct buf claimant = BUF_INIT;
 
-    put_text_or(p, a->worker, "");
-    put_text_or(p, a->incarnation, "");
-    int64_t max = a->max_tasks && a->max_tasks->is_set ? a->max_tasks->num : 1;
-    prepare_arg_int(p, max);
-    prepare_arg_number(p, a->lease_ms ? a->lease_ms : &absent);
+    buf_printf(&claimant, "%" PRId64 "\n", a->max_tasks->num);
+    if (a->lease_ms->is_set)
+        buf_printf(&claimant, "%" PRId64, a->lease_ms->num);
+    buf_putc(&claimant, '\n');
+    add_text(&claimant, a->queue);
+    buf_putc(&claimant, '\n');
+    add_text(&claimant, a->incarnation);
+    buf_putc(&claimant, '\n');
+    for (size_t i = 0; a->roles->is_set && i < a->roles->len; i++) {
+        if (i > 0)
+            buf_putc(&claimant, ' ');
+        add_text(&claimant, &a->roles->sub[i]);
+    }
+    buf_putc(&claimant, '\n');
+    add_text(&claimant, a->worker);
+    prepare_arg(p, arena_strndup(p->arena, claimant.data, claimant.len), claimant.len);
+    buf_done(&claimant);
     prepare_arg_secret(p);
-    put_text_or(p, a->queue, "default");
-    prepare_arg_names(p, a->roles ? a->roles : &absent);
-    p->operations += (unsigned)max - 1;
+    p->operations += (unsigned)a->max_tasks->num - 1;
 }
 
 static bool is_number(const char *s, size_t len)

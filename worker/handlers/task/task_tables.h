@@ -56,7 +56,7 @@ void task_retention_operation(const struct handler_context *ctx, struct arena *a
 void task_complete_operation(const struct handler_context *ctx, struct arena *arena,
                              struct arg_list *keys, struct arg_list *args);
 
-/* The seven arguments of lua/include/claim.lua. Any field may be NULL (absent). */
+/* The two arguments of lua/include/claim.lua: who claims what, of these in one text, and the secret of the leases. */
 struct task_claim_args {
     const struct field_value *worker, *incarnation, *max_tasks, *lease_ms, *queue, *roles;
 };
