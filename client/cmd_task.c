@@ -86,6 +86,7 @@ static const struct cli_option list_options[] = {
     {'q', "queue", "QUEUE", "Only tasks of this queue."},
     {'n', "limit", "N", "At most so many (default 50)."},
     {'a', "all", NULL, "All of them, page by page."},
+    {'o', "order", "ORDER", "Of tasks that have ended: newest (default) or oldest first."},
     WATCH_OPTION,
     {'j', "json", NULL, "Print one JSON object per line."},
     {0, NULL, NULL, NULL},
@@ -162,6 +163,7 @@ static void list_params(const struct listing *l, struct buf *params)
     json_put_int(params, "limit", l->left < LIST_PAGE ? l->left + 1 : LIST_PAGE);
     params_put_word(l->cli, params, "status");
     params_put_word(l->cli, params, "queue");
+    json_put_text(params, "order", cli_value(l->cli, "order", "newest"));
     session_put_cursor(params, &l->cursor);
     buf_puts(params, "}");
 }

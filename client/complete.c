@@ -52,6 +52,7 @@ static const struct {
 } rows[] = {
     {"schedule", NULL, "STATUS", KIND_WORDS, "active paused ended"},
     {"task update", NULL, "STATUS", KIND_WORDS, "pending cancelled"},
+    {NULL, NULL, "ORDER", KIND_WORDS, "newest oldest"},
     {NULL, NULL, "STATUS", KIND_WORDS,
      "blocked delayed pending in_progress completed failed cancelled"},
     {"schedule add", "id", "ID", KIND_NONE, NULL},

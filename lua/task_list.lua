@@ -3,7 +3,7 @@
 -- KEYS  the envelope's
 -- ARGV  request: state ('' = all), queue ('' = all), assigned to ('' = all), text that the task's text contains
 --       ('' = all), limit, cursor ('' = from the start): stage, set, score and id of the last one looked at,
---       joined by spaces
+--       joined by spaces; `newest` when of those that have ended the last one comes first
 -- Returns as the envelope. Caller: worker, task.list.
 -- @include envelope.lua
 -- @include task.lua
@@ -25,6 +25,7 @@ function op(r)
     local a = r.a
     local status, queue, assigned, text = ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4]
     local limit = tonumber(ARGV[a + 5])
+    local is_newest = ARGV[a + 7] == 'newest'
     local stage, set, score, last = string.match(ARGV[a + 6], '^(%d+) (%S+) (%S+) (%S+)$')
     local out, examined, bytes = {}, 0, 0
     local columns = {}
@@ -34,16 +35,18 @@ function op(r)
     for n = tonumber(stage or '1'), #STAGES do
         local state = STAGES[n]
         if status == '' or status == state then
-            local name, key
+            local is_reversed, name, key = is_newest and ENDED[state], nil, nil
             if set then
                 name, key = set, index_key(state, set)
             else
                 name, key = next_set(state, '', queue)
             end
             while name do
-                local from = set and rank_behind(key, score, last) or 0
+                local behind = is_reversed and rank_before or rank_behind
+                local from = set and behind(key, score, last) or 0
                 set = nil
-                local page = call('ZRANGE', key, from, from + EXAMINE - examined - 1, 'WITHSCORES')
+                local to = from + EXAMINE - examined - 1
+                local page = is_reversed and call('ZRANGE', key, from, to, 'REV', 'WITHSCORES') or call('ZRANGE', key, from, to, 'WITHSCORES')
                 for i = 1, #page, 2 do
                     local t = task_read(task_key(page[i]), columns)
                     examined = examined + 1
@@ -60,7 +63,7 @@ function op(r)
                 end
                 examined = examined + 1
                 if examined >= EXAMINE then
-                    return page_json(out, n .. ' ' .. name .. BEHIND_ALL)
+                    return page_json(out, n .. ' ' .. name .. (is_reversed and BEFORE_ALL or BEHIND_ALL))
                 end
                 name, key = next_set(state, name, queue)
             end

@@ -260,6 +260,7 @@ static void put_list(struct shape_writer *w, const struct step_input *in)
     shape_put(w, "\",\"limit\":");
     shape_put_arg(w, "50");
     shape_arg(w, "");
+    shape_arg(w, "oldest");
     shape_put(w, "}");
     shape_operations(w, 100);
     (void)in;

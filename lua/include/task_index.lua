@@ -1,6 +1,7 @@
 -- task_index.lua: the sets that tasks are found in, one after the other, for what looks at all of them page by page.
 -- Needs task.lua.
 local BEHIND_ALL = ' 1e999 t-0' -- score and id of a cursor that stands behind a whole set
+local BEFORE_ALL = ' -1e999 t-0' -- the same, when it is gone through from its end
 local STAGES = {'pending', 'delayed', 'blocked', 'in_progress', 'completed', 'failed', 'cancelled'}
 local INDEX = {delayed = 'queue:delayed', blocked = 'queue:blocked', in_progress = 'leases', completed = 'tasks:completed',
     failed = 'tasks:failed', cancelled = 'tasks:cancelled'}
@@ -41,6 +42,12 @@ local function rank_behind(key, score, id)
         end
     end
     return low
+end
+
+-- The same for who goes through the set from its end: the rank, counted from there, of the last member before (score, id).
+local function rank_before(key, score, id)
+    local there = call('ZSCORE', key, id) == score and 1 or 0
+    return call('ZCARD', key) - rank_behind(key, score, id) + there
 end
 
 -- The key of a set that next_set() named.

@@ -334,8 +334,8 @@ class Scripts:
     def get(self, task):
         return self.ask("task_get", task, keys=[self.key(f"task:{task}")])
 
-    def listing(self, status="", queue="", assigned="", text_="", limit=50, cursor=""):
-        return self.ask("task_list", status, queue, assigned, text_, limit, cursor)
+    def listing(self, status="", queue="", assigned="", text_="", limit=50, cursor="", order="oldest"):
+        return self.ask("task_list", status, queue, assigned, text_, limit, cursor, order)
 
     def register(self, agent, incarnation, roles="[]", capacity=1, lease="", metadata="{}", takeover=1, queues="default"):
         return self.ask("system_register", agent, roles, capacity, lease, metadata, takeover, incarnation, queues,

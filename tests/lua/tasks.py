@@ -352,8 +352,11 @@ def lists():
         for state, want in made.items():
             got = pages(limit, status=state)
             equal(sorted(got), sorted(want), f"{state} by {limit}")
+            newest = pages(limit, status=state, order="newest")
+            equal(newest, got[::-1] if state in ("completed", "failed") else got, f"{state} by {limit}, newest first")
         everything = pages(limit)
         equal(sorted(everything), sorted(set().union(*made.values())), f"all by {limit}")
+        equal(sorted(pages(limit, order="newest")), sorted(everything), f"all by {limit}, newest first")
     equal(set(pages(10, assigned="holder")), made["in_progress"])
     equal(pages(10, assigned="nobody"), [])
     qa = set(pages(10, queue="qa"))

@@ -118,6 +118,22 @@ def list_and_show():
     equal(task("list", "--status", "nonsense").returncode, 65)
 
 
+@case("task list: tasks that have ended come newest first, or oldest first when asked for, page by page as well")
+def list_ended():
+    ids = [r.result["id"] for r in c.insist_all([("task.create", {"text": "x", "queue": "ended"}, token()) for _ in range(230)])]
+    for id in ids:
+        check(c.ask("task.cancel", {"id": id}).ok, id)
+
+    def listed(*words):
+        return [json.loads(line)["id"] for line in good(task("list", "--queue", "ended", "--status", "cancelled", "--json", *words)).splitlines()]
+
+    equal(listed("-n", "3"), ids[:-4:-1])
+    equal(listed("--all"), ids[::-1])
+    equal(listed("--all", "--order", "oldest"), ids)
+    refused = task("list", "--order", "sideways")
+    equal([refused.returncode, "order" in refused.stderr.decode()], [65, True])
+
+
 @case("task list on a terminal of 80 columns: a line a task, whatever it holds; in a pipe everything")
 def list_fits():
     worker = "a-very-long-host-name.of-some-provider.example.org-4711"

@@ -7,6 +7,8 @@
 #include "common/compat.h"
 #include "worker/handlers/task/task_tables.h"
 
+static const char *const orders[] = {"oldest", "newest", NULL};
+
 static const struct field params[] = {
     FIELD_ENUM("status", OPTIONAL, task_states, "Only tasks in this state."),
     FIELD_NAME("queue", OPTIONAL, "Only tasks of this queue."),
@@ -14,6 +16,10 @@ static const struct field params[] = {
     FIELD_STR("text", OPTIONAL, 1, 200, "Only tasks whose text contains this."),
     FIELD_STR("cursor", OPTIONAL, 1, 300, "`next` of the page before."),
     FIELD_INT("limit", DEFAULT(50), 1, 500, "Most tasks on this page."),
+    FIELD_ENUM(
+        "order", DEFAULT("oldest"), orders,
+        "Which of the tasks that have ended come first; give it with the cursor, too. Others "
+        "are in the order in which they are taken, due or lost."),
     FIELD_END,
 };
 
@@ -53,6 +59,7 @@ static int prepare(struct prepare *p)
     put_search_text(p, prepare_value(p, "text"));
     prepare_arg_number(p, prepare_value(p, "limit"));
     prepare_arg_text(p, cursor);
+    prepare_arg_text(p, prepare_value(p, "order"));
     p->operations = 100; /* a page is as much work as a batch: one a group */
     return 0;
 }
