@@ -13,7 +13,7 @@
 -- @include instances_json.lua
 local RECENT = 10
 local EVENT_BYTES = 200000 -- what is told of them, at most
-local VALUE_BYTES, VALUES = 2500, 40 -- of an event: 100 task ids fit
+local VALUE_BYTES, VALUES = 3200, 40 -- of an event: the ids of a group fit, 64 requests with 99 tasks beyond one each (worker/commit.h)
 
 -- ---- texts that others may have written ----
 

@@ -20,7 +20,7 @@ end
 
 function op(r)
     local w = claimant(ARGV[r.a + 1])
-    local ok, code, message, data = claim_incarnation_error(w)
+    local ok, code, message, data = claimant_check(w)
     if not ok then
         return nil, code, message, data
     end

@@ -41,7 +41,7 @@ function op(r)
         return not_found(id)
     end
     if w then
-        local ok, code, message, data = claim_incarnation_error(w)
+        local ok, code, message, data = claimant_check(w)
         if not ok then
             return nil, code, message, data
         end

@@ -35,7 +35,8 @@ function op(r)
     for n = tonumber(stage or '1'), #STAGES do
         local state = STAGES[n]
         if status == '' or status == state then
-            local is_reversed, name, key = is_newest and ENDED[state], nil, nil
+            local is_reversed = is_newest and ENDED[state] ~= nil
+            local name, key
             if set then
                 name, key = set, index_key(state, set)
             else

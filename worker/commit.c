@@ -38,12 +38,14 @@ static bool is_kind(const struct commit *c, const struct request *r, enum script
     return c->script == script && c->handler == (r->refused ? NULL : r->handler);
 }
 
-/* A full one may have been sent: not even a request without any operation, such as one of an unknown method, may join it. */
+/* A full one may have been sent: not even a request without any operation, such as one of an unknown method, may join it. And what
+ * fills a group by itself does not wait with others for its commit. */
 static bool fits(const struct commit *c, const struct request *r)
 {
-    return !c->is_full && c->len < COMMIT_REQUESTS_MAX &&
-           c->further + commit_further(r->prep.operations) <= COMMIT_FURTHER_MAX &&
-           c->bytes + r->bytes <= COMMIT_BYTES_MAX;
+    unsigned further = commit_further(r->prep.operations);
+
+    return !c->is_full && c->len < COMMIT_REQUESTS_MAX && further < COMMIT_FURTHER_MAX &&
+           c->further + further <= COMMIT_FURTHER_MAX && c->bytes + r->bytes <= COMMIT_BYTES_MAX;
 }
 
 static struct commit *begin_group(const struct request *r, enum script_id script,

@@ -9,8 +9,8 @@
 
 enum {
     COMMIT_REQUESTS_MAX = 64,
-    /* Task operations beyond one a request: a batch of 100 is a group by itself, and 64 completions that each claim the next task are
-     * one group, too. */
+    /* Task operations beyond one a request: a batch of 100 begins a group and fills it, and 64 completions that each claim the next
+     * task are one group, too. Scripts count on it: lua/include/retention.lua, lua/system_get_state.lua. */
     COMMIT_FURTHER_MAX = 99,
     COMMIT_BYTES_MAX = 1024 * 1024,
 };

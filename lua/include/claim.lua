@@ -91,10 +91,10 @@ local function claim_held_put(out, id, t, token)
     return 500 + #t[3] + #(t[7] or '') + #(t[11] or '')
 end
 
--- Is the caller the instance that it says? Nothing to say when it gave no incarnation. One that is not there any
--- more, or was given up, is told so: it is to register again, while a stale one has lost its name. Whether it had let go by what was
--- assigned to it, and is given nothing more (tick.lua), is known then, too: it is back.
-local function claim_incarnation_error(w)
+-- Is the claimant the instance that it says? Nothing to say when it gave no incarnation. One that is not there any
+-- more, or was given up, is told so: it is to register again, while a stale one has lost its name. Found once a call, and with it for
+-- claim_take(), whether it had let go by what was assigned to it, and is given nothing more (tick.lua): it is back.
+local function claimant_check(w)
     if w.is_known or w.incarnation == '' and PULLS then
         return true
     end
@@ -109,7 +109,7 @@ local function claim_incarnation_error(w)
     if known[2] ~= 'ACTIVE' then
         return nil, -32004, 'the instance is unknown or was given up: register again', '{"reason":"unknown"}'
     end
-    w.is_known, w.was_mute = true, known[3] -- for the whole call: what else it does changes no instance
+    w.is_known, w.was_mute = true, known[3] -- nothing else in this call changes an instance
     return true
 end
 

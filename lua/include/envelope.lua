@@ -124,7 +124,7 @@ end
 -- Tells that something happened to a task, with the name 'id', or to those of a list, 'ids', together with others of the group.
 -- `names`: those of the two or three values behind it, the same for all events of a kind.
 local function emit_together(kind, name, id, names, a, b, c)
-    local h, caller = held_back[kind], current.form.caller
+    local h, caller = held_back[kind], caller_of(current)
     if h and (h.caller ~= caller or h.a ~= a or h.b ~= b or h.c ~= c) then
         events_tell()
         h = nil

@@ -86,10 +86,10 @@ do
 end
 
 -- After `ended` tasks of a state have come in one call: twice as many go, if they may. Few are not worth the look each time:
--- one call in sixteen makes up for the others.
+-- one call in sixteen makes up for the others. 200: no group ends as many (worker/commit.h).
 local function retention_after(state, ended, limits)
     if ended >= 16 then
-        retention_trim(state, math.min(100, 2 * ended), limits)
+        retention_trim(state, math.min(200, 2 * ended), limits)
     elseif NOW_US % 16 < ended then
         retention_trim(state, 32, limits)
     end

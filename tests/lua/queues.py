@@ -6,7 +6,7 @@ import json
 
 from cbtest import *
 from counts import check_counts
-from scripts import Request, Scripts
+from scripts import Request, Scripts, retention
 
 s = None
 
@@ -609,6 +609,20 @@ def retention_pace():
         for t in claimed(count=10):
             s.complete(t["id"], t["lease_token"], keep=(30, 86400000, 0))
     check(s.redis.call("ZCARD", s.key("tasks:completed")) < 230, f"{s.redis.call('ZCARD', s.key('tasks:completed'))} are kept")
+
+
+@case("finished tasks leave as fast as they come when a group of batches ends as many as it can")
+def retention_of_groups():
+    fresh()
+    for _ in range(4):
+        ids = []
+        for size in [3] * 49 + [1] * 15:  # 99 tasks beyond one a request
+            args = [x for i in range(size) for x in s.create_args(f"n{i}")]
+            ids.append(s.ask("task_create_batch", size, *args, op_args=[1000])["result"]["ids"])
+        tokens = {t["id"]: t["lease_token"] for count in (100, 62) for t in claimed(count=count)}
+        requests = [Request("", len(batch), *[x for i in batch for x in (i, tokens[i], "")], keys=[s.key(f"task:{i}") for i in batch]) for batch in ids]
+        equal(s.commit("task_complete_batch", requests, [30000, *retention((0, 86400000, 0)), 30000, "pull"]).codes, [0] * 64)
+        equal(s.redis.call("ZCARD", s.key("tasks:completed")), 162)  # those that have just ended: none goes in its own millisecond
 
 
 if __name__ == "__main__":

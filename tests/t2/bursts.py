@@ -59,6 +59,7 @@ def full():
             return groups(d) - before, replies
 
         equal(commits(batches)[0], 2)
+        equal(commits([("task.create_batch", {"tasks": [{"text": "x"}]}, {})] * 3 + batches[:1])[0], 2)
         held = c.ask("task.claim", {"workerId": "w", "maxTasks": 64}).result["tasks"]
         ends = [("task.complete", {"id": t["id"], "lease_token": t["lease_token"], "workerId": "w", "next": {"maxTasks": 1}}, {}) for t in held]
         number, replies = commits(ends)
