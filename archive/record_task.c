@@ -12,7 +12,7 @@ enum { ATTEMPTS_MAX = 12 }; /* ten that failed, and one more (history.lua) */
 /* clang-format off */
 enum task_field {
     F_st, F_text, F_pr, F_q, F_ro, F_up, F_v, F_at, F_ma, F_cc, F_mc, F_bo, F_lm, F_ho, F_du, F_en, F_de, F_dr, F_sc, F_af, F_of,
-    F_uk, F_pn, F_payload, F_meta, F_result, F_err, F_hy, F_tk, F_dop, F_dtk, F_dby, F_n, F_c, F_l,
+    F_uk, F_pn, F_payload, F_meta, F_result, F_err, F_hy, F_tk, F_dop, F_dtk, F_dby, F_s, F_c, F_n, F_l,
     FIELDS
 };
 /* clang-format on */
@@ -66,8 +66,9 @@ static int field_of(const char *name, size_t len)
     case NAME('d', 'o', 'p', 0): return F_dop;
     case NAME('d', 't', 'k', 0): return F_dtk;
     case NAME('d', 'b', 'y', 0): return F_dby;
-    case NAME('n', 0, 0, 0): return F_n;
+    case NAME('s', 0, 0, 0): return F_s;
     case NAME('c', 0, 0, 0): return F_c;
+    case NAME('n', 0, 0, 0): return F_n;
     case NAME('l', 0, 0, 0): return F_l;
     default: return -1;
     }
@@ -89,15 +90,29 @@ static void split_field(struct task *t, enum task_field from, const int *to, siz
     }
 }
 
-/* lua/include/task_fields.lua. A task that no script has touched since schema 1 has each by itself. */
+static bool is_word(struct json_span s, const char *word)
+{
+    return s.at && s.len == strlen(word) && memcmp(s.at, word, s.len) == 0;
+}
+
+/* lua/include/task_fields.lua. A task that no script has touched since schema 2 has `n` and `l` instead of `s`, and its state by itself;
+ * since schema 1, each value by itself. */
 static void split_fields(struct task *t)
 {
-    static const int numbers[] = {F_v, F_at, F_up, F_en},
-                     constants[] = {F_pr, F_ma, F_mc, -1, -1, F_q}, hold[] = {-1, -1, -1, F_ho};
+    static const int state[] = {F_st, F_v, F_at, F_up, -1, -1, -1, F_ho},
+                     constants[] = {F_pr, F_ma, F_mc, -1, -1, F_q},
+                     numbers[] = {F_v, F_at, F_up, F_en}, hold[] = {-1, -1, -1, F_ho};
 
-    split_field(t, F_n, numbers, CB_ARRAY_LEN(numbers));
     split_field(t, F_c, constants, CB_ARRAY_LEN(constants));
-    split_field(t, F_l, hold, CB_ARRAY_LEN(hold));
+    if (!t->f[F_s].at) {
+        split_field(t, F_n, numbers, CB_ARRAY_LEN(numbers));
+        split_field(t, F_l, hold, CB_ARRAY_LEN(hold));
+        return;
+    }
+    split_field(t, F_s, state, CB_ARRAY_LEN(state));
+    if (is_word(t->f[F_st], "completed") || is_word(t->f[F_st], "failed") ||
+        is_word(t->f[F_st], "cancelled"))
+        t->f[F_en] = t->f[F_up];
 }
 
 static void read_fields(const reply_t *fields, struct task *ret)
@@ -109,11 +124,6 @@ static void read_fields(const reply_t *fields, struct task *ret)
             ret->f[field] = (struct json_span){reply_str(value), reply_bytes(value)};
     }
     split_fields(ret);
-}
-
-static bool is_word(struct json_span s, const char *word)
-{
-    return s.at && s.len == strlen(word) && memcmp(s.at, word, s.len) == 0;
 }
 
 static bool is_state(struct json_span s)
@@ -347,11 +357,20 @@ void record_task_end(struct batch *b, const char *id, const struct record_end *e
     batch_end_row(b, T);
 }
 
+static struct json_span status_of(const reply_t *fields)
+{
+    struct json_span s = record_find(fields, "s");
+    const char *space = s.at ? memchr(s.at, ' ', s.len) : NULL;
+
+    if (!s.at)
+        return record_find(fields, "st");
+    return (struct json_span){s.at, space ? (size_t)(space - s.at) : s.len};
+}
+
 void record_attempt_end(struct batch *b, const char *id, const reply_t *fields, int64_t at_ms)
 {
     const enum table_id T = TABLE_ATTEMPT_END;
     int64_t created_us = record_task_created_us(id), running_us;
-    struct json_span st = record_find(fields, "st");
 
     if (created_us < 0 || !batch_begin_row(b, T, id))
         return;
@@ -359,7 +378,8 @@ void record_attempt_end(struct batch *b, const char *id, const reply_t *fields, 
     batch_int(b, T, created_us);
     batch_int(b, T, at_ms * 1000);
     batch_cstr(b, T, "released");
-    if (is_word(st, "in_progress") && token_start(record_find(fields, "tk"), &running_us))
+    if (is_word(status_of(fields), "in_progress") &&
+        token_start(record_find(fields, "tk"), &running_us))
         batch_int(b, T, running_us);
     else
         batch_null(b, T);

@@ -70,7 +70,7 @@ local function wait_for(id, text)
     local lib, waiting = dependents(), {}
     for dependency, state in string.gmatch(text, '(%S+) (%S+)') do
         waiting[#waiting + 1] = dependency
-        if state == 'open' and call('HEXISTS', task_key(dependency), 'st') == 1 then
+        if state == 'open' and task_status(dependency) then
             call('SADD', lib.key(dependency), id)
             task_mark(task_key(dependency), 'd')
         else
@@ -125,7 +125,7 @@ local function restore(a)
     end
     local bytes = #t.payload + #t.meta
     local marks = (bytes > SMALL_BYTES and I(bytes) or '0') .. (unique and 'u' or '') .. 'o'
-    local h = {'HSET', key, 'st', t.st, 'n', numbers_text(tonumber(t.v) + 1, tonumber(given(t.at, '0'))), 'c',
+    local h = {'HSET', key, 's', state_text(t.st, tonumber(t.v) + 1, tonumber(given(t.at, '0')), ''), 'c',
         constants_text(given(t.pr, '0'), given(t.ma, '1'), given(t.mc, '3'), t.cr, marks, t.q)}
     for i = 1, #FIELDS do
         if t[FIELDS[i]] ~= '' then

@@ -121,6 +121,9 @@ function todo_plan(r, session, item, known, wanted)
             local metadata = todo_metadata(r, session, item, description)
             item.metadata = (now[1] ~= item.text or now[2] ~= metadata) and metadata or nil
         end
+        if item.metadata then
+            want_whole(t)
+        end
         item.task = t
         cancel_want(item.id, t, REMOVED)
         want_queue(t.queue, t.roles)
@@ -135,8 +138,8 @@ local function todo_start(item, t, session, secret)
     local key, number = task_key(item.id), next_number()
     leave(item.id, t)
     t.token, t.holder, t.attempts, t.version = I(number) .. '-' .. secret, session, t.attempts + 1, t.version + 1
-    call('HSET', key, 'st', 'in_progress', 'n', numbers_text(t.version, t.attempts), 'tk', t.token, 'l',
-        hold_text(I(NOW + LEASE_MS), '0', '', session))
+    t.state = task_state(state_text('in_progress', t.version, t.attempts, hold_text(I(NOW + LEASE_MS), '0', '', session)))
+    call('HSET', key, 's', t.state.text, 'tk', t.token)
     call('ZADD', P .. 'leases', I(EFF() + LEASE_MS), item.id)
     call('SADD', held_key(session), item.id)
     load_change(session, 1)
@@ -159,7 +162,8 @@ end
 
 local function todo_rewrite(item, t)
     t.version = t.version + 1
-    call('HSET', task_key(item.id), 'text', item.text, 'meta', item.metadata, 'n', numbers_text(t.version, t.attempts))
+    t.state = task_state(state_text(t.status, t.version, t.attempts, t.state.held))
+    call('HSET', task_key(item.id), 's', t.state.text, 'text', item.text, 'meta', item.metadata)
     emit('task.updated', {'id', item.id, 'fields', 'text metadata', 'version', I(t.version)})
 end
 
@@ -261,10 +265,10 @@ end
 -- The lease of what is in progress is kept up by the list itself, when half of it is over.
 local function todo_renew(item)
     if item.said == 'in_progress' and not item.move and item.token ~= '' then
-        local t = task_read(task_key(item.id), {'c', 'tk', 'l', 'st'})
-        local hold = task_hold(t[3])
-        if t[2] == item.token and t[4] == 'in_progress' and hold and tonumber(hold[1]) < NOW + LEASE_MS / 2 then
-            extend_lease(item.id, hold, nil, I(LEASE_MS))
+        local t = task_read(task_key(item.id), {'s', 'tk'})
+        local s = task_state(t[1])
+        if t[2] == item.token and s and s.status == 'in_progress' and s.hold and tonumber(s.hold[1]) < NOW + LEASE_MS / 2 then
+            extend_lease(item.id, s, nil, I(LEASE_MS))
         end
     end
 end

@@ -100,11 +100,11 @@ local function tasks_json()
         return x[2] > y[2]
     end)
     for i = 1, math.min(RECENT, #ended) do
-        local t = task_read(task_key(ended[i][1]), {'c', 'n', 'text', 'st'})
-        local c, n = task_constants(t[1]), task_numbers(t[2])
-        if c and n and n[4] and t[3] and t[4] then
-            out[#out + 1] = '{"id":"' .. ended[i][1] .. '","text":' .. t[3] .. ',"status":"' .. t[4] .. '","priority":'
-                .. c[1] .. ',"queue":"' .. c[6] .. '","endedAt":' .. ISO(n[4]) .. '}'
+        local t = task_read(task_key(ended[i][1]), {'s', 'c', 'text'})
+        local s, c = task_state(t[1]), task_constants(t[2])
+        if c and s and s[4] and t[3] then
+            out[#out + 1] = '{"id":"' .. ended[i][1] .. '","text":' .. t[3] .. ',"status":"' .. s.status .. '","priority":'
+                .. c[1] .. ',"queue":"' .. c[6] .. '","endedAt":' .. ISO(s[4]) .. '}'
         end
     end
     return table.concat(out, ',')

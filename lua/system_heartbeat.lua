@@ -12,12 +12,12 @@
 
 -- Renews one lease; returns nil, or why it is not the caller's any more.
 local function renew(id, token)
-    local t = task_read(task_key(id), {'c', 'st', 'tk', 'l', 'lm'})
-    local hold = task_hold(t[4])
-    if t[2] ~= 'in_progress' or t[3] ~= token or not hold then
-        return t[2] == 'cancelled' and 'cancelled' or 'lease_lost'
+    local t = task_read(task_key(id), {'s', 'tk', 'lm'})
+    local s = task_state(t[1])
+    if not s or s.status ~= 'in_progress' or t[2] ~= token or not s.hold then
+        return s and s.status == 'cancelled' and 'cancelled' or 'lease_lost'
     end
-    extend_lease(id, hold, nil, t[5] or op_arg(1))
+    extend_lease(id, s, nil, t[3] or op_arg(1))
     return nil
 end
 

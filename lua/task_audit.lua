@@ -18,7 +18,7 @@ local EXAMINE, FINDINGS, HELD = 500, 100, 100
 local DEAD, INSTANCES = #STAGES + 1, #STAGES + 2 -- the stages of the cursor behind those of the states
 local SUMS = {delayed = 'queue:delayed', blocked = 'queue:blocked', in_progress = 'leases', failed = 'tasks:failed',
     cancelled = 'tasks:cancelled'}
-local COLUMNS = {'c', 'st', 'l', 'ro', 'af', 'uk', 'de', 'n'}
+local COLUMNS = {'s', 'c', 'ro', 'af', 'uk', 'de'}
 local findings, counted, examined
 
 -- What an index is called here: a state, or pending/<queue>[/<role>].
@@ -53,16 +53,17 @@ local function task_of(index, id, more)
     if f.err then
         finding(index, id, 'damaged', more)
         return nil
-    elseif not f[2] then
+    elseif not f[1] then
         finding(index, id, call('EXISTS', task_key(id)) == 1 and 'damaged' or 'no_task', more)
         return nil
     end
-    local c, hold = task_constants(f[1]) or {}, task_hold(f[3]) or {}
-    if not c[1] or not task_numbers(f[8]) then -- it is counted where it is, all the same
+    local s, c = task_state(f[1]), task_constants(f[2]) or {}
+    local hold = s.hold or {}
+    if not c[1] or not s[1] then -- it is counted where it is, all the same
         finding(index, id, 'damaged', more)
     end
-    return {status = f[2], queue = c[6] or 'default', roles = f[4] or '', holder = hold[4], assigned = hold[2] == '1', waits = f[5],
-        unique = f[6], dead = f[7], priority = c[1]}
+    return {status = s.status, queue = c[6] or 'default', roles = f[3] or '', holder = hold[4], assigned = hold[2] == '1', waits = f[4],
+        unique = f[5], dead = f[6], priority = c[1]}
 end
 
 local CHECK = {}

@@ -29,7 +29,7 @@ local NEXT_AT = 4 -- behind which the arguments of `next` begin, if there are an
 local TOLD = {'worker', 'attempt', 'queue'} -- of a task.completed
 local function complete_task(id, key, t, result)
     complete(id, key, t, result)
-    emit_together('task.completed', 'id', id, TOLD, t.holder, I(t.attempts), t.queue)
+    emit_together('task.completed', 'id', id, TOLD, t.holder, I(t.state[2] or 0), t.queue)
 end
 
 function op(r)

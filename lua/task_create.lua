@@ -16,9 +16,9 @@ end
 
 -- The task that has the unique key already, as it is.
 local function existing(id)
-    local t = task_read(task_key(id), {'c', 'text', 'st'})
-    local c = task_constants(t[1])
-    return '{"id":"' .. id .. '","text":' .. t[2] .. ',"status":"' .. t[3] .. '","priority":' .. c[1] .. ',"createdAt":'
+    local t = task_read(task_key(id), {'s', 'c', 'text'})
+    local s, c = task_state(t[1]), task_constants(t[2])
+    return '{"id":"' .. id .. '","text":' .. t[3] .. ',"status":"' .. s.status .. '","priority":' .. c[1] .. ',"createdAt":'
         .. ISO(c[4]) .. ',"existing":true}'
 end
 

@@ -48,7 +48,7 @@ local function fail_task(id, key, t, a)
         return '{"id":"' .. id .. '","status":"failed","dead":true,"dead_reason":"' .. why .. '"}', why
     end
     local due = NOW + retry_delay(t, tonumber(ARGV[a + 5]))
-    call('HSET', key, 'st', 'delayed', 'n', numbers_changed(key), 'du', due, 'err', message, 'dn', deny_add(t.denied, t.holder))
+    call('HSET', key, 's', state_changed(key, 'delayed'), 'du', due, 'err', message, 'dn', deny_add(t.denied, t.holder))
     call('ZADD', P .. 'queue:delayed', due, id)
     count_move(t.queue, 'in_progress', 'delayed')
     return '{"id":"' .. id .. '","status":"delayed","dead":false,"next_run_at":' .. ISO(due) .. '}'

@@ -12,8 +12,9 @@
 local EXAMINE, BYTES = 500, 700000
 
 local function matches(t, set, queue, assigned, text)
-    local hold = assigned ~= '' and t[4] == 'in_progress' and task_hold(t[5])
-    return is_first_set(t[6], set) and (queue == '' or (task_constants(t[1]) or {})[6] == queue) and (assigned == '' or hold and hold[4] == assigned)
+    local s = task_state(t[1])
+    local hold = assigned ~= '' and s.status == 'in_progress' and s.hold
+    return is_first_set(t[4], set) and (queue == '' or (task_constants(t[2]) or {})[6] == queue) and (assigned == '' or hold and hold[4] == assigned)
         and (text == '' or string.find(t[3], text, 1, true))
 end
 
@@ -53,7 +54,7 @@ function op(r)
                     examined = examined + 1
                     if t.err then
                         error(t)
-                    elseif t[4] == state and matches(t, name, queue, assigned, text) then
+                    elseif t[1] and task_state(t[1]).status == state and matches(t, name, queue, assigned, text) then
                         out[#out + 1] = task_text(page[i], t)
                         bytes = bytes + #out[#out]
                     end

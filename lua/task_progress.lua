@@ -11,23 +11,23 @@ local EVENT_MS = 1000
 function op(r)
     local a, key = r.a, KEYS[r.k + 1]
     local id, note = ARGV[a + 1], ARGV[a + 4]
-    local t = task_read(key, {'c', 'st', 'tk', 'l', 'pe'})
-    local hold = task_hold(t[4])
+    local t = task_read(key, {'s', 'tk', 'pe'})
+    local s = task_state(t[1])
     if t.err then
         error(t)
-    elseif not t[2] then
+    elseif not s then
         return not_found(id)
-    elseif t[2] ~= 'in_progress' or t[3] ~= ARGV[a + 2] or not hold then
-        return conflict('stale_lease', t[2], 'the lease is not the current one')
+    elseif s.status ~= 'in_progress' or t[2] ~= ARGV[a + 2] or not s.hold then
+        return conflict('stale_lease', s.status, 'the lease is not the current one')
     end
     want('stream', EVENTS)
     local progress = '{"percent":' .. ARGV[a + 3] .. (note ~= '' and ',"note":' .. note or '') .. ',"at":' .. ISO(NOW)
         .. '}'
     call('HSET', key, 'pg', progress)
-    local last = tonumber(t[5] or '')
+    local last = tonumber(t[3] or '')
     if not last or math.abs(NOW - last) >= EVENT_MS then
         call('HSET', key, 'pe', I(NOW))
-        emit('task.progress', {'id', id, 'worker', hold[4], 'percent', ARGV[a + 3]})
+        emit('task.progress', {'id', id, 'worker', s.hold[4], 'percent', ARGV[a + 3]})
     end
     return '{}'
 end

@@ -15,11 +15,11 @@ function op(r)
     if not t then
         return not_found(id)
     end
-    if t.status ~= 'in_progress' or t.token ~= ARGV[a + 2] or not t.hold then
+    if t.status ~= 'in_progress' or t.token ~= ARGV[a + 2] or not t.state.hold then
         return conflict('stale_lease', t.status, 'the lease is not the current one')
     end
     want('zset', P .. 'leases')
     local asked = ARGV[a + 3] ~= '' and ARGV[a + 3] or nil
-    return '{"lease_until":' .. ISO(extend_lease(id, t.hold, asked, t.lease_ms or op_arg(1))) .. '}'
+    return '{"lease_until":' .. ISO(extend_lease(id, t.state, asked, t.lease_ms or op_arg(1))) .. '}'
 end
 -- @include commit.lua

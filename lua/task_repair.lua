@@ -31,18 +31,18 @@ end
 
 -- Does the entry say something else than the task, which is found where it belongs (or is no more)?
 local function is_stale(e)
-    local f = task_read(task_key(e.id), {'c', 'st', 'l', 'ro'})
+    local f = task_read(task_key(e.id), {'s', 'c', 'ro'})
     if f.err then
         return false
-    elseif not f[2] then
+    elseif not f[1] then
         return call('EXISTS', task_key(e.id)) == 0
     end
-    local status, c, hold, roles = f[2], task_constants(f[1]), task_hold(f[3]), f[4] or ''
-    local queue = c and c[6]
+    local s, c, roles = task_state(f[1]), task_constants(f[2]), f[3] or ''
+    local status, queue = s.status, c and c[6]
     if not is_listed_rightly(e.id, status, queue, roles) then
         return false
     elseif e.index == 'held' or e.index == 'assigned' then
-        return status ~= 'in_progress' or not hold or hold[4] ~= e.instance
+        return status ~= 'in_progress' or not s.hold or s.hold[4] ~= e.instance
     elseif e.index == 'dead' or INDEX[e.index] then
         return status ~= (e.index == 'dead' and 'failed' or e.index)
     end

@@ -50,7 +50,7 @@ function op(r)
     if not t then
         return nil, code, message, data
     end
-    local h = {'HSET', key, 'n', numbers_text(t.version + 1, t.attempts)}
+    local h = {'HSET', key, 's', state_text(t.status, t.version + 1, t.attempts, t.state.held)}
     if t.status == 'pending' then
         h[#h + 1], h[#h + 2] = 'ws', I(t.version + 1) .. ' ' .. waits_since(id)
     end
@@ -74,6 +74,7 @@ function op(r)
         return show(r, false)
     end
     t.priority = ARGV[a + 5] ~= '' and ARGV[a + 5] or t.priority
+    want_whole(t)
     want_queue(t.queue, t.roles)
     cancel_want(id, t, '')
     if #changed > 0 then

@@ -50,7 +50,7 @@ end
 -- @include quorum.lua
 -- @include batch.lua
 local SWEEP = 100
-local SCHEMA = '2' -- of the data: SCHEMA_MAX of common/schema.h
+local SCHEMA = '3' -- of the data: SCHEMA_MAX of common/schema.h
 local id, incarnation, secret = ARGV[2], ARGV[3], ARGV[4]
 local leaving = ARGV[6] == '1'
 

@@ -35,8 +35,8 @@ local function assign_plan(t, lease_ms, secret)
 end
 
 local function assign_write(id, t, key, plan, instance, incarnation, attempts)
-    call('HSET', key, 'st', 'in_progress', 'n', numbers_text(plan.version, attempts), 'tk', plan.token, 'l',
-        hold_text(plan.ends, '1', incarnation, instance))
+    call('HSET', key, 's', state_text('in_progress', plan.version, attempts, hold_text(plan.ends, '1', incarnation, instance)), 'tk',
+        plan.token)
     call('ZADD', P .. 'leases', plan.deadline, id)
     count_move(t.queue, t.status, 'in_progress')
     call('SADD', held_key(instance), id)

@@ -10,7 +10,7 @@ end
 local function cancel(id, t, reason)
     local key = task_key(id)
     leave(id, t)
-    call('HSET', key, 'st', 'cancelled', 'n', numbers_text(t.version + 1, t.attempts, true))
+    call('HSET', key, 's', state_text('cancelled', t.version + 1, t.attempts, ''))
     if reason ~= '' then
         call('HSET', key, 'err', reason)
     end

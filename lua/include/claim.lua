@@ -75,20 +75,20 @@ local function claim_out()
 end
 
 -- What claim_held_put() needs of a task that the caller holds already:
---   1 c   2 n   3 text   4 st   5 l   6 ro   7 meta   8 cc   9 pg   10 sc   11 payload   12 tk   13 lm
-local CLAIM_HELD = {'c', 'n', 'text', 'st', 'l', 'ro', 'meta', 'cc', 'pg', 'sc', 'payload', 'tk', 'lm'}
+--   1 s   2 c   3 text   4 ro   5 meta   6 cc   7 pg   8 sc   9 payload   10 tk   11 lm
+local CLAIM_HELD = {'s', 'c', 'text', 'ro', 'meta', 'cc', 'pg', 'sc', 'payload', 'tk', 'lm'}
 
 -- Returns about how many bytes it has.
 local function claim_held_put(out, id, t, token)
     if #out > CLAIM_HEAD then
         out[#out + 1] = ','
     end
-    -- as TASK_PUBLIC is numbered: 1 c   2 n   3 text   4 st   5 l   6 ro   7 du   8 de   9 meta   10 err   11 cc   12 pg   13 sc
-    -- 14 af   15 uk   16 dr   17 pn   18 payload
-    task_put(out, id, {t[1], t[2], t[3], t[4], t[5], t[6], nil, nil, t[7], nil, t[8], t[9], t[10], nil, nil, nil, nil, t[11]})
+    -- as TASK_PUBLIC is numbered: 1 s   2 c   3 text   4 ro   5 du   6 de   7 meta   8 err   9 cc   10 pg   11 sc   12 af   13 uk   14 dr
+    -- 15 pn   16 payload
+    task_put(out, id, {t[1], t[2], t[3], t[4], nil, nil, t[5], nil, t[6], t[7], t[8], nil, nil, nil, nil, t[9]})
     put(out, ',"lease_token":"', token)
     out[#out + 1] = '"}'
-    return 500 + #t[3] + #(t[7] or '') + #(t[11] or '')
+    return 500 + #t[3] + #(t[5] or '') + #(t[9] or '')
 end
 
 -- Is the claimant the instance that it says? Nothing to say when it gave no incarnation. One that is not there any
@@ -125,6 +125,8 @@ local function claim_want(w)
     end
 end
 
+local claim_take
+do
 local NO_IDS = {from = 1}
 local NONE_ASSIGNED = {ids = {}, gone = {}, bytes = 0}
 
@@ -135,7 +137,7 @@ local function claim_assigned(w, out, memo)
     if typed[key] == 'none' then -- claim_want() has looked
         return NONE_ASSIGNED
     end
-    local found = {ids = {}, holds = {}, leases = {}, gone = {}, bytes = 0}
+    local found = {ids = {}, states = {}, leases = {}, gone = {}, bytes = 0}
     local incarnation = w.incarnation ~= '' and w.incarnation or call('HGET', instance_key(w.worker), 'inc')
     local ids = call('ZRANGE', key, 0, CLAIM_ASSIGNED - 1)
     for i = 1, #ids do
@@ -143,18 +145,19 @@ local function claim_assigned(w, out, memo)
             break
         end
         local t = task_read(task_key(ids[i]), CLAIM_HELD)
-        local token, hold = t[12], task_hold(t[5])
-        local is_whole = hold and token and t[3] and task_constants(t[1]) and task_numbers(t[2])
-        if t[4] ~= 'in_progress' or not is_whole or hold[4] ~= w.worker or hold[2] ~= '1' then
+        local token, s = t[10], task_state(t[1])
+        local hold = s and s.hold
+        local is_whole = hold and token and t[3] and task_constants(t[2])
+        if not is_whole or s.status ~= 'in_progress' or hold[4] ~= w.worker or hold[2] ~= '1' then
             found.gone[#found.gone + 1] = ids[i]
         elseif hold[3] == incarnation then -- an older incarnation's go back to their queues
-            local ms = tonumber(w.lease_ms or t[13] or LEASE_MS)
-            t[5] = hold_text(I(NOW + ms), '0', hold[3], hold[4]) -- its lease begins when its holder gets it
+            local ms = tonumber(w.lease_ms or t[11] or LEASE_MS)
+            t[1] = state_with_hold(s, hold_text(I(NOW + ms), '0', hold[3], hold[4])) -- its lease begins when its holder gets it
             found.bytes = found.bytes + claim_held_put(out, ids[i], t, token)
             memo[#memo + 1] = ids[i]
             memo[#memo + 1] = token
             found.ids[#found.ids + 1] = ids[i]
-            found.holds[#found.holds + 1] = t[5]
+            found.states[#found.states + 1] = t[1]
             found.leases[#found.leases + 1] = I(EFF() + ms)
             found.leases[#found.leases + 1] = ids[i]
             found.gone[#found.gone + 1] = ids[i]
@@ -168,7 +171,7 @@ local function claim_hand_over(worker, found)
         call('ZREM', assigned_key(worker), unpack(found.gone))
     end
     for i = 1, #found.ids do
-        call('HSET', task_key(found.ids[i]), 'l', found.holds[i])
+        call('HSET', task_key(found.ids[i]), 's', found.states[i])
     end
     if #found.ids > 0 then
         call('ZADD', P .. 'leases', unpack(found.leases))
@@ -176,31 +179,31 @@ local function claim_hand_over(worker, found)
     end
 end
 
--- The lease of this length that the claimant gets: the task's field, its score, and its JSON. The last one is kept.
+-- The lease of this length that the claimant gets: the hold, its score, and its JSON. The last one is kept.
 local function lease_make(w, lease_ms)
     if lease_ms ~= w.leased_ms then
         local ends = I(NOW + tonumber(lease_ms))
-        w.lease_field, w.lease_score = hold_text(ends, '0', w.incarnation, w.worker), I(EFF() + tonumber(lease_ms))
+        w.lease_hold, w.lease_score = hold_text(ends, '0', w.incarnation, w.worker), I(EFF() + tonumber(lease_ms))
         w.lease_json = ',"assignedTo":' .. S(w.worker) .. ',"lease_until":' .. ISO(ends)
         w.leased_ms = lease_ms
     end
-    return w.lease_field, w.lease_score, w.lease_json
+    return w.lease_hold, w.lease_score, w.lease_json
 end
 
 -- The fields that claims show or go by: of all tasks, and those that few have.
-local CLAIM_FIRST = {'c', 'n', 'st', 'text', 'payload'}
-local CLAIM_FURTHER = {'c', 'ro', 'lm', 'meta', 'cc', 'sc', 'dn'}
+local CLAIM_FIRST = {'s', 'c', 'text', 'payload'}
+local CLAIM_FURTHER = {'s', 'ro', 'lm', 'meta', 'cc', 'sc', 'dn'}
 local NO_FURTHER = {} -- a task that has none of them
 
 -- A task's JSON for who claims it; `lease` = what lease_make() gives of it. Returns about how many bytes it has.
-local function claim_put(out, id, t, further, c, numbers, lease, token)
+local function claim_put(out, id, t, further, c, s, lease, token)
     local n = #out
     if n > CLAIM_HEAD then
         n = n + 1
         out[n] = ','
     end
-    out[n + 1], out[n + 2], out[n + 3], out[n + 4] = '{"id":"', id, '","text":', t[4]
-    out[n + 5], out[n + 6], out[n + 7], out[n + 8] = ',"status":"in_progress"', constants_json(c), numbers_json(numbers), lease
+    out[n + 1], out[n + 2], out[n + 3], out[n + 4] = '{"id":"', id, '","text":', t[3]
+    out[n + 5], out[n + 6], out[n + 7], out[n + 8] = ',"status":"in_progress"', constants_json(c), state_json(s), lease
     n = n + 8
     if further ~= NO_FURTHER then
         if further[2] and further[2] ~= '' then put(out, ',"roles":["' .. string.gsub(further[2], ' ', '","'), '"]') end
@@ -209,23 +212,23 @@ local function claim_put(out, id, t, further, c, numbers, lease, token)
         if further[6] then put_schedule(out, further[6]) end
         n = #out
     end
-    if t[5] then
-        out[n + 1], out[n + 2] = ',"payload":', t[5]
+    if t[4] then
+        out[n + 1], out[n + 2] = ',"payload":', t[4]
         n = n + 2
     end
     out[n + 1], out[n + 2], out[n + 3] = ',"lease_token":"', token, '"}'
-    return 500 + #t[4] + #(t[5] or '') + #(further[4] or '')
+    return 500 + #t[3] + #(t[4] or '') + #(further[4] or '')
 end
 
 -- Leases tasks. Returns their texts (claim_out()), the array of their ids and tokens (the memo, for claim_again()), and whether the queue is paused. All of it is made
 -- before the first lease is written: a task that cannot be shown must not leave others half leased.
 -- The worker that commits counts claims by the code of the request: 4 = it has got something, 3 = there was nothing.
 local TOLD_OF_CLAIMS = {'worker', 'queue'}
-local function claim_take(w, secret)
+function claim_take(w, secret)
     local worker, queue, roles_asked = w.worker, w.queue, w.roles
     local out, memo = claim_out(), {nil, nil}
-    -- Of those that are to be leased: ids; key, numbers, token, lease and its score. nil: room for one.
-    local held, writes = {nil}, {nil, nil, nil, nil, nil}
+    -- Of those that are to be leased: ids; key, state, token, score of the lease. nil: room for one.
+    local held, writes = {nil}, {nil, nil, nil, nil}
     local assigned = claim_assigned(w, out, memo)
     local bytes, left = assigned.bytes, w.limit - #assigned.ids
     local wanted = left + CLAIM_PAST
@@ -238,25 +241,29 @@ local function claim_take(w, secret)
         local key = task_key(id)
         at = at + 1
         local t = task_read(key, CLAIM_FIRST)
-        local c, n = task_constants(t[1]), task_numbers(t[2])
-        local further = n and c and not (n[1] == 1 and c.is_plain) and task_read(key, CLAIM_FURTHER) or NO_FURTHER
+        local s, c = task_state(t[1]), task_constants(t[2])
+        local version = s and s[1]
+        local further = version and c and not (version == 1 and c.is_plain) and task_read(key, CLAIM_FURTHER) or NO_FURTHER
         local roles = further[2]
-        if t[3] ~= 'pending' or not (t[4] and n and c) then
+        if not version or s.status ~= 'pending' or not (t[3] and c) then
             roles = redis.pcall('HGET', key, 'ro')
             queue_heads[queue] = nil -- should this claim fail, the next one does not find it again, and count it again
             queue_remove(id, queue)
             queue_remove(id, queue, type(roles) == 'string' and roles or roles_asked)
-            if t[3] == 'pending' or not t[3] then -- else it is counted where it is
+            if not s or s.status == 'pending' then -- else it is counted where it is
                 count_move(queue, 'pending', nil)
             end
         elseif queue_fits(queue, roles) and not (further[7] and is_denied(worker, further[7], queue, roles, waits_since(id))) then
             local head, d1, d2, d3 = next_digits()
             local token = head .. d1 .. d2 .. d3 .. '-' .. secret
-            local now = n.claimed or task_numbers(numbers_text(n[1] + 1, n[2] + 1))
-            n.claimed = now
-            local field, score, lease = lease_make(w, w.lease_ms or further[3] or LEASE_MS)
+            local hold, score, lease = lease_make(w, w.lease_ms or further[3] or LEASE_MS)
+            local now = s.claimed -- by the one before it
+            if not now or now.held ~= hold then
+                now = task_state(state_text('in_progress', version + 1, s[2] + 1, hold))
+                s.claimed = now
+            end
             local h, k = #held + 1, #writes
-            held[h], writes[k + 1], writes[k + 2], writes[k + 3], writes[k + 4], writes[k + 5] = id, key, now.text, token, field, score
+            held[h], writes[k + 1], writes[k + 2], writes[k + 3], writes[k + 4] = id, key, now.text, token, score
             if roles and roles ~= '' then
                 with_roles = with_roles ~= NO_FURTHER and with_roles or {}
                 with_roles[id] = roles
@@ -286,8 +293,8 @@ local function claim_take(w, secret)
     local held_by_worker, plain = held_key(worker), queue_key(queue)
     for i = 1, #held do
         local id = held[i]
-        local k = 5 * i
-        call('HSET', writes[k - 4], 'st', 'in_progress', 'n', writes[k - 3], 'tk', writes[k - 2], 'l', writes[k - 1])
+        local k = 4 * i
+        call('HSET', writes[k - 3], 's', writes[k - 2], 'tk', writes[k - 1])
         index_change('zset', LEASES, id, writes[k])
         index_change('set', held_by_worker, id, true)
         if with_roles[id] then
@@ -304,13 +311,15 @@ local function claim_take(w, secret)
     emit_together('task.claimed', 'ids', held, TOLD_OF_CLAIMS, worker, queue)
     return out, memo, is_paused
 end
+end
 
 -- The same tasks again, for a repeat under the same idempotency key: those that the caller still holds. Returns as claim_take() does.
 local function claim_again(memo)
     local out, found = claim_out(), {}
     for id, token in string.gmatch(memo, '(%S+) (%S+)') do
         local t = task_read(task_key(id), CLAIM_HELD)
-        if t[4] == 'in_progress' and t[12] == token then
+        local s = task_state(t[1])
+        if s and s.status == 'in_progress' and t[10] == token then
             claim_held_put(out, id, t, token)
             put(found, id, token)
         end

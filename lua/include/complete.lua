@@ -7,17 +7,20 @@ local function complete_want()
     want('zset', ENDED.completed)
 end
 
--- Writes the result; the indexes are the caller's to change. The fields of the holder stay: they say who
--- has completed it, and under which token, for a repeat (lease_check()).
+-- Writes the result; the indexes are the caller's to change. The hold, handed over or not, and the fields of the holder stay: they
+-- say who has completed it, and under which token, for a repeat (lease_check()).
 local function complete_write(id, key, t, result)
-    local numbers = numbers_text(t.version + 1, t.attempts, true)
-    if result ~= '' then
-        call('HSET', key, 'st', 'completed', 'n', numbers, 'result', result)
-    else
-        call('HSET', key, 'st', 'completed', 'n', numbers)
+    local s = t.state
+    local text = s.completed
+    if not text then
+        local hold = s.hold
+        text = state_text('completed', (s[1] or 0) + 1, s[2] or 0, t.assigned and hold_text(hold[1], '0', hold[3], hold[4]) or s.held)
+        s.completed = text
     end
-    if t.assigned then -- and never handed over
-        call('HSET', key, 'l', hold_text(t.hold[1], '0', t.hold[3], t.hold[4]))
+    if result ~= '' then
+        call('HSET', key, 's', text, 'result', result)
+    else
+        call('HSET', key, 's', text)
     end
     count_move(t.queue, 'in_progress', 'completed')
     ended(id, t, 'completed', #result)

@@ -82,7 +82,7 @@ local function create_check(list, a, extras, max_pending, wanted, path)
 end
 
 local PENDING, PLAIN = {status = 'pending'}, '0'
-local NEW = '1 0 ' .. NOW_TEXT -- numbers_text()
+local NEW = state_text('pending', 1, 0, '')
 
 -- The field c of a new task. The last one is kept: the tasks of a group are mostly alike.
 local new_constants
@@ -121,11 +121,11 @@ local function create_task(list, a, extras, made)
     -- A hash of so few fields is searched from end to end: those come first that are read and written most often.
     local key, text, constants = task_key(id), list[a + 1], new_constants(list[a + 2], list[a + 6], list[a + 7], marks, queue)
     if marks == PLAIN and payload ~= '' then -- no list to be made of it
-        call('HSET', key, 'st', 'pending', 'n', NEW, 'c', constants, 'text', text, 'payload', payload)
+        call('HSET', key, 's', NEW, 'c', constants, 'text', text, 'payload', payload)
     elseif marks == PLAIN then
-        call('HSET', key, 'st', 'pending', 'n', NEW, 'c', constants, 'text', text)
+        call('HSET', key, 's', NEW, 'c', constants, 'text', text)
     else
-        local h = {'HSET', key, 'st', status, 'n', status == 'failed' and numbers_text(1, 0, true) or NEW, 'c', constants, 'text', text}
+        local h = {'HSET', key, 's', status == 'pending' and NEW or state_text(status, 1, 0, ''), 'c', constants, 'text', text}
         local function add(name, value)
             if value and value ~= '' then
                 h[#h + 1] = name

@@ -37,7 +37,7 @@ function create_special()
         end
         extras.states = {}
         for i, id in ipairs(extras.after or {}) do
-            local state = call('HGET', task_key(id), 'st')
+            local state = task_status(id)
             if not state then
                 return unknown(path .. 'after[' .. i - 1 .. ']', id)
             end

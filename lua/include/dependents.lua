@@ -58,8 +58,8 @@ local function dependents()
     -- The live task that has the key, or nil. (A key that its task has left behind, in a Redis that lost data, is nobody's.)
     local function unique_holder(key)
         local id = call('GET', key)
-        local status = id and redis.pcall('HGET', task_key(id), 'st')
-        if type(status) == 'string' and not ENDED[status] then
+        local status = id and task_status(id)
+        if status and not ENDED[status] then
             return id, status
         end
     end
@@ -92,7 +92,7 @@ local function dependents()
     -- Failed for good, from the state `t.status`: dead until task.retry or until it is too old. `why` is told as dead_reason.
     local function to_dead(id, t, reason_json, why)
         local key = task_key(id)
-        call('HSET', key, 'st', 'failed', 'n', numbers_changed(key, nil, true), 'de', '1', 'dr', why, 'err', reason_json)
+        call('HSET', key, 's', state_changed(key, 'failed'), 'de', '1', 'dr', why, 'err', reason_json)
         call('ZADD', P .. 'tasks:failed', NOW, id)
         call('ZADD', P .. 'queue:dead', NOW, id)
         count_move(t.queue, t.status, 'failed')
@@ -127,7 +127,7 @@ local function dependents()
         unblock_index(id, '')
         if due and tonumber(due) > NOW then
             local key = task_key(id)
-            call('HSET', key, 'st', 'delayed', 'n', numbers_changed(key))
+            call('HSET', key, 's', state_changed(key, 'delayed'))
             call('ZADD', P .. 'queue:delayed', due, id)
             count_move(t.queue, 'blocked', 'delayed')
         else
@@ -140,24 +140,27 @@ local function dependents()
 
     -- Tells one blocked task that `dependency` has ended. Returns what it cost, and `unblocked`, `failed` or nil.
     local function dependent_tell(id, dependency, outcome)
-        local f = task_read(task_key(id), {'c', 'n', 'st', 'ro', 'af', 'of', 'du'})
-        local c, n = task_constants(f[1]), task_numbers(f[2])
-        if f[3] ~= 'blocked' or not f[5] or not string.find(' ' .. f[5] .. ' ', ' ' .. dependency .. ' ', 1, true) then
+        local f = task_read(task_key(id), {'s', 'c', 'ro', 'af', 'of', 'du'})
+        local s, c = task_state(f[1]), task_constants(f[2])
+        local waits, on_failure = f[4], f[5]
+        if not s or s.status ~= 'blocked' or not waits or not string.find(' ' .. waits .. ' ', ' ' .. dependency .. ' ', 1, true) then
             return 1
+        elseif not s[1] then
+            error({err = 'DAMAGED ' .. task_key(id)})
         end
-        local t = {status = f[3], queue = c[6], priority = c[1], roles = f[4] or '', attempts = n[2], extra = c[5]}
+        local t = {status = 'blocked', queue = c[6], priority = c[1], roles = f[3] or '', attempts = s[2], extra = c[5]}
         want_queue(t.queue, t.roles)
         want_ended(id, t, 0)
-        if outcome ~= 'completed' and f[6] == 'block' then -- it waits for a retry, as long as there can be one
-            local now = call('HGET', task_key(dependency), 'st')
+        if outcome ~= 'completed' and on_failure == 'block' then -- it waits for a retry, as long as there can be one
+            local now = task_status(dependency)
             if now and now ~= 'completed' then
                 call('SADD', dependents_key(dependency), id)
                 return 1
             end
             outcome = now or 'deleted'
         end
-        local rest = ids_without(f[5], dependency)
-        if outcome ~= 'completed' and f[6] ~= 'ignore' then
+        local rest = ids_without(waits, dependency)
+        if outcome ~= 'completed' and on_failure ~= 'ignore' then
             local cost = 1 + unblock_index(id, rest)
             call('HDEL', task_key(id), 'du')
             to_dead(id, t, S('the task ' .. dependency .. ' that it waited for ' .. GONE[outcome]), 'dependency')
@@ -166,7 +169,7 @@ local function dependents()
             call('HSET', task_key(id), 'af', rest)
             return 1
         end
-        unblock(id, t, f[7])
+        unblock(id, t, f[6])
         return 1, 'unblocked'
     end
 

@@ -37,20 +37,20 @@ local function task_json(id, key)
     local t = task_read(key, TASK_PUBLIC)
     if t.err then
         error(t)
-    elseif not t[4] then
+    elseif not t[1] then
         return nil
     end
     local lines = {}
-    for line in string.gmatch(t[20] or '', '[^\n]+') do
+    for line in string.gmatch(t[18] or '', '[^\n]+') do
         table.insert(lines, 1, line)
     end
-    local hold, numbers = task_hold(t[5]), task_numbers(t[2])
-    local worker, token = hold and hold[4], t[23] -- those of a completed task, or, from an earlier version:
+    local s = task_state(t[1])
+    local worker, token = s.hold and s.hold[4], t[21] -- those of a completed task, or, from an earlier version:
     if not token then
-        worker, token = t[21], t[22]
+        worker, token = t[19], t[20]
     end
-    if t[4] == 'completed' and worker and token and numbers and numbers[4] then
-        lines[#lines + 1] = history_entry(numbers[2], worker, token, numbers[4], 'completed')
+    if s.status == 'completed' and worker and token and s[4] then
+        lines[#lines + 1] = history_entry(s[2], worker, token, s[4], 'completed')
     end
     local attempts = #lines > 0 and ',"attempts":[' .. table.concat(lines, ',') .. ']' or ''
     return task_text(id, t, attempts)

@@ -2,57 +2,66 @@
 
 -- What a completion needs; and what every other operation needs, which begins with the same. What only a repeat needs, lease_check()
 -- reads: a field that is not there costs a look at all the others.
-local LEASE_SHORT = {'c', 'n', 'st', 'tk', 'l'}
-local LEASE_ALL = {'c', 'n', 'st', 'tk', 'l', 'ro', 'bo', 'lm', 'cc', 'dn'}
+local LEASE_SHORT = {'s', 'c', 'tk'}
+local LEASE_ALL = {'s', 'c', 'tk', 'ro', 'bo', 'lm', 'cc', 'dn'}
 
+local NOTHING = {} -- the constants of a damaged task, and the hold of one that nobody holds
 local function lease_record(key, t)
-    local c, n, l = task_constants(t[1]) or {}, task_numbers(t[2]) or {}, task_hold(t[5]) -- {}: damaged
-    local r = {key = key, status = t[3], token = t[4], queue = c[6], attempts = n[2] or 0, version = n[1] or 0, extra = c[5],
-        end_ms = n[4], hold = l}
-    if l then
-        r.holder, r.assigned = l[4], l[2] == '1'
-    end
-    return r, c, n
+    local s, c = task_state(t[1]), task_constants(t[2]) or NOTHING
+    local hold = s.hold or NOTHING
+    return {key = key, state = s, status = s.status, token = t[3], queue = c[6], extra = c[5], holder = hold[4],
+        assigned = hold[2] == '1'}, c -- eight: room for more would be doubled
 end
 
--- These return the fields, or nil when there is no such task.
+-- These return the fields, or nil when there is no such task. The short one has no version and no attempts but those of `state`.
 local function lease_read_short(key)
     local t = task_read(key, LEASE_SHORT)
     if t.err then
         error(t)
     end
-    return t[3] and lease_record(key, t) or nil
+    return t[1] and lease_record(key, t) or nil
 end
 local function lease_read(key)
     local f = task_read(key, LEASE_ALL)
     if f.err then
         error(f)
-    elseif not f[3] then
+    elseif not f[1] then
         return nil
     end
-    local t, c, n = lease_record(key, f)
-    t.constants = c
+    local t, c = lease_record(key, f)
+    local s = t.state
+    t.constants, t.version, t.attempts = c, s[1] or 0, s[2] or 0
     t.priority, t.max_attempts, t.max_losses = c[1], tonumber(c[2] or '1'), c[3]
-    t.roles, t.backoff, t.lease_ms, t.losses, t.denied = f[6] or '', f[7], f[8], f[9], f[10]
-    t.incarnation = t.hold and t.hold[3]
-    t.is_whole = c[6] and n[1]
+    t.roles, t.backoff, t.lease_ms, t.losses, t.denied = f[4] or '', f[5], f[6], f[7], f[8]
+    t.incarnation = s.hold and s.hold[3]
+    t.is_whole = c[6] and s[1]
     return t
 end
 
+-- Said before what writes the state of a task that goes on: of a damaged one it would make one that looks whole.
+local function want_whole(t)
+    if not t.is_whole then
+        error({err = 'DAMAGED ' .. t.key})
+    end
+end
+
 -- Said before the first write: what unlease() writes has the right types.
-local lease_wanted -- the last holder
-local function lease_want(t)
+local lease_want
+do
+local last_holder
+function lease_want(t)
     if not t.queue then
         error({err = 'DAMAGED ' .. t.key}) -- it could be counted nowhere
     end
-    if t.holder ~= lease_wanted or not t.holder then
+    if t.holder ~= last_holder or not t.holder then
         want('zset', P .. 'leases')
         want('set', held_key(t.holder))
-        lease_wanted = t.holder
+        last_holder = t.holder
     end
     if t.assigned then
         want('zset', assigned_key(t.holder))
     end
+end
 end
 
 -- The task of an operation that may ask for a version ('' = any): as lease_read() gives it, or nil and the error.
@@ -78,7 +87,7 @@ end
 local function read_ending(t)
     if t.status == 'completed' and t.token then
         t.done_op, t.done_token, t.done_by = 'complete', t.token, t.holder
-        t.outcome = completed_json(string.sub(t.key, #task_key('') + 1), t.end_ms)
+        t.outcome = completed_json(string.sub(t.key, #task_key('') + 1), t.state[4])
     else
         local done = call('HMGET', t.key, 'dop', 'dtk', 'dby', 'dou')
         t.done_op, t.done_token, t.done_by, t.outcome = done[1], done[2], done[3], done[4]

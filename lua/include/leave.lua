@@ -23,7 +23,7 @@ local function leave_want(id, t)
     end
 end
 
--- Indexes, and the fields that belong to the state; the caller sets the new state with its field n, and counts.
+-- Indexes, and the fields that belong to the state; the caller sets the new state, and counts.
 local function leave(id, t)
     if t.status == 'pending' then
         queue_remove(id, t.queue, t.roles)

@@ -13,7 +13,7 @@ do
     -- What the removed tasks were counted as. Completed ones are not counted by queue: nobody has to read them.
     local function count(state, ids)
         for i = 1, #ids do
-            local c = state ~= 'completed' and task_constants(task_read(task_key(ids[i]), {'c'})[1])
+            local c = state ~= 'completed' and task_constants(task_read(task_key(ids[i]), {'s', 'c'})[2])
             count_move(c and c[6] or '', state, nil)
         end
     end

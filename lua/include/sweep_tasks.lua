@@ -51,17 +51,18 @@ function sweep.delayed()
     local ids = call('ZRANGEBYSCORE', P .. 'queue:delayed', '-inf', I(NOW), 'LIMIT', 0, SWEEP)
     local due = {}
     for i = 1, #ids do
-        local t = task_read(task_key(ids[i]), {'c', 'n', 'st', 'ro'})
-        local c, n = task_constants(t[1]), task_numbers(t[2])
-        if t[3] == 'delayed' and not (c and n and queue_fits(c[6], t[4])) then
+        local t = task_read(task_key(ids[i]), {'s', 'c', 'ro'})
+        local s, c = task_state(t[1]), task_constants(t[2])
+        local is_delayed = s and s.status == 'delayed'
+        if is_delayed and not (c and s[1] and queue_fits(c[6], t[3])) then
             complain('no whole task, or a queue of a wrong type: ' .. ids[i])
             call('ZADD', P .. 'queue:delayed', I(NOW + POSTPONE_MS), ids[i])
-        elseif t[3] ~= 'delayed' then
+        elseif not is_delayed then
             call('ZREM', P .. 'queue:delayed', ids[i])
         else
             call('ZREM', P .. 'queue:delayed', ids[i])
             call('HDEL', task_key(ids[i]), 'du')
-            to_pending(ids[i], c[6], c[1], t[4], n[2], 'delayed')
+            to_pending(ids[i], c[6], c[1], t[3], s[2], 'delayed')
             due[#due + 1] = ids[i]
         end
     end

@@ -38,10 +38,10 @@ local function wake_again(name, limit, mode_changed)
     local heads = call('ZRANGE', role ~= '' and role_key(queue, role) or queue_key(queue), 0, 9)
     local woken = 0
     for i = 1, #heads do
-        local t = task_read(task_key(heads[i]), {'c', 'n', 'dn'})
-        local n = task_numbers(t[2])
-        local came = n and tonumber(n[3]) or NOW
-        local seen = math.max(t[3] and math.max(came, NOW - DENIED_MS) or came, math.min(mode_changed, NOW))
+        local t = task_read(task_key(heads[i]), {'s', 'dn'})
+        local s = task_state(t[1])
+        local came = s and tonumber(s[3] or NOW) or NOW
+        local seen = math.max(t[2] and math.max(came, NOW - DENIED_MS) or came, math.min(mode_changed, NOW))
         for _ = 1, math.min(wakes_due(NOW - came), limit - woken) do
             local waiter, w = W.first({set})
             if not waiter or tonumber(w[6]) > seen then

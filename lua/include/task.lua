@@ -1,7 +1,7 @@
 -- task.lua: the task hash: its fields, its place in the indexes, and its JSON.
 -- @include counts.lua
 --
--- Fields (private): n c l see task_fields.lua; text payload meta result err = JSON literals as they came; st status;
+-- Fields (private): s c see task_fields.lua; text payload meta result err = JSON literals as they came;
 -- ro roles, joined by spaces; cc crashes; bo backoff_ms, or it and backoff_max_ms; lm lease_ms;
 -- tk lease token (it begins with the microsecond of the claim); du due, wall ms; de 1 = dead; dr why;
 -- pg progress of this attempt (JSON); pe wall ms of the last event about it; dn deny list (deny.lua);
@@ -17,8 +17,6 @@
 local function conflict(reason, state, message)
     return nil, -32005, message, '{"reason":"' .. reason .. '","state":"' .. state .. '"}'
 end
--- The index of each state that a task ends in.
-local ENDED = {completed = P .. 'tasks:completed', failed = P .. 'tasks:failed', cancelled = P .. 'tasks:cancelled'}
 
 local function not_found(id)
     return nil, -32004, 'no task ' .. id, '{"reason":"unknown"}'
@@ -102,17 +100,17 @@ local function want_moves()
     end
 end
 
--- Since when a pending task has waited (wall ms, as a text): since it became pending. An update of it is a change, too (up), but
+-- Since when a pending task has waited (wall ms, as a text): since it became pending. An update of it is a change, too, but
 -- no new wait: it leaves in the field ws the version that it made, and since when the task had waited. Never raises.
 local function waits_since(id)
-    local t = task_read(task_key(id), {'c', 'n', 'ws'})
-    local n = task_numbers(t[2])
-    local version, since = string.match(t[3] or '', '^(%d+) (%d+)$')
-    return n and (version == I(n[1]) and since or n[3]) or '0'
+    local t = task_read(task_key(id), {'s', 'ws'})
+    local s = task_state(t[1])
+    local version, since = string.match(t[2] or '', '^(%d+) (%d+)$')
+    return s and s[1] and (version == I(s[1]) and since or s[3]) or '0'
 end
 
--- What a task has while it is in progress, and a completed one keeps.
-local HOLDER_FIELDS = {'tk', 'l', 'pg', 'pe'}
+-- What a task has besides its hold while it is in progress, and a completed one keeps.
+local HOLDER_FIELDS = {'tk', 'pg', 'pe'}
 
 -- A task in progress leaves its holder: indexes only.
 local function unlist_held(id, holder, assigned)
@@ -126,18 +124,18 @@ local function unlist_held(id, holder, assigned)
     end
 end
 
--- The same, and the fields of its holder; the caller sets the new state.
+-- The same, and the fields of its holder; the caller sets the new state, without a hold.
 local function unlease(id, holder, assigned)
     unlist_held(id, holder, assigned)
     call('HDEL', task_key(id), unpack(HOLDER_FIELDS))
 end
 
--- Renews a lease, counted from now; `hold` is the task's, as task_hold() gives it. With no length asked for, it is the
+-- Renews a lease, counted from now; `s` is the task's state, which has a hold. With no length asked for, it is the
 -- task's, and a claim that asked for a longer one is not cut short. Returns the new end.
-local function extend_lease(id, hold, asked_ms, default_ms)
-    local ms = tonumber(asked_ms or default_ms)
+local function extend_lease(id, s, asked_ms, default_ms)
+    local ms, hold = tonumber(asked_ms or default_ms), s.hold
     local le = asked_ms and NOW + ms or math.max(NOW + ms, tonumber(hold[1]))
-    call('HSET', task_key(id), 'l', hold_text(I(le), hold[2], hold[3], hold[4]))
+    call('HSET', task_key(id), 's', state_with_hold(s, hold_text(I(le), hold[2], hold[3], hold[4])))
     if asked_ms then
         call('ZADD', P .. 'leases', I(EFF() + ms), id)
     else
@@ -149,7 +147,7 @@ end
 -- Back to its queue, from the state `from`, with `attempts` charged so far.
 local function to_pending(id, queue, priority, roles, attempts, from)
     local key = task_key(id)
-    call('HSET', key, 'st', 'pending', 'n', numbers_changed(key, attempts))
+    call('HSET', key, 's', state_changed(key, 'pending', attempts))
     queue_add(id, queue, tonumber(priority), roles)
     count_move(queue, from, 'pending')
 end
@@ -162,11 +160,11 @@ local function to_unstarted(id, t)
 end
 
 -- What lists show of a task, what a claim shows besides, and what only task.get does. By their numbers, as task_put() has them:
---   1 c   2 n   3 text   4 st   5 l   6 ro   7 du   8 de   9 meta   10 err   11 cc   12 pg   13 sc   14 af   15 uk   16 dr   17 pn
---   18 payload   19 result   20 hy   21 dby   22 dtk   23 tk
-local TASK_PUBLIC = {'c', 'n', 'text', 'st', 'l', 'ro', 'du', 'de', 'meta', 'err', 'cc', 'pg', 'sc', 'af', 'uk', 'dr', 'pn',
+--   1 s   2 c   3 text   4 ro   5 du   6 de   7 meta   8 err   9 cc   10 pg   11 sc   12 af   13 uk   14 dr   15 pn
+--   16 payload   17 result   18 hy   19 dby   20 dtk   21 tk
+local TASK_PUBLIC = {'s', 'c', 'text', 'ro', 'du', 'de', 'meta', 'err', 'cc', 'pg', 'sc', 'af', 'uk', 'dr', 'pn',
     'payload', 'result', 'hy', 'dby', 'dtk', 'tk'}
-local TASK_SUMMARY, TASK_PAYLOAD = 17, 18
+local TASK_SUMMARY = 15
 
 -- Puts a task's JSON, from a task_read() of TASK_PUBLIC, behind the texts of the list `out`, but for the brace at its end. A list, and nothing
 -- put together before its end, because Lua looks each new text up among all that it has, and samples long ones for that: those that
@@ -175,9 +173,9 @@ local function put(out, name, value)
     local n = #out
     out[n + 1], out[n + 2] = name, value
 end
-local function numbers_json(n)
-    n.json = n.json or ',"attempt":' .. I(n[2]) .. ',"version":' .. I(n[1]) .. ',"updatedAt":' .. ISO(n[3])
-    return n.json
+local function state_json(s)
+    s.json = s.json or ',"attempt":' .. I(s[2]) .. ',"version":' .. I(s[1]) .. ',"updatedAt":' .. ISO(s[3])
+    return s.json
 end
 local function constants_json(c)
     c.json = c.json or ',"priority":' .. c[1] .. ',"queue":"' .. c[6] .. '","maxAttempts":' .. c[2] .. ',"createdAt":' .. ISO(c[4])
@@ -189,30 +187,31 @@ local function put_schedule(out, text)
     put(out, ',"scheduledFor":', ISO(due))
 end
 local function task_put(out, id, t)
-    local n, is_held = #out, t[4] == 'in_progress'
-    local c, numbers, hold = task_constants(t[1]), task_numbers(t[2]), is_held and task_hold(t[5])
+    local n, s, c = #out, task_state(t[1]), task_constants(t[2])
+    local status = s.status
+    local is_held = status == 'in_progress'
     out[n + 1], out[n + 2], out[n + 3], out[n + 4] = '{"id":"', id, '","text":', t[3]
-    out[n + 5], out[n + 6], out[n + 7] = ',"status":"', t[4], '"'
-    out[n + 8], out[n + 9] = constants_json(c), numbers_json(numbers)
-    if t[6] and t[6] ~= '' then put(out, ',"roles":["' .. string.gsub(t[6], ' ', '","'), '"]') end
-    if hold then
-        put(out, ',"assignedTo":', S(hold[4]))
-        put(out, ',"lease_until":', ISO(hold[1]))
+    out[n + 5], out[n + 6], out[n + 7] = ',"status":"', status, '"'
+    out[n + 8], out[n + 9] = constants_json(c), state_json(s)
+    if t[4] and t[4] ~= '' then put(out, ',"roles":["' .. string.gsub(t[4], ' ', '","'), '"]') end
+    if is_held and s.hold then
+        put(out, ',"assignedTo":', S(s.hold[4]))
+        put(out, ',"lease_until":', ISO(s.hold[1]))
     end
-    if t[7] and (t[4] == 'delayed' or t[4] == 'blocked') then put(out, ',"next_run_at":', ISO(t[7])) end
-    if numbers[4] then put(out, t[4] == 'completed' and ',"completedAt":' or ',"endedAt":', ISO(numbers[4])) end
-    if t[8] then put(out, ',"dead":', 'true') end
-    if t[9] then put(out, ',"metadata":', t[9]) end
-    if t[10] then put(out, ',"error":', t[10]) end
-    if t[11] and t[11] ~= '0' then put(out, ',"crashes":', t[11]) end
-    if is_held and t[12] then put(out, ',"progress":', t[12]) end
-    if t[13] then put_schedule(out, t[13]) end
-    if t[14] then put(out, ',"waiting_for":["' .. string.gsub(t[14], ' ', '","'), '"]') end
-    if t[15] then put(out, ',"unique_key":', S(t[15])) end
-    if t[16] then put(out, ',"dead_reason":"' .. t[16], '"') end
-    if t[17] then put(out, ',"partition":"' .. t[17], '"') end
-    if t[TASK_PAYLOAD] then put(out, ',"payload":', t[TASK_PAYLOAD]) end
-    if t[19] then put(out, ',"result":', t[19]) end
+    if t[5] and (status == 'delayed' or status == 'blocked') then put(out, ',"next_run_at":', ISO(t[5])) end
+    if s[4] then put(out, status == 'completed' and ',"completedAt":' or ',"endedAt":', ISO(s[4])) end
+    if t[6] then put(out, ',"dead":', 'true') end
+    if t[7] then put(out, ',"metadata":', t[7]) end
+    if t[8] then put(out, ',"error":', t[8]) end
+    if t[9] and t[9] ~= '0' then put(out, ',"crashes":', t[9]) end
+    if is_held and t[10] then put(out, ',"progress":', t[10]) end
+    if t[11] then put_schedule(out, t[11]) end
+    if t[12] then put(out, ',"waiting_for":["' .. string.gsub(t[12], ' ', '","'), '"]') end
+    if t[13] then put(out, ',"unique_key":', S(t[13])) end
+    if t[14] then put(out, ',"dead_reason":"' .. t[14], '"') end
+    if t[15] then put(out, ',"partition":"' .. t[15], '"') end
+    if t[16] then put(out, ',"payload":', t[16]) end
+    if t[17] then put(out, ',"result":', t[17]) end
 end
 
 -- The same as one text; `further` = more members, each behind a comma.

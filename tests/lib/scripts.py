@@ -106,15 +106,15 @@ class Answer:
 
 
 class Scripts:
-    """A private Redis, one connection, and the scripts by name. With `makes_schema_1` each script meets tasks as an earlier version
-    would have written them; CBTEST_SCHEMA_1 has all tests do so (those that count commands or damage tasks fail then). With
+    """A private Redis, one connection, and the scripts by name. With `schema`, 1 or 2, each script meets tasks as an earlier version
+    would have written them; CBTEST_SCHEMA has all tests do so (those that count commands or damage tasks fail then). With
     `has_functions` false, or CBTEST_AS_SCRIPTS, functions are called as the scripts that they are where Redis does not take them."""
 
-    makes_schema_1 = "CBTEST_SCHEMA_1" in os.environ
+    schema = int(os.environ.get("CBTEST_SCHEMA", "0"))
     has_functions = "CBTEST_AS_SCRIPTS" not in os.environ
 
-    def __init__(self, prefix="cb", makes_schema_1=False, **redis):
-        self.makes_schema_1 = self.makes_schema_1 or makes_schema_1
+    def __init__(self, prefix="cb", schema=0, **redis):
+        self.schema = self.schema or schema
         self.server = PrivateRedis(**redis)
         self.redis = self.server.client()
         self.runner = self.server.as_user("daemon", prefix) if users.ACL else self.redis
@@ -138,7 +138,7 @@ class Scripts:
 
     def eval(self, name, keys, args):
         """FCALL or EVALSHA, loaded at first use; error replies raise RespError."""
-        self._make_schema_1()
+        self._make_earlier()
         for _ in range(2):
             if name not in self.called:
                 self.called[name] = self.load(name)
@@ -160,10 +160,10 @@ class Scripts:
                     raise
         return "EVALSHA", self.runner.text("SCRIPT", "LOAD", text(name))
 
-    def _make_schema_1(self):
-        for key in self.redis.scan(self.key("task:t-*")) if self.makes_schema_1 else ():
+    def _make_earlier(self):
+        for key in self.redis.scan(self.key("task:t-*")) if self.schema else ():
             if self.redis.call("TYPE", key) == b"hash":
-                task_hash.to_schema_1(self.redis, key)
+                task_hash.to_schema(self.redis, key, self.schema)
 
     def stream(self, domain="task"):
         return self.key(f"requests:{domain}")
@@ -466,7 +466,7 @@ class Scripts:
 
     def dump(self, skip=("requests:", "reply:", "stream:", "duplicates:", "clock")):
         """All keys and values (serialized), but those that every commit changes: for "nothing changed"."""
-        self._make_schema_1()
+        self._make_earlier()
         found = {}
         for key in sorted(self.redis.scan()):
             if any(key.decode().startswith(self.key(s)) for s in skip):

@@ -91,10 +91,10 @@ class Run:
             elif kind == "cancel":
                 s.cancel(task)
                 self.cancelled.append(task)
-            elif kind == "deny" and s.redis.call("HEXISTS", s.key(f"task:{task}"), "n"):  # it may be damaged
+            elif kind == "deny" and "up" in s.task(task):  # it may be damaged
                 s.change(task, v=2, dn=d.choice(WORKERS))
             elif kind != "deny":
-                s.redis.call(*d.choice([["DEL", s.key(f"task:{task}")], ["HDEL", s.key(f"task:{task}"), "n"]]))
+                s.redis.call(*d.choice([["DEL", s.key(f"task:{task}")], ["HSET", s.key(f"task:{task}"), "s", "pending"]]))
 
     def step(self, kind):
         if kind not in OP_ARGS:

@@ -239,20 +239,30 @@ def versions():
         check("result" in operation(task, version=version), state)
 
 
-@case("a task without its constants, or its numbers, in every state: an operation that cannot be done whole is refused, and changes nothing")
+def damage_field(task, field, damage):
+    """Leaves it so many words of what it says, or makes it that text; of nothing there is no such field."""
+    key = s.key(f"task:{task}")
+    text = damage if isinstance(damage, str) else b" ".join(s.redis.call("HGET", key, field).split(b" ")[:damage])
+    s.redis.call(*(["HSET", key, field, text] if text else ["HDEL", key, field]))
+
+
+@case("a task without its constants, or its state, or a part of that, in every state: an operation that cannot be done whole is refused, and changes nothing")
 def damaged():
     for state in STATES:
         for name, operation in OPERATIONS.items():
-            for field in ("c", "n", "l"):
+            for field, damage in (("c", 0), ("s", 0), ("s", 1), ("s", 4), ("s", 6), ("s", "?"), ("s", f"{state_of(state)} 1 x 5")):
+                what = f"{name} of {state} with {damage!r} for {field}"
                 fresh()
                 task, lease_token = made(state)
-                s.redis.call("HDEL", s.key(f"task:{task}"), field)
+                damage_field(task, field, damage)
                 before = s.dump(("requests:", "reply:", "duplicates:", "clock", "meta"))
                 doc = operation(task, lease_token)
                 if "error" in doc:
                     after = s.dump(("requests:", "reply:", "duplicates:", "clock", "meta"))
                     changed = sorted(k for k in set(before) | set(after) if before.get(k) != after.get(k))
-                    equal(changed, [], f"{name} of {state} without {field}: {doc}")
+                    equal(changed, [], f"{what}: {doc}")
+                status = s.task(task).get("st")
+                check(status in (None, b"?") or status.decode() in INDEX or status == b"in_progress", f"{what}: it became {status}")
 
 
 @case("an unknown task: -32004 from every operation")

@@ -372,7 +372,7 @@ def damage():
     agents("a", capacity=10)
     good = create(3)
     s.redis.call("ZADD", s.key("queue:tasks:pending"), -100, "t-0000000000000001")
-    s.redis.call("HSET", s.key(f"task:{good[0]}"), "st", "completed")
+    s.change(good[0], st="completed")
     s.redis.call("SET", s.key("task:t-0000000000000002"), "x")
     s.redis.call("ZADD", s.key("queue:tasks:pending"), -100, "t-0000000000000002")
     got = s.assign_pending()

@@ -117,8 +117,8 @@ def older_completion():
     first = s.complete(t["id"], t["lease_token"], "w1", '{"r":[1]}')["result"]
     shown = s.get(t["id"])["result"]
     key = s.key("task:" + t["id"])
-    s.redis.call("HDEL", key, "tk", "l")
-    s.redis.call("HSET", key, "dop", "complete", "dtk", t["lease_token"], "dby", "w1", "dou", json.dumps(first))
+    s.redis.call("HDEL", key, "tk")
+    s.redis.call("HSET", key, "s", b" ".join(s.redis.call("HGET", key, "s").split(b" ")[:4]), "dop", "complete", "dtk", t["lease_token"], "dby", "w1", "dou", json.dumps(first))
     equal(s.get(t["id"])["result"], shown)
     equal([a["worker"] for a in shown["attempts"]], ["w1"])
     equal(s.complete(t["id"], t["lease_token"], "w1")["result"], first)

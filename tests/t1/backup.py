@@ -71,7 +71,7 @@ def under_load():
         equal(os.stat(path).st_mode & 0o777, 0o600, "the backup is secret")
         equal(sorted(os.listdir(os.path.dirname(path))), ["backup"], "nothing else is left")
         was = meta(d)
-        equal((said["generation"], said["prefix"], said["schema"]), (was["generation"], "cb", 2))
+        equal((said["generation"], said["prefix"], said["schema"]), (was["generation"], "cb", 3))
         piped = subprocess.run([procs.binary("claudebench"), "backup", "-"], env=procs.environment({"CLAUDEBENCH_CONFIG": d.config_path}),
                                stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False)
         check(piped.returncode == 0 and END.search(piped.stdout), piped.stderr.decode())

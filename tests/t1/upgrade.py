@@ -10,7 +10,7 @@ import traceback
 import modes
 from cbtest import Daemon, case, check, equal, main, note, procs, wait_until
 from supervised import status
-from task_hash import to_schema_1
+from task_hash import to_schema
 
 
 class Installed(Daemon):
@@ -260,32 +260,33 @@ def service_manager():
 @case("data of an earlier schema: nothing is lost, and from the first tick on they have today's; those of a newer one are refused")
 def schemas():
     with Daemon() as d:
-        c = d.caller()
-        ids = [c.call("task.create", {"text": f"{i}", "payload": {"i": i}})["id"] for i in range(4)]
-        held = c.call("task.claim", {"workerId": "w"})["tasks"][0]
-        before = [c.call("task.get", {"id": i}) for i in ids]
-        c.close()
+        for schema in (1, 2):
+            c = d.caller()
+            ids = [c.call("task.create", {"text": f"{i}", "payload": {"i": i}})["id"] for i in range(4)]
+            held = c.call("task.claim", {"workerId": "w"})["tasks"][0]
+            before = [c.call("task.get", {"id": i}) for i in ids]
+            c.close()
+            with d.connect() as r:
+                for n, i in enumerate(ids):
+                    to_schema(r, d.key(f"task:{i}"), 1 + n % schema)
+                r.call("HSET", d.key("meta"), "schema", schema)
+            d.stop()
+            d.start()
+            with d.connect() as r:
+                equal(r.call("HGET", d.key("meta"), "schema"), b"3")
+            c = d.caller()
+            equal([c.call("task.get", {"id": i}) for i in ids], before)
+            c.call("task.complete", {"id": held["id"], "lease_token": held["lease_token"]})
+            equal(c.call("task.claim", {"workerId": "w", "maxTasks": 9})["tasks"][-1]["id"], ids[-1])
+            equal(d.client("doctor").returncode, 0)
+            c.close()
         with d.connect() as r:
-            for i in ids:
-                to_schema_1(r, d.key(f"task:{i}"))
-            r.call("HSET", d.key("meta"), "schema", "1")
-        d.stop()
-        d.start()
-        with d.connect() as r:
-            equal(r.call("HGET", d.key("meta"), "schema"), b"2")
-        c = d.caller()
-        equal([c.call("task.get", {"id": i}) for i in ids], before)
-        c.call("task.complete", {"id": held["id"], "lease_token": held["lease_token"]})
-        equal(c.call("task.claim", {"workerId": "w", "maxTasks": 9})["tasks"][-1]["id"], ids[-1])
-        equal(d.client("doctor").returncode, 0)
-        c.close()
-        with d.connect() as r:
-            r.call("HSET", d.key("meta"), "schema", "3")
+            r.call("HSET", d.key("meta"), "schema", "4")
         d.stop()
         d.start(ready=False)
         wait_until(lambda: d.events("schema_unsuitable"), 10, "said")
         with d.connect() as r:
-            equal(r.call("HGET", d.key("meta"), "schema"), b"3", "left alone")
+            equal(r.call("HGET", d.key("meta"), "schema"), b"4", "left alone")
 
 
 @case("an upgrade in the background: it stays there, with its log and its pid file of the command line")

@@ -65,7 +65,7 @@ def client_user():
         link = d.as_user("client")
         for command in (["FLUSHALL"], ["CONFIG", "GET", "*"], ["KEYS", "*"], ["SCAN", "0"], ["ACL", "LIST"], ["SHUTDOWN"],
                         ["DEBUG", "SLEEP", "0"], ["CLIENT", "KILL", "TYPE", "normal"], ["CLIENT", "LIST"], ["SAVE"],
-                        ["HGETALL", f"cb:task:{task}"], ["DEL", f"cb:task:{task}"], ["HSET", f"cb:task:{task}", "st", "completed"],
+                        ["HGETALL", f"cb:task:{task}"], ["DEL", f"cb:task:{task}"], ["HSET", f"cb:task:{task}", "s", "completed"],
                         ["SET", "cb:x", "1"], ["SET", "other", "1"], ["DEL", "cb:requests:task"], ["XTRIM", "cb:requests:task",
                         "MAXLEN", "0"], ["XACK", "cb:requests:task", "workers", "1-1"], ["XADD", "cb:stream:events", "*", "a", "b"],
                         ["XADD", "elsewhere", "*", "a", "b"], ["HGETALL", "cb:meta"], ["GET", "cb:duplicates:prevented"],

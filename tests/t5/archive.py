@@ -51,8 +51,8 @@ def ids_in_redis(d):
         while True:
             cursor, keys = r.call("SCAN", cursor, "MATCH", d.key("task:t-*"), "COUNT", 1000)
             keys = [k for k in keys if not k.endswith(b":dependents")]
-            for key, (state, numbers) in zip(keys, r.pipeline([("HMGET", k, "st", "n") for k in keys]) if keys else []):
-                found[key.decode().rsplit(":", 1)[1]] = (state.decode(), numbers.split()[0].decode())
+            for key, state in zip(keys, r.pipeline([("HGET", k, "s") for k in keys]) if keys else []):
+                found[key.decode().rsplit(":", 1)[1]] = tuple(state.decode().split(" ")[:2])
             if cursor == b"0":
                 return found
 
