@@ -104,7 +104,12 @@ run_lua() {
             status=1
             continue
         fi
-        sh tools/embed-lua.sh plain . "$file" >"$work/plain.lua" || status=1
+        if ! sh tools/embed-lua.sh plain . "$file" >"$work/plain.lua" ||
+            ! "$LUAC" -p "$work/plain.lua"; then
+            echo "$file: see above (line numbers are those of: tools/embed-lua.sh plain . $file)"
+            status=1
+            continue
+        fi
         "$LUAC" -l -p "$work/script.lua" "$work/plain.lua" | awk -v file="$file" '
             BEGIN {
                 n = split("KEYS ARGV redis server cjson cmsgpack struct bit string table math os assert error" \
