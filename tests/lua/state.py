@@ -109,6 +109,14 @@ def hostile():
     equal(events[2]["fields"], {"x": "???", "?": "1"})
 
 
+@case("the event of the largest group of completions tells all of its ids")
+def event_of_a_group():
+    fresh()
+    ids = " ".join(f"t-{1790000000000000 + i}" for i in range(163))
+    s.redis.call("XADD", s.key("stream:events"), "*", "type", "task.completed", "ids", ids, "worker", "w")
+    equal(state()["recentEvents"][0]["fields"]["ids"], ids)
+
+
 @case("instances and tasks that are no hashes, or not whole, are left out; a wrong type of an index is an internal error")
 def damaged():
     fresh()

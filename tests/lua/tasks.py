@@ -366,6 +366,40 @@ def lists():
     equal(pages(10, text_="no such text"), [])
 
 
+@case("lists of tasks that go between pages, in both orders: none is skipped or repeated; a cursor of the other order goes back the way it came")
+def lists_that_shrink():
+    for order in ("oldest", "newest"):
+        s.fresh()
+        made = []
+        for _ in range(12):
+            t = s.create("t")["result"]["id"]
+            s.complete(t, s.claim("w")["result"]["tasks"][0]["lease_token"])
+            made.append(t)
+        want = made[::-1] if order == "newest" else made
+        found, cursor = [], ""
+        for _ in range(12):
+            page = s.listing(status="completed", order=order, limit=3, cursor=cursor)["result"]
+            found += [t["id"] for t in page["tasks"]]
+            cursor = page.get("next", "")
+            if not cursor:
+                break
+            for gone in (found[0], found[-1]):  # the one at which the cursor stands, and one behind it
+                s.delete(gone)
+        equal(found, want, order)
+        check(not cursor, "the pages end")
+    other = {"oldest": "newest", "newest": "oldest"}
+    for order in other:
+        s.fresh()
+        made = []
+        for _ in range(7):
+            t = s.create("t")["result"]["id"]
+            s.complete(t, s.claim("w")["result"]["tasks"][0]["lease_token"])
+            made.append(t)
+        first = s.listing(status="completed", order=order, limit=4)["result"]
+        back = s.listing(status="completed", order=other[order], limit=9, cursor=first["next"])["result"]
+        equal([t["id"] for t in back["tasks"]], [t["id"] for t in first["tasks"]][2::-1], f"{order}, and back")
+
+
 @case("a list of thousands looks at 500 per call and still reaches the end")
 def long_list():
     s.fresh()
