@@ -10,7 +10,9 @@
  * Bursts: Redis answers a blocked XREADGROUP at the first entry. So, when there have been several requests at once, it asks for
  * that one only, and a second XREADGROUP behind it takes the rest: Redis executes it when it has read all that came with the
  * first. And then one worker at a time waits for requests (reading_turn.h). Each of the two may fail by itself: what the other
- * one has brought is pending on us, so it is handled or handed on in any case.
+ * one has brought is pending on us, so it is handled or handed on in any case. When a read has brought all that it asked for, there is
+ * more, and nothing to wait for: the next one goes out without a turn. Else who commits while another one has the turn would come to
+ * its next batch only when that one's commit is through, and Redis would wait for both of them to check theirs.
  *
  * Careful reading: requests that are each within their limits may together be more than a link takes in one reply (64 MiB).
  * The worker then reads them one at a time; one that is too large by itself is charged like a crash, so that it ends in the dead
@@ -52,6 +54,7 @@ struct consumer {
     struct log_repeat said;
     int64_t careful_until_ms; /* read one at a time until then */
     bool was_careful;         /* the read under way asks for one entry */
+    bool was_full;            /* the last one brought all that it asked for */
     unsigned reads_due;       /* replies to XREADGROUP that are not taken yet */
     struct reading_turn turn;
     int64_t batch; /* requests of one turn at most */
@@ -87,6 +90,16 @@ static void append_read(struct consumer *c)
     append_one_read(c, c->was_careful || is_split ? 1 : c->batch, BLOCK_MS);
     if (is_split)
         append_one_read(c, c->batch - 1, -1);
+}
+
+/* What there is, when there is more than we take: nobody's turn, and no wait. False: that is not known. */
+static bool append_read_of_more(struct consumer *c)
+{
+    if (!c->was_full || clock_mono_ms() < c->careful_until_ms)
+        return false;
+    c->was_careful = false;
+    append_one_read(c, c->batch, -1);
+    return true;
 }
 
 /* What a turn has read, NULL where nothing was. */
@@ -140,6 +153,7 @@ static void take_entries(struct consumer *c, struct read *read)
     for (int i = 0; i < READS; i++)
         most += reply_count(entries_of(read->replies[i]));
     reading_turn_note(&c->turn, most);
+    c->was_full = c->batch > 1 && most >= (size_t)c->batch;
     if (most == 0) { /* nil after BLOCK, or nothing was read */
         read_free(read);
         return;
@@ -333,6 +347,20 @@ static int take_read(struct consumer *c, struct read *ret_read, struct cb_error 
     return status;
 }
 
+/* Waits until we may read; another worker's turn may be over only when its commit is through. False: we are to leave first. */
+static bool wait_turn(struct consumer *c)
+{
+    supervised_state(c->sup, WORKER_IDLE);
+    reading_turn_wait(&c->turn);
+    fault_point("turn_waited");
+    supervised_turn(c->sup);
+    /* There was no read that could be unblocked, and nobody would unblock this one. */
+    if (!c->sup->is_draining)
+        return true;
+    reading_turn_give(&c->turn);
+    return false;
+}
+
 /* Sends the commits, with the next read behind them when `read_next`, unless it is another worker's turn to read: then that is
  * waited for behind the commits. Takes their replies, and leaves the read's in *ret_read (nothing, if it came to none). Returns 0;
  * -1 when the connection was lost on the way. */
@@ -340,9 +368,10 @@ static int exchange(struct consumer *c, struct commit *list, bool read_next, str
                     struct cb_error *err)
 {
     bool is_any = send_commits(c, list, true);
-    bool has_turn = read_next && reading_turn_take(&c->turn);
 
     c->reads_due = 0;
+    bool has_more = read_next && append_read_of_more(c);
+    bool has_turn = read_next && !has_more && reading_turn_take(&c->turn);
     if (has_turn)
         append_read(c);
     if (FAULT_POINTS && is_any) /* else they leave with the read, in one write */
@@ -353,16 +382,16 @@ static int exchange(struct consumer *c, struct commit *list, bool read_next, str
     }
     if (!read_next)
         return 0;
-    if (!has_turn) {
-        supervised_state(c->sup, WORKER_IDLE);
-        reading_turn_wait(&c->turn);
-        fault_point("turn_waited");
-        supervised_turn(c->sup);
-        /* There was no read that could be unblocked, and nobody would unblock this one. */
-        if (c->sup->is_draining) {
-            reading_turn_give(&c->turn);
+    if (has_more) {
+        if (take_read(c, ret_read, err) != 0)
+            return -1;
+        if (reply_type(ret_read->replies[0]) != REPLY_NIL)
             return 0;
-        }
+        read_free(ret_read); /* others have had it */
+    }
+    if (!has_turn) {
+        if (!wait_turn(c))
+            return 0;
         append_read(c);
     }
     return take_read(c, ret_read, err);

@@ -5,17 +5,22 @@ for requests (worker/reading_turn.h), and asks for the first of them and the res
 import os
 import re
 import signal
+import time
 
 from cbtest import *
 
 BURSTS, SIZE = 20, 64
 
 
+def calls(d, command):
+    with d.connect() as r:
+        found = re.match(r"calls=(\d+),", r.info("commandstats").get(f"cmdstat_{command}", ""))
+        return int(found[1]) if found else 0
+
+
 def groups(d):
     """Commits so far: each acknowledges its requests by one XACK."""
-    with d.connect() as r:
-        found = re.match(r"calls=(\d+),", r.info("commandstats").get("cmdstat_xack", ""))
-        return int(found[1]) if found else 0
+    return calls(d, "xack")
 
 
 def bursts(d, c):
@@ -65,6 +70,23 @@ def full():
         number, replies = commits(ends)
         equal([number, len({r.result["tasks"][0]["id"] for r in replies})], [1, SIZE])
         equal(c.doubles, [])
+
+
+@case("when more requests wait than two workers take, each read brings a full batch, and none waits for another worker's turn")
+def plenty():
+    with Daemon(config={"domains": {"task": {"workers": 2}, "system": {"workers": 2}}}) as d:
+        c = d.caller()
+        check(c.ask("task.create", {"text": "x"}).ok, "it serves")
+        number = 30 * SIZE
+        made = [c.entry("task.create", {"text": "x"}) for _ in range(number)]
+        groups_before, reads_before, began = groups(d), calls(d, "xreadgroup"), time.monotonic()
+        with d.connect() as r:
+            r.pipeline([["MULTI"], *[command for _, command in made], ["EXEC"]])
+        check(all(r.ok for r in c.wait_all([rid for rid, _ in made], 30)), "served")
+        made_groups, reads = groups(d) - groups_before, calls(d, "xreadgroup") - reads_before
+        note(f"{number} requests: {made_groups} commits, {reads} reads")
+        idle = 5 * (time.monotonic() - began)  # workers that have nothing to do read once a second
+        check(made_groups <= 36 and reads <= made_groups + 12 + idle, f"{made_groups} commits, {reads} reads")
 
 
 @case("a worker that is stopped when it is its turn costs the others a moment")
