@@ -1,7 +1,7 @@
 /*
  * consume.c: see consume.h.
  *
- * One turn: the commits of the last batch and the next blocking XREADGROUP go out in one write; their replies come back in
+ * One turn: the commits of the last batch and the next XREADGROUP go out in one write; their replies come back in
  * order. A commit that can take no more requests goes out at once, so that Redis runs it while we check what comes behind it.
  * Workers read only `>`. What was redelivered is handled one at a time, so that a request that kills its worker takes no others
  * with it again. When the connection is lost, the commits in hand are run again on the new one (their XACK test makes that
@@ -10,9 +10,10 @@
  * Bursts: Redis answers a blocked XREADGROUP at the first entry. So, when there have been several requests at once, it asks for
  * that one only, and a second XREADGROUP behind it takes the rest: Redis executes it when it has read all that came with the
  * first. And then one worker at a time waits for requests (reading_turn.h). Each of the two may fail by itself: what the other
- * one has brought is pending on us, so it is handled or handed on in any case. When a read has brought all that it asked for, there is
- * more, and nothing to wait for: the next one goes out without a turn. Else who commits while another one has the turn would come to
- * its next batch only when that one's commit is through, and Redis would wait for both of them to check theirs.
+ * one has brought is pending on us, so it is handled or handed on in any case. When a read has brought a whole batch, there is probably
+ * more, and nothing to wait for: the next one goes out without a turn, and does not wait. Else who commits while another one has the
+ * turn would come to its next batch only when that one's commit is through, and Redis would wait for both of them to check theirs.
+ * Nothing there costs a round trip: the read that waits goes out behind it.
  *
  * Careful reading: requests that are each within their limits may together be more than a link takes in one reply (64 MiB).
  * The worker then reads them one at a time; one that is too large by itself is charged like a crash, so that it ends in the dead
@@ -54,7 +55,7 @@ struct consumer {
     struct log_repeat said;
     int64_t careful_until_ms; /* read one at a time until then */
     bool was_careful;         /* the read under way asks for one entry */
-    bool was_full;            /* the last one brought all that it asked for */
+    bool was_full;            /* the last one brought a batch, of several */
     unsigned reads_due;       /* replies to XREADGROUP that are not taken yet */
     struct reading_turn turn;
     int64_t batch; /* requests of one turn at most */
@@ -92,7 +93,7 @@ static void append_read(struct consumer *c)
         append_one_read(c, c->batch - 1, -1);
 }
 
-/* What there is, when there is more than we take: nobody's turn, and no wait. False: that is not known. */
+/* What there is, when there was more than we take: nobody's turn, and no wait. False: there was not. */
 static bool append_read_of_more(struct consumer *c)
 {
     if (!c->was_full || clock_mono_ms() < c->careful_until_ms)
@@ -127,6 +128,7 @@ static void release_batch(struct consumer *c)
     }
     c->requests = NULL;
     c->len = 0;
+    c->was_full = false;
     arena_reset(&c->arena);
 }
 
@@ -330,7 +332,7 @@ static int settle(struct consumer *c, struct commit *list, struct cb_error *err)
     return 0;
 }
 
-/* Takes the replies to what append_read() has sent. */
+/* Takes the replies to the reads that were sent. */
 static int take_read(struct consumer *c, struct read *ret_read, struct cb_error *err)
 {
     int timeout_ms = (int)c->ctx->opts->redis.timeout_ms;
@@ -347,13 +349,15 @@ static int take_read(struct consumer *c, struct read *ret_read, struct cb_error 
     return status;
 }
 
-/* Waits until we may read; another worker's turn may be over only when its commit is through. False: we are to leave first. */
-static bool wait_turn(struct consumer *c)
+/* Behind the commits: it is our turn, or we wait for it. False: we are to leave first. */
+static bool get_turn(struct consumer *c)
 {
-    supervised_state(c->sup, WORKER_IDLE);
-    reading_turn_wait(&c->turn);
-    fault_point("turn_waited");
-    supervised_turn(c->sup);
+    if (!reading_turn_take(&c->turn)) {
+        supervised_state(c->sup, WORKER_IDLE);
+        reading_turn_wait(&c->turn);
+        fault_point("turn_waited");
+        supervised_turn(c->sup);
+    }
     /* There was no read that could be unblocked, and nobody would unblock this one. */
     if (!c->sup->is_draining)
         return true;
@@ -361,9 +365,10 @@ static bool wait_turn(struct consumer *c)
     return false;
 }
 
-/* Sends the commits, with the next read behind them when `read_next`, unless it is another worker's turn to read: then that is
- * waited for behind the commits. Takes their replies, and leaves the read's in *ret_read (nothing, if it came to none). Returns 0;
- * -1 when the connection was lost on the way. */
+/* Sends the commits, with the next read behind them when `read_next`: of what there is, when there was more; else one that waits, unless
+ * it is another worker's turn to do that. When there is nothing more, or it was not our turn, the one that waits goes out behind the
+ * commits. Takes their replies, and leaves the read's in *ret_read (nothing, if it came to none). Returns 0; -1 when the connection was
+ * lost on the way. */
 static int exchange(struct consumer *c, struct commit *list, bool read_next, struct read *ret_read,
                     struct cb_error *err)
 {
@@ -390,7 +395,7 @@ static int exchange(struct consumer *c, struct commit *list, bool read_next, str
         read_free(ret_read); /* others have had it */
     }
     if (!has_turn) {
-        if (!wait_turn(c))
+        if (!get_turn(c))
             return 0;
         append_read(c);
     }

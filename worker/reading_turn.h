@@ -5,8 +5,8 @@
  * request, and who asks next gets the rest; and a group of one costs Redis four times as much a request as a group of sixty-four.
  * So, while several requests come at once, one worker of a domain has the turn: it waits at Redis, and the others wait for the turn
  * in shared memory. Who has been given something passes the turn on, and then does its work. While requests come one by one
- * everybody waits at Redis, as if this were not there; and who knows that more requests are there than one read takes reads without
- * a turn, since there is nothing to wait for (consume.c).
+ * everybody waits at Redis, as if this were not there; and who has just read a whole batch reads without a turn, and without
+ * waiting, since there is probably more (consume.c).
  *
  * Nobody relies on the one that has the turn. Who has waited for it for READING_TURN_US takes it away, so that a holder that is
  * stopped or dead costs that long once; and a worker may always read without it: that costs no more than a smaller group.
