@@ -368,13 +368,15 @@ def lists():
 
 @case("lists of tasks that go between pages, in both orders: none is skipped or repeated; a cursor of the other order goes back the way it came")
 def lists_that_shrink():
-    for order in ("oldest", "newest"):
+    def finished(number):
         s.fresh()
-        made = []
-        for _ in range(12):
-            t = s.create("t")["result"]["id"]
-            s.complete(t, s.claim("w")["result"]["tasks"][0]["lease_token"])
-            made.append(t)
+        made = [s.create("t")["result"]["id"] for _ in range(number)]
+        for t in s.claim("w", number)["result"]["tasks"]:
+            s.complete(t["id"], t["lease_token"])
+        return made
+
+    for order in ("oldest", "newest"):
+        made = finished(12)
         want = made[::-1] if order == "newest" else made
         found, cursor = [], ""
         for _ in range(12):
@@ -389,12 +391,7 @@ def lists_that_shrink():
         check(not cursor, "the pages end")
     other = {"oldest": "newest", "newest": "oldest"}
     for order in other:
-        s.fresh()
-        made = []
-        for _ in range(7):
-            t = s.create("t")["result"]["id"]
-            s.complete(t, s.claim("w")["result"]["tasks"][0]["lease_token"])
-            made.append(t)
+        finished(7)
         first = s.listing(status="completed", order=order, limit=4)["result"]
         back = s.listing(status="completed", order=other[order], limit=9, cursor=first["next"])["result"]
         equal([t["id"] for t in back["tasks"]], [t["id"] for t in first["tasks"]][2::-1], f"{order}, and back")
